@@ -1,0 +1,364 @@
+#include <algorithm>
+#include <cmath>
+
+#include "bind.h"
+
+namespace trimtab {
+namespace {
+
+const Signature batch_norm_signature(
+    R"(batch_norm(x, mean, var, gamma=None, beta=None, *, axis=1, eps=1e-5, activation=None, residual=None, out=None)
+--
+
+Batch normalization with given statistics, as for inference.
+
+    y = activation(gamma * (x - mean) / sqrt(var + eps) + beta + residual)
+
+Parameters
+----------
+x : array_like
+    float32, float64, float16 or bfloat16; channels along `axis`.
+mean, var : array_like
+    Mean and variance of each channel, shape (C,), of `x`'s dtype or wider; usually the running statistics.
+gamma, beta : array_like, optional
+    Scale and shift of each channel, shape (C,), of `x`'s dtype or wider. Ones and zeros where not given.
+axis : int, default 1
+    The channel axis: 1 for (N, C) and (N, C, H, W), -1 for channels-last.
+eps : float, default 1e-5
+    Added to the variance, inside the root; finite and >= 0.
+activation : {None, "relu"}, default None
+    Applied last, in the same pass.
+residual : array_like, optional
+    Added before the activation, in the same pass; of `x`'s shape and dtype.
+out : ndarray, optional
+    Where to write the result: of `x`'s shape and dtype, writeable. May be `x` itself.
+
+Returns
+-------
+y : ndarray
+    Of `x`'s shape and dtype; `out` where it is given.
+
+Raises
+------
+TypeError
+    A dtype that is not one of the four, a parameter narrower than `x`, an argument that is not of the right kind.
+ValueError
+    A shape that does not fit, `eps` out of range, an unknown activation, a read-only `out`.
+numpy.exceptions.AxisError
+    An axis that `x` does not have.
+
+See Also
+--------
+batch_norm_forward : computes the statistics, for training.
+
+References
+----------
+Ioffe, S., and Szegedy, C. (2015). Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
+Shift. ICML.
+)");
+
+const Signature batch_norm_forward_signature(
+    R"(batch_norm_forward(x, gamma=None, beta=None, *, running_mean=None, running_var=None, momentum=0.1, unbiased=True, axis=1, eps=1e-5, activation=None, residual=None, virtual_batch_size=None, out=None)
+--
+
+Batch normalization with the statistics of the batch, as in training.
+
+    y = activation(gamma * (x - mean) / sqrt(var + eps) + beta + residual)
+
+with the mean and the (1/m) variance of the m values of each channel.
+
+Parameters
+----------
+x, gamma, beta, axis, eps, activation, residual, out
+    As for `batch_norm`. `x` has more than one value per channel.
+running_mean, running_var : ndarray, optional
+    Running statistics, shape (C,), of any of the four dtypes, both or neither; updated in place:
+    ``running = (1 - momentum) * running + momentum * batch``.
+momentum : float, default 0.1
+    Weight of the new batch in the running statistics, 0 to 1. (Keras, Flax and ONNX call 1 minus this the momentum.)
+unbiased : bool, default True
+    Which variance is averaged: m/(m-1) times the batch's (True; as in the paper, and PyTorch), or the batch's itself
+    (False; as in Keras and Flax). The result is always normalised by the latter.
+virtual_batch_size : int, optional
+    Ghost batches: normalise consecutive blocks of this many samples (axis 0) each by itself; the last may be shorter. At
+    least 2. The running statistics are those of the whole batch, pooled exactly.
+
+Returns
+-------
+y : ndarray
+    Of `x`'s shape and dtype; `out` where it is given. A constant channel gives exactly `beta`.
+mean, rstd : ndarray of float64
+    Mean and 1 / sqrt(var + eps) of each channel, shape (C,); (blocks, C) with `virtual_batch_size`.
+
+Raises
+------
+TypeError, ValueError, numpy.exceptions.AxisError
+    As `batch_norm`; also where `x` or a block has fewer than two values per channel, where only one running statistic is
+    given, or `momentum` or `virtual_batch_size` is out of range. Nothing has been changed then.
+
+See Also
+--------
+batch_norm_backward : takes `mean` and `rstd`.
+
+References
+----------
+Ioffe, S., and Szegedy, C. (2015). Batch Normalization. ICML.
+Hoffer, E., Hubara, I., and Soudry, D. (2017). Train longer, generalize better. NeurIPS. (Ghost batches.)
+)");
+
+const Signature batch_norm_backward_signature(
+    R"(batch_norm_backward(dy, x, mean, rstd, gamma=None, *, axis=1, y=None, activation=None, residual=False, training=True, virtual_batch_size=None, out=None)
+--
+
+Gradients of batch normalization.
+
+With g = dy (where ReLU was applied: dy where y > 0, else 0), xhat = (x - mean) * rstd, and means over the values of a
+channel:
+
+    dx     = gamma * rstd * (g - mean(g) - xhat * mean(g * xhat))     (training=True)
+    dx     = gamma * rstd * g                                         (training=False)
+    dgamma = sum of g * xhat;  dbeta = sum of g;  dresidual = g
+
+Parameters
+----------
+dy : array_like
+    Gradient with respect to y, of one of the four dtypes.
+x : array_like
+    The input of the forward pass, of `dy`'s shape and dtype.
+mean, rstd : array_like of float64
+    As `batch_norm_forward` returned them.
+gamma : array_like, optional
+    As in the forward pass.
+axis : int, default 1
+    The channel axis.
+y : array_like, optional
+    The result of the forward pass, of `dy`'s shape and dtype; needed where `activation` is given.
+activation : {None, "relu"}, default None
+    As in the forward pass.
+residual : bool, default False
+    Whether a residual was added, and its gradient is wanted.
+training : bool, default True
+    Whether the statistics were those of the batch; False: they were constants.
+virtual_batch_size : int, optional
+    As in the forward pass.
+out : ndarray, optional
+    Where to write `dx`: of `dy`'s shape and dtype, writeable. May be `dy` or `x` itself.
+
+Returns
+-------
+dx : ndarray
+    Gradient with respect to x, of its shape and dtype; `out` where it is given.
+dgamma, dbeta : ndarray
+    Gradients with respect to the parameters, shape (C,), in `gamma`'s dtype (`x`'s where it is not given).
+dresidual : ndarray or None
+    Gradient with respect to the residual; None unless `residual`.
+
+Raises
+------
+TypeError, ValueError, numpy.exceptions.AxisError
+    As `batch_norm_forward`; also where `x`, `mean`, `rstd` or `y` do not fit `dy`.
+
+References
+----------
+Ioffe, S., and Szegedy, C. (2015). Batch Normalization. ICML.
+)");
+
+ResultType forward_result("BatchNormForwardResult", "y mean rstd");
+ResultType backward_result("BatchNormBackwardResult", "dx dgamma dbeta dresidual");
+
+bool is_relu(const Argument& activation) {
+    if (!activation.given()) return false;
+    if (!PyUnicode_Check(activation.value()) || PyUnicode_CompareWithASCIIString(activation.value(), "relu") != 0)
+        activation.value_error("be None or 'relu'");
+    return true;
+}
+
+// Consecutive layouts that x is made of: blocks of the same size, then perhaps a shorter one.
+struct Part {
+    ChannelLayout layout;
+    npy_intp first_unit = 0, first_value = 0;
+    npy_intp values_per_unit() const { return layout.outer * layout.inner; }
+    npy_intp units() const { return layout.blocks * layout.channels; }
+};
+
+std::vector<Part> parts(const Argument& virtual_batch_size, const ChannelLayout& l, const Array& x) {
+    if (!virtual_batch_size.given()) return {{l}};
+    constexpr const char* rule = "be an int >= 2";
+    const npy_intp size = virtual_batch_size.integer(rule), samples = x.dims()[0];
+    if (size < 2) virtual_batch_size.value_error(rule);
+    if (l.outer % std::max<npy_intp>(samples, 1) != 0 || (x.ndim() > 0 && l.outer == 1 && samples != 1))
+        virtual_batch_size.value_error("be None where the channels lie along axis 0");
+    const npy_intp per_sample = samples ? l.outer / samples : 0, blocks = samples / size, rest = samples % size;
+    std::vector<Part> all;
+    if (blocks) all.push_back({{blocks, size * per_sample, l.channels, l.inner}});
+    if (rest)
+        all.push_back({{1, rest * per_sample, l.channels, l.inner},
+                       blocks * l.channels,
+                       blocks * size * per_sample * l.channels * l.inner});
+    return all;
+}
+
+Shape statistics_shape(const Argument& virtual_batch_size, const std::vector<Part>& all, npy_intp channels) {
+    npy_intp blocks = 0;
+    for (const Part& part : all) blocks += part.layout.blocks;
+    return virtual_batch_size.given() ? Shape{blocks, channels} : Shape{channels};
+}
+
+const char* at(const Array& array, npy_intp value) {
+    return array ? static_cast<const char*>(array.data()) + value * array.itemsize() : nullptr;
+}
+
+// Mean and (1/m) variance of several blocks with their counts, as of one.
+void pool(const std::vector<Part>& all, const Array& mean, const Array& var, npy_intp channels, double* pooled_mean,
+          double* pooled_var) {
+    for (npy_intp c = 0; c < channels; ++c) {
+        double count = 0, centre = 0, m2 = 0;
+        for (const Part& part : all)
+            for (npy_intp unit = part.first_unit + c; unit < part.first_unit + part.units(); unit += channels) {
+                const double n = double(part.values_per_unit()), delta = mean.doubles()[unit] - centre;
+                count += n;
+                centre += delta * (n / count);
+                m2 += var.doubles()[unit] * n + delta * delta * (n * ((count - n) / count));
+            }
+        pooled_mean[c] = centre;
+        pooled_var[c] = m2 / count;
+    }
+}
+
+PyObject* batch_norm(const Arguments& in) {
+    const Argument gamma = in[3], beta = in[4], axis = in[5], eps = in[6], activation = in[7], added = in[8],
+                   out = in[9];
+    const Array x = read(in[0]);
+    const ChannelLayout layout = channel_layout(axis, x, 1);
+    const npy_intp channels = layout.channels;
+    for (const Argument& statistic : {in[1], in[2]})
+        if (!statistic.given()) statistic.type_error("be an array");
+    const Parameter mean(in[1], x, {channels}, DType::float64, 0), var(in[2], x, {channels}, DType::float64, 1);
+    const Parameter weight(gamma, x, {channels}, working_type(x), 1), bias(beta, x, {channels}, working_type(x), 0);
+    const double epsilon = eps.non_negative(1e-5);
+    const bool relu = is_relu(activation);
+    const Array residual = added.given() ? read_like(added, x) : Array();
+    Output y(out, x, {&x, &mean.array(), &var.array(), &weight.array(), &bias.array(), &residual});
+    if (x.size() > 0) {
+        const Scratch<double> rstd(channels);
+        for (npy_intp c = 0; c < channels; ++c) rstd[c] = 1 / std::sqrt(var.doubles()[c] + epsilon);
+        const Released released(x.size());
+        kernels->batch_norm->apply[int(x.dtype())]({.x = x.data(),
+                                                    .gamma = weight.data(),
+                                                    .beta = bias.data(),
+                                                    .residual = at(residual, 0),
+                                                    .y = y.data(),
+                                                    .mean = mean.doubles(),
+                                                    .rstd = rstd,
+                                                    .layout = layout,
+                                                    .relu = relu});
+    }
+    return y.finish();
+}
+
+PyObject* batch_norm_forward(const Arguments& in) {
+    const Argument gamma = in[1], beta = in[2], running_mean = in[3], running_var = in[4], momentum = in[5],
+                   unbiased = in[6], axis = in[7], eps = in[8], activation = in[9], added = in[10],
+                   virtual_batch_size = in[11], out = in[12];
+    const Array x = read(in[0]);
+    const ChannelLayout layout = channel_layout(axis, x, 1);
+    const npy_intp channels = layout.channels;
+    if (layout.outer * layout.inner < 2)
+        in[0].fail(PyExc_ValueError, "have more than one value per channel", "shape " + text(x.shape()));
+    const Parameter weight(gamma, x, {channels}, working_type(x), 1), bias(beta, x, {channels}, working_type(x), 0);
+    Running means(running_mean, channels), variances(running_var, channels);
+    if (means.given() != variances.given())
+        (means.given() ? running_var : running_mean)
+            .fail(PyExc_ValueError,
+                  std::string("be given together with ") + (means.given() ? running_mean : running_var).name(), "None");
+    if (means.given() && means.overlaps(variances))
+        running_var.fail(PyExc_ValueError, "not overlap running_mean", "overlapping arrays");
+    const double weight_of_new = momentum.between(0, 1, 0.1);
+    const bool is_unbiased = unbiased.flag(true);
+    const double epsilon = eps.non_negative(1e-5);
+    const bool relu = is_relu(activation);
+    const Array residual = added.given() ? read_like(added, x) : Array();
+    const std::vector<Part> all = parts(virtual_batch_size, layout, x);
+    for (const Part& part : all)
+        if (part.values_per_unit() < 2)
+            virtual_batch_size.value_error("leave more than one value per channel to the last block");
+    Output y(out, x, {&x, &weight.array(), &bias.array(), &residual});
+    const Shape shape = statistics_shape(virtual_batch_size, all, channels);
+    Array mean = empty_doubles(shape), rstd = empty_doubles(shape);
+    const Array var = empty_doubles(shape);
+    if (x.size() > 0) {
+        const Released released(x.size());
+        for (const Part& part : all)
+            kernels->batch_norm->forward[int(x.dtype())](
+                {.x = at(x, part.first_value),
+                 .gamma = weight.data(),
+                 .beta = bias.data(),
+                 .residual = at(residual, part.first_value),
+                 .y = static_cast<char*>(y.data()) + part.first_value * x.itemsize(),
+                 .mean = mean.doubles() + part.first_unit,
+                 .rstd = rstd.doubles() + part.first_unit,
+                 .var = var.doubles() + part.first_unit,
+                 .layout = part.layout,
+                 .eps = epsilon,
+                 .relu = relu});
+    }
+    if (means.given()) {
+        const Scratch<double> pooled(2 * channels);
+        pool(all, mean, var, channels, pooled, pooled + channels);
+        const double m = double(layout.outer * layout.inner);
+        means.update(pooled, weight_of_new, 1);
+        variances.update(pooled + channels, weight_of_new, is_unbiased ? m / (m - 1) : 1);
+    }
+    return forward_result({y.finish(), mean.release(), rstd.release()});
+}
+
+PyObject* batch_norm_backward(const Arguments& in) {
+    const Argument gamma = in[4], axis = in[5], saved = in[6], activation = in[7], with_residual = in[8],
+                   training = in[9], virtual_batch_size = in[10], out = in[11];
+    const Array dy = read(in[0]), x = read_like(in[1], dy);
+    const ChannelLayout layout = channel_layout(axis, x, 1);
+    const npy_intp channels = layout.channels;
+    const std::vector<Part> all = parts(virtual_batch_size, layout, x);
+    const Shape shape = statistics_shape(virtual_batch_size, all, channels);
+    const Array mean = read_statistic(in[2], shape), rstd = read_statistic(in[3], shape);
+    const Parameter weight(gamma, x, {channels}, working_type(x), 1);
+    const Array result = saved.given() ? read_like(saved, dy) : Array();
+    const bool relu = is_relu(activation);
+    if (relu && !result)
+        saved.fail(PyExc_ValueError, "be the result of the forward pass where activation is 'relu'", "None");
+    const bool residual = with_residual.flag(false), through_statistics = training.flag(true);
+    Output dx(out, x, {&dy, &x, &mean, &rstd, &weight.array(), &result});
+    Array dresidual = residual ? empty(x.shape(), x.descr(), x.dtype()) : Array();
+    Gradient dgamma(weight, {channels}), dbeta(weight, {channels});
+    std::fill_n(dgamma.sums(), channels, 0.0);
+    std::fill_n(dbeta.sums(), channels, 0.0);
+    if (x.size() > 0) {
+        const Released released(x.size());
+        for (const Part& part : all)
+            kernels->batch_norm->backward[int(x.dtype())](
+                {.dy = at(dy, part.first_value),
+                 .x = at(x, part.first_value),
+                 .gamma = weight.data(),
+                 .y = relu ? at(result, part.first_value) : nullptr,
+                 .mean = mean.doubles() + part.first_unit,
+                 .rstd = rstd.doubles() + part.first_unit,
+                 .dx = static_cast<char*>(dx.data()) + part.first_value * x.itemsize(),
+                 .dresidual = const_cast<char*>(at(dresidual, part.first_value)),
+                 .dgamma = dgamma.sums(),
+                 .dbeta = dbeta.sums(),
+                 .layout = part.layout,
+                 .training = through_statistics});
+    }
+    PyObject* const for_residual = residual ? dresidual.release() : Py_NewRef(Py_None);
+    return backward_result({dx.finish(), dgamma.finish(), dbeta.finish(), for_residual});
+}
+}  // namespace
+
+void bind_batch_norm(PyObject* module) {
+    forward_result.create(module);
+    backward_result.create(module);
+    add_functions(
+        module, {method<batch_norm_signature, batch_norm>(), method<batch_norm_forward_signature, batch_norm_forward>(),
+                 method<batch_norm_backward_signature, batch_norm_backward>()});
+}
+}  // namespace trimtab

@@ -1,0 +1,15 @@
+// What every family's binding needs, and the families there are.
+#pragma once
+#include "../array.h"
+#include "../dispatch.h"
+#include "../layout.h"
+
+namespace trimtab {
+
+void bind_batch_norm(PyObject* module);
+void bind_dropout(PyObject* module);
+void bind_layer_norm(PyObject* module);
+void bind_max_norm(PyObject* module);
+void bind_sgd(PyObject* module);
+void bind_system(PyObject* module);
+}  // namespace trimtab

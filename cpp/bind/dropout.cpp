@@ -1,0 +1,308 @@
+#include <algorithm>
+#include <cmath>
+
+#include "bind.h"
+#include "dropout_signatures.h"
+#include "random.h"
+
+namespace trimtab {
+namespace {
+
+ResultType forward_result("DropoutForwardResult", "y mask");
+ResultType gaussian_result("GaussianDropoutForwardResult", "y noise");
+
+// ---- chance ----
+
+double probability(const Argument& p) { return p.between(0, 1, 0.5); }
+
+double probability_below_1(const Argument& p) {
+    const double value = probability(p);
+    if (value == 1) p.value_error("be less than 1");
+    return value;
+}
+
+// Dropped are random numbers of 72 bits, the byte first, below p * 2^72.
+Decisions decisions(double p, uint64_t seed) {
+    const double byte = std::max(std::ceil(p * 256) - 1, 0.0), rest = p * 256 - byte;  // exact
+    const bool ties = rest < 1;
+    return {.seed = seed,
+            .rest = ties ? uint64_t(std::ceil(std::ldexp(rest, 64))) : 0,
+            .byte = uint8_t(byte),
+            .ties = ties};
+}
+
+// ---- masks: uint8 arrays, whose dtype() has no meaning ----
+
+Shape mask_shape(npy_intp decisions) { return {decisions / 8 + (decisions % 8 != 0)}; }
+
+Array empty_mask(npy_intp decisions) {
+    static PyArray_Descr* const descr = PyArray_DescrFromType(NPY_UINT8);
+    return empty(mask_shape(decisions), descr, DType());
+}
+
+Array read_mask(const Argument& mask, npy_intp decisions) {
+    if (PyArray_Check(mask.value()) && !PyArray_CheckExact(mask.value()))
+        mask.fail(PyExc_TypeError, "be a plain numpy array", type_name(mask.value()));
+    const Ref given(PyArray_FROM_O(mask.value()));
+    const auto array = reinterpret_cast<PyArrayObject*>(given.get());
+    if (!array || PyArray_TYPE(array) != NPY_UINT8) {
+        PyErr_Clear();
+        const Ref dtype(array ? PyObject_Str(reinterpret_cast<PyObject*>(PyArray_DESCR(array))) : nullptr);
+        mask.fail(PyExc_TypeError, "have dtype uint8",
+                  dtype ? std::string("dtype ") + PyUnicode_AsUTF8(dtype.get()) : repr(mask.value()));
+    }
+    const Shape shape(PyArray_DIMS(array), PyArray_DIMS(array) + PyArray_NDIM(array));
+    if (shape != mask_shape(decisions))
+        mask.fail(PyExc_ValueError, "have shape " + text(mask_shape(decisions)), text(shape));
+    return Array(Ref::checked(PyArray_FROM_OF(given.get(), NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY)), DType());
+}
+
+uint8_t* bytes(const Array& mask) { return static_cast<uint8_t*>(mask.data()); }
+
+// ---- shared decisions ----
+
+// The dimensions of x, innermost first, neighbours of the same kind as one.
+class SharedAxes {
+public:
+    SharedAxes(const Array& x, const std::vector<bool>& shared) {
+        for (int axis = x.ndim() - 1; axis >= 0; --axis) {
+            const npy_intp step = shared[std::size_t(axis)] ? 0 : decisions_, extent = x.dims()[axis];
+            if (!extents_.empty() && (steps_.back() == 0) == (step == 0)) {
+                extents_.back() *= extent;
+            } else {
+                extents_.push_back(extent);
+                steps_.push_back(step);
+            }
+            if (!shared[std::size_t(axis)]) decisions_ *= extent;
+        }
+        any_ = std::find(shared.begin(), shared.end(), true) != shared.end();
+    }
+    npy_intp decisions() const { return decisions_; }
+    Sharing sharing() const { return {extents_.data(), steps_.data(), any_ ? int(extents_.size()) : 0, decisions_}; }
+
+private:
+    std::vector<npy_intp> extents_, steps_;
+    npy_intp decisions_ = 1;
+    bool any_ = false;
+};
+
+SharedAxes shared_along(const Argument& axes, const Array& x) {
+    std::vector<bool> shared(std::size_t(x.ndim()));
+    if (axes.value() && !(PyTuple_Check(axes.value()) && PyTuple_GET_SIZE(axes.value()) == 0)) {
+        const RowLayout layout = row_layout(axes, x);
+        for (std::size_t i = layout.kept.size(); i < shared.size(); ++i)
+            shared[layout.order.empty() ? i : std::size_t(layout.order[i])] = true;
+    }
+    return SharedAxes(x, shared);
+}
+
+SharedAxes shared_but_the_first(const Array& x) {
+    std::vector<bool> shared(std::size_t(x.ndim()), true);
+    if (x.ndim()) shared[0] = false;
+    return SharedAxes(x, shared);
+}
+
+// ---- forward and backward ----
+
+// y = x * scale + shift where kept, else dropped.
+struct Affine {
+    double scale, shift, dropped;
+};
+
+// -0.0 is the zero that leaves every number as it is, 0.0 and -0.0 too.
+Affine scaled(double p, bool inverted) { return {inverted && p < 1 ? 1 / (1 - p) : 1, -0.0, 0}; }
+
+constexpr double alpha = 1.7580993408473766;  // minus the limit of SELU at -infinity
+double alpha_scale(double p) { return 1 / std::sqrt((alpha * alpha * p + 1) * (1 - p)); }
+Affine alpha_affine(double p) {
+    const double a = alpha_scale(p);
+    return {a, a * alpha * p, a * alpha * (p - 1)};
+}
+
+PyObject* forward(const Array& x, double p, const Seed& seed, const Affine& affine, const SharedAxes& shared,
+                  const Argument& out, bool keep_mask) {
+    const Sharing sharing = shared.sharing();
+    Output y(out, x, {&x});
+    Array mask = keep_mask || sharing.ndim ? empty_mask(shared.decisions()) : Array();
+    const Decisions chosen = decisions(p, seed.draw());
+    {
+        const Released released(x.size());
+        if (sharing.ndim)
+            kernels->dropout->mask({.decisions = chosen, .mask = bytes(mask), .count = shared.decisions()});
+        const auto& table = sharing.ndim ? kernels->dropout->masked : kernels->dropout->forward;
+        table[int(x.dtype())]({.x = x.data(),
+                               .y = y.data(),
+                               .mask = mask ? bytes(mask) : nullptr,
+                               .count = x.size(),
+                               .scale = affine.scale,
+                               .shift = affine.shift,
+                               .dropped = affine.dropped,
+                               .decisions = chosen,
+                               .sharing = sharing});
+    }
+    PyObject* const result = y.finish();
+    return keep_mask ? forward_result({result, mask.release()}) : result;
+}
+
+PyObject* backward(const Array& dy, const Array& mask, const Affine& affine, const SharedAxes& shared,
+                   const Argument& out) {
+    Output dx(out, dy, {&dy, &mask});
+    {
+        const Released released(dy.size());
+        kernels->dropout->masked[int(dy.dtype())]({.x = dy.data(),
+                                                   .y = dx.data(),
+                                                   .mask = bytes(mask),
+                                                   .count = dy.size(),
+                                                   .scale = affine.scale,
+                                                   .shift = affine.shift,
+                                                   .dropped = affine.dropped,
+                                                   .decisions = {},
+                                                   .sharing = shared.sharing()});
+    }
+    return dx.finish();
+}
+
+PyObject* dropout_forward(const Arguments& in, bool keep_mask) {
+    const Array x = read(in[0]);
+    const double p = probability(in[1]);
+    const Seed seed(in[2]);
+    const bool inverted = in[3].flag(true);
+    return forward(x, p, seed, scaled(p, inverted), shared_along(in[4], x), in[5], keep_mask);
+}
+PyObject* dropout(const Arguments& in) { return dropout_forward(in, false); }
+PyObject* dropout_forward(const Arguments& in) { return dropout_forward(in, true); }
+
+PyObject* dropout_backward(const Arguments& in) {
+    const Array dy = read(in[0]);
+    const SharedAxes shared = shared_along(in[4], dy);
+    const Array mask = read_mask(in[1], shared.decisions());
+    const double p = probability(in[2]);
+    return backward(dy, mask, scaled(p, in[3].flag(true)), shared, in[5]);
+}
+
+PyObject* drop_path_forward(const Arguments& in) {
+    const Array x = read(in[0]);
+    const double p = probability(in[1]);
+    const Seed seed(in[2]);
+    return forward(x, p, seed, scaled(p, in[3].flag(true)), shared_but_the_first(x), in[4], true);
+}
+
+PyObject* drop_path_backward(const Arguments& in) {
+    const Array dy = read(in[0]);
+    const SharedAxes shared = shared_but_the_first(dy);
+    const Array mask = read_mask(in[1], shared.decisions());
+    const double p = probability(in[2]);
+    return backward(dy, mask, scaled(p, in[3].flag(true)), shared, in[4]);
+}
+
+SharedAxes none_shared(const Array& x) { return SharedAxes(x, std::vector<bool>(std::size_t(x.ndim()))); }
+
+PyObject* alpha_dropout_forward(const Arguments& in) {
+    const Array x = read(in[0]);
+    const double p = probability_below_1(in[1]);
+    const Seed seed(in[2]);
+    return forward(x, p, seed, alpha_affine(p), none_shared(x), in[3], true);
+}
+
+PyObject* alpha_dropout_backward(const Arguments& in) {
+    const Array dy = read(in[0]), mask = read_mask(in[1], dy.size());
+    const double p = probability_below_1(in[2]);
+    return backward(dy, mask, {alpha_scale(p), -0.0, 0}, none_shared(dy), in[3]);
+}
+
+PyObject* add_dropout_forward(const Arguments& in) {
+    const Array x = read(in[0]);
+    const Shape row(x.dims() + std::max(x.ndim() - 1, 0), x.dims() + x.ndim());
+    const Parameter bias(in[1], x, row, working_type(x), 0);
+    const Array residual = read_like(in[2], x);
+    const double p = probability(in[3]);
+    const Seed seed(in[4]);
+    Output y(in[5], x, {&x, &bias.array(), &residual});
+    Array mask = empty_mask(x.size());
+    const Decisions chosen = decisions(p, seed.draw());
+    {
+        const Released released(x.size());
+        kernels->dropout->add[int(x.dtype())]({.x = x.data(),
+                                               .bias = bias.data(),
+                                               .residual = residual.data(),
+                                               .y = y.data(),
+                                               .mask = bytes(mask),
+                                               .count = x.size(),
+                                               .width = row.empty() ? 1 : row[0],
+                                               .scale = scaled(p, true).scale,
+                                               .decisions = chosen});
+    }
+    return forward_result({y.finish(), mask.release()});
+}
+
+PyObject* gaussian_dropout_forward(const Arguments& in) {
+    const Array x = read(in[0]);
+    const double p = probability_below_1(in[1]);
+    const Seed seed(in[2]);
+    Output y(in[3], x, {&x});
+    Array noise = empty(x.shape(), x.descr(), x.dtype());
+    const uint64_t drawn = seed.draw();
+    {
+        const Released released(x.size());
+        kernels->dropout->gaussian[int(x.dtype())]({.x = x.data(),
+                                                    .noise = noise.data(),
+                                                    .y = y.data(),
+                                                    .count = x.size(),
+                                                    .seed = drawn,
+                                                    .deviation = std::sqrt(p / (1 - p))});
+    }
+    return gaussian_result({y.finish(), noise.release()});
+}
+
+PyObject* gaussian_dropout_backward(const Arguments& in) {
+    const Array dy = read(in[0]), noise = read_like(in[1], dy);
+    Output dx(in[2], dy, {&dy, &noise});
+    {
+        const Released released(dy.size());
+        kernels->dropout->multiply[int(dy.dtype())](
+            {.x = dy.data(), .factor = noise.data(), .y = dx.data(), .count = dy.size()});
+    }
+    return dx.finish();
+}
+
+npy_intp count_elements(const Argument& shape) {
+    constexpr const char* rule = "be an int or a tuple of ints, none of them negative";
+    const bool several = PyTuple_Check(shape.value());
+    npy_intp count = 1;
+    for (Py_ssize_t i = 0, n = several ? PyTuple_GET_SIZE(shape.value()) : 1; i < n; ++i) {
+        const npy_intp extent = (several ? shape.item(i) : shape).integer(rule);
+        if (extent < 0) shape.value_error(rule);
+        if (__builtin_mul_overflow(count, extent, &count)) shape.value_error("have at most 2**63 - 1 elements");
+    }
+    return count;
+}
+
+PyObject* dropout_mask(const Arguments& in) {
+    const npy_intp count = count_elements(in[0]);
+    const double p = probability(in[1]);
+    const Seed seed(in[2]);
+    Array mask = empty_mask(count);
+    const Decisions chosen = decisions(p, seed.draw());
+    {
+        const Released released(count);
+        kernels->dropout->mask({.decisions = chosen, .mask = bytes(mask), .count = count});
+    }
+    return mask.release();
+}
+}  // namespace
+
+void bind_dropout(PyObject* module) {
+    forward_result.create(module);
+    gaussian_result.create(module);
+    add_functions(
+        module, {method<dropout_signature, dropout>(), method<dropout_forward_signature, dropout_forward>(),
+                 method<dropout_backward_signature, dropout_backward>(), method<dropout_mask_signature, dropout_mask>(),
+                 method<drop_path_forward_signature, drop_path_forward>(),
+                 method<drop_path_backward_signature, drop_path_backward>(),
+                 method<add_dropout_forward_signature, add_dropout_forward>(),
+                 method<alpha_dropout_forward_signature, alpha_dropout_forward>(),
+                 method<alpha_dropout_backward_signature, alpha_dropout_backward>(),
+                 method<gaussian_dropout_forward_signature, gaussian_dropout_forward>(),
+                 method<gaussian_dropout_backward_signature, gaussian_dropout_backward>()});
+}
+}  // namespace trimtab

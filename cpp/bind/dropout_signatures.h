@@ -1,0 +1,339 @@
+// The public face of the dropout family.
+#pragma once
+#include "../function.h"
+
+namespace trimtab {
+namespace {
+
+const Signature dropout_signature(
+    R"(dropout(x, p=0.5, *, rng=None, inverted=True, shared_axes=(), out=None)
+--
+
+Dropout: each element is dropped with probability `p`, independently of all others.
+
+    y = x / (1 - p) where kept, 0 where dropped      (inverted=True)
+    y = x           where kept, 0 where dropped      (inverted=False)
+
+Parameters
+----------
+x : array_like
+    float32, float64, float16 or bfloat16; any shape.
+p : float, default 0.5
+    The probability of dropping, 0 to 1, not rounded to what the decisions are made of.
+rng : numpy.random.Generator, int or None
+    Where chance comes from. An int, 0 to 2**64 - 1, is the seed: the same mask for ever, whatever the shape, dtype and
+    memory of `x`, the number of threads and the machine. A Generator gives a seed: 64 of its bits a call. None: the seed
+    is the system's entropy.
+inverted : bool, default True
+    True: what is kept is scaled so that the mean stays, and nothing is to be done at inference. False: the classical form;
+    at inference the result is to be multiplied by 1 - p.
+shared_axes : int or tuple of ints, default ()
+    Axes along which one decision is shared. ``(2, 3)`` drops whole channels of (N, C, H, W): spatial dropout.
+out : ndarray, optional
+    Where to write the result: of `x`'s shape and dtype, writeable. May be `x` itself.
+
+Returns
+-------
+y : ndarray
+    Of `x`'s shape and dtype; `out` where it is given. Dropped elements are 0 even where `x` is NaN or infinite.
+
+Raises
+------
+TypeError
+    A dtype that is not one of the four, an argument that is not of the right kind.
+ValueError
+    `p` or a seed out of range, `shared_axes` that repeat, an `out` that does not fit or is read-only. Nothing has been
+    drawn from the generator then.
+numpy.exceptions.AxisError
+    An axis that `x` does not have.
+
+See Also
+--------
+dropout_forward : returns what the backward pass needs, too.
+
+Notes
+-----
+A decision takes one byte of a Philox4x32-10 stream, and 64 bits more where the byte leaves it open (1 in 256). Decisions
+are numbered in C order: the first rows of an array get the decisions that they get alone.
+
+References
+----------
+Srivastava, N., Hinton, G., Krizhevsky, A., Sutskever, I., and Salakhutdinov, R. (2014). Dropout: A Simple Way to Prevent
+Neural Networks from Overfitting. JMLR 15.
+Tompson, J., Goroshin, R., Jain, A., LeCun, Y., and Bregler, C. (2015). Efficient Object Localization Using Convolutional
+Networks. CVPR. (Spatial dropout.)
+)");
+
+const Signature dropout_forward_signature(
+    R"(dropout_forward(x, p=0.5, *, rng=None, inverted=True, shared_axes=(), out=None)
+--
+
+Dropout, keeping what its backward pass needs.
+
+Parameters
+----------
+x, p, rng, inverted, shared_axes, out
+    As for `dropout`.
+
+Returns
+-------
+y : ndarray
+    The result, as of `dropout`.
+mask : ndarray of uint8
+    The decisions, a bit each, 1 = kept, in C order as ``numpy.packbits(..., bitorder="little")`` packs them: of `x`'s
+    elements, or of an array of `x`'s shape with extent 1 along `shared_axes`.
+
+See Also
+--------
+dropout : formula, errors, source.
+dropout_backward : takes `mask`.
+)");
+
+const Signature dropout_backward_signature(
+    R"(dropout_backward(dy, mask, p=0.5, *, inverted=True, shared_axes=(), out=None)
+--
+
+Gradient of dropout.
+
+    dx = dy / (1 - p) where kept, 0 where dropped      (inverted=True)
+    dx = dy           where kept, 0 where dropped      (inverted=False)
+
+Parameters
+----------
+dy : array_like
+    Gradient with respect to y, of one of the four dtypes.
+mask : ndarray of uint8
+    As `dropout_forward` returned it.
+p, inverted, shared_axes
+    As in the forward pass.
+out : ndarray, optional
+    Where to write `dx`: of `dy`'s shape and dtype, writeable. May be `dy` itself.
+
+Returns
+-------
+dx : ndarray
+    Gradient with respect to x, of `dy`'s shape and dtype; `out` where it is given.
+
+Raises
+------
+TypeError, ValueError, numpy.exceptions.AxisError
+    As `dropout`; also where `mask` is not uint8 or its size does not fit.
+)");
+
+const Signature dropout_mask_signature(
+    R"(dropout_mask(shape, p=0.5, *, rng=None)
+--
+
+The decisions that dropout makes about an array of a given shape.
+
+Parameters
+----------
+shape : int or tuple of ints
+    Of the array.
+p, rng
+    As for `dropout`; the same seed gives the same mask.
+
+Returns
+-------
+mask : ndarray of uint8
+    A bit an element, 1 = kept, as ``numpy.packbits(..., bitorder="little")`` packs them.
+
+Raises
+------
+TypeError, ValueError
+    As `dropout`; also where `shape` is negative or too large.
+)");
+
+const Signature drop_path_forward_signature(
+    R"(drop_path_forward(x, p=0.5, *, rng=None, inverted=True, out=None)
+--
+
+Stochastic depth: dropout of whole samples, one decision for each index of axis 0.
+
+Parameters
+----------
+x, p, rng, inverted, out
+    As for `dropout`.
+
+Returns
+-------
+y : ndarray
+    The result, as of `dropout` with ``shared_axes`` every axis but 0.
+mask : ndarray of uint8
+    A bit a sample, 1 = kept, packed as of `dropout_forward`.
+
+See Also
+--------
+dropout : formula, errors.
+
+References
+----------
+Huang, G., Sun, Y., Liu, Z., Sedra, D., and Weinberger, K. (2016). Deep Networks with Stochastic Depth. ECCV.
+)");
+
+const Signature drop_path_backward_signature(
+    R"(drop_path_backward(dy, mask, p=0.5, *, inverted=True, out=None)
+--
+
+Gradient of stochastic depth.
+
+Parameters
+----------
+dy, mask, p, inverted, out
+    As for `dropout_backward`.
+
+Returns
+-------
+dx : ndarray
+    Gradient with respect to x, of `dy`'s shape and dtype; `out` where it is given.
+
+See Also
+--------
+dropout_backward : formula, errors.
+)");
+
+const Signature add_dropout_forward_signature(
+    R"(add_dropout_forward(x, bias, residual, p, *, rng=None, out=None)
+--
+
+Bias, dropout and residual in one pass.
+
+    y = (x + bias) / (1 - p) + residual where kept, residual where dropped
+
+Parameters
+----------
+x : array_like
+    float32, float64, float16 or bfloat16; any shape.
+bias : array_like or None
+    Added to every row: of the shape of `x`'s last axis and of `x`'s dtype or wider. None: nothing is added.
+residual : array_like
+    Of `x`'s shape and dtype.
+p, rng, out
+    As for `dropout`.
+
+Returns
+-------
+y : ndarray
+    Of `x`'s shape and dtype; `out` where it is given.
+mask : ndarray of uint8
+    As of `dropout_forward`. The gradients with respect to x + bias are those of `dropout_backward`; that with respect to
+    the residual is dy.
+
+See Also
+--------
+dropout : errors, source.
+)");
+
+const Signature alpha_dropout_forward_signature(
+    R"(alpha_dropout_forward(x, p=0.5, *, rng=None, out=None)
+--
+
+Alpha dropout: what is dropped becomes the lowest value of SELU, and mean 0 and variance 1 are kept.
+
+    y = a * (x where kept, -alpha where dropped) + a * alpha * p
+    a = 1 / sqrt((alpha**2 * p + 1) * (1 - p)),  alpha = 1.7580993408473766
+
+Parameters
+----------
+x, rng, out
+    As for `dropout`.
+p : float, default 0.5
+    The probability of dropping, at least 0 and less than 1.
+
+Returns
+-------
+y : ndarray
+    Of `x`'s shape and dtype; `out` where it is given.
+mask : ndarray of uint8
+    As of `dropout_forward`.
+
+See Also
+--------
+dropout : errors.
+
+References
+----------
+Klambauer, G., Unterthiner, T., Mayr, A., and Hochreiter, S. (2017). Self-Normalizing Neural Networks. NeurIPS.
+)");
+
+const Signature alpha_dropout_backward_signature(
+    R"(alpha_dropout_backward(dy, mask, p=0.5, *, out=None)
+--
+
+Gradient of alpha dropout.
+
+    dx = a * dy where kept, 0 where dropped;  a = 1 / sqrt((alpha**2 * p + 1) * (1 - p)),  alpha = 1.7580993408473766
+
+Parameters
+----------
+dy, mask, out
+    As for `dropout_backward`.
+p : float, default 0.5
+    As in the forward pass.
+
+Returns
+-------
+dx : ndarray
+    Gradient with respect to x, of `dy`'s shape and dtype; `out` where it is given.
+
+See Also
+--------
+dropout_backward : errors.
+)");
+
+const Signature gaussian_dropout_forward_signature(
+    R"(gaussian_dropout_forward(x, p=0.5, *, rng=None, out=None)
+--
+
+Gaussian dropout: each element times a normal number of mean 1 and variance p / (1 - p), those of inverted dropout.
+
+    y = x * noise
+
+Parameters
+----------
+x, rng, out
+    As for `dropout`.
+p : float, default 0.5
+    The probability of dropping of the dropout it stands for, at least 0 and less than 1.
+
+Returns
+-------
+y : ndarray
+    Of `x`'s shape and dtype; `out` where it is given.
+noise : ndarray
+    Of `x`'s shape and dtype. With an int seed it is the same for ever, rounded to that dtype.
+
+See Also
+--------
+dropout : errors, source.
+)");
+
+const Signature gaussian_dropout_backward_signature(
+    R"(gaussian_dropout_backward(dy, noise, *, out=None)
+--
+
+Gradient of Gaussian dropout.
+
+    dx = dy * noise
+
+Parameters
+----------
+dy : array_like
+    Gradient with respect to y, of one of the four dtypes.
+noise : array_like
+    As `gaussian_dropout_forward` returned it: of `dy`'s shape and dtype.
+out : ndarray, optional
+    Where to write `dx`: of `dy`'s shape and dtype, writeable. May be `dy` or `noise` itself.
+
+Returns
+-------
+dx : ndarray
+    Gradient with respect to x, of `dy`'s shape and dtype; `out` where it is given.
+
+Raises
+------
+TypeError, ValueError
+    A dtype or shape that does not fit, a read-only `out`.
+)");
+}  // namespace
+}  // namespace trimtab

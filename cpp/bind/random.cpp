@@ -1,0 +1,83 @@
+#include "random.h"
+
+#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+#include <numpy/random/bitgen.h>
+#include <unistd.h>
+
+namespace trimtab {
+namespace {
+
+// Not imported before it is needed: whoever has a Generator has it already.
+PyObject* generator_type() {
+    static PyObject* const type = [] {
+        const Ref random = Ref::checked(PyImport_ImportModule("numpy.random"));
+        return Ref::checked(PyObject_GetAttrString(random.get(), "Generator")).release();
+    }();
+    return type;
+}
+
+// Made once: a draw looks up five attributes, and all of it should take a fraction of a microsecond.
+struct Names {
+    PyObject* const bit_generator = PyUnicode_InternFromString("bit_generator");
+    PyObject* const capsule = PyUnicode_InternFromString("capsule");
+    PyObject* const lock = PyUnicode_InternFromString("lock");
+    PyObject* const acquire = PyUnicode_InternFromString("acquire");
+    PyObject* const release = PyUnicode_InternFromString("release");
+};
+const Names& names() {
+    static const Names made;
+    return made;
+}
+
+// NumPy's own functions hold the lock of a bit generator while they draw without the GIL.
+class Locked {
+public:
+    explicit Locked(PyObject* bit_generator) : lock_(Ref::checked(PyObject_GetAttr(bit_generator, names().lock))) {
+        Ref::checked(PyObject_CallMethodNoArgs(lock_.get(), names().acquire));
+    }
+    Locked(const Locked&) = delete;
+    ~Locked() {
+        if (!Ref(PyObject_CallMethodNoArgs(lock_.get(), names().release))) PyErr_Clear();
+    }
+
+private:
+    Ref lock_;
+};
+}  // namespace
+
+Seed::Seed(const Argument& rng) {
+    if (!rng.given()) return;
+    const bool integral = PyIndex_Check(rng.value()) && !PyBool_Check(rng.value());
+    const Ref number(integral ? PyNumber_Index(rng.value()) : nullptr);
+    PyErr_Clear();
+    if (number) {
+        fixed_ = true;
+        given_ = PyLong_AsUnsignedLongLong(number.get());
+        if (!PyErr_Occurred()) return;
+        PyErr_Clear();
+        rng.value_error("be between 0 and 2**64 - 1");
+    }
+    if (PyObject_IsInstance(rng.value(), generator_type()) != 1) {
+        PyErr_Clear();
+        rng.type_error("be a numpy.random.Generator, an int or None");
+    }
+    bit_generator_ = Ref::checked(PyObject_GetAttr(rng.value(), names().bit_generator));
+}
+
+uint64_t Seed::draw() const {
+    if (fixed_) return given_;
+    if (bit_generator_) {
+        const Ref capsule = Ref::checked(PyObject_GetAttr(bit_generator_.get(), names().capsule));
+        const auto generator = static_cast<bitgen_t*>(PyCapsule_GetPointer(capsule.get(), "BitGenerator"));
+        if (!generator) throw Raised();
+        const Locked locked(bit_generator_.get());
+        return generator->next_uint64(generator->state);
+    }
+    uint64_t seed;
+    if (getentropy(&seed, sizeof seed) != 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        throw Raised();
+    }
+    return seed;
+}
+}  // namespace trimtab

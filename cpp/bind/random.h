@@ -1,0 +1,21 @@
+// `rng=`: where the seed of a call's random stream comes from.
+#pragma once
+#include <cstdint>
+
+#include "../function.h"
+
+namespace trimtab {
+
+class Seed {
+public:
+    // Checks the argument: an int, a numpy.random.Generator or None. Nothing is drawn yet.
+    explicit Seed(const Argument& rng);
+    // The int; 64 bits of the generator; or 64 bits of the system's entropy.
+    uint64_t draw() const;
+
+private:
+    uint64_t given_ = 0;
+    Ref bit_generator_;  // empty: no generator
+    bool fixed_ = false;
+};
+}  // namespace trimtab

@@ -1,0 +1,130 @@
+// Threads, memory, instruction set: what the library does with the machine.
+#include "../parallel.h"
+#include "bind.h"
+
+namespace trimtab {
+namespace {
+
+const Signature set_num_threads_signature(R"(set_num_threads(n)
+--
+
+Set the largest number of threads a call may use.
+
+It counts for the whole process, and may exceed the number of CPUs. An OpenMP limit (threadpoolctl sets one) bounds it
+further. Results do not depend on it.
+
+Parameters
+----------
+n : int
+    At least 1.
+
+Raises
+------
+TypeError
+    `n` is not an int.
+ValueError
+    `n` is less than 1.
+)");
+const Signature get_num_threads_signature(R"(get_num_threads()
+--
+
+The largest number of threads a call may use.
+
+Returns
+-------
+n : int
+    The number set by `set_num_threads`; without it, the least of the environment variable TRIMTAB_NUM_THREADS, the
+    CPUs this process may run on and its control group's quota. Never more than an OpenMP limit that was set.
+)");
+const Signature isa_signature(R"(isa()
+--
+
+The instruction set whose kernels run: the best this CPU has, or the one the environment variable TRIMTAB_ISA named when
+trimtab was imported.
+
+Returns
+-------
+name : str
+    "avx512", "avx2", "neon" or "baseline".
+)");
+const Signature trim_memory_signature(R"(trim_memory()
+--
+
+Release the memory kept for large results to come.
+
+Returns
+-------
+bytes : int
+    What has been released.
+)");
+const Signature get_memory_cap_signature(R"(get_memory_cap()
+--
+
+The number of bytes kept at most for large results to come; see `set_memory_cap`.
+
+Returns
+-------
+bytes : int
+)");
+const Signature set_memory_cap_signature(R"(set_memory_cap(bytes)
+--
+
+Bound the memory kept for large results to come.
+
+The memory of a result of 64 KiB or more is kept when the array dies and given to a later one: touching fresh pages costs
+more than most kernels. The environment variable TRIMTAB_MEMORY_CAP sets the first bound; without it, it is an eighth of
+the machine's memory, at most 1 GiB.
+
+Parameters
+----------
+bytes : int
+    At least 0; 0 keeps nothing.
+
+Raises
+------
+TypeError
+    `bytes` is not an int.
+ValueError
+    `bytes` is negative.
+)");
+const Signature build_info_signature(R"(build_info()
+--
+
+How the compiled module was built and what it found.
+
+Returns
+-------
+info : dict
+    "isa", "isa_levels" (those this machine can run, best first), "compiler", "num_threads", "memory_cap".
+)");
+
+PyObject* set_num_threads(const Arguments& in) {
+    const Py_ssize_t n = in[0].integer("be an int >= 1");
+    if (n < 1) in[0].value_error("be an int >= 1");
+    trimtab::set_num_threads(int(std::min<Py_ssize_t>(n, INT_MAX)));
+    Py_RETURN_NONE;
+}
+PyObject* get_num_threads(const Arguments&) { return PyLong_FromLong(num_threads()); }
+PyObject* isa(const Arguments&) { return PyUnicode_FromString(isa_name()); }
+PyObject* trim_memory(const Arguments&) { return PyLong_FromSize_t(trimtab::trim_memory()); }
+PyObject* get_memory_cap(const Arguments&) { return PyLong_FromSize_t(memory_cap()); }
+PyObject* set_memory_cap(const Arguments& in) {
+    const Py_ssize_t bytes = in[0].integer("be an int >= 0");
+    if (bytes < 0) in[0].value_error("be an int >= 0");
+    trimtab::set_memory_cap(std::size_t(bytes));
+    Py_RETURN_NONE;
+}
+PyObject* build_info(const Arguments&) {
+    return Py_BuildValue("{s:s,s:s,s:s,s:i,s:n}", "isa", isa_name(), "isa_levels", isa_levels().c_str(), "compiler",
+                         TRIMTAB_COMPILER, "num_threads", num_threads(), "memory_cap", Py_ssize_t(memory_cap()));
+}
+}  // namespace
+
+void bind_system(PyObject* module) {
+    add_functions(module,
+                  {method<set_num_threads_signature, set_num_threads>(),
+                   method<get_num_threads_signature, get_num_threads>(), method<isa_signature, isa>(),
+                   method<trim_memory_signature, trim_memory>(), method<get_memory_cap_signature, get_memory_cap>(),
+                   method<set_memory_cap_signature, set_memory_cap>(), method<build_info_signature, build_info>()});
+}
+}  // namespace trimtab

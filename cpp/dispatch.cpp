@@ -1,0 +1,64 @@
+// The only file that asks the CPU.
+#include "dispatch.h"
+
+#include <cstdlib>
+#include <stdexcept>
+
+namespace trimtab {
+
+// The tables that kernels/*.cpp export, one a family and level.
+#define TRIMTAB_LEVEL(level)                          \
+    extern const ConvertKernels convert_##level;      \
+    extern const LayerNormKernels layer_norm_##level; \
+    extern const BatchNormKernels batch_norm_##level; \
+    extern const DropoutKernels dropout_##level;      \
+    extern const SgdKernels sgd_##level;              \
+    extern const MaxNormKernels max_norm_##level;
+#include "levels.h"
+#undef TRIMTAB_LEVEL
+
+namespace {
+
+struct Level {
+    const char* name;
+    Kernels table;
+};
+// Worst first, as CMake lists them.
+constexpr Level levels[] = {
+#define TRIMTAB_LEVEL(level) \
+    {#level,                 \
+     {&convert_##level, &layer_norm_##level, &batch_norm_##level, &dropout_##level, &sgd_##level, &max_norm_##level}},
+#include "levels.h"
+};
+
+bool cpu_has(const std::string& level) {
+#if defined(__x86_64__)
+    if (level == "avx512") return __builtin_cpu_supports("x86-64-v4");
+    if (level == "avx2") return __builtin_cpu_supports("x86-64-v3");
+#endif
+    return true;
+}
+
+const Level* chosen = nullptr;
+}  // namespace
+
+const Kernels* kernels = nullptr;
+
+void choose_isa() {
+    const char* forced = std::getenv("TRIMTAB_ISA");
+    for (const Level& level : levels)
+        if (cpu_has(level.name) && (!forced || !*forced || std::string(forced) == level.name)) chosen = &level;
+    if (!chosen)
+        throw std::invalid_argument(std::string("TRIMTAB_ISA must be one of ") + isa_levels() + ", got " + forced);
+    kernels = &chosen->table;
+}
+
+const char* isa_name() { return chosen->name; }
+
+std::string isa_levels() {
+    std::string names;
+    for (const Level& level : levels)
+        if (cpu_has(level.name)) names = level.name + std::string(names.empty() ? "" : ", ") + names;
+    return names;
+}
+}  // namespace trimtab

@@ -1,0 +1,160 @@
+#include "function.h"
+
+#include <cmath>
+#include <cstring>
+#include <sstream>
+
+namespace trimtab {
+
+Signature::Signature(const char* doc) : doc_(doc) {
+    const std::string line(doc, std::strcspn(doc, "\n"));
+    const auto open = line.find('('), close = line.rfind(')');
+    name_ = line.substr(0, open);
+    std::istringstream parameters(line.substr(open + 1, close - open - 1));
+    bool keyword_only = false;
+    for (std::string parameter; std::getline(parameters, parameter, ',');) {
+        const auto begin = parameter.find_first_not_of(' '), equals = parameter.find('=');
+        const std::string name = parameter.substr(begin, equals - begin);
+        if (begin == std::string::npos || name.find_first_of(")]}") != std::string::npos) continue;  // in a default
+        if (name == "*") {
+            keyword_only = true;
+            continue;
+        }
+        names_.push_back(PyUnicode_InternFromString(name.c_str()));
+        if (!keyword_only) positional_ = names_.size();
+        if (equals == std::string::npos) required_ |= std::size_t(1) << (names_.size() - 1);
+    }
+}
+
+Arguments::Arguments(const Signature& signature, PyObject* const* values, Py_ssize_t count, PyObject* keywords)
+    : signature_(signature) {
+    if (std::size_t(count) > signature.positional_) {
+        PyErr_Format(PyExc_TypeError, "%s: takes at most %zu positional arguments, got %zd", signature.name(),
+                     signature.positional_, count);
+        throw Raised();
+    }
+    for (Py_ssize_t i = 0; i < count; ++i) values_[std::size_t(i)] = values[i];
+    if (keywords)
+        for (Py_ssize_t i = 0, n = PyTuple_GET_SIZE(keywords); i < n; ++i)
+            place(PyTuple_GET_ITEM(keywords, i), values[count + i]);
+    for (std::size_t i = 0; signature.required_ >> i; ++i)
+        if ((signature.required_ >> i & 1) && !values_[i]) {
+            PyErr_Format(PyExc_TypeError, "%s: missing required argument '%s'", signature.name(),
+                         signature.argument(i));
+            throw Raised();
+        }
+}
+
+void Arguments::place(PyObject* keyword, PyObject* value) {
+    const auto& names = signature_.names_;
+    std::size_t i = 0;
+    while (i < names.size() && names[i] != keyword) ++i;  // keywords in source code are interned
+    if (i == names.size())
+        for (i = 0; i < names.size() && PyUnicode_Compare(names[i], keyword) != 0;) ++i;
+    if (i == names.size())
+        PyErr_Format(PyExc_TypeError, "%s: got an unexpected keyword argument '%U'", signature_.name(), keyword);
+    else if (values_[i])
+        PyErr_Format(PyExc_TypeError, "%s: got multiple values for argument '%U'", signature_.name(), keyword);
+    else
+        values_[i] = value;
+    if (PyErr_Occurred()) throw Raised();
+}
+
+std::string repr(PyObject* object) {
+    const Ref text(PyObject_Repr(object));
+    const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
+    if (!utf8) {
+        PyErr_Clear();
+        return type_name(object);
+    }
+    constexpr std::size_t most = 100;
+    const std::string whole(utf8);
+    if (whole.size() <= most) return whole;
+    std::size_t cut = most;
+    while (cut > 0 && (whole[cut] & 0xc0) == 0x80) --cut;  // not inside a character
+    return whole.substr(0, cut) + "...";
+}
+
+std::string type_name(PyObject* object) {
+    const std::string qualified = Py_TYPE(object)->tp_name;
+    return qualified;
+}
+
+std::string Argument::label() const { return element_ < 0 ? name() : name() + ("[" + std::to_string(element_) + "]"); }
+
+void Argument::fail(PyObject* exception, const std::string& rule, const std::string& got) const {
+    PyErr_Format(exception, "%s: %s must %s, got %s", function(), label().c_str(), rule.c_str(), got.c_str());
+    throw Raised();
+}
+
+double Argument::number(double otherwise) const {
+    if (!value_) return otherwise;
+    if (PyFloat_CheckExact(value_)) return PyFloat_AS_DOUBLE(value_);
+    const double number = PyBool_Check(value_) || PyUnicode_Check(value_) ? -1 : PyFloat_AsDouble(value_);
+    if (PyBool_Check(value_) || PyUnicode_Check(value_) || (number == -1 && PyErr_Occurred())) {
+        PyErr_Clear();
+        type_error("be a number");
+    }
+    return number;
+}
+
+double Argument::non_negative(double otherwise) const {
+    const double v = number(otherwise);
+    if (!(std::isfinite(v) && v >= 0)) value_error("be finite and >= 0");
+    return v;
+}
+
+double Argument::between(double low, double high, double otherwise) const {
+    const double v = number(otherwise);
+    if (!(v >= low && v <= high)) {
+        std::ostringstream rule;
+        rule << "be between " << low << " and " << high;
+        value_error(rule.str());
+    }
+    return v;
+}
+
+bool Argument::flag(bool otherwise) const {
+    if (!value_) return otherwise;
+    if (PyBool_Check(value_)) return value_ == Py_True;
+    if (std::strcmp(Py_TYPE(value_)->tp_name, "numpy.bool") == 0) return PyObject_IsTrue(value_) == 1;
+    type_error("be a bool");
+}
+
+Py_ssize_t Argument::integer(const char* rule) const {
+    if (PyBool_Check(value_) || !PyIndex_Check(value_)) type_error(rule);
+    const Py_ssize_t v = PyNumber_AsSsize_t(value_, PyExc_OverflowError);
+    if (v == -1 && PyErr_Occurred()) {
+        const bool too_large = PyErr_ExceptionMatches(PyExc_OverflowError);
+        PyErr_Clear();
+        too_large ? value_error(rule) : type_error(rule);
+    }
+    return v;
+}
+
+void add_functions(PyObject* module, std::initializer_list<PyMethodDef> functions) {
+    auto* table = new std::vector<PyMethodDef>(functions);  // lives as long as the functions: for ever
+    table->push_back({});
+    if (PyModule_AddFunctions(module, table->data()) < 0) throw Raised();
+}
+
+void ResultType::create(PyObject* module) {
+    const Ref collections = Ref::checked(PyImport_ImportModule("collections"));
+    const Ref type = Ref::checked(PyObject_CallMethod(collections.get(), "namedtuple", "ss", name_, fields_));
+    const Ref module_name = Ref::checked(PyModule_GetNameObject(module));
+    if (PyObject_SetAttrString(type.get(), "__module__", module_name.get()) < 0) throw Raised();
+    if (PyModule_AddObjectRef(module, name_, type.get()) < 0) throw Raised();
+    type_ = reinterpret_cast<PyTypeObject*>(Py_NewRef(type.get()));
+}
+
+PyObject* ResultType::operator()(std::initializer_list<PyObject*> owned) const {
+    PyObject* tuple = type_->tp_alloc(type_, Py_ssize_t(owned.size()));
+    Py_ssize_t i = 0;
+    for (PyObject* item : owned)
+        if (tuple)
+            PyTuple_SET_ITEM(tuple, i++, item);
+        else
+            Py_XDECREF(item);
+    return tuple;
+}
+}  // namespace trimtab

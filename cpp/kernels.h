@@ -1,0 +1,227 @@
+// The seam between the bindings (compiled once) and the kernels (compiled once per instruction set): storage types,
+// plain structs of pointers and extents, and the table of kernels. Nothing here has code.
+//
+// Parameters (gamma, beta) and per-channel constants arrive in the working type of the storage type: double for double,
+// float for the others. Saved statistics and the sums for parameter gradients are double.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace trimtab {
+
+using std::ptrdiff_t;
+
+struct half {
+    uint16_t bits;
+};
+struct bfloat16 {
+    uint16_t bits;
+};
+
+enum class DType { float32, float64, float16, bfloat16 };
+constexpr int dtype_count = 4;
+
+template <class A, class B>
+constexpr bool is_same = false;
+template <class A>
+constexpr bool is_same<A, A> = true;
+
+template <class T>
+struct WorkOf {
+    using type = float;
+};
+template <>
+struct WorkOf<double> {
+    using type = double;
+};
+template <class T>
+using Work = typename WorkOf<T>::type;
+
+// x (rows, width), normalised along width. mean and rstd may be null in the forward pass.
+struct LayerNormForward {
+    const void *x, *gamma, *beta;
+    void* y;
+    double *mean, *rstd;
+    ptrdiff_t rows, width;
+    double eps;
+};
+struct LayerNormBackward {
+    const void *dy, *x, *gamma;
+    const double *mean, *rstd;
+    void* dx;
+    double *dgamma, *dbeta;
+    ptrdiff_t rows, width;
+};
+
+// x (blocks, outer, channels, inner): one statistic a block and channel, parameters per channel.
+struct ChannelLayout {
+    ptrdiff_t blocks, outer, channels, inner;
+};
+struct BatchNormForward {
+    const void *x, *gamma, *beta, *residual;  // residual may be null
+    void* y;
+    double *mean, *rstd, *var;
+    ChannelLayout layout;
+    double eps;
+    bool relu;
+};
+// The same with given statistics.
+struct BatchNormApply {
+    const void *x, *gamma, *beta, *residual;
+    void* y;
+    const double *mean, *rstd;
+    ChannelLayout layout;
+    bool relu;
+};
+struct BatchNormBackward {
+    const void *dy, *x, *gamma, *y;  // y is null where no ReLU followed
+    const double *mean, *rstd;
+    void *dx, *dresidual;    // dresidual may be null
+    double *dgamma, *dbeta;  // added to
+    ChannelLayout layout;
+    bool training;  // false: the statistics were constants
+};
+
+// Arrays of any sizes.
+struct ArrayList {
+    ptrdiff_t count;
+    const ptrdiff_t* sizes;
+    void* const* data;
+};
+// Factors of w and of sign(w) in the gradient of a penalty.
+struct Decay {
+    double l2, l1;
+};
+struct SgdUpdate {
+    ArrayList weights;
+    void *const *gradients, *const *velocities, *const *masters;  // velocities and masters may be null
+    const bool* first_step;                                       // one for each array
+    double lr, momentum, dampening, grad_scale;                   // grad_scale < 0 climbs
+    Decay coupled, decoupled;
+    double threshold;  // of the proximal step; 0: none
+    bool nesterov, zero_grad;
+    double* sums;  // of |w|, w^2 and squared gradients before the update; may be null
+};
+struct SumOver {
+    ArrayList arrays;
+    double* sums;
+};
+struct Scale {
+    ArrayList arrays;
+    double factor;
+};
+// w (rows, width): rows longer than limit are scaled down to it.
+struct MaxNorm {
+    const void* x;
+    void* y;
+    ptrdiff_t rows, width;
+    double limit;
+};
+
+// Which elements to keep, from the random stream of a seed: those whose random byte lies above `byte`; where it equals
+// `byte` and ties are to be settled, those whose further 64 bits are `rest` or more.
+struct Decisions {
+    uint64_t seed, rest;
+    uint8_t byte;
+    bool ties;
+};
+// x as (..., extent[1], extent[0]) where several elements share a decision: one step along dimension d of x leads step[d]
+// decisions on. ndim 0: every element has its own.
+struct Sharing {
+    const ptrdiff_t *extent, *step;
+    int ndim;
+    ptrdiff_t decisions;
+};
+// Masks have a bit a decision, 1 = kept, the lowest of the first byte first.
+struct DropoutMask {
+    Decisions decisions;
+    uint8_t* mask;
+    ptrdiff_t count;
+};
+// y = x * scale + shift where kept, else dropped.
+struct Dropout {
+    const void* x;
+    void* y;
+    uint8_t* mask;  // written (null: not wanted) where decisions are made, else read
+    ptrdiff_t count;
+    double scale, shift, dropped;
+    Decisions decisions;
+    Sharing sharing;
+};
+// y = (x + bias) * scale + residual where kept, else residual. bias (width,) is repeated.
+struct AddDropout {
+    const void *x, *bias, *residual;
+    void* y;
+    uint8_t* mask;
+    ptrdiff_t count, width;
+    double scale;
+    Decisions decisions;
+};
+// noise = 1 + deviation * a standard normal number, y = x * noise
+struct GaussianDropout {
+    const void* x;
+    void *noise, *y;
+    ptrdiff_t count;
+    uint64_t seed;
+    double deviation;
+};
+// y = x * factor
+struct Multiply {
+    const void *x, *factor;
+    void* y;
+    ptrdiff_t count;
+};
+
+template <class Arguments>
+using Kernel = void (*)(const Arguments&);
+
+struct ConvertKernels {
+    void (*widen[dtype_count][2])(const void* from, void* to, ptrdiff_t n);  // to float, to double
+    void (*narrow[dtype_count])(const double* from, void* to, ptrdiff_t n);
+    void (*fill[2])(void* to, double value, ptrdiff_t n);  // float, double
+};
+struct LayerNormKernels {
+    Kernel<LayerNormForward> forward[dtype_count];
+    Kernel<LayerNormBackward> backward[dtype_count];
+};
+struct BatchNormKernels {
+    Kernel<BatchNormForward> forward[dtype_count];
+    Kernel<BatchNormApply> apply[dtype_count];
+    Kernel<BatchNormBackward> backward[dtype_count];
+};
+struct DropoutKernels {
+    Kernel<DropoutMask> mask;
+    Kernel<Dropout> forward[dtype_count], masked[dtype_count];
+    Kernel<AddDropout> add[dtype_count];
+    Kernel<GaussianDropout> gaussian[dtype_count];
+    Kernel<Multiply> multiply[dtype_count];
+};
+struct SgdKernels {
+    Kernel<SgdUpdate> update[dtype_count];
+    Kernel<SumOver> weight_norms[dtype_count];  // sums of |w| and of w^2
+    Kernel<SumOver> squared_norm[dtype_count];
+    Kernel<Scale> scale[dtype_count];
+};
+struct MaxNormKernels {
+    Kernel<MaxNorm> project[dtype_count];
+};
+
+// The table of one instruction set.
+struct Kernels {
+    const ConvertKernels* convert;
+    const LayerNormKernels* layer_norm;
+    const BatchNormKernels* batch_norm;
+    const DropoutKernels* dropout;
+    const SgdKernels* sgd;
+    const MaxNormKernels* max_norm;
+};
+}  // namespace trimtab
+
+// In kernels/*.cpp: the family's table for the instruction set it is being compiled for, the one symbol it exports.
+#define TRIMTAB_JOIN(family, level) family##_##level
+#define TRIMTAB_NAME(family, level) TRIMTAB_JOIN(family, level)
+#define TRIMTAB_EXPORT(Type, family)                           \
+    extern const Type TRIMTAB_NAME(family, TRIMTAB_ISA_LEVEL); \
+    const Type TRIMTAB_NAME(family, TRIMTAB_ISA_LEVEL)
+// A kernel for each storage type, in the order of DType.
+#define TRIMTAB_EACH_DTYPE(kernel) {kernel<float>, kernel<double>, kernel<half>, kernel<bfloat16>}

@@ -1,0 +1,295 @@
+// Batch normalisation of x (blocks, outer, channels, inner): statistics of each block and channel, or given ones.
+#include "channels.h"
+#include "lift.h"
+
+namespace trimtab {
+namespace {
+
+// ---- statistics: first is the mean of a unit, second its m2 ----
+
+template <class W, class T>
+struct UnitMoments {
+    const T* x;
+    double eps;
+    bool good(const Sums& m) const { return trusted<W>(m.second / m.count, eps); }
+    UnitMoments<double, T> wide() const { return {x, eps}; }
+    template <class V>
+    TRIMTAB_INLINE static void combine(V& mean, V& m2, double count, V mean_b, V m2_b, double count_b) {
+        const auto both = trimtab::combine<V>({mean, m2}, count, {mean_b, m2_b}, count_b);
+        mean = both.mean;
+        m2 = both.m2;
+    }
+    Sums in_runs(const Planes& planes, ptrdiff_t unit, ptrdiff_t begin, ptrdiff_t end) const {
+        const Moments m = moments_in<W>(x + planes.start(unit), planes.runs(), begin, end);
+        return {m.count, m.mean, m.m2};
+    }
+    TRIMTAB_LOOP void in_columns(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, double* mean, double* m2) const {
+        const ptrdiff_t columns = tile.columns(), channels = tile.channels;
+        const Scratch<W> centre(channels), spread(columns);
+        const Scratch<double> of_columns(2 * columns), sum(channels), square(channels);
+        const W* const shift = tile.c.plain() ? centre : spread;
+        const auto sum_about_centre = [&](ptrdiff_t row, ptrdiff_t stop) TRIMTAB_LOOP {
+            if (!tile.c.plain()) tile.expand<W>(centre, spread);
+            sum_rows<W, 2>(tile, row, stop, of_columns, {sum, square},
+                           [&](ptrdiff_t j, auto at, auto& acc, ptrdiff_t i) {
+                const Vector<W> d = at.load(x + j) - at.load(shift + i);
+                acc[0] += d;
+                acc[1] = fma(d, d, acc[1]);
+            });
+        };
+        // A sample for a shift to begin with.
+        const ptrdiff_t sampled = least(begin + sample_size, end);
+        sum_rows<W, 1>(tile, begin, sampled, of_columns, {sum},
+                       [&](ptrdiff_t j, auto at, auto& acc, ptrdiff_t) { acc[0] += at.load(x + j); });
+        const double sample_count = tile.c.count(begin, sampled);
+        for (ptrdiff_t k = 0; k < channels; ++k) centre[k] = W(sum[k] / sample_count);
+
+        for (ptrdiff_t row = begin; row < end; row += rows_per_block) {
+            const ptrdiff_t stop = least(row + rows_per_block, end);
+            const double count_before = tile.c.count(begin, row), count = tile.c.count(row, stop);
+            sum_about_centre(row, stop);
+            if (row == begin) {
+                bool again = false;
+                for (ptrdiff_t k = 0; k < channels; ++k)
+                    if (off_centre(count, sum[k], square[k])) {
+                        centre[k] = W(double(centre[k]) + sum[k] / count);
+                        again = true;
+                    }
+                if (again) sum_about_centre(row, stop);
+            }
+            sweep<double>(channels, [&](ptrdiff_t k, auto at) {
+                auto m = about<Doubles>(at.load(centre + k), count, at.load(sum + k), at.load(square + k));
+                if (row > begin)
+                    m = trimtab::combine<Doubles>({at.load(mean + k), at.load(m2 + k)}, count_before, m, count);
+                at.store(mean + k, m.mean);
+                at.store(m2 + k, m.m2);
+                at.store(centre + k, m.mean);
+            });
+        }
+    }
+};
+
+// ---- forward ----
+
+// y = d * (scale + scale_low) + rest + beta with d = x - high, scale + scale_low = rstd * gamma: one rounding worth the
+// name before beta is added.
+enum ForwardConstant { forward_high, forward_scale, forward_scale_low, forward_rest, forward_beta, forward_constants };
+
+template <class W, class At>
+TRIMTAB_INLINE void set_forward(At at, Doubles mean, Doubles rstd, const W* gamma, const W* beta,
+                                const Constants<W>& constants) {
+    const Doubles scale = rstd * at.load(gamma);
+    at.store(constants.of(forward_high), mean);
+    at.store(constants.of(forward_scale), scale);
+    at.store(constants.of(forward_scale_low), scale - at.load(constants.of(forward_scale)));
+    at.store(constants.of(forward_rest), (at.load(constants.of(forward_high)) - mean) * scale);
+    at.store(constants.of(forward_beta), at.load(beta));
+}
+
+template <class T, bool relu, bool residual>
+struct ForwardBody {
+    using W = Work<T>;
+    const T *x, *added;
+    T* y;
+    template <class At>
+    TRIMTAB_INLINE void operator()(const Vector<W>* k, ptrdiff_t j, At at) const {
+        const Vector<W> value = at.load(x + j), high = k[forward_high], d = value - high, part = d - value;
+        const Vector<W> exact = (value - (d - part)) - (high + part);  // what d has lost: the two-sum of Knuth
+        const Vector<W> lost = exact == exact ? exact : Vector<W>{};   // an infinite value stays one
+        const Vector<W> rest = fma(lost, k[forward_scale], fma(d, k[forward_scale_low], k[forward_rest]));
+        Vector<W> v = fma(d, k[forward_scale], rest) + k[forward_beta];
+        if constexpr (residual) v += at.load(added + j);
+        if constexpr (relu) v = v < 0 ? Vector<W>{} : v;
+        at.store(y + j, v);
+    }
+};
+
+template <class T, class Arguments, class F>
+TRIMTAB_INLINE void with_forward_body(const Arguments& a, F&& f) {
+    const auto x = static_cast<const T*>(a.x), residual = static_cast<const T*>(a.residual);
+    const auto y = static_cast<T*>(a.y);
+    lift<2, 2>([&](auto with_relu, auto with_residual) {
+        const ForwardBody<T, with_relu.value, with_residual.value> body{x, residual, y};
+        f(RunBody<Work<T>, forward_constants>(body));
+    }, a.relu, a.residual != nullptr);
+}
+
+template <class T>
+void batch_norm_apply(const BatchNormApply& a) {
+    using W = Work<T>;
+    const auto gamma = static_cast<const W*>(a.gamma), beta = static_cast<const W*>(a.beta);
+    const ptrdiff_t units = a.layout.blocks * a.layout.channels;
+    const Scratch<W> table(forward_constants * units);
+    const Constants<W> constants{table, units};
+    each_unit(a.layout, [&](auto at, ptrdiff_t unit, ptrdiff_t c) {
+        set_forward<W>(at, at.load(a.mean + unit), at.load(a.rstd + unit), gamma + c, beta + c, constants.from(unit));
+    });
+    with_forward_body<T>(
+        a, [&](const auto& body) { each_run<forward_constants>(a.layout, constants, 0.15 * values(a.layout), body); });
+}
+
+template <class T>
+void batch_norm_forward(const BatchNormForward& a) {
+    using W = Work<T>;
+    const auto gamma = static_cast<const W*>(a.gamma), beta = static_cast<const W*>(a.beta);
+    const double count = double(a.layout.outer * a.layout.inner);
+    const UnitMoments<W, T> statistic{static_cast<const T*>(a.x), a.eps};
+    const auto finish = [&](auto at, ptrdiff_t unit, ptrdiff_t c, Doubles mean, Doubles m2,
+                            const Constants<W>& constants) {
+        const Doubles var = m2 / count, rstd = reciprocal_root(var + a.eps);
+        at.store(a.mean + unit, mean);
+        at.store(a.var + unit, var);
+        at.store(a.rstd + unit, rstd);
+        set_forward<W>(at, mean, rstd, gamma + c, beta + c, constants);
+    };
+    with_forward_body<T>(a, [&](const auto& body) {
+        sum_then_visit<W, forward_constants>(a.layout, statistic, 0.3 * values(a.layout), finish, body);
+    });
+}
+
+// ---- backward: first is the sum of g over a unit, second that of g * x̂ ----
+
+// The gradient that reaches the normalisation: dy, zero where a ReLU cut it off.
+template <class T, bool relu>
+struct Incoming {
+    const T *dy, *y;
+    template <class At>
+    TRIMTAB_INLINE auto operator()(ptrdiff_t i, At at) const {
+        const auto g = at.load(dy + i);
+        if constexpr (relu) return at.load(y + i) > 0 ? g : decltype(g){};
+        return g;
+    }
+};
+
+// x̂ = (x - high) * scale + rest, the first constants of a unit in the backward pass.
+enum BackwardConstant {
+    backward_high,
+    backward_scale,
+    backward_rest,
+    standard_constants,
+    backward_through = standard_constants,
+    backward_slope,
+    backward_offset,
+    backward_constants
+};
+
+template <class W, class At>
+TRIMTAB_INLINE void set_standard(At at, Doubles mean, Doubles rstd, const Constants<W>& constants) {
+    at.store(constants.of(backward_high), mean);
+    at.store(constants.of(backward_scale), rstd);
+    at.store(constants.of(backward_rest), (at.load(constants.of(backward_high)) - mean) * rstd);
+}
+
+template <class T, bool relu>
+struct UnitGradientSums {
+    using W = Work<T>;
+    Incoming<T, relu> incoming;
+    const T* x;
+    const double *mean, *rstd;
+    bool good(const Sums&) const { return true; }
+    const UnitGradientSums& wide() const { return *this; }
+    template <class V>
+    TRIMTAB_INLINE static void combine(V& g, V& gx, double, V g_b, V gx_b, double) {
+        g += g_b;
+        gx += gx_b;
+    }
+    TRIMTAB_LOOP Sums in_runs(const Planes& planes, ptrdiff_t unit, ptrdiff_t begin, ptrdiff_t end) const {
+        const QuickStandardise<W> standardise(mean[unit], rstd[unit]);
+        Sums total = {};
+        planes.runs().visit(begin, end, [&](ptrdiff_t offset, ptrdiff_t n) {
+            const ptrdiff_t start = planes.start(unit) + offset;
+            double sums[2];
+            reduce<W>(n, sums, [&](ptrdiff_t i, auto at, auto& acc) {
+                const Vector<W> g = incoming(start + i, at);
+                acc[0] += g;
+                acc[1] = fma(g, at.keep(standardise(at.load(x + start + i))), acc[1]);
+            });
+            total = {total.count + double(n), total.first + sums[0], total.second + sums[1]};
+        });
+        return total;
+    }
+    TRIMTAB_LOOP void in_columns(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, double* g, double* gx) const {
+        const ptrdiff_t columns = tile.columns(), channels = tile.channels;
+        const Scratch<W> of_channels(standard_constants * channels), spread(standard_constants * columns);
+        const Scratch<double> of_columns(2 * columns);
+        const Constants<W> constants{of_channels, channels};
+        sweep<double>(channels, [&](ptrdiff_t k, auto at) {
+            set_standard<W>(at, at.load(mean + tile.unit() + k), at.load(rstd + tile.unit() + k), constants.from(k));
+        });
+        const W* standard[standard_constants];
+        for (int j = 0; j < standard_constants; ++j) {
+            standard[j] = tile.c.plain() ? constants.of(j) : spread + j * columns;
+            if (!tile.c.plain()) tile.expand<W>(constants.of(j), spread + j * columns);
+        }
+        sum_rows<W, 2>(tile, begin, end, of_columns, {g, gx}, [&](ptrdiff_t j, auto at, auto& acc, ptrdiff_t i) {
+            const Vector<W> v = incoming(j, at);
+            const Vector<W> normal = fma(at.load(x + j) - at.load(standard[backward_high] + i),
+                                         at.load(standard[backward_scale] + i), at.load(standard[backward_rest] + i));
+            acc[0] += v;
+            acc[1] = fma(v, normal, acc[1]);
+        });
+    }
+};
+
+// dx = through * g + slope * x̂ + offset
+template <class T, bool relu, bool residual, bool training>
+struct BackwardBody {
+    using W = Work<T>;
+    Incoming<T, relu> incoming;
+    const T* x;
+    T *dx, *dresidual;
+    template <class At>
+    TRIMTAB_INLINE void operator()(const Vector<W>* k, ptrdiff_t j, At at) const {
+        const Vector<W> g = incoming(j, at);
+        Vector<W> v = k[backward_through] * g;
+        if constexpr (training) {
+            const Vector<W> normal = fma(at.load(x + j) - k[backward_high], k[backward_scale], k[backward_rest]);
+            v = fma(k[backward_slope], normal, v + k[backward_offset]);
+        }
+        if constexpr (residual) at.store(dresidual + j, g);
+        at.store(dx + j, v);
+    }
+};
+
+template <class T>
+void batch_norm_backward(const BatchNormBackward& a) {
+    using W = Work<T>;
+    const ChannelLayout& l = a.layout;
+    const auto x = static_cast<const T*>(a.x), dy = static_cast<const T*>(a.dy), y = static_cast<const T*>(a.y);
+    const auto dx = static_cast<T*>(a.dx), dresidual = static_cast<T*>(a.dresidual);
+    const auto gamma = static_cast<const W*>(a.gamma);
+    const double count = double(l.outer * l.inner);
+    const ptrdiff_t units = l.blocks * l.channels;
+    const Scratch<double> sums(2 * units);
+    const auto finish = [&](auto at, ptrdiff_t unit, ptrdiff_t c, Doubles g, Doubles gx,
+                            const Constants<W>& constants) {
+        const Doubles rstd = at.load(a.rstd + unit), through = rstd * at.load(gamma + c);
+        const Doubles mean_through = through * (a.training ? -1 / count : 0);
+        set_standard<W>(at, at.load(a.mean + unit), rstd, constants);
+        at.store(constants.of(backward_through), through);
+        at.store(constants.of(backward_slope), mean_through * gx);
+        at.store(constants.of(backward_offset), mean_through * g);
+        at.store(sums + unit, g);
+        at.store(sums + units + unit, gx);
+    };
+    const auto visit = [&](auto relu, const RunBody<W, backward_constants>& body) {
+        const UnitGradientSums<T, relu.value> statistic{{dy, y}, x, a.mean, a.rstd};
+        sum_then_visit<W, backward_constants>(l, statistic, 0.5 * values(l), finish, body);
+    };
+    lift<2, 2, 2>([&](auto relu, auto residual, auto training) {
+        const BackwardBody<T, relu.value, residual.value, training.value> body{{dy, y}, x, dx, dresidual};
+        visit(relu, RunBody<W, backward_constants>(body));
+    }, a.y != nullptr, a.dresidual != nullptr, a.training);
+    each_unit(l, [&](auto at, ptrdiff_t unit, ptrdiff_t c) {
+        at.store(a.dbeta + c, at.load(a.dbeta + c) + at.load(sums + unit));
+        at.store(a.dgamma + c, at.load(a.dgamma + c) + at.load(sums + units + unit));
+    });
+}
+}  // namespace
+
+TRIMTAB_EXPORT(BatchNormKernels, batch_norm) = {
+    .forward = TRIMTAB_EACH_DTYPE(batch_norm_forward),
+    .apply = TRIMTAB_EACH_DTYPE(batch_norm_apply),
+    .backward = TRIMTAB_EACH_DTYPE(batch_norm_backward),
+};
+}  // namespace trimtab

@@ -1,0 +1,45 @@
+// Parameters into the working type, sums for parameter gradients out of double.
+#include "../simd.h"
+
+namespace trimtab {
+namespace {
+
+template <class From, class To>
+void widen_all(const void* from, void* to, ptrdiff_t n) {
+    const auto in = static_cast<const From*>(from);
+    const auto out = static_cast<To*>(to);
+    if constexpr (is_same<From, double> && is_same<To, float>)  // a parameter wider than its x needs
+        for (ptrdiff_t i = 0; i < n; ++i) out[i] = float(in[i]);
+    else
+        sweep<To>(n, [&](ptrdiff_t i, auto at) { at.store(out + i, at.load(in + i)); });
+}
+
+template <class To>
+void narrow_all(const double* from, void* to, ptrdiff_t n) {
+    const auto out = static_cast<To*>(to);
+    for (ptrdiff_t i = 0; i < n; ++i) {
+        if constexpr (is_same<Work<To>, double>) {
+            out[i] = from[i];
+        } else {
+            const float value = float(from[i]);
+            First<float>{1}.store(out + i, Floats{} + value);
+        }
+    }
+}
+
+template <class To>
+void fill_all(void* to, double value, ptrdiff_t n) {
+    const auto out = static_cast<To*>(to);
+    for (ptrdiff_t i = 0; i < n; ++i) out[i] = To(value);
+}
+}  // namespace
+
+TRIMTAB_EXPORT(ConvertKernels, convert) = {
+    .widen = {{widen_all<float, float>, widen_all<float, double>},
+              {widen_all<double, float>, widen_all<double, double>},
+              {widen_all<half, float>, widen_all<half, double>},
+              {widen_all<bfloat16, float>, widen_all<bfloat16, double>}},
+    .narrow = TRIMTAB_EACH_DTYPE(narrow_all),
+    .fill = {fill_all<float>, fill_all<double>},
+};
+}  // namespace trimtab

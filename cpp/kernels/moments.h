@@ -1,0 +1,163 @@
+// Mean and centred second moment, the statistics of every normalisation.
+//
+// Values are summed about a shift near their mean: x - shift, and its square. The shift is the mean of what has been
+// seen, or of a small sample to begin with; where that turns out to lie more than a standard deviation off, the values
+// are summed again about a better one. So no digits are lost: a shift delta off the mean costs a part u * delta^2 (u: the
+// unit round-off) of the second moment of its values, and where later values are concerned, they add at least
+// delta^2 / 2 to the total. Partial moments meet in double (Chan, Golub and LeVeque 1983).
+//
+// Sums in float hold for standard deviations of 1e-15 to 1e15; whatever lies outside is visited again in double.
+#pragma once
+#include "../simd.h"
+
+namespace trimtab {
+namespace {
+
+// V: double, or a vector of them. m2 is the sum of (x - mean)^2.
+template <class V>
+struct MeanAndM2 {
+    V mean, m2;
+};
+
+// From sums about a shift. Constant values give exactly themselves and 0.
+template <class V>
+TRIMTAB_INLINE MeanAndM2<V> about(V shift, double count, V sum, V squares) {
+    const V offset = sum / count, m2 = squares - offset * sum;
+    return {shift + offset, m2 < 0 ? V{} : m2};  // NaN stays
+}
+// Is the shift more than a standard deviation away from the mean?
+template <class V>
+TRIMTAB_INLINE auto off_centre(double count, V sum, V squares) {
+    return 2 * sum * sum > count * squares;
+}
+template <class V>
+TRIMTAB_INLINE MeanAndM2<V> combine(const MeanAndM2<V>& a, double count_a, const MeanAndM2<V>& b, double count_b) {
+    const double weight = count_b / (count_a + count_b);
+    const V delta = b.mean - a.mean;
+    return {a.mean + delta * weight, a.m2 + b.m2 + delta * delta * (count_a * weight)};
+}
+
+struct Moments {
+    double count = 0, mean = 0, m2 = 0;
+    TRIMTAB_INLINE double var() const { return m2 / count; }
+};
+TRIMTAB_INLINE Moments combine(const Moments& a, const Moments& b) {
+    if (a.count == 0) return b;
+    const auto both = combine<double>({a.mean, a.m2}, a.count, {b.mean, b.m2}, b.count);
+    return {a.count + b.count, both.mean, both.m2};
+}
+template <class W>
+TRIMTAB_INLINE bool trusted(double var, double eps) {
+    return is_same<W, double> || (var + eps > 1e-30 && var + eps < 1e30);
+}
+
+constexpr int sample_size = 16;
+
+template <class W, class T>
+TRIMTAB_INLINE double sample_mean(const T* x, ptrdiff_t n) {
+    Vector<W> sample[sample_size / lanes<W>] = {};
+    n = least(n, sample_size);
+    sweep<W>(n, [&](ptrdiff_t i, auto at) { sample[i / lanes<W>] = at.load(x + i); });
+    return total<sample_size / lanes<W>>(sample) / double(n);
+}
+
+// The moments of one segment more.
+template <class W, class T>
+TRIMTAB_LOOP Moments add_segment(const Moments& before, const T* x, ptrdiff_t n) {
+    double sums[2];
+    const auto sum_about = [&](W shift) {
+        reduce<W>(n, sums, [&](ptrdiff_t i, auto at, auto& acc) {
+            const Vector<W> d = at.keep(at.load(x + i) - shift);
+            acc[0] += d;
+            acc[1] = fma(d, d, acc[1]);
+        });
+    };
+    const double count = double(n);
+    W shift = W(before.count == 0 ? sample_mean<W>(x, n) : before.mean);
+    for (int visit = 0; visit < 2; ++visit) {
+        sum_about(shift);
+        if (before.count != 0 || !off_centre(count, sums[0], sums[1])) break;
+        if (visit == 0) shift = W(double(shift) + sums[0] / count);
+    }
+    const auto m = about(double(shift), count, sums[0], sums[1]);
+    return combine(before, {count, m.mean, m.m2});
+}
+
+// The runs of memory that share a statistic: `pieces` of them, `length` long and `stride` apart, seen as segments.
+struct Runs {
+    ptrdiff_t pieces, length, stride;
+    TRIMTAB_INLINE ptrdiff_t per_piece() const { return ceil_div(length, segment); }
+    TRIMTAB_INLINE ptrdiff_t segments() const { return pieces * per_piece(); }
+    // f(offset, n) for segments begin..end.
+    template <class F>
+    TRIMTAB_INLINE void visit(ptrdiff_t begin, ptrdiff_t end, F&& f) const {
+        if (begin >= end) return;
+        ptrdiff_t piece = begin / per_piece(), i = begin % per_piece() * segment;
+        for (ptrdiff_t s = begin; s < end; ++s) {
+            f(piece * stride + i, least(length - i, segment));
+            i += segment;
+            if (i >= length) i = 0, ++piece;
+        }
+    }
+};
+
+template <class W, class T>
+TRIMTAB_INLINE Moments moments_in(const T* x, const Runs& runs, ptrdiff_t begin, ptrdiff_t end) {
+    Moments m;
+    runs.visit(begin, end, [&](ptrdiff_t offset, ptrdiff_t n) { m = add_segment<W>(m, x + offset, n); });
+    return m;
+}
+
+template <class T>
+TRIMTAB_INLINE Moments row_moments(const T* x, ptrdiff_t n, double eps) {
+    Moments m;
+    for (ptrdiff_t i = 0; i < n; i += segment) m = add_segment<Work<T>>(m, x + i, least(n - i, segment));
+    return trusted<Work<T>>(m.var(), eps) ? m : moments_in<double>(x, {1, n, 0}, 0, ceil_div(n, segment));
+}
+
+TRIMTAB_INLINE double reciprocal_root(double v) { return 1 / __builtin_sqrt(v); }
+TRIMTAB_INLINE Doubles reciprocal_root(Doubles v) { return 1 / sqrt(v); }
+
+// The mean rounded to a few bits below the standard deviation: up to 8,000 deviations away (more in double) x - high is
+// then exact but for bits of x itself, which x - (x - high + high) recovers. Constant values keep their mean.
+TRIMTAB_INLINE Longs long_bits(Doubles v) { return bit_cast<Longs>(v); }
+TRIMTAB_INLINE int64_t long_bits(double v) { return bit_cast<int64_t>(v); }
+template <class W, class V>
+TRIMTAB_INLINE V high_part(V mean, V var) {
+    constexpr double to_integers = is_same<W, float> ? 1.5 * 0x1p42 : 1.5 * 0x1p28;  // 2^52 / 2^10, 2^52 / 2^24
+    const auto halved_exponent = ((long_bits(var) >> 1) + (int64_t(0x3ff) << 51)) & (int64_t(0x7ff) << 52);
+    const V integers = bit_cast<V>(halved_exponent) * to_integers;
+    return (mean + integers) - integers;
+}
+
+// x̂ = (x - mean) * rstd with a single rounding worth the name, however large the mean.
+template <class W>
+struct Standardise {
+    Vector<W> high, scale, scale_low, rest;
+    TRIMTAB_INLINE Standardise(double mean, double var, double rstd) {
+        const W centre = W(high_part<W>(mean, var)), rounded = W(rstd);
+        high = Vector<W>{} + centre;
+        scale = Vector<W>{} + rounded;
+        scale_low = Vector<W>{} + W(rstd - double(rounded));
+        rest = Vector<W>{} + W((double(centre) - mean) * rstd);
+    }
+    TRIMTAB_INLINE Vector<W> operator()(Vector<W> x) const {
+        const Vector<W> d = x - high, lost = x - (d + high);
+        return fma(d, scale, fma(lost, scale, fma(d, scale_low, rest)));
+    }
+};
+
+// The same to two roundings: enough for gradients.
+template <class W>
+struct QuickStandardise {
+    W high, scale, scale_low, rest;
+    QuickStandardise() = default;
+    TRIMTAB_INLINE QuickStandardise(double mean, double rstd)
+        : high(W(mean)), scale(W(rstd)), scale_low(W(rstd - double(scale))), rest(W((double(high) - mean) * rstd)) {}
+    TRIMTAB_INLINE Vector<W> operator()(Vector<W> x) const {
+        const Vector<W> d = x - high;
+        return fma(d, Vector<W>{} + scale, fma(d, Vector<W>{} + scale_low, Vector<W>{} + rest));
+    }
+};
+}  // namespace
+}  // namespace trimtab

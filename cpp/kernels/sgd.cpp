@@ -1,0 +1,241 @@
+// Stochastic gradient descent, and what goes with it: sums over weights and gradients, a common scale of gradients.
+//
+// Arrays are taken as if they lay end to end, and cut into tasks of equal size: many small ones cost what one large one
+// does. Every element is updated by itself, so its bits depend on nothing else.
+#include "../memory.h"
+#include "../parallel.h"
+#include "lift.h"
+
+namespace trimtab {
+namespace {
+
+constexpr ptrdiff_t task_size = segment;  // elements: what is done to a task in several steps is done in cache
+constexpr ptrdiff_t alignment = 64;       // elements: where arrays begin, so that vectors are cut at their ends only
+
+// Arrays laid end to end.
+class Line {
+public:
+    explicit Line(const ArrayList& arrays) : arrays_(arrays), begin_(arrays.count + 1) {
+        begin_[0] = 0;
+        for (ptrdiff_t i = 0; i < arrays.count; ++i) begin_[i + 1] = begin_[i] + extent(arrays.sizes[i]);
+    }
+    ptrdiff_t length() const { return begin_[arrays_.count]; }
+    ptrdiff_t tasks() const { return ceil_div(length(), task_size); }
+
+    // f(task, array, offset, n) for all pieces of arrays; `cost` in ns an element.
+    template <class F>
+    void visit(double cost, F&& f) const {
+        parallel_for(tasks(), cost * double(length()), [&](ptrdiff_t first, ptrdiff_t last) {
+            ptrdiff_t at = first * task_size, array = array_at(at);
+            const ptrdiff_t end = least(last * task_size, length());
+            while (at < end) {
+                while (begin_[array + 1] <= at) ++array;
+                const ptrdiff_t task = at / task_size, offset = at - begin_[array];
+                const ptrdiff_t n = least(arrays_.sizes[array] - offset, (task + 1) * task_size - at);
+                f(task, array, offset, n);
+                at += extent(n);
+            }
+        });
+    }
+
+private:
+    static ptrdiff_t extent(ptrdiff_t size) { return ceil_div(size, alignment) * alignment; }
+    ptrdiff_t array_at(ptrdiff_t at) const {
+        ptrdiff_t low = 0, high = arrays_.count;
+        while (high - low > 1) {
+            const ptrdiff_t middle = low + (high - low) / 2;
+            (begin_[middle] <= at ? low : high) = middle;
+        }
+        return low;
+    }
+    const ArrayList& arrays_;
+    Scratch<ptrdiff_t> begin_;
+};
+
+// ---- sums ----
+
+constexpr int weight_sums = 2;  // of |w|, of w^2
+
+template <class T>
+TRIMTAB_LOOP void sum_weights(const T* w, ptrdiff_t n, double (&sums)[weight_sums]) {
+    reduce<double>(n, sums, [&](ptrdiff_t i, auto at, auto& acc) {
+        const Doubles v = at.load(w + i);
+        acc[0] += v > -v ? v : -v;
+        acc[1] = fma(v, v, acc[1]);
+    });
+}
+template <class T>
+TRIMTAB_LOOP double sum_of_squares(const T* x, ptrdiff_t n) {
+    double sums[1];
+    reduce<double>(n, sums, [&](ptrdiff_t i, auto at, auto& acc) {
+        const Doubles v = at.load(x + i);
+        acc[0] = fma(v, v, acc[0]);
+    });
+    return sums[0];
+}
+
+// Sums of tasks, which meet in the order of the tasks.
+template <int quantities>
+class TaskSums {
+public:
+    explicit TaskSums(ptrdiff_t tasks) : tasks_(tasks), sums_(tasks * quantities) {
+        for (ptrdiff_t i = 0; i < tasks * quantities; ++i) sums_[i] = 0;
+    }
+    void add(ptrdiff_t task, const double (&terms)[quantities]) const {
+        for (int q = 0; q < quantities; ++q) sums_[task * quantities + q] += terms[q];
+    }
+    void total(double* result) const {
+        for (int q = 0; q < quantities; ++q) result[q] = 0;
+        for (ptrdiff_t i = 0; i < tasks_ * quantities; ++i) result[i % quantities] += sums_[i];
+    }
+
+private:
+    ptrdiff_t tasks_;
+    Scratch<double> sums_;
+};
+
+template <class T>
+void weight_norms(const SumOver& a) {
+    const Line line(a.arrays);
+    const TaskSums<weight_sums> sums(line.tasks());
+    line.visit(0.2, [&](ptrdiff_t task, ptrdiff_t array, ptrdiff_t offset, ptrdiff_t n) {
+        double terms[weight_sums];
+        sum_weights(static_cast<const T*>(a.arrays.data[array]) + offset, n, terms);
+        sums.add(task, terms);
+    });
+    sums.total(a.sums);
+}
+
+template <class T>
+void squared_norm(const SumOver& a) {
+    const Line line(a.arrays);
+    const TaskSums<1> sums(line.tasks());
+    line.visit(0.2, [&](ptrdiff_t task, ptrdiff_t array, ptrdiff_t offset, ptrdiff_t n) {
+        sums.add(task, {sum_of_squares(static_cast<const T*>(a.arrays.data[array]) + offset, n)});
+    });
+    sums.total(a.sums);
+}
+
+template <class T>
+TRIMTAB_LOOP void scale_piece(T* x, ptrdiff_t n, Work<T> factor) {
+    sweep<Work<T>>(n, [&](ptrdiff_t i, auto at) { at.store(x + i, at.load(x + i) * factor); });
+}
+template <class T>
+void scale(const Scale& a) {
+    Line(a.arrays).visit(0.1, [&](ptrdiff_t, ptrdiff_t array, ptrdiff_t offset, ptrdiff_t n) {
+        scale_piece(static_cast<T*>(a.arrays.data[array]) + offset, n, Work<T>(a.factor));
+    });
+}
+
+// ---- update ----
+
+enum { no_momentum, heavy_ball, nesterov, momentum_forms };
+enum { no_penalty, quadratic, absolute, penalties };  // absolute: the quadratic one, too
+
+template <class W>
+TRIMTAB_INLINE Vector<W> all_lanes(double value) {
+    return Vector<W>{} + W(value);
+}
+
+// The gradient of a penalty, added to g.
+template <int penalty, class W>
+struct Pull {
+    Vector<W> l2, l1;
+    explicit Pull(const Decay& decay) : l2(all_lanes<W>(decay.l2)), l1(all_lanes<W>(decay.l1)) {}
+    TRIMTAB_INLINE Vector<W> operator()(Vector<W> w, Vector<W> g) const {
+        if constexpr (penalty >= quadratic) g = fma(l2, w, g);
+        if constexpr (penalty == absolute) {
+            g += w > 0 ? l1 : Vector<W>{};
+            g -= w < 0 ? l1 : Vector<W>{};
+        }
+        return g;
+    }
+};
+
+template <class V>
+TRIMTAB_INLINE V soft_threshold(V w, V threshold) {
+    const V above = w < -threshold ? -threshold : w;
+    return w - (above > threshold ? threshold : above);  // NaN stays
+}
+
+// n elements of one array. M stores the weights that count: the parameters themselves, or their masters.
+template <class T, class M>
+struct Piece {
+    T *w, *g;
+    M *master, *v;
+    ptrdiff_t n;
+    bool first_step;
+};
+
+template <int momentum, int penalty, class T, class M>
+TRIMTAB_LOOP void update_piece(const SgdUpdate& a, const Piece<T, M>& piece) {
+    using W = Work<T>;
+    const auto [w, g, master, v, n, first_step] = piece;
+    const Vector<W> grad_scale = all_lanes<W>(a.grad_scale), step_size = all_lanes<W>(-a.lr);
+    const Vector<W> kept = all_lanes<W>(a.momentum), added = all_lanes<W>(first_step ? 1 : 1 - a.dampening);
+    const Vector<W> threshold = all_lanes<W>(a.threshold);
+    const Pull<penalty, W> coupled(a.coupled), decoupled(a.decoupled);
+    if (momentum != no_momentum && first_step) sweep<W>(n, [&](ptrdiff_t i, auto at) { at.store(v + i, Vector<W>{}); });
+    sweep<W>(n, [&](ptrdiff_t i, auto at) {
+        Vector<W> weight = at.load(master + i);
+        Vector<W> step = coupled(weight, grad_scale * at.load(g + i));
+        if constexpr (momentum != no_momentum) {
+            const Vector<W> velocity = fma(kept, at.load(v + i), added * step);
+            at.store(v + i, velocity);
+            step = momentum == nesterov ? fma(kept, velocity, step) : velocity;
+        }
+        weight = fma(step_size, decoupled(weight, step), weight);
+        if constexpr (penalty == absolute) weight = soft_threshold(weight, threshold);
+        at.store(master + i, weight);
+        if constexpr (!is_same<T, M>) at.store(w + i, weight);
+    });
+}
+
+template <class T, class M>
+void update(const SgdUpdate& a) {
+    using Update = void (*)(const SgdUpdate&, const Piece<T, M>&);
+    Update update_one = nullptr;
+    lift<momentum_forms, penalties>(
+        [&](auto momentum, auto penalty) { update_one = update_piece<momentum.value, penalty.value, T, M>; },
+        !a.velocities ? no_momentum
+        : a.nesterov  ? nesterov
+                      : heavy_ball,
+        a.coupled.l1 != 0 || a.decoupled.l1 != 0 || a.threshold != 0 ? absolute
+        : a.coupled.l2 != 0 || a.decoupled.l2 != 0                   ? quadratic
+                                                                     : no_penalty);
+    void* const* const masters = a.masters ? a.masters : a.weights.data;
+    const Line line(a.weights);
+    const TaskSums<weight_sums + 1> sums(a.sums ? line.tasks() : 0);
+    line.visit(0.2, [&](ptrdiff_t task, ptrdiff_t array, ptrdiff_t offset, ptrdiff_t n) {
+        const Piece<T, M> piece{.w = static_cast<T*>(a.weights.data[array]) + offset,
+                                .g = static_cast<T*>(a.gradients[array]) + offset,
+                                .master = static_cast<M*>(masters[array]) + offset,
+                                .v = a.velocities ? static_cast<M*>(a.velocities[array]) + offset : nullptr,
+                                .n = n,
+                                .first_step = a.first_step[array]};
+        if (a.sums) {
+            double of_weights[weight_sums];
+            sum_weights(piece.master, n, of_weights);
+            sums.add(task, {of_weights[0], of_weights[1], sum_of_squares(piece.g, n)});
+        }
+        update_one(a, piece);
+        if (a.zero_grad) __builtin_memset(piece.g, 0, std::size_t(n) * sizeof(T));
+    });
+    if (a.sums) sums.total(a.sums);
+}
+
+template <class T>
+void sgd_update(const SgdUpdate& a) {
+    if constexpr (sizeof(T) == 2)
+        if (a.masters) return update<T, float>(a);
+    update<T, T>(a);
+}
+}  // namespace
+
+TRIMTAB_EXPORT(SgdKernels, sgd) = {
+    .update = TRIMTAB_EACH_DTYPE(sgd_update),
+    .weight_norms = TRIMTAB_EACH_DTYPE(weight_norms),
+    .squared_norm = TRIMTAB_EACH_DTYPE(squared_norm),
+    .scale = TRIMTAB_EACH_DTYPE(scale),
+};
+}  // namespace trimtab

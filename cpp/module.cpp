@@ -1,0 +1,21 @@
+// The table of contents of trimtab._core.
+#include <pybind11/pybind11.h>
+
+#include "bind/bind.h"
+
+PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
+    using namespace trimtab;
+    m.doc() = "The compiled kernels of trimtab.";
+    try {
+        import_numpy();
+        choose_isa();
+        bind_system(m.ptr());
+        bind_layer_norm(m.ptr());
+        bind_batch_norm(m.ptr());
+        bind_dropout(m.ptr());
+        bind_sgd(m.ptr());
+        bind_max_norm(m.ptr());
+    } catch (const Raised&) {
+        throw pybind11::error_already_set();
+    }
+}

@@ -1,0 +1,370 @@
+// Vectors of the target's native width. The only file with vector types or intrinsics.
+//
+// A kernel is written once, for every instruction set and storage type, as lambdas over vectors of a working type W
+// (float or double):
+//   sweep<W>(n, f)         f(i, at) at every vector of 0..n; `at` loads and stores: whole vectors, or the tail
+//   reduce<W>(n, sums, f)  f(i, at, acc) adds into the accumulators acc[q]; sums[q] are their totals
+// The bits do not depend on the instruction set: sums run over virtual lanes by element index (256 bytes of them: 64
+// floats or 32 doubles) and meet in one fixed tree, multiply-adds are fused everywhere, nothing is approximated.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define TRIMTAB_INLINE inline __attribute__((always_inline))
+// A loop of its own: everything it calls is inlined into it, and it is not inlined into its many callers.
+#define TRIMTAB_LOOP __attribute__((noinline, noclone, flatten))
+
+namespace trimtab {
+namespace {  // internal linkage: code of one instruction set must never be merged with another's
+
+#if defined(__AVX512F__)
+constexpr int register_bytes = 64, register_count = 32;
+#elif defined(__AVX2__)
+constexpr int register_bytes = 32, register_count = 16;
+#elif defined(__aarch64__)
+constexpr int register_bytes = 16, register_count = 32;
+#else
+constexpr int register_bytes = 16, register_count = 16;
+#endif
+
+TRIMTAB_INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+TRIMTAB_INLINE ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+TRIMTAB_INLINE ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+
+template <class E, int count>
+struct VectorOf {
+    typedef E type __attribute__((vector_size(count * sizeof(E))));
+};
+template <class W>
+constexpr int lanes = register_bytes / int(sizeof(W));
+template <class W>
+using Vector = typename VectorOf<W, lanes<W>>::type;
+
+using Floats = Vector<float>;
+using Doubles = Vector<double>;
+using Bits = Vector<uint32_t>;
+using Ints = Vector<int32_t>;
+using Bytes = Vector<uint8_t>;
+using Words = Vector<uint64_t>;
+using Longs = Vector<int64_t>;
+using HalfBits = VectorOf<uint16_t, lanes<float>>::type;
+using HalfFloats = VectorOf<float, lanes<double>>::type;  // as many floats as Doubles has lanes
+
+template <class To, class From>
+TRIMTAB_INLINE To bit_cast(const From& from) {
+    static_assert(sizeof(To) == sizeof(From));
+    To to;
+    __builtin_memcpy(&to, &from, sizeof to);
+    return to;
+}
+
+template <class V>
+TRIMTAB_INLINE V load_unaligned(const void* p) {
+    V v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+
+TRIMTAB_INLINE HalfFloats lower_half(Floats v) { return load_unaligned<HalfFloats>(&v); }
+TRIMTAB_INLINE HalfFloats upper_half(Floats v) {
+    return load_unaligned<HalfFloats>(reinterpret_cast<const HalfFloats*>(&v) + 1);
+}
+
+// ---- what has no spelling in vector extensions, or none that compiles well ----
+
+#if defined(__AVX512F__)
+TRIMTAB_INLINE Doubles widen_float(HalfFloats v) { return _mm512_cvtps_pd(v); }
+TRIMTAB_INLINE HalfFloats narrow_double(Doubles v) { return _mm512_cvtpd_ps(v); }
+TRIMTAB_INLINE Doubles sqrt(Doubles v) { return _mm512_sqrt_pd(v); }
+TRIMTAB_INLINE Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+TRIMTAB_INLINE Doubles fma(Doubles a, Doubles b, Doubles c) { return _mm512_fmadd_pd(a, b, c); }
+TRIMTAB_INLINE Floats widen_half(HalfBits h) { return _mm512_cvtph_ps(__m256i(h)); }
+TRIMTAB_INLINE HalfBits narrow_half(Floats v) { return HalfBits(_mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT)); }
+TRIMTAB_INLINE Words multiply_halves(Words a, Words b) { return Words(_mm512_mul_epu32(__m512i(a), __m512i(b))); }
+TRIMTAB_INLINE Words even_pairs(Words a, Words b) { return Words(_mm512_unpacklo_epi64(__m512i(a), __m512i(b))); }
+TRIMTAB_INLINE Words odd_pairs(Words a, Words b) { return Words(_mm512_unpackhi_epi64(__m512i(a), __m512i(b))); }
+TRIMTAB_INLINE uint64_t gather_bits(Bytes condition) { return _mm512_movepi8_mask(__m512i(condition)); }
+#elif defined(__AVX2__)
+TRIMTAB_INLINE Doubles widen_float(HalfFloats v) { return _mm256_cvtps_pd(v); }
+TRIMTAB_INLINE HalfFloats narrow_double(Doubles v) { return _mm256_cvtpd_ps(v); }
+TRIMTAB_INLINE Doubles sqrt(Doubles v) { return _mm256_sqrt_pd(v); }
+TRIMTAB_INLINE Floats fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
+TRIMTAB_INLINE Doubles fma(Doubles a, Doubles b, Doubles c) { return _mm256_fmadd_pd(a, b, c); }
+TRIMTAB_INLINE Floats widen_half(HalfBits h) { return _mm256_cvtph_ps(__m128i(h)); }
+TRIMTAB_INLINE HalfBits narrow_half(Floats v) { return HalfBits(_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT)); }
+TRIMTAB_INLINE Words multiply_halves(Words a, Words b) { return Words(_mm256_mul_epu32(__m256i(a), __m256i(b))); }
+TRIMTAB_INLINE Words even_pairs(Words a, Words b) { return Words(_mm256_unpacklo_epi64(__m256i(a), __m256i(b))); }
+TRIMTAB_INLINE Words odd_pairs(Words a, Words b) { return Words(_mm256_unpackhi_epi64(__m256i(a), __m256i(b))); }
+TRIMTAB_INLINE uint64_t gather_bits(Bytes condition) { return uint32_t(_mm256_movemask_epi8(__m256i(condition))); }
+#elif defined(__aarch64__)
+TRIMTAB_INLINE Doubles widen_float(HalfFloats v) { return Doubles(vcvt_f64_f32(v)); }
+TRIMTAB_INLINE HalfFloats narrow_double(Doubles v) { return HalfFloats(vcvt_f32_f64(v)); }
+TRIMTAB_INLINE Doubles sqrt(Doubles v) { return Doubles(vsqrtq_f64(v)); }
+TRIMTAB_INLINE Floats fma(Floats a, Floats b, Floats c) { return Floats(vfmaq_f32(c, a, b)); }
+TRIMTAB_INLINE Doubles fma(Doubles a, Doubles b, Doubles c) { return Doubles(vfmaq_f64(c, a, b)); }
+TRIMTAB_INLINE Floats widen_half(HalfBits h) { return Floats(vcvt_f32_f16(float16x4_t(h))); }
+TRIMTAB_INLINE HalfBits narrow_half(Floats v) { return HalfBits(vcvt_f16_f32(v)); }
+TRIMTAB_INLINE Words multiply_halves(Words a, Words b) {
+    return Words(vmull_u32(vmovn_u64(uint64x2_t(a)), vmovn_u64(uint64x2_t(b))));
+}
+TRIMTAB_INLINE Words even_pairs(Words a, Words b) { return Words(vzip1q_u64(uint64x2_t(a), uint64x2_t(b))); }
+TRIMTAB_INLINE Words odd_pairs(Words a, Words b) { return Words(vzip2q_u64(uint64x2_t(a), uint64x2_t(b))); }
+TRIMTAB_INLINE uint64_t gather_bits(Bytes condition) {
+    const Bytes weights = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    const uint8x16_t bits = uint8x16_t(condition & weights);
+    return uint64_t(vaddv_u8(vget_low_u8(bits))) | uint64_t(vaddv_u8(vget_high_u8(bits))) << 8;
+}
+#else
+TRIMTAB_INLINE Doubles widen_float(HalfFloats v) { return __builtin_convertvector(v, Doubles); }
+TRIMTAB_INLINE HalfFloats narrow_double(Doubles v) { return __builtin_convertvector(v, HalfFloats); }
+TRIMTAB_INLINE Doubles sqrt(Doubles v) {
+    for (int i = 0; i < lanes<double>; ++i) v[i] = __builtin_sqrt(v[i]);
+    return v;
+}
+// Without the instruction: the product of two floats is exact in double, and the sum there is rounded to odd (the last
+// bit set if anything was lost), so that the rounding to float is the only one that counts.
+TRIMTAB_INLINE Floats fma(Floats a, Floats b, Floats c) {
+    using Wide = VectorOf<double, lanes<float>>::type;
+    using WideBits = VectorOf<int64_t, lanes<float>>::type;
+    const Wide product = __builtin_convertvector(a, Wide) * __builtin_convertvector(b, Wide);
+    const Wide addend = __builtin_convertvector(c, Wide);
+    const Wide sum = product + addend, part = sum - product;
+    const Wide lost = (product - (sum - part)) + (addend - part);  // exact: the two-sum of Knuth
+    const WideBits bits = bit_cast<WideBits>(sum);
+    const WideBits inexact = ((lost < 0) | (lost > 0)) & ((bits & 1) == 0);
+    const WideBits odd = ((lost > 0) == (sum > 0)) ? bits + 1 : bits - 1;
+    return __builtin_convertvector(bit_cast<Wide>(inexact ? odd : bits), Floats);
+}
+TRIMTAB_INLINE Doubles fma(Doubles a, Doubles b, Doubles c) {
+    for (int i = 0; i < lanes<double>; ++i) c[i] = __builtin_fma(a[i], b[i], c[i]);
+    return c;
+}
+TRIMTAB_INLINE Floats widen_half(HalfBits h) {
+    const Bits bits = __builtin_convertvector(h, Bits), magnitude = (bits & 0x7fff) << 13;
+    const Bits finite = bit_cast<Bits>(bit_cast<Floats>(magnitude) * 0x1p112f);
+    const Bits quiet = (magnitude > 0x0f800000) & 0x400000;
+    const Bits wide = magnitude >= 0x0f800000 ? magnitude | 0x7f800000 | quiet : finite;
+    return bit_cast<Floats>(wide | (bits & 0x8000) << 16);
+}
+TRIMTAB_INLINE HalfBits narrow_half(Floats v) {
+    const Bits bits = bit_cast<Bits>(v), magnitude = bits & 0x7fffffff;
+    const Bits normal = (magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13;
+    const Bits subnormal = bit_cast<Bits>(bit_cast<Floats>(magnitude) + 0.5f) - 0x3f000000;
+    const Bits finite = magnitude < 0x38800000 ? subnormal : normal;
+    const Bits bounded = magnitude >= 0x477ff000 ? Bits{} + 0x7c00 : finite;
+    const Bits nan = 0x7e00 | (magnitude >> 13 & 0x3ff);
+    return __builtin_convertvector((magnitude > 0x7f800000 ? nan : bounded) | (bits >> 16 & 0x8000), HalfBits);
+}
+TRIMTAB_INLINE Words multiply_halves(Words a, Words b) { return (a & 0xffffffff) * (b & 0xffffffff); }
+TRIMTAB_INLINE Words even_pairs(Words a, Words b) { return Words{a[0], b[0]}; }
+TRIMTAB_INLINE Words odd_pairs(Words a, Words b) { return Words{a[1], b[1]}; }
+TRIMTAB_INLINE uint64_t gather_bits(Bytes condition) {
+    const Words eights = bit_cast<Words>(condition) & 0x8040201008040201;  // byte i of eight: bit i
+    return (eights[0] * 0x0101010101010101 >> 56) | (eights[1] * 0x0101010101010101 >> 56) << 8;
+}
+#endif
+
+// ---- storage type T <-> vectors of the working type W ----
+
+template <class T>
+TRIMTAB_INLINE Floats widen16(HalfBits h) {
+    if constexpr (is_same<T, half>) return widen_half(h);
+    return bit_cast<Floats>(__builtin_convertvector(h, Bits) << 16);
+}
+template <class T>
+TRIMTAB_INLINE HalfBits narrow16(Floats v) {
+    if constexpr (is_same<T, half>) return narrow_half(v);
+    const Bits bits = bit_cast<Bits>(v), rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    return __builtin_convertvector((bits & 0x7fffffff) > 0x7f800000 ? bits >> 16 | 0x40 : rounded, HalfBits);
+}
+
+template <class W, class T>
+TRIMTAB_INLINE Vector<W> load(const T* p) {
+    if constexpr (is_same<W, T>) {
+        return load_unaligned<Vector<W>>(p);
+    } else if constexpr (is_same<W, float>) {
+        return widen16<T>(load_unaligned<HalfBits>(p));
+    } else if constexpr (is_same<T, float>) {
+        return widen_float(load_unaligned<HalfFloats>(p));
+    } else {
+        HalfBits bits = {};
+        __builtin_memcpy(&bits, p, sizeof(T) * lanes<double>);
+        return widen_float(lower_half(widen16<T>(bits)));
+    }
+}
+template <class W, class T>
+TRIMTAB_INLINE void store(T* p, Vector<W> v) {
+    if constexpr (is_same<W, T>) {
+        __builtin_memcpy(p, &v, sizeof v);
+    } else if constexpr (is_same<W, double>) {
+        const HalfFloats floats = narrow_double(v);
+        __builtin_memcpy(p, &floats, sizeof floats);
+    } else {
+        const HalfBits bits = narrow16<T>(v);
+        __builtin_memcpy(p, &bits, sizeof bits);
+    }
+}
+
+// Access to all lanes of a vector, and to the first `count` of them.
+template <class W>
+struct Whole {
+    template <class T>
+    TRIMTAB_INLINE Vector<W> load(const T* p) const {
+        return trimtab::load<W>(p);
+    }
+    template <class T>
+    TRIMTAB_INLINE void store(T* p, Vector<W> v) const {
+        trimtab::store<W>(p, v);
+    }
+    TRIMTAB_INLINE Vector<W> keep(Vector<W> v) const { return v; }
+    // p[i] += v[i], in double.
+    TRIMTAB_INLINE void add(double* p, Vector<W> v) const {
+        if constexpr (is_same<W, double>) {
+            trimtab::store<double>(p, trimtab::load<double>(p) + v);
+        } else {
+            trimtab::store<double>(p, trimtab::load<double>(p) + widen_float(lower_half(v)));
+            p += lanes<double>;
+            trimtab::store<double>(p, trimtab::load<double>(p) + widen_float(upper_half(v)));
+        }
+    }
+};
+template <class W>
+struct First {
+    ptrdiff_t count;
+    template <class T>
+    TRIMTAB_INLINE Vector<W> load(const T* p) const {
+        T whole[lanes<W>] = {};
+        for (ptrdiff_t i = 0; i < count; ++i) whole[i] = p[i];
+        return trimtab::load<W>(whole);
+    }
+    template <class T>
+    TRIMTAB_INLINE void store(T* p, Vector<W> v) const {
+        T whole[lanes<W>];
+        trimtab::store<W>(whole, v);
+        for (ptrdiff_t i = 0; i < count; ++i) p[i] = whole[i];
+    }
+    TRIMTAB_INLINE void add(double* p, Vector<W> v) const {
+        for (ptrdiff_t i = 0; i < count; ++i) p[i] += double(v[i]);
+    }
+    // v with zeros in the lanes beyond the first `count`.
+    TRIMTAB_INLINE Vector<W> keep(Vector<W> v) const {
+        for (int i = 0; i < lanes<W>; ++i) v[i] = i < count ? v[i] : 0;
+        return v;
+    }
+};
+
+template <class W, class F>
+TRIMTAB_INLINE void sweep(ptrdiff_t n, F&& f) {
+    ptrdiff_t i = 0;
+    for (; i + 2 * lanes<W> <= n; i += 2 * lanes<W>) {
+        f(i, Whole<W>{});
+        f(i + lanes<W>, Whole<W>{});
+    }
+    if (i + lanes<W> <= n) {
+        f(i, Whole<W>{});
+        i += lanes<W>;
+    }
+    if (i < n) f(i, First<W>{n - i});
+}
+
+// ---- sums ----
+
+template <int n>
+struct Constant {
+    static constexpr int value = n;
+};
+template <int begin, int end, class F>
+TRIMTAB_INLINE void unroll(F&& f) {
+    if constexpr (begin < end) {
+        f(begin);
+        unroll<begin + 1, end>(f);
+    }
+}
+
+// Element i of the first half plus element i of the second, until `count` are left.
+template <int size, int count, class V>
+TRIMTAB_INLINE void fold(V* v) {
+    if constexpr (size > count) {
+        unroll<0, size / 2>([&](int i) __attribute__((always_inline)) { v[i] += v[i + size / 2]; });
+        fold<size / 2, count>(v);
+    }
+}
+template <int registers>
+TRIMTAB_INLINE double total(Doubles* v) {
+    fold<registers, 1>(v);
+    double last[lanes<double>];
+    store<double>(last, v[0]);
+    fold<lanes<double>, 1>(last);
+    return last[0];
+}
+// Floats meet in double when 16 partial sums are left.
+template <int registers>
+TRIMTAB_INLINE double total(Floats* v) {
+    constexpr int left = 16 / lanes<float>;
+    fold<registers, left>(v);
+    Doubles wide[2 * left];
+    unroll<0, left>([&](int i) __attribute__((always_inline)) {
+        wide[2 * i] = widen_float(lower_half(v[i]));
+        wide[2 * i + 1] = widen_float(upper_half(v[i]));
+    });
+    return total<2 * left>(wide);
+}
+
+// Elements summed in W: bounds a float sum to 16 terms a virtual lane, and 4 of them to a double.
+constexpr ptrdiff_t segment = 1024;
+
+template <class W, int quantities, class F>
+TRIMTAB_INLINE void reduce_segment(ptrdiff_t begin, ptrdiff_t end, double (&sums)[quantities], F&& f) {
+    constexpr int registers = 256 / register_bytes;  // that hold the virtual lanes of one quantity
+    constexpr int step = registers * lanes<W>;
+    constexpr int fitting = register_count / 2 / quantities;
+    constexpr int group = fitting < registers ? fitting : registers;  // visited together: their sums stay in registers
+    const ptrdiff_t whole = end - (end - begin) % step;
+    Vector<W> acc[quantities][registers];
+    unroll<0, registers / group>([&](int g) __attribute__((always_inline)) {
+        Vector<W> part[group][quantities] = {};
+        for (ptrdiff_t i = begin + g * group * lanes<W>; i < whole; i += step)
+            unroll<0, group>([&](int r) __attribute__((always_inline)) { f(i + r * lanes<W>, Whole<W>{}, part[r]); });
+        unroll<0, group>([&](int r) __attribute__((always_inline)) {
+            unroll<0, quantities>([&](int q) __attribute__((always_inline)) { acc[q][g * group + r] = part[r][q]; });
+        });
+    });
+    if (whole < end) {
+        Vector<W> rest[registers][quantities] = {};
+        sweep<W>(end - whole,
+                 [&](ptrdiff_t i, auto at) __attribute__((always_inline)) { f(whole + i, at, rest[i / lanes<W>]); });
+        unroll<0, registers>([&](int r) __attribute__((always_inline)) {
+            unroll<0, quantities>([&](int q) __attribute__((always_inline)) { acc[q][r] += rest[r][q]; });
+        });
+    }
+    unroll<0, quantities>([&](int q) __attribute__((always_inline)) { sums[q] += total<registers>(acc[q]); });
+}
+
+template <class W, int quantities, class F>
+TRIMTAB_INLINE void reduce(ptrdiff_t n, double (&sums)[quantities], F&& f) {
+    for (double& sum : sums) sum = 0;
+    for (ptrdiff_t i = 0; i < n; i += segment) reduce_segment<W>(i, n - i < segment ? n : i + segment, sums, f);
+}
+
+TRIMTAB_INLINE Floats to_floats(Ints v) { return __builtin_convertvector(v, Floats); }
+
+// Lane i of `yes` where bit i is set, of `no` elsewhere.
+template <class W>
+TRIMTAB_INLINE Vector<W> choose(uint32_t bits, Vector<W> yes, Vector<W> no) {
+    using Lanes = decltype(yes == no);
+    Lanes weights;
+    unroll<0, lanes<W>>([&](int i) __attribute__((always_inline)) { weights[i] = 1 << i; });
+    return ((Lanes{} + int(bits)) & weights) != 0 ? yes : no;
+}
+
+TRIMTAB_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
+}  // namespace
+}  // namespace trimtab

@@ -1,0 +1,100 @@
+"""Normalization, dropout and weight-decay kernels for NumPy arrays on the CPU, and a thin training layer.
+
+The kernels stand here, compiled, arrays in and arrays out; the training layer is in the submodules, which are
+loaded when they are first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from trimtab._config import show_config
+from trimtab._core import (
+    add_dropout_forward,
+    alpha_dropout_backward,
+    alpha_dropout_forward,
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_forward,
+    clip_grad_norm,
+    drop_path_backward,
+    drop_path_forward,
+    dropout,
+    dropout_backward,
+    dropout_forward,
+    dropout_mask,
+    gaussian_dropout_backward,
+    gaussian_dropout_forward,
+    get_memory_cap,
+    get_num_threads,
+    isa,
+    layer_norm,
+    layer_norm_backward,
+    layer_norm_forward,
+    max_norm,
+    penalty,
+    set_memory_cap,
+    set_num_threads,
+    sgd_update,
+    trim_memory,
+)
+from trimtab.gradcheck import gradcheck
+
+if TYPE_CHECKING:
+    from trimtab import callbacks, datasets, losses, nn, optim
+    from trimtab.trainer import History, Trainer
+
+__version__ = "0.1.0"
+
+_submodules = ("callbacks", "datasets", "losses", "nn", "optim")
+_members = {"History": "trainer", "Trainer": "trainer"}
+
+__all__ = [
+    "History",
+    "Trainer",
+    "add_dropout_forward",
+    "alpha_dropout_backward",
+    "alpha_dropout_forward",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "callbacks",
+    "clip_grad_norm",
+    "datasets",
+    "drop_path_backward",
+    "drop_path_forward",
+    "dropout",
+    "dropout_backward",
+    "dropout_forward",
+    "dropout_mask",
+    "gaussian_dropout_backward",
+    "gaussian_dropout_forward",
+    "get_memory_cap",
+    "get_num_threads",
+    "gradcheck",
+    "isa",
+    "layer_norm",
+    "layer_norm_backward",
+    "layer_norm_forward",
+    "losses",
+    "max_norm",
+    "nn",
+    "optim",
+    "penalty",
+    "set_memory_cap",
+    "set_num_threads",
+    "sgd_update",
+    "show_config",
+    "trim_memory",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _submodules:
+        return importlib.import_module(f"trimtab.{name}")
+    if name in _members:
+        return getattr(importlib.import_module(f"trimtab.{_members[name]}"), name)
+    raise AttributeError(f"module 'trimtab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_submodules, *_members])

@@ -1,0 +1,230 @@
+"""Types of the compiled module; its docstrings say what the functions do."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trimtab._typing import Array
+
+_Statistic: TypeAlias = NDArray[np.float64]
+_Axes: TypeAlias = int | tuple[int, ...]
+_Mask: TypeAlias = NDArray[np.uint8]
+_Seed: TypeAlias = int | np.random.Generator | None
+_SgdPlan: TypeAlias = object
+_Arrays: TypeAlias = Array | Sequence[Array]
+_Activation: TypeAlias = Literal["relu"] | None
+
+class LayerNormForwardResult(NamedTuple):
+    y: Array
+    mean: _Statistic
+    rstd: _Statistic
+
+class LayerNormBackwardResult(NamedTuple):
+    dx: Array
+    dgamma: Array
+    dbeta: Array
+
+class BatchNormForwardResult(NamedTuple):
+    y: Array
+    mean: _Statistic
+    rstd: _Statistic
+
+class BatchNormBackwardResult(NamedTuple):
+    dx: Array
+    dgamma: Array
+    dbeta: Array
+    dresidual: Array | None
+
+class SgdStatistics(NamedTuple):
+    l1_norm: float
+    l2_norm_sq: float
+    grad_norm: float
+
+class DropoutForwardResult(NamedTuple):
+    y: Array
+    mask: _Mask
+
+class GaussianDropoutForwardResult(NamedTuple):
+    y: Array
+    noise: Array
+
+def layer_norm(
+    x: ArrayLike,
+    gamma: ArrayLike | None = None,
+    beta: ArrayLike | None = None,
+    *,
+    axis: _Axes = -1,
+    eps: float = 1e-5,
+    out: Array | None = None,
+) -> Array: ...
+def layer_norm_forward(
+    x: ArrayLike,
+    gamma: ArrayLike | None = None,
+    beta: ArrayLike | None = None,
+    *,
+    axis: _Axes = -1,
+    eps: float = 1e-5,
+    out: Array | None = None,
+) -> LayerNormForwardResult: ...
+def layer_norm_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    mean: ArrayLike,
+    rstd: ArrayLike,
+    gamma: ArrayLike | None = None,
+    *,
+    axis: _Axes = -1,
+    out: Array | None = None,
+) -> LayerNormBackwardResult: ...
+def batch_norm(
+    x: ArrayLike,
+    mean: ArrayLike,
+    var: ArrayLike,
+    gamma: ArrayLike | None = None,
+    beta: ArrayLike | None = None,
+    *,
+    axis: int = 1,
+    eps: float = 1e-5,
+    activation: _Activation = None,
+    residual: ArrayLike | None = None,
+    out: Array | None = None,
+) -> Array: ...
+def batch_norm_forward(
+    x: ArrayLike,
+    gamma: ArrayLike | None = None,
+    beta: ArrayLike | None = None,
+    *,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    momentum: float = 0.1,
+    unbiased: bool = True,
+    axis: int = 1,
+    eps: float = 1e-5,
+    activation: _Activation = None,
+    residual: ArrayLike | None = None,
+    virtual_batch_size: int | None = None,
+    out: Array | None = None,
+) -> BatchNormForwardResult: ...
+def batch_norm_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    mean: ArrayLike,
+    rstd: ArrayLike,
+    gamma: ArrayLike | None = None,
+    *,
+    axis: int = 1,
+    y: ArrayLike | None = None,
+    activation: _Activation = None,
+    residual: bool = False,
+    training: bool = True,
+    virtual_batch_size: int | None = None,
+    out: Array | None = None,
+) -> BatchNormBackwardResult: ...
+def dropout(
+    x: ArrayLike,
+    p: float = 0.5,
+    *,
+    rng: _Seed = None,
+    inverted: bool = True,
+    shared_axes: _Axes = (),
+    out: Array | None = None,
+) -> Array: ...
+def dropout_forward(
+    x: ArrayLike,
+    p: float = 0.5,
+    *,
+    rng: _Seed = None,
+    inverted: bool = True,
+    shared_axes: _Axes = (),
+    out: Array | None = None,
+) -> DropoutForwardResult: ...
+def dropout_backward(
+    dy: ArrayLike,
+    mask: ArrayLike,
+    p: float = 0.5,
+    *,
+    inverted: bool = True,
+    shared_axes: _Axes = (),
+    out: Array | None = None,
+) -> Array: ...
+def dropout_mask(shape: int | tuple[int, ...], p: float = 0.5, *, rng: _Seed = None) -> _Mask: ...
+def drop_path_forward(
+    x: ArrayLike, p: float = 0.5, *, rng: _Seed = None, inverted: bool = True, out: Array | None = None
+) -> DropoutForwardResult: ...
+def drop_path_backward(
+    dy: ArrayLike, mask: ArrayLike, p: float = 0.5, *, inverted: bool = True, out: Array | None = None
+) -> Array: ...
+def add_dropout_forward(
+    x: ArrayLike,
+    bias: ArrayLike | None,
+    residual: ArrayLike,
+    p: float,
+    *,
+    rng: _Seed = None,
+    out: Array | None = None,
+) -> DropoutForwardResult: ...
+def alpha_dropout_forward(
+    x: ArrayLike, p: float = 0.5, *, rng: _Seed = None, out: Array | None = None
+) -> DropoutForwardResult: ...
+def alpha_dropout_backward(
+    dy: ArrayLike, mask: ArrayLike, p: float = 0.5, *, out: Array | None = None
+) -> Array: ...
+def gaussian_dropout_forward(
+    x: ArrayLike, p: float = 0.5, *, rng: _Seed = None, out: Array | None = None
+) -> GaussianDropoutForwardResult: ...
+def gaussian_dropout_backward(dy: ArrayLike, noise: ArrayLike, *, out: Array | None = None) -> Array: ...
+def sgd_update(
+    params: _Arrays,
+    grads: _Arrays,
+    momentum_buffers: _Arrays | None = None,
+    *,
+    lr: float,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    l1: float = 0.0,
+    decoupled: bool = False,
+    proximal: bool = False,
+    maximize: bool = False,
+    grad_scale: float = 1.0,
+    first_step: bool | Sequence[bool] = False,
+    zero_grad: bool = False,
+    masters: _Arrays | None = None,
+    statistics: bool = False,
+    skip_nonfinite: bool = False,
+) -> SgdStatistics | None: ...
+def clip_grad_norm(grads: _Arrays, max_norm: float) -> float: ...
+def sgd_plan(
+    params: _Arrays, grads: _Arrays, momentum_buffers: _Arrays | None = None, masters: _Arrays | None = None
+) -> _SgdPlan: ...
+def sgd_step(
+    plan: _SgdPlan,
+    *,
+    lr: float,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    l1: float = 0.0,
+    decoupled: bool = False,
+    proximal: bool = False,
+    maximize: bool = False,
+    grad_scale: float = 1.0,
+    first_step: bool | Sequence[bool] = False,
+    zero_grad: bool = False,
+    statistics: bool = False,
+    skip_nonfinite: bool = False,
+) -> SgdStatistics | None: ...
+def sgd_grad_norm(plan: _SgdPlan) -> float: ...
+def max_norm(w: ArrayLike, limit: float, *, axis: _Axes, out: Array | None = None) -> Array: ...
+def penalty(params: ArrayLike | Sequence[ArrayLike], *, l1: float = 0.0, l2: float = 0.0) -> float: ...
+def set_num_threads(n: int) -> None: ...
+def get_num_threads() -> int: ...
+def isa() -> Literal["avx512", "avx2", "neon", "baseline"]: ...
+def trim_memory() -> int: ...
+def get_memory_cap() -> int: ...
+def set_memory_cap(bytes: int) -> None: ...
+def build_info() -> dict[str, str | int]: ...

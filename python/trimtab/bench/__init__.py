@@ -1,0 +1,70 @@
+"""The kernels beside NumPy and PyTorch.
+
+============  ========================================================
+module        contents
+============  ========================================================
+``cases``     what is measured: operations and shapes
+``peers``     who is measured: each operation in each library
+``measure``   how: checked results, libraries in turn, medians
+``report``    table, JSON, plot
+============  ========================================================
+
+A new operation is a row in ``CASES`` and an entry in each table of ``peers``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import trimtab as tt
+from trimtab import extras
+from trimtab.bench import report
+from trimtab.bench.cases import CASES
+from trimtab.bench.measure import measure
+from trimtab.bench.peers import installed, use_threads
+
+
+def run(
+    ops: Sequence[str] | None = None,
+    quick: bool = False,
+    threads: int | None = None,
+    json: Path | None = None,
+    plot: Path | None = None,
+) -> None:
+    """Measure, print the table and write what is asked for.
+
+    Parameters
+    ----------
+    ops : sequence of str, optional
+        Parts of names: only operations that contain one of them.
+    quick : bool
+        Only the quick cases, fewer and shorter rounds, nothing compiled.
+    threads : int, optional
+        For every library; what trimtab uses by default where absent.
+    json, plot : path, optional
+        Files to write.
+    """
+    cases = [
+        case
+        for case in CASES
+        if (case.quick or not quick) and (not ops or any(part in case.op for part in ops))
+    ]
+    if not cases:
+        known = ", ".join(dict.fromkeys(case.op for case in CASES))
+        raise ValueError(f"bench: ops must be parts of {known}, got {', '.join(ops or ())}")
+    if plot:
+        extras.load("matplotlib.figure", "bench")
+    tables = installed(quick)
+    rounds, block_seconds = (5, 0.005) if quick else (9, 0.02)
+    measurements = {}
+    with use_threads(threads or tt.get_num_threads()):
+        for number, case in enumerate(cases, start=1):
+            print(f"{number}/{len(cases)} {case.op} {case.label}", file=sys.stderr)
+            measurements[case] = measure(case, tables, rounds, block_seconds)
+    report.table(measurements)
+    if json:
+        report.write_json(measurements, json)
+    if plot:
+        report.plot(measurements, plot)

@@ -1,0 +1,274 @@
+"""Who is measured: the same operations in every library that is installed.
+
+A library is a table from operations to functions that prepare a call: ``table[op](inputs)()`` runs the
+operation. What a forward pass saves for its backward is prepared, not timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, TypeAlias
+
+import numpy as np
+
+import trimtab as tt
+from trimtab._typing import Array
+from trimtab.bench.cases import Inputs
+
+Call: TypeAlias = Callable[[], Any]
+Table: TypeAlias = dict[str, Callable[[Inputs], Call]]
+
+# Of the update of weights; the rate is low, so that many updates stay near the start
+LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 0.01
+
+
+def trimtab_table() -> Table:
+    """Our kernels."""
+
+    def layer_norm_backward(i: Inputs) -> Call:
+        _, mean, rstd = tt.layer_norm_forward(i.x, i.gamma, i.beta, eps=i.eps)
+        return partial(tt.layer_norm_backward, i.dy, i.x, mean, rstd, i.gamma)
+
+    def batch_norm_backward(i: Inputs) -> Call:
+        _, mean, rstd = tt.batch_norm_forward(i.x, i.gamma, i.beta, axis=i.axis, eps=i.eps)
+        return partial(tt.batch_norm_backward, i.dy, i.x, mean, rstd, i.gamma, axis=i.axis)
+
+    def batch_norm_forward(i: Inputs) -> Call:
+        mean, var = i.mean.copy(), i.var.copy()
+        return partial(
+            tt.batch_norm_forward,
+            i.x,
+            i.gamma,
+            i.beta,
+            running_mean=mean,
+            running_var=var,
+            axis=i.axis,
+            eps=i.eps,
+        )
+
+    def dropout_backward(i: Inputs) -> Call:
+        return partial(tt.dropout_backward, i.dy, np.packbits(i.keep(), bitorder="little"), i.p)
+
+    def sgd_update(i: Inputs) -> Call:
+        w, g, v = i.weights()
+
+        def call() -> tuple[Array, Array]:
+            tt.sgd_update(w, g, v, lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+            return w[0], v[0]
+
+        return call
+
+    return {
+        "sgd_update": sgd_update,
+        "max_norm": lambda i: partial(tt.max_norm, i.x, i.limit(), axis=-1),
+        "dropout_forward": lambda i: partial(tt.dropout_forward, i.x, i.p, rng=np.random.default_rng(2)),
+        "dropout_backward": dropout_backward,
+        "layer_norm": lambda i: partial(tt.layer_norm, i.x, i.gamma, i.beta, eps=i.eps),
+        "layer_norm_backward": layer_norm_backward,
+        "batch_norm_forward": batch_norm_forward,
+        "batch_norm_backward": batch_norm_backward,
+        "batch_norm": lambda i: partial(
+            tt.batch_norm, i.x, i.mean, i.var, i.gamma, i.beta, axis=i.axis, eps=i.eps
+        ),
+    }
+
+
+def numpy_table() -> Table:
+    """NumPy as a person would write it; on float64 inputs, what all results are checked against."""
+
+    def layout(i: Inputs, over_channels: bool) -> tuple[tuple[int, ...], Array, Array]:
+        """The axes of the statistics, and gamma and beta in a shape that broadcasts."""
+        channel = range(i.x.ndim)[i.axis]
+        axes = (channel,) if over_channels else tuple(axis for axis in range(i.x.ndim) if axis != channel)
+        shape = tuple(size if axis == channel else 1 for axis, size in enumerate(i.x.shape))
+        return axes, i.gamma.reshape(shape), i.beta.reshape(shape)
+
+    def normalize(i: Inputs, over_channels: bool) -> Call:
+        axes, gamma, beta = layout(i, over_channels)
+
+        def call() -> Array:
+            centred = i.x - i.x.mean(axis=axes, keepdims=True)
+            var = np.square(centred).mean(axis=axes, keepdims=True)
+            y: Array = centred / np.sqrt(var + i.eps) * gamma + beta
+            return y
+
+        return call
+
+    def backward(i: Inputs, over_channels: bool) -> Call:
+        axes, gamma, _ = layout(i, over_channels)
+        others = tuple(axis for axis in range(i.x.ndim) if axis != range(i.x.ndim)[i.axis])
+        mean = i.x.mean(axis=axes, keepdims=True)
+        rstd = 1 / np.sqrt(i.x.var(axis=axes, keepdims=True) + i.eps)
+
+        def call() -> tuple[Array, Array, Array]:
+            xhat = (i.x - mean) * rstd
+            h = i.dy * gamma
+            inner = (h * xhat).mean(axis=axes, keepdims=True)
+            dx = rstd * (h - h.mean(axis=axes, keepdims=True) - xhat * inner)
+            return dx, (i.dy * xhat).sum(axis=others), i.dy.sum(axis=others)
+
+        return call
+
+    def inference(i: Inputs) -> Call:
+        _, gamma, beta = layout(i, over_channels=False)
+        mean, var = i.mean.reshape(gamma.shape), i.var.reshape(gamma.shape)
+        return lambda: (i.x - mean) * (gamma / np.sqrt(var + i.eps)) + beta
+
+    def dropout_forward(i: Inputs) -> Call:
+        rng = np.random.default_rng(3)
+
+        def call() -> Array:
+            keep = rng.random(i.x.shape, np.float32) >= i.p
+            y: Array = i.x * keep * i.x.dtype.type(1 / (1 - i.p))
+            return y
+
+        return call
+
+    def dropout_backward(i: Inputs) -> Call:
+        keep = i.keep()
+        return lambda: i.dy * keep * i.dy.dtype.type(1 / (1 - i.p))
+
+    def sgd_update(i: Inputs) -> Call:
+        all_w, all_g, all_v = i.weights()
+
+        def call() -> tuple[Array, Array]:
+            for w, g, v in zip(all_w, all_g, all_v, strict=True):
+                v *= MOMENTUM
+                v += g
+                v += WEIGHT_DECAY * w
+                w -= LEARNING_RATE * v
+            return all_w[0], all_v[0]
+
+        return call
+
+    def max_norm(i: Inputs) -> Call:
+        limit = i.limit()
+
+        def call() -> Array:
+            length = np.sqrt(np.square(i.x).sum(axis=-1, keepdims=True))
+            w: Array = i.x * np.minimum(1, limit / length)
+            return w
+
+        return call
+
+    return {
+        "sgd_update": sgd_update,
+        "max_norm": max_norm,
+        "dropout_forward": dropout_forward,
+        "dropout_backward": dropout_backward,
+        "layer_norm": partial(normalize, over_channels=True),
+        "layer_norm_backward": partial(backward, over_channels=True),
+        "batch_norm_forward": partial(normalize, over_channels=False),
+        "batch_norm_backward": partial(backward, over_channels=False),
+        "batch_norm": inference,
+    }
+
+
+def torch_table(compiled: bool) -> Table:
+    """PyTorch, called eagerly or through ``torch.compile``. Its channel axis is always 1."""
+    import torch  # type: ignore[import-not-found,unused-ignore]
+    from torch.optim.sgd import sgd  # type: ignore[import-not-found,unused-ignore]
+
+    aten = torch.ops.aten
+    translate: Callable[[Any], Any] = partial(torch.compile, dynamic=False) if compiled else lambda f: f
+
+    def tensors(i: Inputs) -> tuple[Any, ...]:
+        images = (torch.from_numpy(array).movedim(i.axis, 1) for array in (i.x, i.dy))
+        return (*images, *map(torch.from_numpy, (i.gamma, i.beta, i.mean.copy(), i.var.copy())))
+
+    def layer_norm(i: Inputs) -> Call:
+        x, _, gamma, beta, _, _ = tensors(i)
+        run = translate(torch.nn.functional.layer_norm)
+        return lambda: run(x, x.shape[1:], gamma, beta, i.eps)
+
+    def layer_norm_backward(i: Inputs) -> Call:
+        x, dy, gamma, beta, _, _ = tensors(i)
+        _, mean, rstd = aten.native_layer_norm(x, x.shape[1:], gamma, beta, i.eps)
+        run = translate(lambda *a: aten.native_layer_norm_backward(*a, [True, True, True]))
+        return lambda: run(dy, x, x.shape[1:], mean, rstd, gamma, beta)
+
+    def batch_norm(i: Inputs, training: bool) -> Call:
+        x, _, gamma, beta, mean, var = tensors(i)
+        run = translate(torch.nn.functional.batch_norm)
+        return lambda: run(x, mean, var, gamma, beta, training, 0.1, i.eps).movedim(1, i.axis)
+
+    def batch_norm_backward(i: Inputs) -> Call:
+        x, dy, gamma, beta, mean, var = tensors(i)
+        _, *saved = aten.native_batch_norm(x, gamma, beta, mean, var, True, 0.1, i.eps)
+        run = translate(lambda *a: aten.native_batch_norm_backward(*a, True, i.eps, [True, True, True]))
+
+        def call() -> tuple[Any, ...]:
+            dx, *gradients = run(dy, x, gamma, mean, var, *saved)
+            return dx.movedim(1, i.axis), *gradients
+
+        return call
+
+    def dropout_forward(i: Inputs) -> Call:
+        x, *_ = tensors(i)
+        run = translate(lambda *a: aten.native_dropout(*a))
+        return lambda: run(x, i.p, True)
+
+    def dropout_backward(i: Inputs) -> Call:
+        _, dy, *_ = tensors(i)
+        keep = torch.from_numpy(i.keep())
+        run = translate(lambda *a: aten.native_dropout_backward(*a))
+        return lambda: run(dy, keep, 1 / (1 - i.p))
+
+    def sgd_update(i: Inputs) -> Call:
+        w, g, v = ([torch.from_numpy(array) for array in arrays] for arrays in i.weights())
+        step: Any = partial(sgd, nesterov=False, maximize=False, fused=not compiled, foreach=compiled)
+        options = {"lr": LEARNING_RATE, "momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY, "dampening": 0.0}
+        run = translate(partial(step, **options))
+
+        def call() -> tuple[Any, ...]:
+            run(w, g, v)
+            return w[0], v[0]
+
+        return call
+
+    def max_norm(i: Inputs) -> Call:
+        x, limit = torch.from_numpy(i.x), i.limit()
+        run = translate(torch.renorm)
+        return lambda: run(x, 2, 0, limit)
+
+    return {
+        "sgd_update": sgd_update,
+        "max_norm": max_norm,
+        "dropout_forward": dropout_forward,
+        "dropout_backward": dropout_backward,
+        "layer_norm": layer_norm,
+        "layer_norm_backward": layer_norm_backward,
+        "batch_norm_forward": partial(batch_norm, training=True),
+        "batch_norm_backward": batch_norm_backward,
+        "batch_norm": partial(batch_norm, training=False),
+    }
+
+
+def installed(quick: bool) -> dict[str, Table]:
+    """Return the table of every library that is here, ours first; nothing that compiles in a quick run."""
+    tables = {"trimtab": trimtab_table(), "NumPy": numpy_table()}
+    if find_spec("torch"):
+        tables["PyTorch"] = torch_table(compiled=False)
+        if not quick:
+            tables["torch.compile"] = torch_table(compiled=True)
+    return tables
+
+
+@contextmanager
+def use_threads(threads: int) -> Iterator[None]:
+    """Give every library the same number of threads, for a while."""
+    setters: list[tuple[int, Callable[[int], None]]] = [(tt.get_num_threads(), tt.set_num_threads)]
+    if find_spec("torch"):
+        import torch
+
+        setters.append((torch.get_num_threads(), torch.set_num_threads))
+    try:
+        for _, use in setters:
+            use(threads)
+        yield
+    finally:
+        for before, use in setters:
+            use(before)

@@ -1,0 +1,71 @@
+"""The affine layer and the initial values of its weight."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from trimtab._typing import Array, Seed
+from trimtab.nn.module import Module, Parameter, as_float_dtype, require_shape
+
+
+class Linear(Module):
+    """Affine map of the last axis: ``y = x @ weight.T + bias``.
+
+    The weight starts normal with standard deviation ``gain / sqrt(inputs)``; the bias starts at 0 and is not
+    decayed.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Sizes of the last axis of x and y; ``weight`` is (outputs, inputs), ``bias`` is (outputs,).
+    bias : bool
+        Whether there is a bias. Before a batch norm it is redundant.
+    gain : float
+        sqrt(2) keeps the scale of activations through layers of ReLU (He et al. 2015), 1 through linear ones
+        (LeCun et al. 1998).
+    rng : int, numpy.random.Generator or None
+        What the initial weight is drawn from.
+    dtype : dtype_like
+        A floating type.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        bias: bool = True,
+        gain: float = 2**0.5,
+        rng: Seed = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        if inputs < 1 or outputs < 1:
+            raise ValueError(f"Linear: inputs and outputs must be positive, got {inputs} and {outputs}")
+        dtype = as_float_dtype(dtype)
+        draws = np.random.default_rng(rng).standard_normal((outputs, inputs))
+        self.inputs, self.outputs = inputs, outputs
+        self.weight = Parameter((draws * (gain / np.sqrt(inputs))).astype(dtype))
+        self.bias = Parameter(np.zeros(outputs, dtype), decay=False) if bias else None
+
+    def forward(self, x: Array) -> Array:
+        """Return y of shape (..., outputs) for x of shape (..., inputs)."""
+        require_shape(self, "x", x, (*x.shape[:-1], self.inputs))
+        self.saved = x
+        y: Array = x @ self.weight.value.T
+        if self.bias is not None:
+            y += self.bias.value
+        return y
+
+    def backward(self, dy: Array) -> Array | None:
+        """Return ``dx = dy @ weight``; ``dweight = dy.T @ x`` and ``dbias = sum(dy)`` over all rows."""
+        x = self.saved
+        require_shape(self, "dy", dy, (*x.shape[:-1], self.outputs))
+        rows = dy.reshape(-1, self.outputs)
+        np.matmul(rows.T, x.reshape(-1, self.inputs), out=self.weight.grad)
+        if self.bias is not None:
+            np.sum(rows, axis=0, out=self.bias.grad)
+        return dy @ self.weight.value if self.wants_dx else None
+
+    def __repr__(self) -> str:
+        return f"Linear({self.inputs}, {self.outputs})"

@@ -1,0 +1,65 @@
+"""Layers one after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trimtab._typing import Array
+from trimtab.nn.module import Module
+
+
+class Sequential(Module):
+    """Layers applied one after the other: ``y = layer_n(... layer_1(x))``.
+
+    Parameters
+    ----------
+    *layers : Module
+        In the order of application. Each is a child named by its position, so the first weight of a model is
+        usually ``"0.weight"``.
+
+    Examples
+    --------
+    >>> from trimtab import nn
+    >>> model = nn.Sequential(nn.Linear(64, 32), nn.BatchNorm(32), nn.ReLU(), nn.Linear(32, 10))
+    """
+
+    def __init__(self, *layers: Module) -> None:
+        for layer in layers:
+            if not isinstance(layer, Module):
+                raise TypeError(f"Sequential: layers must be modules, got {layer!r}")
+        self.layers = layers
+
+    def forward(self, x: Array) -> Array:
+        """Return the output of the last layer."""
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def backward(self, dy: Array) -> Any:
+        """Hand the gradient back through the layers and return dx of the first."""
+        for layer in reversed(self.layers):
+            dy = layer.backward(dy)
+        return dy
+
+    def children(self) -> dict[str, Module]:
+        """The layers, named by position."""
+        return {str(position): layer for position, layer in enumerate(self.layers)}
+
+    @property
+    def wants_dx(self) -> bool:
+        """Whether the first layer returns dx."""
+        return all(layer.wants_dx for layer in self.layers[:1])
+
+    @wants_dx.setter
+    def wants_dx(self, wanted: bool) -> None:
+        for layer in self.layers[:1]:
+            layer.wants_dx = wanted
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(map(repr, self.layers))})"
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, position: int) -> Module:
+        return self.layers[position]

@@ -1,0 +1,38 @@
+"""What a terminal can show, and tables for it."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+
+def can_style(stream: TextIO) -> bool:
+    """Whether the stream is a terminal that understands ANSI styles and NO_COLOR is not set."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
+
+
+def can_encode(text: str, stream: TextIO) -> bool:
+    """Whether the stream's encoding has every character of the text."""
+    try:
+        text.encode(stream.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print aligned columns, the first to the left and all others to the right, below a header and a rule."""
+    stream = sys.stdout
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = zip(cells, widths, strict=True)
+        aligned = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+        return "  ".join(aligned).rstrip()
+
+    title = line(header)
+    rule = "─" if can_encode("─", stream) else "-"
+    print(f"\033[1m{title}\033[0m" if can_style(stream) else title)
+    print(rule * (sum(widths) + 2 * (len(widths) - 1)))
+    for row in rows:
+        print(line(row))

@@ -1,0 +1,49 @@
+"""Fixtures of every test: seeded randomness, the library's settings as they were, and a fresh interpreter."""
+
+import os
+import subprocess
+import sys
+
+import hypothesis
+import numpy as np
+import pytest
+import trimtab as tt
+
+# The same examples in every run; no folder of examples in the source tree.
+hypothesis.settings.register_profile(
+    "trimtab", deadline=None, derandomize=True, database=None, max_examples=60
+)
+hypothesis.settings.load_profile("trimtab")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20150211)
+
+
+@pytest.fixture(autouse=True)
+def settings_restored():
+    threads, memory_cap = tt.get_num_threads(), tt.get_memory_cap()
+    yield
+    tt.set_num_threads(threads)
+    tt.set_memory_cap(memory_cap)
+
+
+@pytest.fixture
+def run_python():
+    """Runs code in a fresh interpreter with extra environment variables and returns what it prints."""
+
+    def run(code, **environment):
+        child = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            env={**os.environ, **environment},
+            cwd=os.path.dirname(__file__),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert child.returncode == 0, child.stderr
+        return child.stdout.strip()
+
+    return run

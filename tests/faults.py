@@ -1,0 +1,273 @@
+"""What can be wrong with an argument, by its kind."""
+
+from typing import NamedTuple
+
+import numpy as np
+from strategies import BFLOAT16, LAYOUTS
+
+
+class Fault(NamedTuple):
+    """A value, the error it raises, and the text after "<function>: <argument> "; ... is any text."""
+
+    value: object
+    error: type[Exception]
+    text: str
+
+
+def bad_dtypes(valid):
+    for dtype in ("int64", "bool", "complex64", "uint8", "object", "datetime64[s]", "S8", "longdouble"):
+        array = np.ones(valid.shape).astype(dtype)
+        yield Fault(array, TypeError, f"must ... got dtype {array.dtype}")
+    structured = np.zeros(valid.shape, [("a", "f4")])
+    yield Fault(structured, TypeError, f"must ... got dtype {structured.dtype}")
+
+
+def not_arrays(valid):
+    yield Fault(np.ma.array(valid), TypeError, "must be a plain numpy array, got numpy.ma.MaskedArray")
+    if valid.ndim == 2:
+        yield Fault(valid.view(np.matrix), TypeError, "must be a plain numpy array, got numpy.matrix")
+    for thing in ("text", b"bytes", object(), {}, [[1.0], [1.0, 2.0]], range(2), lambda: 0, float, 1j):
+        yield Fault(thing, TypeError, "must ... got ...")
+    yield Fault(Unreadable(), TypeError, "must ... got ...")
+
+
+class Unreadable:
+    """Raises whatever one asks of it."""
+
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+
+    def __repr__(self):
+        raise RuntimeError("repr")
+
+
+def bad_shapes(valid):
+    for shape in ((7,), (1, *valid.shape), (*valid.shape, 1), (*valid.shape[:-1], valid.shape[-1] + 1), ()):
+        yield Fault(np.ones(shape, valid.dtype), ValueError, f"must have shape {valid.shape}, got {shape}")
+
+
+def leading_array(valid):
+    yield from bad_dtypes(valid)
+    yield from not_arrays(valid)
+    yield Fault(None, TypeError, "must be a float32, float64, float16 or bfloat16 array, got ...")
+    yield Fault(
+        [[1, 2], [3, 4]], TypeError, "must be a float32, float64, float16 or bfloat16 array, got dtype int64"
+    )
+
+
+def like_leading_array(valid):
+    yield from bad_dtypes(valid)
+    yield from not_arrays(valid)
+    yield from bad_shapes(valid)
+    for dtype in ("float64", "float16", BFLOAT16):
+        other = valid.astype(dtype)
+        yield Fault(other, TypeError, f"must have dtype float32, got dtype {other.dtype}")
+
+
+def required_like_leading_array(valid):
+    yield from like_leading_array(valid)
+    yield Fault(None, TypeError, "must ... got ...")
+
+
+def statistic(valid):
+    """Exactly float64, as forward returned it."""
+    yield from bad_dtypes(valid)
+    yield from not_arrays(valid)
+    yield from bad_shapes(valid)
+    yield Fault(None, TypeError, "must ... got ...")
+    for dtype in ("float32", "float16", BFLOAT16):
+        narrower = valid.astype(dtype)
+        yield Fault(narrower, TypeError, f"must have dtype float64, got dtype {narrower.dtype}")
+
+
+def parameter(valid):
+    yield from bad_dtypes(valid)
+    yield from not_arrays(valid)
+    yield from bad_shapes(valid)
+    for dtype in ("float16", BFLOAT16):
+        narrower = valid.astype(dtype)
+        yield Fault(narrower, TypeError, f"must be float32 or wider, got dtype {narrower.dtype}")
+
+
+def required_parameter(valid):
+    yield from parameter(valid)
+    yield Fault(None, TypeError, "must ... got ...")
+
+
+def running(valid):
+    """Updated in place, so never converted."""
+    yield from bad_dtypes(valid)
+    yield from bad_shapes(valid)
+    yield Fault(valid.tolist(), TypeError, "must be a numpy.ndarray, got list")
+    yield Fault(np.ma.array(valid), TypeError, "must be a numpy.ndarray, got ...MaskedArray")
+    yield Fault(LAYOUTS["read-only"](valid), ValueError, "must be writeable, got a read-only array")
+    yield Fault(None, ValueError, "must be given together with running_..., got None")
+
+
+def out(valid):
+    for dtype in ("float64", "float16", "int32", BFLOAT16, ">f4"):
+        other = np.ones(valid.shape, dtype)
+        yield Fault(other, TypeError, f"must have dtype float32, got dtype {other.dtype}")
+    for shape in (valid.shape[::-1], (1, *valid.shape), valid.shape[1:], (0,)):
+        yield Fault(np.ones(shape, "f4"), ValueError, f"must have shape {valid.shape}, got {shape}")
+    yield Fault(LAYOUTS["read-only"](valid), ValueError, "must be writeable, got a read-only array")
+    yield Fault(
+        np.broadcast_to(valid[:1], valid.shape), ValueError, "must be writeable, got a read-only array"
+    )
+    yield Fault(valid.tolist(), TypeError, "must be a numpy.ndarray, got list")
+    yield Fault(np.ma.array(valid), TypeError, "must be a numpy.ndarray, got ...MaskedArray")
+    yield Fault("text", TypeError, "must be a numpy.ndarray, got str")
+    yield Fault(memoryview(valid), TypeError, "must be a numpy.ndarray, got memoryview")
+
+
+def axis(kind):
+    def faults(_):
+        for value in (5, -3, 2, 2**31, -(2**31) - 1):
+            text = f"{value} is out of bounds for an array of 2 dimensions"
+            yield Fault(value, np.exceptions.AxisError, text)
+        yield Fault(2**80, ValueError, "must ... got ...")
+        for value in (1.5, "0", [0], 1.0, True, 1j, np.array([0, 1]), object()):
+            yield Fault(value, TypeError, f"must be {kind}, got ...")
+
+    return faults
+
+
+def axes(_):
+    yield from any_axes(_)
+    yield Fault((), ValueError, "must name at least one axis, got ()")
+
+
+def any_axes(_):
+    """None of them, too."""
+    yield from axis("an int or a tuple of ints")(_)
+    yield Fault((1, 1), ValueError, "must not repeat, got (1, 1)")
+    yield Fault((1, -1), ValueError, "must not repeat, got (1, -1)")
+    yield Fault((0, 2), np.exceptions.AxisError, "2 is out of bounds for an array of 2 dimensions")
+    yield Fault((0, 1.5), TypeError, "must be an int or a tuple of ints, got ...")
+
+
+def number(rule, *outside):
+    def faults(_):
+        for value in outside:
+            yield Fault(value, ValueError, f"must be {rule}, got {value}")
+        for value in ("a", None, 1j, [1.0], np.ones(2), object(), Unreadable()):
+            yield Fault(value, TypeError, "must be a number, got ...")
+
+    return faults
+
+
+def flag(_):
+    for value in (2, 1, 0.0, "yes", None, [], np.ones(2)):
+        yield Fault(value, TypeError, "must be a bool, got ...")
+
+
+def activation(_):
+    for value in ("gelu", "RELU", "", "re\0lu", 1, True, b"relu", "\udc80"):
+        yield Fault(value, ValueError, "must be None or 'relu', got ...")
+
+
+def virtual_batch_size(_):
+    for value in (1, 0, -2, 2**80):
+        yield Fault(value, ValueError, f"must be an int >= 2, got {value}")
+    for value in (2.0, "2", True, [2], np.ones(2)):
+        yield Fault(value, TypeError, "must be an int >= 2, got ...")
+
+
+def chance(_):
+    for value in (-1, 2**64, -(2**80)):
+        yield Fault(value, ValueError, f"must be between 0 and 2**64 - 1, got {value}")
+    no_generators = (np.random, np.random.Generator, np.random.PCG64(1), np.random.RandomState(1))
+    for value in (*no_generators, 1.5, "1", True, [1], np.ones(2), object(), Unreadable()):
+        yield Fault(value, TypeError, "must be a numpy.random.Generator, an int or None, got ...")
+
+
+def below_1(_):
+    yield from number("between 0 and 1", 1.5, -0.1, float("nan"), float("inf"))(_)
+    yield Fault(1.0, ValueError, "must be less than 1, got 1.0")
+
+
+def mask(valid):
+    yield from bad_shapes(valid)
+    for dtype in ("bool", "int8", "int64", "float32", "object"):
+        yield Fault(valid.astype(dtype), TypeError, f"must have dtype uint8, got dtype {dtype}")
+    yield Fault(np.ma.array(valid), TypeError, "must be a plain numpy array, got ...MaskedArray")
+    for thing in (None, "text", b"bytes", object(), {}, [[1.0], [1.0, 2.0]], range(2), Unreadable()):
+        yield Fault(thing, TypeError, "must have dtype uint8, got ...")
+
+
+def extents(_):
+    for value in (-1, (3, -1), 2**80):
+        yield Fault(value, ValueError, "must be an int or a tuple of ints, none of them negative, got ...")
+    yield Fault((2**40, 2**40), ValueError, "must have at most 2**63 - 1 elements, got ...")
+    for value in (1.5, "3", None, True, [3], (3, 1.5), np.ones(2), object()):
+        yield Fault(value, TypeError, "must be an int or a tuple of ints, none of them negative, got ...")
+
+
+def listed(valid):
+    """An array or a sequence of them, read only."""
+    yield from bad_dtypes(valid)
+    yield Fault(np.ma.array(valid), TypeError, "must be a plain numpy array, got numpy.ma.MaskedArray")
+    for thing in ("text", b"bytes", object(), {}, None, 1, 1j, lambda: 0, float, Unreadable()):
+        yield Fault(thing, TypeError, "must be a float32, float64, float16 or bfloat16 array, got ...")
+
+
+def in_place(valid):
+    """An array or a sequence of them, updated where they lie, so never converted."""
+    yield from bad_dtypes(valid)
+    yield Fault(np.ma.array(valid), TypeError, "must be a numpy.ndarray, got ...MaskedArray")
+    for thing in ("text", b"bytes", object(), {}, 1.5, 1j, lambda: 0, float, Unreadable()):
+        yield Fault(thing, TypeError, "must be a numpy.ndarray, got ...")
+    for layout in ("Fortran", "last axis outermost", "reversed", "every other"):
+        yield Fault(LAYOUTS[layout](valid), ValueError, "must be C-contiguous, got strides (...)")
+    yield Fault(LAYOUTS["misaligned"](valid), ValueError, "must be aligned, got a misaligned array")
+    yield Fault(LAYOUTS["byte-swapped"](valid), TypeError, f"must ... got dtype {valid.dtype.newbyteorder()}")
+    yield Fault(LAYOUTS["read-only"](valid), ValueError, "must be writeable, got a read-only array")
+
+
+def in_place_like(valid):
+    yield from in_place(valid)
+    yield from bad_shapes(valid)
+    for dtype in ("float64", "float32", "float16", BFLOAT16):
+        other = valid.astype(dtype)
+        if other.dtype != valid.dtype:
+            yield Fault(other, TypeError, f"must have dtype {valid.dtype}, got dtype {other.dtype}")
+
+
+def first_step(_):
+    for value in (2, 0.0, None, object()):
+        yield Fault(value, TypeError, "must be a bool, got ...")
+    for value in ([], [True, False], np.ones(2), "yes"):
+        yield Fault(value, ValueError, f"must have 1 bools, got {len(value)}")
+
+
+non_negative = number("finite and >= 0", -1.0, float("nan"), float("inf"), -float("inf"), -1e-300)
+
+FAULTS = {
+    "array": leading_array,
+    "like it": like_leading_array,
+    "required like it": required_like_leading_array,
+    "statistic": statistic,
+    "parameter": parameter,
+    "required parameter": required_parameter,
+    "running": running,
+    "out": out,
+    "axis": axis("an int"),
+    "axes": axes,
+    "eps": non_negative,
+    "non-negative": non_negative,
+    "bound": number("between 0 and inf", -1.0, float("nan"), -float("inf")),
+    "arrays": listed,
+    "in place": in_place,
+    "in place like": in_place_like,
+    "first step": first_step,
+    "momentum": number("between 0 and 1", 1.5, -0.1, float("nan"), float("inf")),
+    "p": number("between 0 and 1", 1.5, -0.1, float("nan"), float("inf")),
+    "p below 1": below_1,
+    "chance": chance,
+    "mask": mask,
+    "extents": extents,
+    "any axes": any_axes,
+    "flag": flag,
+    "activation": activation,
+    "virtual batch size": virtual_batch_size,
+}

@@ -1,0 +1,280 @@
+// Prints a hash of the results of every kernel, for the instruction set that TRIMTAB_ISA names: all must print the same.
+// Needs no Python, so that it also runs where only the kernels do, under an emulator.
+#include <cinttypes>
+#include <cstdio>
+#include <cstring>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "../../cpp/dispatch.h"
+
+using namespace trimtab;
+
+namespace {
+
+constexpr DType dtypes[dtype_count] = {DType::float32, DType::float64, DType::float16, DType::bfloat16};
+constexpr const char* dtype_names[dtype_count] = {"float32", "float64", "float16", "bfloat16"};
+constexpr ptrdiff_t dtype_bytes[dtype_count] = {4, 8, 2, 2};
+
+DType working(DType dtype) { return dtype == DType::float64 ? dtype : DType::float32; }
+
+// Uniform in [centre - spread, centre + spread).
+struct Data {
+    const char* name;
+    double centre, spread;
+};
+constexpr double eps = 1e-40;  // keeps constants finite, and is nothing beside the rest
+
+constexpr Data ordinary{"ordinary", 0.3, 2};
+// Far from zero, and where sums of squares leave the range of float.
+constexpr Data all_data[] = {ordinary, {"shifted", 900, 1}, {"tiny", 0, 1e-22}, {"huge", 0, 1e22}};
+
+// An array of one storage type.
+class Array {
+public:
+    explicit Array(ptrdiff_t bytes) : bytes_(std::size_t(bytes)) {}
+    Array(DType dtype, ptrdiff_t count) : Array(count * dtype_bytes[int(dtype)]) {}
+    Array(DType dtype, ptrdiff_t count, Data data) : Array(dtype, count) {
+        std::vector<double> values(static_cast<std::size_t>(count));
+        for (double& value : values) value = data.centre + data.spread * draw();
+        kernels->convert->narrow[int(dtype)](values.data(), bytes_.data(), count);
+    }
+    void* data() { return bytes_.data(); }
+    operator void*() { return data(); }
+    operator double*() { return reinterpret_cast<double*>(bytes_.data()); }
+    operator uint8_t*() { return bytes_.data(); }
+    // FNV-1a
+    void add_to(uint64_t& hash) const {
+        for (const uint8_t byte : bytes_) hash = (hash ^ byte) * 0x100000001b3;
+    }
+
+private:
+    // splitmix64, to [-1, 1)
+    static double draw() {
+        static uint64_t state = 1;
+        uint64_t z = state += 0x9e3779b97f4a7c15;
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+        z = (z ^ z >> 27) * 0x94d049bb133111eb;
+        return double(int64_t(z ^ z >> 31)) * 0x1p-63;
+    }
+    std::vector<uint8_t> bytes_;
+};
+
+void print(const char* kernel, DType dtype, const char* data, const std::string& shape,
+           std::initializer_list<const Array*> results) {
+    uint64_t hash = 0xcbf29ce484222325;
+    for (const Array* result : results) result->add_to(hash);
+    std::printf("%s %s %s %s %016" PRIx64 "\n", kernel, dtype_names[int(dtype)], data, shape.c_str(), hash);
+}
+
+std::string text(std::initializer_list<ptrdiff_t> extents) {
+    std::string joined;
+    for (const ptrdiff_t extent : extents) joined += (joined.empty() ? "" : "x") + std::to_string(extent);
+    return joined;
+}
+
+bool holds(DType dtype, const Data& data) { return dtype != DType::float16 || data.spread < 6e4; }
+
+// ---- the families ----
+
+void convert(DType dtype, const Data& data) {
+    const ptrdiff_t n = 1003;
+    Array narrow(dtype, n, data), single(DType::float32, n), wide(DType::float64, n), ones(working(dtype), n);
+    kernels->convert->widen[int(dtype)][0](narrow, single, n);
+    kernels->convert->widen[int(dtype)][1](narrow, wide, n);
+    kernels->convert->fill[dtype == DType::float64](ones, 1, n);
+    print("convert", dtype, data.name, text({n}), {&narrow, &single, &wide, &ones});
+}
+
+void layer_norm(DType dtype, const Data& data) {
+    for (const auto& [rows, width] : {std::pair<ptrdiff_t, ptrdiff_t>{67, 5}, {9, 64}, {70, 333}, {3, 9001}}) {
+        Array x(dtype, rows * width, data), dy(dtype, rows * width, ordinary);
+        Array gamma(working(dtype), width, ordinary), beta(working(dtype), width, ordinary);
+        Array y(dtype, rows * width), mean(DType::float64, rows), rstd(DType::float64, rows);
+        kernels->layer_norm->forward[int(dtype)]({.x = x,
+                                                  .gamma = gamma,
+                                                  .beta = beta,
+                                                  .y = y,
+                                                  .mean = mean,
+                                                  .rstd = rstd,
+                                                  .rows = rows,
+                                                  .width = width,
+                                                  .eps = eps});
+        print("layer_norm_forward", dtype, data.name, text({rows, width}), {&y, &mean, &rstd});
+
+        Array dx(dtype, rows * width), dgamma(DType::float64, width), dbeta(DType::float64, width);
+        kernels->layer_norm->backward[int(dtype)]({.dy = dy,
+                                                   .x = x,
+                                                   .gamma = gamma,
+                                                   .mean = mean,
+                                                   .rstd = rstd,
+                                                   .dx = dx,
+                                                   .dgamma = dgamma,
+                                                   .dbeta = dbeta,
+                                                   .rows = rows,
+                                                   .width = width});
+        print("layer_norm_backward", dtype, data.name, text({rows, width}), {&dx, &dgamma, &dbeta});
+    }
+}
+
+void batch_norm(DType dtype, const Data& data) {
+    for (const ChannelLayout layout : {ChannelLayout{1, 300, 67, 1}, {1, 700, 5, 1}, {2, 12, 9, 49}, {1, 3, 7, 5000}}) {
+        const auto [blocks, outer, channels, inner] = layout;
+        const ptrdiff_t size = blocks * outer * channels * inner, units = blocks * channels;
+        const std::string shape = text({blocks, outer, channels, inner});
+        Array x(dtype, size, data), dy(dtype, size, ordinary), residual(dtype, size, ordinary);
+        Array gamma(working(dtype), channels, ordinary), beta(working(dtype), channels, ordinary);
+        Array mean(DType::float64, units), rstd(DType::float64, units), var(DType::float64, units);
+        Array y(dtype, size);
+        for (const bool fused : {false, true}) {
+            kernels->batch_norm->forward[int(dtype)]({.x = x,
+                                                      .gamma = gamma,
+                                                      .beta = beta,
+                                                      .residual = fused ? residual.data() : nullptr,
+                                                      .y = y,
+                                                      .mean = mean,
+                                                      .rstd = rstd,
+                                                      .var = var,
+                                                      .layout = layout,
+                                                      .eps = eps,
+                                                      .relu = fused});
+            print(fused ? "batch_norm_relu_forward" : "batch_norm_forward", dtype, data.name, shape,
+                  {&y, &mean, &rstd, &var});
+            kernels->batch_norm->apply[int(dtype)]({.x = x,
+                                                    .gamma = gamma,
+                                                    .beta = beta,
+                                                    .residual = fused ? residual.data() : nullptr,
+                                                    .y = y,
+                                                    .mean = mean,
+                                                    .rstd = rstd,
+                                                    .layout = layout,
+                                                    .relu = fused});
+            print(fused ? "batch_norm_relu" : "batch_norm", dtype, data.name, shape, {&y});
+            for (const bool training : {false, true}) {
+                Array dx(dtype, size), dresidual(dtype, size);
+                Array dgamma(DType::float64, channels), dbeta(DType::float64, channels);
+                kernels->batch_norm->backward[int(dtype)]({.dy = dy,
+                                                           .x = x,
+                                                           .gamma = gamma,
+                                                           .y = fused ? y.data() : nullptr,
+                                                           .mean = mean,
+                                                           .rstd = rstd,
+                                                           .dx = dx,
+                                                           .dresidual = fused ? dresidual.data() : nullptr,
+                                                           .dgamma = dgamma,
+                                                           .dbeta = dbeta,
+                                                           .layout = layout,
+                                                           .training = training});
+                print(training ? "batch_norm_backward" : "batch_norm_backward_constant", dtype, data.name, shape,
+                      {&dx, &dresidual, &dgamma, &dbeta});
+            }
+        }
+    }
+}
+
+void dropout(DType dtype, const Data& data) {
+    const ptrdiff_t rows = 37, width = 271, count = rows * width, bytes = (count + 7) / 8;
+    const ptrdiff_t extent[] = {width, rows}, step[] = {0, 1};
+    const Decisions decisions{.seed = 7, .rest = uint64_t(1) << 63, .byte = 76, .ties = true};
+    const Sharing each_row{.extent = extent, .step = step, .ndim = 2, .decisions = rows};
+    const auto& table = *kernels->dropout;
+    Array x(dtype, count, data), residual(dtype, count, ordinary), bias(working(dtype), width, ordinary);
+    Array y(dtype, count), noise(dtype, count), mask(bytes);
+    table.mask({.decisions = decisions, .mask = mask, .count = count});
+    print("dropout_mask", dtype, data.name, text({count}), {&mask});
+    table.masked[int(dtype)]({.x = x,
+                              .y = y,
+                              .mask = mask,
+                              .count = count,
+                              .scale = 1.3,
+                              .shift = 0.1,
+                              .dropped = 0.2,
+                              .decisions = {},
+                              .sharing = each_row});
+    print("dropout_shared", dtype, data.name, text({rows, width}), {&y});
+    table.forward[int(dtype)]({.x = x,
+                               .y = y,
+                               .mask = mask,
+                               .count = count,
+                               .scale = 1.3,
+                               .shift = 0.1,
+                               .dropped = 0.2,
+                               .decisions = decisions,
+                               .sharing = {}});
+    print("dropout_forward", dtype, data.name, text({count}), {&y, &mask});
+    table.add[int(dtype)]({.x = x,
+                           .bias = bias,
+                           .residual = residual,
+                           .y = y,
+                           .mask = mask,
+                           .count = count,
+                           .width = width,
+                           .scale = 1.3,
+                           .decisions = decisions});
+    print("add_dropout", dtype, data.name, text({rows, width}), {&y, &mask});
+    table.gaussian[int(dtype)]({.x = x, .noise = noise, .y = y, .count = count, .seed = 7, .deviation = 0.5});
+    print("gaussian_dropout", dtype, data.name, text({count}), {&y, &noise});
+    table.multiply[int(dtype)]({.x = x, .factor = noise, .y = y, .count = count});
+    print("gaussian_dropout_backward", dtype, data.name, text({count}), {&y});
+}
+
+void sgd(DType dtype, const Data& data) {
+    constexpr ptrdiff_t count = 2, sizes[count] = {37, 20011};
+    constexpr bool first_step[count] = {true, false};
+    struct Form {
+        const char* name;
+        SgdUpdate update;
+    };
+    const Form forms[] = {
+        {"plain", {.lr = 0.1, .grad_scale = 1}},
+        {"momentum", {.lr = 0.1, .momentum = 0.9, .dampening = 0.1, .grad_scale = -0.5, .coupled = {0.01, 0}}},
+        {"nesterov", {.lr = 0.1, .momentum = 0.9, .grad_scale = 1, .decoupled = {0.01, 0.02}, .nesterov = true}},
+        {"proximal", {.lr = 0.1, .momentum = 0.9, .grad_scale = 1, .threshold = 0.05, .zero_grad = true}},
+    };
+    const auto& table = *kernels->sgd;
+    for (const bool with_masters : {false, true}) {
+        if (with_masters && dtype_bytes[int(dtype)] > 2) continue;
+        const DType master = with_masters ? DType::float32 : dtype;
+        for (auto [name, step] : forms) {
+            std::vector<Array> w, g, v, masters;
+            std::vector<void*> all_w, all_g, all_v, all_masters;
+            for (const ptrdiff_t size : sizes) {
+                all_w.push_back(w.emplace_back(dtype, size, data).data());
+                all_g.push_back(g.emplace_back(dtype, size, ordinary).data());
+                all_v.push_back(v.emplace_back(master, size, ordinary).data());
+                all_masters.push_back(masters.emplace_back(master, size, data).data());
+            }
+            Array sums(DType::float64, 3), norms(DType::float64, 2), squared(DType::float64, 1);
+            step.weights = {count, sizes, all_w.data()};
+            step.gradients = all_g.data();
+            step.velocities = step.momentum != 0 ? all_v.data() : nullptr;
+            step.masters = with_masters ? all_masters.data() : nullptr;
+            step.first_step = first_step;
+            step.sums = sums;
+            table.update[int(dtype)](step);
+            table.weight_norms[int(dtype)]({step.weights, norms});
+            table.squared_norm[int(dtype)]({step.weights, squared});
+            table.scale[int(dtype)]({step.weights, 0.3});
+            print(with_masters ? "sgd_update_masters" : "sgd_update", dtype, data.name, name,
+                  {&w[0], &w[1], &g[0], &g[1], &v[0], &v[1], &masters[0], &masters[1], &sums, &norms, &squared});
+        }
+    }
+}
+
+void max_norm(DType dtype, const Data& data) {
+    for (const auto& [rows, width] : {std::pair<ptrdiff_t, ptrdiff_t>{67, 5}, {9, 333}}) {
+        Array x(dtype, rows * width, data), y(dtype, rows * width);
+        kernels->max_norm->project[int(dtype)]({.x = x, .y = y, .rows = rows, .width = width, .limit = 3});
+        print("max_norm", dtype, data.name, text({rows, width}), {&y});
+    }
+}
+}  // namespace
+
+int main() {
+    choose_isa();
+    for (const auto family : {convert, layer_norm, batch_norm, dropout, sgd, max_norm})
+        for (const DType dtype : dtypes)
+            for (const Data& data : all_data)
+                if (holds(dtype, data)) family(dtype, data);
+}

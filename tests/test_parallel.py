@@ -1,0 +1,161 @@
+"""Threads of ours beside those of others: forks, Python threads, limits from outside."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import reference
+import trimtab as tt
+
+# The larger is shared between threads, the smaller is not.
+SHAPES = [(2000, 768), (5, 70)]
+
+CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+needs_two_cpus = pytest.mark.skipif(CPUS < 2, reason="needs two CPUs")
+
+# Uses the threads in the parent, then in a child of it, and prints whether both got the same.
+FORK = """
+import multiprocessing
+import os
+import numpy as np
+import trimtab as tt
+
+x = np.random.default_rng(0).standard_normal((2000, 768)).astype(np.float32)
+expected = tt.layer_norm(x)
+
+def work():
+    for _ in range(3):
+        same = np.array_equal(tt.layer_norm(x), expected)
+        gradient = tt.batch_norm_backward(x, x, *tt.batch_norm_forward(x)[1:]).dx
+        assert same and np.isfinite(gradient).all()
+"""
+
+FORKS = {
+    "os": """
+child = os.fork()
+if child == 0:
+    work()
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+assert status == 0
+""",
+    "multiprocessing": """
+context = multiprocessing.get_context("fork")
+children = [context.Process(target=work) for _ in range(3)]
+for child in children:
+    child.start()
+for child in children:
+    child.join()
+assert [child.exitcode for child in children] == [0] * 3
+""",
+    "concurrent.futures": """
+from concurrent.futures import ProcessPoolExecutor
+with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
+    for future in [pool.submit(work) for _ in range(4)]:
+        future.result()
+""",
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("how", FORKS)
+def test_fork_after_use(run_python, how):
+    """The child computes, exits, and leaves the parent able to go on."""
+    ignore = "import warnings; warnings.filterwarnings('ignore', '.*fork', DeprecationWarning)\n"
+    code = FORK + FORKS[how] + "work()\nprint('done')"
+    assert run_python(ignore + code) == "done"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_calls_from_several_threads_at_once(rng, shape):
+    inputs = [rng.standard_normal(shape).astype(np.float32) for _ in range(4)]
+    expected = [reference.layer_norm(x) for x in inputs]
+
+    def work(index):
+        for _ in range(10):
+            x = inputs[index]
+            y, mean, rstd = tt.layer_norm_forward(x)
+            np.testing.assert_allclose(y, expected[index], rtol=0, atol=1e-5)
+            dx = tt.layer_norm_backward(x, x, mean, rstd).dx
+            assert np.abs(dx).max() < 1e-2  # a layer norm does not change with the size of x
+            mean = tt.batch_norm_forward(x).mean
+            np.testing.assert_allclose(mean, x.mean(0, dtype=np.float64), rtol=0, atol=1e-6)
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(4)))
+
+
+def test_pools_within_pools(rng):
+    x = rng.standard_normal(SHAPES[0]).astype(np.float32)
+    expected = reference.layer_norm(x)
+
+    def outer(_):
+        with ThreadPoolExecutor(2) as pool:
+            return all(np.allclose(y, expected, rtol=0, atol=1e-5) for y in pool.map(tt.layer_norm, [x] * 3))
+
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(outer, range(3)))
+
+
+def test_settings_changed_while_others_compute(rng):
+    x = rng.standard_normal(SHAPES[0]).astype(np.float32)
+    expected = tt.layer_norm(x)
+    with ThreadPoolExecutor(3) as pool:
+        results = [pool.submit(tt.layer_norm, x) for _ in range(20)]
+        for threads in range(40):
+            tt.set_num_threads(1 + threads % 4)
+        assert all(np.array_equal(result.result(), expected) for result in results)
+
+
+@needs_two_cpus
+def test_set_num_threads():
+    for threads in (1, 2):
+        tt.set_num_threads(threads)
+        assert tt.get_num_threads() == threads
+
+
+@needs_two_cpus
+@pytest.mark.parametrize("threads", [1, 2])
+def test_number_of_threads_from_the_environment(run_python, threads):
+    code = "import trimtab as tt; print(tt.get_num_threads())"
+    assert run_python(code, TRIMTAB_NUM_THREADS=str(threads)) == str(threads)
+
+
+@needs_two_cpus
+def test_affinity_caps_the_threads(run_python):
+    code = "import os; os.sched_setaffinity(0, {}); import trimtab as tt; print(tt.get_num_threads())"
+    cpus = sorted(os.sched_getaffinity(0))
+    assert run_python(code.format(cpus[:1]), TRIMTAB_NUM_THREADS="2") == "1"
+    assert run_python(code.format(cpus[:2]), TRIMTAB_NUM_THREADS="2") == "2"
+
+
+@needs_two_cpus
+def test_threadpoolctl_sees_and_limits_us(rng):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    tt.layer_norm(rng.standard_normal(SHAPES[0]))
+    assert any(pool["user_api"] == "openmp" for pool in threadpoolctl.threadpool_info())
+    tt.set_num_threads(2)
+    with threadpoolctl.threadpool_limits(1, "openmp"):
+        assert tt.get_num_threads() == 1
+    assert tt.get_num_threads() == 2
+
+
+@needs_two_cpus
+def test_two_threads_are_used(run_python):
+    """A large call leaves a second thread in the process; one limited to a single thread does not."""
+    code = """
+import os
+import numpy as np
+import trimtab as tt
+before = len(os.listdir("/proc/self/task"))
+x = np.ones((4000, 768), np.float32)
+for _ in range(3):
+    tt.layer_norm(x)
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+    if not os.path.exists("/proc/self/task"):
+        pytest.skip("needs /proc")
+    assert int(run_python(code, TRIMTAB_NUM_THREADS="2")) == 1
+    assert int(run_python(code, TRIMTAB_NUM_THREADS="1")) == 0

@@ -1,0 +1,439 @@
+"""The update of weights: options, dtypes, lengths, what they mean for training, and sums over weights."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+import reference
+import trimtab as tt
+from hypothesis import given
+from hypothesis import strategies as st
+from norms import ulp
+from strategies import BFLOAT16, DTYPES, LAYOUTS, LENGTHS, at_offset
+from trimtab import _core
+
+HALVES = (np.dtype(np.float16), BFLOAT16)
+NUMBERS = {
+    "momentum": [0.0, 0.5, 0.9],
+    "dampening": [0.0, 0.3],
+    "weight_decay": [0.0, 0.1],
+    "l1": [0.0, 0.2],
+    "grad_scale": [1.0, 0.25],
+}
+FLAGS = ("nesterov", "decoupled", "proximal", "maximize", "first_step")
+
+
+@st.composite
+def option_sets(draw):
+    numbers = {name: draw(st.sampled_from(values)) for name, values in NUMBERS.items()}
+    flags = {name: draw(st.booleans()) for name in FLAGS}
+    flags["nesterov"] &= numbers["momentum"] > 0
+    return {"lr": 0.25, **numbers, **flags}
+
+
+def normal(rng, shapes, dtype):
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def copies(arrays):
+    return None if arrays is None else [array.copy() for array in arrays]
+
+
+def wide(arrays):
+    return None if arrays is None else [array.astype(np.float64) for array in arrays]
+
+
+def magnitudes(w, g, v, *, lr, momentum, weight_decay, l1, grad_scale, **_):
+    """Sums of the magnitudes of all terms of v and of w."""
+    decay = weight_decay * np.abs(w) + l1
+    velocity = momentum * np.abs(v) + np.abs(g) * grad_scale + decay
+    return velocity, np.abs(w) + lr * (2 * velocity + decay + l1)
+
+
+def assert_near(got, expected, terms):
+    """Within four roundings of the arithmetic, and one to a narrower dtype."""
+    eps = np.finfo(np.float64 if got.dtype == np.float64 else np.float32).eps
+    stored = 0.5 * ulp(expected, got.dtype) if got.dtype in HALVES else 0
+    assert np.all(np.abs(got.astype(np.float64) - expected) <= 1.01 * stored + 4 * eps * terms)
+
+
+def check_update(params, grads, buffers, masters=None, **options):
+    """Updates the arrays and compares them with the specification; returns what the update returned."""
+    before = [masters or params, grads, buffers or params]
+    w, g, v = map(wide, before)
+    expected_w, expected_v = copies(w), copies(v) if buffers else None
+    asked = {name: value for name, value in options.items() if name not in ("zero_grad", "statistics")}
+    reference.sgd_update(expected_w, g, expected_v, **asked)
+    kept_grads = copies(grads)
+    result = tt.sgd_update(params, grads, buffers, masters=masters, **options)
+    for i in range(len(params)):
+        of_v, of_w = magnitudes(w[i], g[i], v[i], **options)
+        assert_near((masters or params)[i], expected_w[i], of_w)
+        if buffers:
+            assert_near(buffers[i], expected_v[i], of_v)
+        if masters:
+            np.testing.assert_array_equal(params[i], masters[i].astype(params[i].dtype))
+        left = np.zeros_like(kept_grads[i]) if options.get("zero_grad") else kept_grads[i]
+        np.testing.assert_array_equal(grads[i], left)
+    return result
+
+
+@given(
+    st.lists(LENGTHS, max_size=4),
+    st.sampled_from(DTYPES),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    option_sets(),
+    st.integers(0, 2**16),
+)
+def test_update(lengths, dtype, with_masters, with_buffers, zero_grad, options, seed):
+    rng = np.random.default_rng(seed)
+    shapes = [(n,) for n in lengths] + [(3, 5), (), (0, 4)]
+    with_masters &= dtype in HALVES
+    if not with_buffers:
+        options |= {"momentum": 0.0, "nesterov": False}
+    params, grads = normal(rng, shapes, dtype), normal(rng, shapes, dtype)
+    masters = normal(rng, shapes, np.float32) if with_masters else None
+    buffers = normal(rng, shapes, np.float32 if with_masters else dtype) if with_buffers else None
+    assert check_update(params, grads, buffers, masters, zero_grad=zero_grad, **options) is None
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("offset", range(0, 64, 8))
+def test_every_alignment_and_many_tasks(rng, dtype, offset):
+    """Arrays that are cut into tasks, beside ones that share a task; the same bits wherever they lie."""
+    shapes = [(3,), (40_001,), (7,), (64, 64), (1,)]
+    options = {"lr": 0.25, "momentum": 0.9, "weight_decay": 0.1, "l1": 0.2}
+    arrays = [normal(rng, shapes, dtype) for _ in range(3)]
+    expected = [copies(array) for array in arrays]
+    check_update(*expected, grad_scale=1.0, **options)
+    moved = [[at_offset(array, offset) for array in group] for group in arrays]
+    tt.sgd_update(*moved, **options)
+    for got, value in zip(moved, expected, strict=True):
+        for a, b in zip(got, value, strict=True):
+            assert a.tobytes() == b.tobytes()
+
+
+def test_single_arrays_and_results_in_place(rng):
+    w, g, v = rng.standard_normal((3, 4, 5))
+    expected = [w.copy()], [g.copy()], [v.copy()]
+    reference.sgd_update(*expected, lr=0.5, momentum=0.5)
+    assert tt.sgd_update(w, g, v, lr=0.5, momentum=0.5) is None
+    np.testing.assert_allclose(w, expected[0][0], rtol=1e-14)
+    np.testing.assert_allclose(v, expected[2][0], rtol=1e-14)
+    tt.sgd_update((w,), (g,), (v,), lr=0.0)
+    tt.sgd_update([], [], [], lr=0.5, momentum=0.5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_bits_do_not_depend_on_how_lists_are_split(rng, dtype):
+    arrays = [normal(rng, [(40_001,), (3,), (70_000,), (64,)], dtype) for _ in range(3)]
+    options = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "l1": 0.001}
+    together, alone = ([copies(group) for group in arrays] for _ in range(2))
+    tt.sgd_update(*together, **options)
+    for one in zip(*alone, strict=True):
+        tt.sgd_update(*one, **options)
+    for a, b in zip(together, alone, strict=True):
+        assert [x.tobytes() for x in a] == [x.tobytes() for x in b]
+
+
+def test_first_step_of_some_parameters(rng):
+    """Their buffers begin there: what lay in them, NaN too, is not read."""
+    params, grads = normal(rng, [(5,), (70,)], "f4"), normal(rng, [(5,), (70,)], "f4")
+    buffers = [np.full(5, np.nan, "f4"), np.ones(70, "f4")]
+    expected = wide(params)
+    reference.sgd_update(
+        expected[:1], wide(grads[:1]), wide(buffers[:1]), lr=0.5, momentum=0.5, first_step=True
+    )
+    reference.sgd_update(
+        expected[1:], wide(grads[1:]), wide(buffers[1:]), lr=0.5, momentum=0.5, dampening=0.5
+    )
+    tt.sgd_update(params, grads, buffers, lr=0.5, momentum=0.5, dampening=0.5, first_step=[True, False])
+    np.testing.assert_array_equal(buffers[0], grads[0])
+    for got, value in zip(params, expected, strict=True):
+        np.testing.assert_allclose(got, value, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_statistics_are_sums_of_what_was_there_before(rng, dtype):
+    shapes = [(40_001,), (3, 5), (), (0,), (9000,)]
+    params, grads, buffers = (normal(rng, shapes, dtype) for _ in range(3))
+    every_w, every_g = (np.concatenate([a.ravel() for a in wide(group)]) for group in (params, grads))
+    options = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "l1": 0.0, "zero_grad": True}
+    result = check_update(params, grads, buffers, grad_scale=0.5, statistics=True, **options)
+    assert result._fields == ("l1_norm", "l2_norm_sq", "grad_norm")
+    expected = np.abs(every_w).sum(), np.square(every_w).sum(), 0.5 * np.linalg.norm(every_g)
+    np.testing.assert_allclose(result, expected, rtol=1e-13)
+
+
+def test_statistics_count_the_masters(rng):
+    masters, grads = normal(rng, [(50,)], "f4"), normal(rng, [(50,)], "f2")
+    result = tt.sgd_update([np.zeros(50, "f2")], grads, masters=copies(masters), lr=0.1, statistics=True)
+    np.testing.assert_allclose(result.l2_norm_sq, np.square(wide(masters)).sum(), rtol=1e-13)
+
+
+def test_masters_keep_what_rounding_would_lose():
+    """A thousand steps that are too small for float16 add up in the master."""
+    w, g, master = np.ones(3, "f2"), np.ones(3, "f2"), np.ones(3, "f4")
+    alone = w.copy()
+    for _ in range(1000):
+        tt.sgd_update(w, g, masters=master, lr=1e-4)
+        tt.sgd_update(alone, g, lr=1e-4)
+    np.testing.assert_array_equal(alone, 1)
+    np.testing.assert_allclose(w, 0.9, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("into", ["params", "grads", "momentum_buffers"])
+def test_nan_and_inf_stay_in_their_element(rng, dtype, bad, into):
+    """In every lane and in the tail."""
+    options = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "l1": 0.1}
+    for place in range(37):
+        arrays = {
+            name: rng.standard_normal(37).astype(dtype) for name in ("params", "grads", "momentum_buffers")
+        }
+        expected = {name: array.copy() for name, array in arrays.items()}
+        tt.sgd_update(**expected, **options)
+        arrays[into][place] = bad
+        tt.sgd_update(**arrays, **options)
+        others = np.arange(37) != place
+        assert not np.isfinite(arrays["params"][place].astype(np.float64))
+        np.testing.assert_array_equal(arrays["params"][others], expected["params"][others])
+
+
+def test_nan_survives_the_soft_threshold():
+    w = np.array([np.nan, 1.0, -0.25])
+    tt.sgd_update(w, np.zeros(3), lr=0.5, l1=1.0, proximal=True)
+    np.testing.assert_array_equal(w, [np.nan, 0.5, 0.0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_skip_nonfinite(rng, dtype):
+    arrays = [normal(rng, [(70_000,), (5,)], dtype) for _ in range(3)]
+    options = {"lr": 0.1, "momentum": 0.9, "zero_grad": True}
+    expected = [copies(group) for group in arrays]
+    before = [[a.tobytes() for a in group] for group in arrays]
+    norms = tt.sgd_update(*expected, statistics=True, **options)
+    assert np.isfinite(norms.grad_norm)
+    for bad in (np.nan, np.inf):
+        broken = [copies(group) for group in arrays]
+        broken[1][1][3] = bad
+        gradient = broken[1][1].tobytes()
+        result = tt.sgd_update(*broken, skip_nonfinite=True, **options)
+        assert not np.isfinite(result.grad_norm)
+        assert result[:2] == norms[:2]
+        assert broken[1][1].tobytes() == gradient
+        assert [a.tobytes() for a in broken[0] + broken[2]] == before[0] + before[2]
+    assert tt.sgd_update(*arrays, skip_nonfinite=True, **options) == norms
+    assert [a.tobytes() for a in arrays[0]] == [a.tobytes() for a in expected[0]]
+
+
+# ---- what decay does to training ----
+
+
+def regression(rng, samples=60, features=8):
+    """Inputs, targets, and the gradient of the mean squared error at w."""
+    x = rng.standard_normal((samples, features))
+    y = x @ rng.standard_normal(features)
+    return x, y, lambda w: 2 / samples * (x.T @ (x @ w - y))
+
+
+def descend(w, gradient, steps, **options):
+    w, v = w.copy(), np.zeros_like(w)
+    for step in range(steps):
+        tt.sgd_update(w, gradient(w), v, first_step=step == 0, **options)
+    return w
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}])
+def test_decay_in_the_loss_is_decay_in_the_update(rng, options):
+    _, _, gradient = regression(rng)
+    start = rng.standard_normal(8)
+    in_loss = descend(start, lambda w: gradient(w) + 0.1 * w + 0.01 * np.sign(w), 200, lr=0.05, **options)
+    in_update = descend(start, gradient, 200, lr=0.05, weight_decay=0.1, l1=0.01, **options)
+    np.testing.assert_allclose(in_update, in_loss, rtol=0, atol=1e-12)
+
+
+def test_decoupled_decay_differs_by_the_momentum_of_the_decay(rng):
+    """Two steps: the second of the coupled form moves on by lr * momentum * decay * w of the first."""
+    start, constant = rng.standard_normal((2, 8))
+    options = {"lr": 0.25, "momentum": 0.5, "weight_decay": 0.125}
+    coupled = descend(start, lambda _: constant, 2, **options)
+    decoupled = descend(start, lambda _: constant, 2, decoupled=True, **options)
+    np.testing.assert_allclose(decoupled - coupled, 0.25 * 0.5 * 0.125 * start, rtol=1e-12)
+    assert np.array_equal(
+        descend(start, lambda _: constant, 1, **options),
+        descend(start, lambda _: constant, 1, decoupled=True, **options),
+    )
+
+
+def test_exact_zeros_come_from_the_soft_threshold_alone(rng):
+    """Which ones: those that the step without L1 leaves within lr * l1 of zero."""
+    w, g = rng.standard_normal((2, 10_000))
+    options = {"lr": 0.5, "l1": 1.0}
+    by_sub_gradient, by_threshold = w.copy(), w.copy()
+    tt.sgd_update(by_sub_gradient, g, **options)
+    tt.sgd_update(by_threshold, g, proximal=True, **options)
+    assert np.count_nonzero(by_sub_gradient) == 10_000
+    np.testing.assert_array_equal(by_threshold == 0, np.abs(w - 0.5 * g) <= 0.5)
+    assert 2000 < np.count_nonzero(by_threshold == 0) < 8000
+
+
+@pytest.mark.parametrize("proximal", [False, True])
+def test_l1_selects(rng, proximal):
+    """Of ten features two count: the soft threshold finds them, the sub-gradient leaves no zero."""
+    x = rng.standard_normal((200, 10))
+    y = 3 * x[:, 2] - 2 * x[:, 7]
+    w = descend(np.ones(10), lambda w: x.T @ (x @ w - y) / 200, 2000, lr=0.05, l1=0.2, proximal=proximal)
+    assert set(np.flatnonzero(w)) == ({2, 7} if proximal else set(range(10)))
+    np.testing.assert_allclose(w[[2, 7]], [2.8, -1.8], atol=0.1)
+    assert np.abs(np.delete(w, [2, 7])).max() < 0.02
+
+
+def test_l2_shrinks_the_unimportant_and_the_important_recover(rng):
+    """Of a feature of size a, the end is w = a^2 t / (a^2 + c): near t where a is large, near 0 where not."""
+    sizes, targets, decay = np.array([3.0, 0.1]), np.array([2.0, 2.0]), 0.1
+    w = descend(np.zeros(2), lambda w: sizes**2 * (w - targets), 4000, lr=0.05, weight_decay=decay)
+    np.testing.assert_allclose(w, sizes**2 * targets / (sizes**2 + decay), rtol=1e-9)
+    assert w[0] > 1.95
+    assert w[1] < 0.2
+
+
+@pytest.mark.parametrize(("decoupled", "weight"), [(False, 1.0), (True, 0.5)])
+def test_decay_outside_the_momentum_weighs_less(decoupled, weight):
+    """The end w = t / (1 + c), where c counts 1 - momentum times if it stays outside."""
+    options = {"lr": 0.05, "momentum": 0.5, "weight_decay": 0.5, "decoupled": decoupled}
+    w = descend(np.zeros(1), lambda w: w - 2.0, 2000, **options)
+    np.testing.assert_allclose(w, 2.0 / (1 + weight * 0.5), rtol=1e-12)
+
+
+TORCH_OPTIONS = [
+    {},
+    {"momentum": 0.9},
+    {"momentum": 0.9, "dampening": 0.5},
+    {"momentum": 0.9, "nesterov": True},
+    {"weight_decay": 0.01},
+    {"momentum": 0.9, "weight_decay": 0.01},
+    {"momentum": 0.9, "dampening": 0.5, "weight_decay": 0.01},
+    {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    {"momentum": 0.9, "weight_decay": 0.01, "maximize": True},
+]
+
+
+@pytest.mark.parametrize("options", TORCH_OPTIONS, ids=str)
+def test_trajectories_of_pytorch(rng, options):
+    """Within a unit in the last place of the largest weight and step, a step; float64."""
+    torch = pytest.importorskip("torch")
+    start, gradients = rng.standard_normal(1000), rng.standard_normal((50, 1000))
+    theirs = torch.nn.Parameter(torch.tensor(start))
+    optimizer = torch.optim.SGD([theirs], lr=0.1, **options)
+    w, v = start.copy(), np.full(1000, np.nan)
+    buffers = v if options.get("momentum") else None
+    for step, g in enumerate(gradients):
+        theirs.grad = torch.tensor(g)
+        optimizer.step()
+        tt.sgd_update(w, g, buffers, lr=0.1, first_step=step == 0, **options)
+        unit = np.spacing(max(np.abs(w).max(), 0.1 * np.abs(g).max()))
+        assert np.abs(w - theirs.detach().numpy()).max() <= (step + 1) * unit
+
+
+# ---- plans ----
+
+
+def test_a_plan_updates_as_a_call_does(rng):
+    shapes = [(40, 3), (7,), (20_000,)]
+    arrays = [
+        normal(rng, shapes, "f2"),
+        normal(rng, shapes, "f2"),
+        *(normal(rng, shapes, "f4") for _ in range(2)),
+    ]
+    expected = [copies(group) for group in arrays]
+    options = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "zero_grad": True, "statistics": True}
+    plan = _core.sgd_plan(*arrays)
+    np.testing.assert_allclose(
+        _core.sgd_grad_norm(plan), np.sqrt(sum(np.square(g).sum() for g in wide(arrays[1]))), rtol=1e-13
+    )
+    for step in range(3):
+        for group in (arrays, expected):
+            for g in group[1]:
+                g[...] = step + 1
+        result = _core.sgd_step(plan, first_step=step == 0, **options)
+        assert result == tt.sgd_update(*expected[:3], masters=expected[3], first_step=step == 0, **options)
+    for a, b in zip(arrays, expected, strict=True):
+        assert [x.tobytes() for x in a] == [x.tobytes() for x in b]
+
+
+def test_a_plan_checks_its_arrays(rng):
+    w, g, v = rng.standard_normal((3, 5))
+    with pytest.raises(ValueError, match=r"^sgd_plan: grads must have shape \(5,\), got \(4,\)$"):
+        _core.sgd_plan(w, g[:4])
+    with pytest.raises(ValueError, match=r"^sgd_plan: momentum_buffers must not overlap params, got overl"):
+        _core.sgd_plan(w, g, w)
+    with pytest.raises(TypeError, match=r"^sgd_step: plan must be a plan, got array"):
+        _core.sgd_step(w, lr=0.1)
+    plan = _core.sgd_plan(w, g, v)
+    before = w.copy()
+    w.flags.writeable = False
+    with pytest.raises(ValueError, match=r"^sgd_step: plan must hold writeable arrays that stay in place"):
+        _core.sgd_step(plan, lr=0.1)
+    np.testing.assert_array_equal(w, before)
+
+
+# ---- sums over weights, norms of gradients ----
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_penalty(rng, dtype, layout):
+    params = [LAYOUTS[layout](w) for w in normal(rng, [(5, 70), (3,), (40_001,)], dtype)]
+    expected = reference.penalty(params, l1=0.3, l2=0.7)
+    assert tt.penalty(params, l1=0.3, l2=0.7) == pytest.approx(expected, rel=1e-13)
+    assert tt.penalty(params[0], l1=0.3, l2=0.7) == pytest.approx(
+        reference.penalty(params[:1], l1=0.3, l2=0.7), rel=1e-13
+    )
+    assert tt.penalty(params) == tt.penalty([], l1=1.0, l2=1.0) == 0
+
+
+def test_penalty_is_what_decay_descends(rng):
+    """Central differences of the penalty are the step that decay takes."""
+    w = rng.uniform(0.5, 1.5, 6) * [1, -1, 1, -1, 1, -1]
+    step = 1e-6 * np.eye(6)
+    slope = [(tt.penalty(w + d, l1=0.3, l2=0.7) - tt.penalty(w - d, l1=0.3, l2=0.7)) / 2e-6 for d in step]
+    moved = w.copy()
+    tt.sgd_update(moved, np.zeros(6), lr=0.5, l1=0.3, weight_decay=0.7)
+    np.testing.assert_allclose(moved, w - 0.5 * np.array(slope), rtol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("limit", [0.0, 1.0, 1e4, np.inf])
+def test_clip_grad_norm(rng, dtype, limit):
+    grads = normal(rng, [(40, 30), (7,), (9000,)], dtype)
+    before, expected = copies(grads), wide(grads)
+    norm = tt.clip_grad_norm(grads, limit)
+    assert norm == pytest.approx(reference.clip_grad_norm(expected, limit), rel=1e-13)
+    for g, old, value in zip(grads, before, expected, strict=True):
+        if norm <= limit:
+            assert g.tobytes() == old.tobytes()
+        eps = float(ml_dtypes.finfo(dtype).eps)
+        np.testing.assert_allclose(
+            g.astype(float), value, rtol=2 * eps, atol=float(ml_dtypes.finfo(dtype).smallest_subnormal)
+        )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_clip_grad_norm_of_nonfinite_gradients_changes_nothing(bad):
+    grads = [np.array([1.0, bad], "f4"), np.array([3.0])[:0].astype("f4")]
+    before = grads[0].tobytes()
+    assert not np.isfinite(tt.clip_grad_norm(grads, 1.0))
+    assert grads[0].tobytes() == before
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_norms_of_extreme_gradients(rng, scale):
+    """Squares beyond the range of float32 are no matter."""
+    grads = [(rng.standard_normal(1000) * scale).astype("f4")]
+    expected = np.linalg.norm(grads[0].astype(np.float64))
+    assert tt.clip_grad_norm(grads, np.inf) == pytest.approx(expected, rel=1e-13)
+    tt.clip_grad_norm(grads, float(scale))
+    assert np.linalg.norm(grads[0].astype(np.float64)) == pytest.approx(scale, rel=1e-6)

@@ -1,0 +1,249 @@
+"""The training loop: what it computes, records, shows and survives."""
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from trimtab import nn
+from trimtab.callbacks import Callback
+from trimtab.losses import CrossEntropy
+from trimtab.optim import SGD
+from trimtab.trainer import History, Trainer, batch_slices
+
+
+class Recorder(Callback):
+    """Keeps the names of the hooks in the order of their calls; `act` may interfere."""
+
+    def __init__(self, act=lambda hook, trainer: None):
+        self.hooks = []
+        for hook in (name for name in dir(Callback) if name.startswith("on_")):
+            setattr(
+                self, hook, lambda trainer, *details, hook=hook: (self.hooks.append(hook), act(hook, trainer))
+            )
+
+
+@pytest.fixture
+def data(rng):
+    x = rng.standard_normal((65, 2)).astype(np.float32)
+    return x, (x[:, 0] * x[:, 1] > 0).astype(int)
+
+
+def trainer(callbacks=(), norm=True, seed=0):
+    layers = [
+        nn.Linear(2, 16, rng=seed),
+        *([nn.BatchNorm(16)] if norm else []),
+        nn.ReLU(),
+        nn.Linear(16, 2, rng=seed),
+    ]
+    model = nn.Sequential(*layers)
+    return Trainer(model, CrossEntropy(), SGD(model, lr=0.1, momentum=0.9), callbacks, rng=seed)
+
+
+@pytest.mark.parametrize(
+    ("samples", "size", "lengths"),
+    [
+        (6, 3, [3, 3]),
+        (8, 3, [3, 3, 2]),
+        (7, 3, [3, 4]),
+        (1, 3, [1]),
+        (2, 3, [2]),
+        (4, 3, [4]),
+        (3, 1, [1, 1, 1]),
+    ],
+)
+def test_a_single_sample_left_over_joins_the_last_batch(samples, size, lengths):
+    parts = batch_slices(samples, size)
+    assert [part.stop - part.start for part in parts] == lengths
+    assert_array_equal(np.concatenate([np.arange(samples)[part] for part in parts]), np.arange(samples))
+
+
+def test_learns(data):
+    learner = trainer()
+    history = learner.fit(*data, epochs=40, progress=False)
+    assert list(history) == ["loss", "accuracy"]
+    assert history["loss"][-1] < 0.6 * history["loss"][0]
+    assert learner.evaluate(*data)["accuracy"] > 0.9
+
+
+def test_one_epoch_is_forward_backward_and_step(data):
+    x, y = data
+    learner, other = trainer(norm=False), trainer(norm=False)
+    history = learner.fit(x, y, epochs=1, batch_size=32, shuffle=False, progress=False)
+    losses = []
+    for part in (slice(0, 32), slice(32, 65)):
+        value, gradient = other.loss(other.model(x[part]), y[part])
+        other.model.backward(gradient)
+        other.optimizer.step()
+        losses.append(value)
+    for name, array in learner.model.state_dict().items():
+        assert_array_equal(array, other.model.state_dict()[name])
+    assert_allclose(history["loss"], [np.average(losses, weights=[32, 33])], rtol=1e-12)
+
+
+def test_a_seed_fixes_the_run_and_shuffling_uses_it(data):
+    runs = [trainer(seed=seed).fit(*data, epochs=2, progress=False) for seed in (0, 0)]
+    assert runs[0] == runs[1]
+    assert runs[0] != trainer().fit(*data, epochs=2, shuffle=False, progress=False)
+
+
+def test_evaluate_is_the_mean_over_all_samples(data):
+    learner = trainer()
+    learner.fit(*data, progress=False)
+    x, y = data
+    logits = learner.model.eval()(x)
+    value, _ = learner.loss(logits, y)
+    result = learner.evaluate(x, y, batch_size=16)
+    assert_allclose(result["loss"], value, rtol=1e-6)
+    assert_allclose(result["accuracy"], np.mean(logits.argmax(axis=1) == y), rtol=1e-12)
+    assert_allclose(learner.predict(x, batch_size=16), logits, atol=1e-6)
+
+
+def test_evaluation_gives_every_module_its_mode_back(data):
+    learner = trainer()
+    learner.model.train()
+    learner.model[1].eval()
+    before = learner.model.state_dict()
+    learner.evaluate(*data)
+    learner.predict(data[0])
+    assert [module.training for _, module in learner.model.modules()] == [True, True, False, True, True]
+    for name, array in learner.model.state_dict().items():
+        assert_array_equal(array, before[name])
+
+
+def test_validation_split_holds_out_the_end(data):
+    x, y = data
+    split = trainer().fit(x, y, validation_split=0.2, epochs=2, progress=False)
+    given = trainer().fit(x[:52], y[:52], validation_data=(x[52:], y[52:]), epochs=2, progress=False)
+    assert split == given
+    assert list(split) == ["loss", "accuracy", "val_loss", "val_accuracy"]
+
+
+def test_samples_are_converted_to_the_dtype_of_the_model(data):
+    x, y = data
+    runs = [trainer().fit(samples, y, progress=False) for samples in (x, x.astype(np.float64), x.tolist())]
+    assert runs[0] == runs[1] == runs[2]
+
+
+def test_augmentation_sees_every_batch_and_the_generator(data):
+    x, y = data
+    learner = trainer()
+    seen = []
+
+    def augment(batch, rng):
+        assert rng is learner.rng
+        seen.append(len(batch))
+        return batch
+
+    learner.fit(x, y, augment=augment, progress=False)
+    assert seen == [32, 33]
+
+
+def test_hooks_come_in_order(data):
+    recorder = Recorder()
+    trainer([recorder]).fit(*data, epochs=2, progress=False)
+    batch = ["on_batch_begin", "on_batch_end"]
+    epoch = ["on_epoch_begin", *batch, *batch, "on_epoch_end"]
+    assert recorder.hooks == ["on_fit_begin", *epoch, *epoch, "on_fit_end"]
+
+
+def test_a_callback_stops_after_the_epoch(data):
+    recorder = Recorder(lambda hook, trainer: trainer.stop() if hook == "on_epoch_end" else None)
+    assert len(trainer([recorder]).fit(*data, epochs=5, progress=False)["loss"]) == 1
+    assert recorder.hooks[-1] == "on_fit_end"
+
+
+def test_an_error_still_ends_the_fit(data):
+    def fail(hook, trainer):
+        if hook == "on_batch_end":
+            raise ArithmeticError
+
+    recorder = Recorder(fail)
+    learner = trainer([recorder])
+    with pytest.raises(ArithmeticError):
+        learner.fit(*data, progress=False)
+    assert recorder.hooks[-1] == "on_fit_end"
+    assert learner.model.wants_dx
+
+
+def test_interrupt_ends_after_the_batch_and_returns_the_history(data):
+    def interrupt(hook, trainer):
+        if hook == "on_batch_begin" and trainer.history.get("loss"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    recorder = Recorder(interrupt)
+    history = trainer([recorder]).fit(*data, epochs=5, progress=False)
+    assert len(history["loss"]) == 1
+    assert recorder.hooks[-3:] == ["on_batch_begin", "on_batch_end", "on_fit_end"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_interrupt_is_immediate(data):
+    def interrupt(hook, trainer):
+        if hook in ("on_batch_begin", "on_batch_end"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer([Recorder(interrupt)]).fit(*data, progress=False)
+
+
+def test_fits_outside_the_main_thread(data):
+    histories = []
+    thread = threading.Thread(target=lambda: histories.append(trainer().fit(*data, progress=False)))
+    thread.start()
+    thread.join()
+    assert histories == [trainer().fit(*data, progress=False)]
+
+
+def test_progress_bar_counts_batches_and_shows_metrics(data, capsys):
+    pytest.importorskip("tqdm")
+    trainer().fit(*data, epochs=3)
+    shown = capsys.readouterr().err
+    assert "6/6" in shown
+    assert "epoch=3/3" in shown
+    assert "loss=" in shown
+
+
+def test_training_goes_on_without_tqdm(data, monkeypatch, capsys):
+    monkeypatch.setitem(__import__("sys").modules, "tqdm", None)
+    assert trainer().fit(*data, epochs=1) == trainer().fit(*data, epochs=1, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "epochs and batch_size must be at least 1, got 0 and 32"),
+        ({"batch_size": 0}, "epochs and batch_size must be at least 1, got 1 and 0"),
+        ({"y": [0, 1]}, r"y must have 65 entries as x, got shape \(2,\)"),
+        ({"x": np.zeros((0, 2)), "y": []}, r"x must hold at least one sample, got shape \(0, 2\)"),
+        ({"validation_split": 1.0}, "validation_split must leave samples on both sides, got 1.0"),
+        ({"validation_split": -0.5}, "validation_split must leave samples on both sides, got -0.5"),
+        ({"validation_data": (np.zeros((0, 2)), [])}, "x must hold at least one sample"),
+        (
+            {"validation_data": (np.zeros((2, 2)), [0, 1]), "validation_split": 0.5},
+            "validation_split must be 0 with validation_data, got 0.5",
+        ),
+    ],
+)
+def test_wrong_arguments(change, message, data):
+    learner = trainer()
+    before = learner.model.state_dict()
+    with pytest.raises(ValueError, match=message):
+        learner.fit(**({"x": data[0], "y": data[1], "progress": False} | change))
+    for name, array in learner.model.state_dict().items():
+        assert_array_equal(array, before[name])
+
+
+def test_history_plots_training_and_validation():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    panels = History(loss=[2.0, 1.0], val_loss=[3.0, 2.0], accuracy=[0.5, 0.6]).plot()
+    assert [panel.get_ylabel() for panel in panels] == ["loss", "accuracy"]
+    assert [list(line.get_ydata()) for line in panels[0].lines] == [[2.0, 1.0], [3.0, 2.0]]
+    pyplot.close("all")
