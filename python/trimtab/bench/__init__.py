@@ -63,8 +63,8 @@ def run(
         for number, case in enumerate(cases, start=1):
             print(f"{number}/{len(cases)} {case.op} {case.label}", file=sys.stderr)
             measurements[case] = measure(case, tables, rounds, block_seconds)
-    report.table(measurements)
-    if json:
-        report.write_json(measurements, json)
-    if plot:
-        report.plot(measurements, plot)
+        report.table(measurements)
+        if json:
+            report.write_json(measurements, json)
+        if plot:
+            report.plot(measurements, plot)
