@@ -145,7 +145,7 @@ def test_hooks_come_in_order(data):
     recorder = Recorder()
     trainer([recorder]).fit(*data, epochs=2, progress=False)
     batch = ["on_batch_begin", "on_batch_end"]
-    epoch = ["on_epoch_begin", *batch, *batch, "on_epoch_end"]
+    epoch = ["on_epoch_begin", *batch, *batch, "on_epoch_end", "on_checkpoint"]
     assert recorder.hooks == ["on_fit_begin", *epoch, *epoch, "on_fit_end"]
 
 
@@ -216,13 +216,20 @@ def test_training_goes_on_without_tqdm(data, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 0}, "epochs and batch_size must be at least 1, got 0 and 32"),
-        ({"batch_size": 0}, "epochs and batch_size must be at least 1, got 1 and 0"),
+        ({"epochs": 0}, "fit: epochs must be at least 1, got 0"),
+        ({"batch_size": -1}, "fit: batch_size must be at least 1, got -1"),
         ({"y": [0, 1]}, r"y must have 65 entries as x, got shape \(2,\)"),
         ({"x": np.zeros((0, 2)), "y": []}, r"x must hold at least one sample, got shape \(0, 2\)"),
         ({"validation_split": 1.0}, "validation_split must leave samples on both sides, got 1.0"),
         ({"validation_split": -0.5}, "validation_split must leave samples on both sides, got -0.5"),
-        ({"validation_data": (np.zeros((0, 2)), [])}, "x must hold at least one sample"),
+        (
+            {"validation_data": (np.zeros((0, 2)), [])},
+            r"x of validation_data must hold at least one sample, got shape \(0, 2\)",
+        ),
+        (
+            {"validation_data": (np.zeros((3, 2)), [0, 1])},
+            r"y of validation_data must have 3 entries as x, got shape \(2,\)",
+        ),
         (
             {"validation_data": (np.zeros((2, 2)), [0, 1]), "validation_split": 0.5},
             "validation_split must be 0 with validation_data, got 0.5",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trimtab import extras
+from trimtab import checkpoint, extras
 from trimtab._typing import Array, Seed
 from trimtab.callbacks import Callback, ProgressBar
 from trimtab.losses import Loss
@@ -24,6 +25,11 @@ VALIDATION = "val_"
 
 class History(dict[str, list[float]]):
     """Metrics by name, one value for each complete epoch."""
+
+    @property
+    def epochs(self) -> int:
+        """Number of complete epochs."""
+        return min(map(len, self.values()), default=0)
 
     def plot(self, axes: Any = None) -> Any:
         """Draw the curves: the loss, and the other metrics if there are any; validation dashed.
@@ -66,6 +72,7 @@ class Trainer:
     ----------
     model : Module
     loss : Loss
+        It brings the metrics that are reported (``loss.metrics``).
     optimizer : SGD
         Made of the parameters of `model`.
     callbacks : sequence of Callback
@@ -77,6 +84,8 @@ class Trainer:
     ----------
     history : History
         Of the current or last `fit`.
+    metric_names : tuple of str
+        The metrics of each epoch of that `fit`, in order.
 
     Examples
     --------
@@ -98,6 +107,8 @@ class Trainer:
         self.callbacks = list(callbacks)
         self.rng = np.random.default_rng(rng)
         self.history = History()
+        self.metric_names: tuple[str, ...] = ()
+        self._means = _Means()
         self._stopping = False
 
     def fit(
@@ -111,6 +122,7 @@ class Trainer:
         augment: Callable[..., Array] | None = None,
         shuffle: bool = True,
         progress: bool = True,
+        resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train the model.
 
@@ -126,42 +138,62 @@ class Trainer:
             At least 1. The last batch of an epoch may be shorter; a single sample left over joins the batch
             before it, so that batch statistics are always defined.
         augment : callable, optional
-            ``augment(batch, rng=generator) -> batch``, applied to every training batch.
+            ``augment(batch, rng=generator) -> batch``, applied to every training batch (`trimtab.augment`).
         shuffle : bool
             Whether each epoch draws a new order.
         progress : bool
             Whether to show a progress bar (if tqdm is installed).
+        resume : path_like, optional
+            A file that `save`, or the callback `Checkpoint`, wrote in a training with these arguments: go on
+            after its last epoch, up to `epochs` in all. The result has the bits of a training that was never
+            interrupted.
 
         Returns
         -------
         History
             Mean metrics of each complete epoch: over the batches as they were trained, and on the validation
-            data. Ctrl-C, or a callback, ends training after the batch; the epoch it cuts short is not
+            data. Ctrl-C, or a callback, ends training after the batch; an epoch that is cut short is not
             recorded. A second Ctrl-C interrupts at once.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of range, x and y have different lengths or none, or `resume` is no
+            checkpoint of such a training; nothing has been changed then.
         """
-        if epochs < 1 or batch_size < 1:
-            raise ValueError(f"fit: epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
+        _require_positive("fit", epochs=epochs, batch_size=batch_size)
         x, y = self._pair("fit", x, y)
         if validation_data is not None and validation_split:
             raise ValueError(f"fit: validation_split must be 0 with validation_data, got {validation_split}")
         if validation_data is not None:
-            validation_data = self._pair("fit", *validation_data)
+            validation_data = self._pair("fit", *validation_data, of=" of validation_data")
         elif validation_split:
             x, y, validation_data = _hold_out(x, y, validation_split)
 
         batches = batch_slices(len(x), batch_size)
         callbacks = [*self.callbacks, *([ProgressBar()] if progress else [])]
-        self.history = History()
+        names = ("loss", *self.loss.metrics)
+        if validation_data is not None:
+            names += tuple(VALIDATION + name for name in names)
+        if resume is None:
+            states: checkpoint.Groups = {}
+            self.history = History()
+        else:
+            states = self._load("fit", resume, names)
+        self.metric_names = names
         self._stopping = False
         self.model.use_rng(self.rng)
         with _ends_on_interrupt(self), _without_dx(self.model):
             try:
                 for callback in callbacks:
                     callback.on_fit_begin(self, epochs, len(batches))
-                for epoch in range(1, epochs + 1):
-                    logs = self._epoch(x, y, batches, epoch, augment, shuffle, callbacks)
-                    if self._stopping:
+                for label, callback in self._labelled_callbacks():
+                    if label in states:
+                        callback.on_resume(self, states[label])
+                for epoch in range(self.history.epochs + 1, epochs + 1):
+                    if self._stopping or not self._epoch(x, y, batches, epoch, augment, shuffle, callbacks):
                         break
+                    logs = self.running_metrics
                     if validation_data is not None:
                         validation = self.evaluate(*validation_data)
                         logs |= {VALIDATION + name: value for name, value in validation.items()}
@@ -169,8 +201,8 @@ class Trainer:
                         self.history.setdefault(name, []).append(value)
                     for callback in callbacks:
                         callback.on_epoch_end(self, epoch, logs)
-                    if self._stopping:
-                        break
+                    for callback in callbacks:
+                        callback.on_checkpoint(self, epoch, logs)
             finally:
                 for callback in callbacks:
                     callback.on_fit_end(self)
@@ -180,8 +212,14 @@ class Trainer:
         """End the running `fit` after the current batch."""
         self._stopping = True
 
+    @property
+    def running_metrics(self) -> dict[str, float]:
+        """Means over the batches of the current epoch so far."""
+        return self._means.values()
+
     def evaluate(self, x: ArrayLike, y: ArrayLike, batch_size: int = 256) -> dict[str, float]:
         """Return the loss and its metrics on samples x with targets y, the model in evaluation mode."""
+        _require_positive("evaluate", batch_size=batch_size)
         x, y = self._pair("evaluate", x, y)
         means = _Means()
         with _evaluating(self.model):
@@ -191,9 +229,78 @@ class Trainer:
 
     def predict(self, x: ArrayLike, batch_size: int = 256) -> Array:
         """Return the model's output for samples x, the model in evaluation mode."""
+        _require_positive("predict", batch_size=batch_size)
         x = self._samples("predict", x)
         with _evaluating(self.model):
             return np.concatenate([self.model.forward(x[part]) for part in batch_slices(len(x), batch_size)])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write model, optimizer, generator, history and the state of the callbacks to a safetensors file.
+
+        Arrays are stored as ``model/<name>``, ``optimizer/<name>`` and so on, the rest as JSON in the
+        metadata. The file appears whole or not at all.
+
+        Parameters
+        ----------
+        path : path_like
+            File to write; replaced if there is one.
+
+        Raises
+        ------
+        MissingExtra
+            If safetensors is not installed.
+        """
+        states = {label: callback.state_dict() for label, callback in self._labelled_callbacks()}
+        own = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        notes = {"rng": self.rng.bit_generator.state, "history": self.history}
+        checkpoint.write(path, own | states, notes)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Take back model, optimizer, generator and history from a file that `save` wrote.
+
+        Parameters
+        ----------
+        path : path_like
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it is damaged, or of another model, optimizer or kind of generator; nothing has been changed.
+        MissingExtra
+            If safetensors is not installed.
+        """
+        self._load("load", path)
+
+    def _load(
+        self, function: str, path: str | os.PathLike[str], names: tuple[str, ...] = ()
+    ) -> checkpoint.Groups:
+        """Do as `load`, which must have these metrics if names are given, and return the other groups."""
+        groups, notes = checkpoint.read(path)
+        history = History(notes["history"])
+        if names and history and set(history) != set(names):
+            wanted, found = ", ".join(names), ", ".join(history)
+            raise ValueError(f"{function}: {os.fspath(path)} must have the metrics {wanted}, got {found}")
+        generator, kind = self.rng.bit_generator, notes["rng"]["bit_generator"]
+        if type(generator).__name__ != kind:
+            raise ValueError(f"{function}: rng must be a {kind} as in {os.fspath(path)}, got {generator}")
+        before = self.model.state_dict()
+        self.model.load_state_dict(groups.pop("model", {}))
+        try:
+            self.optimizer.load_state_dict(groups.pop("optimizer", {}))
+        except (TypeError, ValueError):
+            self.model.load_state_dict(before)
+            raise
+        generator.state = notes["rng"]
+        self.history = history
+        return groups
+
+    def _labelled_callbacks(self) -> list[tuple[str, Callback]]:
+        """Callbacks by kind and number: other callbacks may come and go from one `fit` to the next."""
+        kinds = [type(callback).__name__ for callback in self.callbacks]
+        labels = [f"{kind}.{kinds[:position].count(kind)}" for position, kind in enumerate(kinds)]
+        return list(zip(labels, self.callbacks, strict=True))
 
     def _epoch(
         self,
@@ -204,46 +311,55 @@ class Trainer:
         augment: Callable[..., Array] | None,
         shuffle: bool,
         callbacks: list[Callback],
-    ) -> dict[str, float]:
+    ) -> bool:
+        """Train an epoch; return whether it came to its end."""
         self.model.train()
-        means = _Means()
+        self._means = _Means()
         order = self.rng.permutation(len(x)) if shuffle else np.arange(len(x))
         for callback in callbacks:
             callback.on_epoch_begin(self, epoch)
         for batch, part in enumerate(batches):
+            if self._stopping:
+                return False
             for callback in callbacks:
                 callback.on_batch_begin(self, batch)
             chosen = order[part]
-            samples = x[chosen] if augment is None else augment(x[chosen], rng=self.rng)
-            logs, gradient = self._measure(self.model.forward(samples), y[chosen])
+            samples, targets = x.take(chosen, axis=0), y.take(chosen, axis=0)
+            if augment is not None:
+                samples = augment(samples, rng=self.rng)
+            logs, gradient = self._measure(self.model.forward(samples), targets)
             self.model.backward(gradient)
             self.optimizer.step()
-            means.add(logs, len(chosen))
+            self._means.add(logs, len(chosen))
             for callback in callbacks:
                 callback.on_batch_end(self, batch, logs)
-            if self._stopping:
-                break
-        return means.values()
+        return True
 
     def _measure(self, output: Array, target: Array) -> tuple[dict[str, float], Array]:
         value, gradient = self.loss(output, target)
         metrics = {name: metric(output, target) for name, metric in self.loss.metrics.items()}
         return {"loss": value} | metrics, gradient
 
-    def _samples(self, function: str, x: ArrayLike) -> Array:
+    def _samples(self, function: str, x: ArrayLike, of: str = "") -> Array:
         parameters = self.model.parameters()
         samples = np.asarray(x, dtype=parameters[0].value.dtype if parameters else None)
         if samples.ndim == 0 or len(samples) == 0:
-            raise ValueError(f"{function}: x must hold at least one sample, got shape {samples.shape}")
+            raise ValueError(f"{function}: x{of} must hold at least one sample, got shape {samples.shape}")
         return samples
 
-    def _pair(self, function: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-        samples, targets = self._samples(function, x), np.asarray(y)
+    def _pair(self, function: str, x: ArrayLike, y: ArrayLike, of: str = "") -> tuple[Array, Array]:
+        samples, targets = self._samples(function, x, of), np.asarray(y)
         if targets.shape[:1] != samples.shape[:1]:
             raise ValueError(
-                f"{function}: y must have {len(samples)} entries as x, got shape {targets.shape}"
+                f"{function}: y{of} must have {len(samples)} entries as x, got shape {targets.shape}"
             )
         return samples, targets
+
+
+def _require_positive(function: str, **counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{function}: {name} must be at least 1, got {count}")
 
 
 def _hold_out(x: Array, y: Array, share: float) -> tuple[Array, Array, tuple[Array, Array]]:
@@ -263,7 +379,7 @@ class _Means:
 
     def add(self, metrics: dict[str, float], samples: int) -> None:
         for name, value in metrics.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value * samples
+            self._sums[name] = self._sums.get(name, 0.0) + float(value) * samples
         self._samples += samples
 
     def values(self) -> dict[str, float]:

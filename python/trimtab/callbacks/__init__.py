@@ -1,0 +1,25 @@
+"""Callbacks: what a trainer calls while it trains.
+
+====================  =========================================================
+module                contents
+====================  =========================================================
+``base``              `Callback`: the hooks
+``early_stopping``    `EarlyStopping`
+``checkpoint``        `Checkpoint`
+``csv_logger``        `CSVLogger`
+``progress``          `ProgressBar`
+``monitor``           `Monitor`: the best value of a metric so far
+====================  =========================================================
+
+A schedule of the learning rate needs no callback: it is the ``lr`` of the optimizer, see
+`trimtab.optim.schedules`.
+"""
+
+from trimtab.callbacks.base import Callback
+from trimtab.callbacks.checkpoint import Checkpoint
+from trimtab.callbacks.csv_logger import CSVLogger
+from trimtab.callbacks.early_stopping import EarlyStopping
+from trimtab.callbacks.monitor import Monitor
+from trimtab.callbacks.progress import ProgressBar
+
+__all__ = ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "Monitor", "ProgressBar"]

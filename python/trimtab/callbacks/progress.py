@@ -1,0 +1,64 @@
+"""A progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from trimtab import extras
+from trimtab.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from trimtab.trainer import Trainer
+
+
+class ProgressBar(Callback):
+    """A tqdm bar over all batches of a fit, with the metrics so far; nothing where tqdm is not installed.
+
+    Parameters
+    ----------
+    description : str
+        Stands before the bar.
+    leave : bool
+        Whether the bar stays on the screen after training.
+    """
+
+    def __init__(self, description: str = "", leave: bool = True) -> None:
+        self.description, self.leave = description, leave
+        self._bar: Any = None
+
+    def on_fit_begin(self, trainer: Trainer, epochs: int, batches: int) -> None:
+        """Open the bar."""
+        try:
+            tqdm = extras.load("tqdm").tqdm
+        except extras.MissingExtra:
+            return
+        self._epochs = epochs
+        self._bar = tqdm(
+            total=epochs * batches,
+            initial=trainer.history.epochs * batches,
+            unit="batch",
+            leave=self.leave,
+            dynamic_ncols=True,
+            desc=self.description or None,
+        )
+
+    def on_batch_end(self, trainer: Trainer, batch: int, logs: Mapping[str, float]) -> None:
+        """Advance by one batch; each time the bar is drawn, take the means of the epoch up to here."""
+        if self._bar is not None and self._bar.update():
+            self._show(trainer.history.epochs + 1, trainer.running_metrics)
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, float]) -> None:
+        """Show the metrics of the epoch."""
+        if self._bar is not None:
+            self._show(epoch, logs)
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _show(self, epoch: int, logs: Mapping[str, float]) -> None:
+        shown = {name: f"{value:.4f}" for name, value in logs.items()}
+        self._bar.set_postfix({"epoch": f"{epoch}/{self._epochs}"} | shown, refresh=False)

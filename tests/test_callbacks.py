@@ -1,0 +1,208 @@
+"""Callbacks: early stopping as a state machine, and the log."""
+
+import csv
+from math import inf, nan
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from trimtab import nn
+from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, Monitor
+from trimtab.losses import CrossEntropy
+from trimtab.optim import SGD
+from trimtab.trainer import Trainer
+
+UP, DOWN = "max", "min"
+
+
+class Script(Callback):
+    """Replaces the losses of epochs by written-down values; stands before what is tested."""
+
+    def __init__(self, values, name="val_loss"):
+        self.values, self.name = values, name
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        logs[self.name] = self.values[epoch - 1]
+
+
+def scripted(values, *callbacks, name="val_loss", epochs=None):
+    """Train a single weight, which is the number of epochs done, while a metric takes the values."""
+    model = nn.Linear(1, 1, bias=False, rng=0)
+    model.weight.value[...] = 0
+
+    class CountEpochs(Callback):
+        def on_epoch_begin(self, trainer, epoch):
+            model.weight.value[...] = epoch
+
+    trainer = Trainer(
+        model, CrossEntropy(), SGD(model, lr=0.0), [CountEpochs(), Script(values, name), *callbacks], rng=0
+    )
+    x, y = np.ones((2, 1)), np.zeros(2, int)
+    trainer.fit(x, y, validation_data=(x, y), epochs=epochs or len(values), progress=False)
+    return trainer
+
+
+# (values of the metric, options, epoch in which training ends (0: by itself), best epoch)
+SEQUENCES = {
+    "better each time": ([4, 3, 2, 1], {}, 0, 4),
+    "patience 0 ends at the first that is not better": ([4, 3, 3, 2], {}, 3, 2),
+    "patience 0 does not end at the first epoch": ([4, 3], {}, 0, 2),
+    "patience 1 is as 0": ([4, 3, 3, 2], {"patience": 1}, 3, 2),
+    "patience 2": ([4, 5, 3, 5, 5, 1], {"patience": 2}, 5, 3),
+    "waiting begins anew with each improvement": ([4, 5, 3, 5, 2, 5], {"patience": 2}, 0, 5),
+    "as good is not better": ([4, 4, 4, 4], {"patience": 3}, 4, 1),
+    "by less than min_delta is not better": ([4, 3.5, 3.1, 2.9], {"min_delta": 1, "patience": 9}, 0, 4),
+    "by just min_delta is not better": ([4, 3, 3], {"min_delta": 1, "patience": 2}, 3, 1),
+    "min_delta counts from the best": ([4, 3.5, 3.2, 3.1], {"min_delta": 1, "patience": 3}, 4, 1),
+    "larger is better": ([1, 2, 2, 3], {"mode": UP}, 3, 2),
+    "larger by min_delta": ([1, 1.5, 2.5], {"mode": UP, "min_delta": 1, "patience": 2}, 0, 3),
+    "NaN first": ([nan, 4, 3], {"patience": 2}, 0, 3),
+    "NaN is never the best": ([nan, nan, 4, 5, 5], {"patience": 3}, 0, 3),
+    "NaN counts as waiting": ([4, nan, nan, 3], {"patience": 2}, 3, 1),
+    "NaN at the first epoch with patience 0": ([nan, 4], {}, 1, 0),
+    "only NaN": ([nan] * 4, {"patience": 3}, 3, 0),
+    "NaN where larger is better": ([nan, 1, nan, 2], {"mode": UP, "patience": 2}, 0, 4),
+    "infinity is no improvement": ([inf, inf, 4], {"patience": 3}, 0, 3),
+    "the good infinity ends all improvement": ([-inf, 1, -inf], {"patience": 2}, 3, 1),
+    "start_from_epoch ignores values": ([1, 2, 5, 4, 6], {"start_from_epoch": 2}, 5, 4),
+    "start_from_epoch does not wait": ([1, 2, 2, 2], {"start_from_epoch": 3}, 0, 4),
+    "start_from_epoch beyond the end": ([1, 2, 3], {"start_from_epoch": 9}, 0, 0),
+    "baseline not reached": ([9, 8, 8, 7], {"baseline": 5, "patience": 3}, 3, 2),
+    "never on an improving epoch": ([9, 8, 7, 6, 6], {"baseline": 5, "patience": 2}, 5, 4),
+    "baseline reached in time": ([9, 4, 6, 6, 6], {"baseline": 5, "patience": 3}, 5, 2),
+    "baseline is to be beaten by min_delta": (
+        [9, 4.5, 4.5],
+        {"baseline": 5, "min_delta": 1, "patience": 3},
+        3,
+        2,
+    ),
+    "baseline where larger is better": ([1, 6, 2, 2], {"baseline": 5, "mode": UP, "patience": 2}, 4, 2),
+}
+
+
+@pytest.mark.parametrize("label", SEQUENCES)
+@pytest.mark.parametrize("restore", [False, True])
+def test_early_stopping(label, restore):
+    values, options, stopped, best = SEQUENCES[label]
+    stopping = EarlyStopping(restore_best_weights=restore, **options)
+    trainer = scripted(values, stopping)
+    last = stopped or len(values)
+    assert len(trainer.history["val_loss"]) == last
+    assert (stopping.stopped_epoch, stopping.best_epoch) == (stopped, best)
+    assert stopping.best == (values[best - 1] if best else inf)
+    assert trainer.model.weight.value == (best if restore and best else last)
+
+
+def test_early_stopping_begins_anew_with_each_fit():
+    stopping = EarlyStopping()
+    for _ in range(2):
+        scripted([3, 2, 2, 1], stopping)
+        assert stopping.stopped_epoch == 3
+    scripted([9, 8], stopping)
+    assert (stopping.best, stopping.best_epoch, stopping.stopped_epoch, stopping.wait) == (8, 2, 0, 0)
+
+
+def test_best_weights_come_back_after_an_error():
+    class Fails(Callback):
+        def on_epoch_begin(self, trainer, epoch):
+            if epoch == 3:
+                raise ArithmeticError
+
+    stopping = EarlyStopping(patience=9, restore_best_weights=True)
+    models = []
+
+    class Keep(Callback):
+        def on_fit_begin(self, trainer, epochs, batches):
+            models.append(trainer.model)
+
+    with pytest.raises(ArithmeticError):
+        scripted([1, 2, 3], Keep(), stopping, Fails())
+    assert models[0].weight.value == 1
+
+
+def test_best_weights_include_running_statistics():
+    model = nn.Sequential(nn.BatchNorm(1), nn.Linear(1, 2, rng=0))
+    stopping = EarlyStopping("loss", patience=9, restore_best_weights=True)
+    seen = []
+
+    class Keep(Callback):
+        def on_epoch_end(self, trainer, epoch, logs):
+            seen.append(trainer.model.state_dict())
+
+    trainer = Trainer(
+        model, CrossEntropy(), SGD(model, lr=0.1), [Script([2, 1, 3], "loss"), stopping, Keep()], rng=0
+    )
+    trainer.fit(np.arange(4.0)[:, None], [0, 1, 0, 1], epochs=3, progress=False)
+    assert not np.array_equal(seen[1]["0.running_mean"], seen[2]["0.running_mean"])
+    for name, array in model.state_dict().items():
+        assert_array_equal(array, seen[1][name])
+
+
+@pytest.mark.parametrize("make", [EarlyStopping, lambda monitor: Checkpoint("never.safetensors", monitor)])
+def test_an_unknown_metric_is_refused_before_training_with_the_known_ones(make):
+    pytest.importorskip("safetensors")
+    with pytest.raises(
+        ValueError,
+        match=r"monitor must be one of loss, accuracy, val_loss, val_accuracy, got 'val_error'$",
+    ):
+        scripted([1], make("val_error"))
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("loss", DOWN),
+        ("val_loss", DOWN),
+        ("error", DOWN),
+        ("accuracy", UP),
+        ("val_accuracy", UP),
+        ("val_top_5", UP),
+        ("top_5_accuracy", UP),
+    ],
+)
+def test_auto_knows_the_direction(name, mode):
+    monitor = Monitor("test", name, "auto")
+    assert monitor.best == (inf if mode == DOWN else -inf)
+    assert [monitor.improves(value) for value in (1, 2, 0)] == [True, mode == UP, mode == DOWN]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "down"}, "EarlyStopping: mode must be 'auto', 'min' or 'max', got 'down'"),
+        ({"monitor": "flosses"}, "EarlyStopping: mode must be 'min' or 'max' for 'flosses', got 'auto'"),
+        ({"min_delta": -1}, "EarlyStopping: min_delta must be finite and >= 0, got -1"),
+        ({"min_delta": nan}, "EarlyStopping: min_delta must be finite and >= 0, got nan"),
+        ({"patience": -1}, "EarlyStopping: patience must be finite and >= 0, got -1"),
+        ({"start_from_epoch": -1}, "EarlyStopping: start_from_epoch must be finite and >= 0, got -1"),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        EarlyStopping(**options)
+
+
+# ---- the log ----
+
+
+def read_rows(path):
+    with open(path, newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_csv_has_the_history_and_is_complete_after_each_epoch(tmp_path):
+    path = tmp_path / "log.csv"
+    lengths = []
+
+    class Look(Callback):
+        def on_epoch_end(self, trainer, epoch, logs):
+            lengths.append(len(read_rows(path)))
+
+    values = [1 / 3, nan, -inf]
+    trainer = scripted(values, CSVLogger(path), Look())
+    header, *rows = read_rows(path)
+    assert header == ["epoch", *trainer.metric_names]
+    assert lengths == [2, 3, 4]
+    assert [int(row[0]) for row in rows] == [1, 2, 3]
+    logged = np.array([float(row[header.index("val_loss")]) for row in rows])
+    assert_array_equal(logged, values)

@@ -1,0 +1,327 @@
+"""Checkpoints: what they keep, and that training goes on as if nothing had happened."""
+
+import csv
+import json
+from math import inf, nan
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from trimtab import checkpoint, extras, nn
+from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
+from trimtab.losses import CrossEntropy
+from trimtab.optim import SGD
+from trimtab.trainer import Trainer
+
+pytest.importorskip("safetensors")
+
+GENERATORS = [np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64]
+
+
+class Noise(nn.Module):
+    """A layer that draws in training."""
+
+    def forward(self, x):
+        return x + self.rng.standard_normal(x.shape, np.float32) if self.training else x
+
+    def backward(self, dy):
+        return dy
+
+
+class Stop(Callback):
+    """Ends training in the middle of an epoch, as Ctrl-C would."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_batch_end(self, trainer, batch, logs):
+        if trainer.history.epochs + 1 == self.epoch:
+            trainer.stop()
+
+
+def decaying(step):
+    return 0.1 / (1 + step)
+
+
+def jitter(batch, rng):
+    return batch + rng.normal(scale=0.01, size=batch.shape).astype(np.float32)
+
+
+def learner(callbacks=(), bits=np.random.PCG64, width=8):
+    model = nn.Sequential(
+        nn.Linear(2, width, rng=0), nn.BatchNorm(width), nn.ReLU(), nn.Linear(width, 2, rng=1), Noise()
+    )
+    sgd = SGD(model, lr=decaying, momentum=0.9, weight_decay=0.01)
+    return Trainer(model, CrossEntropy(), sgd, callbacks, rng=np.random.Generator(bits(7)))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run.safetensors"
+
+
+@pytest.fixture
+def fit(rng):
+    x = rng.standard_normal((33, 2)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(int)
+
+    def run(trainer, epochs, **options):
+        options = {"validation_split": 0.2, "batch_size": 8, "augment": jitter, "progress": False} | options
+        trainer.fit(x, y, epochs=epochs, **options)
+        return trainer
+
+    return run
+
+
+def everything(trainer):
+    """The state of a training, comparable bit by bit."""
+    arrays = trainer.model.state_dict() | trainer.optimizer.state_dict()
+    notes = {"rng": trainer.rng.bit_generator.state, "history": trainer.history}
+    return {name: (array.dtype, array.tobytes()) for name, array in arrays.items()}, json.dumps(
+        notes, default=np.ndarray.tolist
+    )
+
+
+@pytest.mark.parametrize("bits", GENERATORS, ids=lambda kind: kind.__name__)
+def test_resumed_training_has_the_bits_of_an_uninterrupted_one(bits, fit, path):
+    whole = fit(learner(bits=bits), 5)
+    fit(learner([Checkpoint(path), Stop(3)], bits), 5)
+    resumed = fit(learner(bits=bits), 5, resume=path)
+    assert resumed.history.epochs == 5
+    assert everything(resumed) == everything(whole)
+
+
+def test_resuming_from_the_middle_matters(fit, path):
+    """What the test above compares does depend on each thing that is saved."""
+    fit(learner([Checkpoint(path)]), 2)
+    groups, notes = checkpoint.read(path)
+    expected = everything(fit(learner(), 4, resume=path))
+
+    def resumed(groups, notes):
+        checkpoint.write(path, groups, notes)
+        return everything(fit(learner(), 4, resume=path))
+
+    assert resumed(groups, notes) == expected
+    for group in ("model", "optimizer"):
+        for name, array in groups[group].items():
+            assert resumed(groups | {group: groups[group] | {name: array + 1}}, notes) != expected, name
+    assert resumed(groups, notes | {"rng": np.random.PCG64(8).state}) != expected
+    assert resumed(groups, notes | {"history": {}}) != expected
+
+
+def test_load_takes_back_what_save_wrote(fit, path):
+    saved = fit(learner(), 2)
+    saved.history["loss"][0] = nan
+    saved.save(path)
+    loaded = learner()
+    loaded.load(path)
+    assert everything(loaded) == everything(saved)
+
+
+def test_a_complete_training_is_not_continued(fit, path):
+    done = everything(fit(learner([Checkpoint(path)]), 2))
+    assert everything(fit(learner(), 2, resume=path)) == done
+
+
+def test_a_fit_without_resume_has_a_history_of_its_own(fit, path):
+    trainer = fit(learner([Checkpoint(path)]), 2)
+    trainer.load(path)
+    assert fit(trainer, 1).history.epochs == 1
+
+
+def test_early_stopping_goes_on_waiting(fit, path):
+    def callbacks(*more):
+        # the checkpoint stands first, and yet has the state after the epoch
+        stopping = EarlyStopping("loss", mode="max", patience=9, restore_best_weights=True)
+        return [Checkpoint(path), stopping, *more]
+
+    whole = fit(learner(callbacks()), 30)
+    fit(learner(callbacks(Stop(5))), 30)
+    resumed = fit(learner([*callbacks(), CSVLogger(path.with_suffix(".csv"))]), 30, resume=path)
+    assert whole.callbacks[1].stopped_epoch > 5
+    assert everything(resumed) == everything(whole)
+    assert vars(resumed.callbacks[1])["wait"] == 9
+    assert resumed.callbacks[1].best == whole.callbacks[1].best
+
+
+def test_training_that_early_stopping_has_ended_stays_so(fit, path):
+    def callbacks():
+        return [EarlyStopping("loss", mode="max", patience=2, restore_best_weights=True), Checkpoint(path)]
+
+    whole = fit(learner(callbacks()), 30)
+    resumed = fit(learner(callbacks()), 30, resume=path)
+    assert resumed.history == whole.history
+    for name, array in resumed.model.state_dict().items():
+        assert_array_equal(array, whole.model.state_dict()[name])
+
+
+class Script(Callback):
+    """Replaces the losses of epochs by written-down values."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        logs["val_loss"] = self.values[epoch - 1]
+
+
+def test_only_the_best_is_kept(fit, path):
+    values = [3, nan, 2, 4, 1, inf]
+    files = path.with_name("best-{epoch:02}.safetensors")
+    fit(learner([Script(values), Checkpoint(files, "val_loss")]), 6)
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        f"best-{epoch:02}.safetensors" for epoch in (1, 3, 5)
+    ]
+
+
+def test_the_best_is_remembered_when_training_goes_on(fit, path):
+    best = path.with_name("best-{epoch}.safetensors")
+
+    def callbacks():
+        return [Script([2, 3, 3, 1]), Checkpoint(best, "val_loss"), Checkpoint(path)]
+
+    fit(learner(callbacks()), 2)
+    fit(learner(callbacks()), 4, resume=path)
+    assert {file.name for file in path.parent.glob("best*")} == {"best-1.safetensors", "best-4.safetensors"}
+
+
+def test_the_log_of_a_resumed_training_is_whole(fit, path):
+    log = path.with_suffix(".csv")
+    fit(learner([Checkpoint(path), CSVLogger(log)]), 2)
+    log.write_text("lost\n")
+    trainer = fit(learner([CSVLogger(log)]), 4, resume=path)
+    with open(log, newline="") as file:
+        header, *rows = csv.reader(file)
+    assert [row[0] for row in rows] == ["1", "2", "3", "4"]
+    for column, name in enumerate(header[1:], start=1):
+        assert [float(row[column]) for row in rows] == trainer.history[name]
+
+
+def test_the_bar_of_a_resumed_training_begins_in_the_middle(fit, path, capsys):
+    pytest.importorskip("tqdm")
+    fit(learner([Checkpoint(path)]), 2)
+    fit(learner(), 3, resume=path, progress=True)
+    bar = capsys.readouterr().err
+    assert " 8/12 " in bar
+    assert "12/12" in bar
+
+
+# ---- the file ----
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6.0).reshape(2, 3, order="F"),
+        np.arange(12.0).reshape(4, 3)[::2].T,
+        np.arange(6.0)[::-1],
+        np.arange(6, dtype=">f4").reshape(2, 3),
+        np.array(3),
+        np.zeros((0, 2), np.float16),
+    ],
+    ids=["Fortran", "every other", "reversed", "byte-swapped", "0-d", "empty"],
+)
+def test_every_layout_comes_back(array, path):
+    checkpoint.write(path, {"group": {"a/b.c": array}}, {"n": 1})
+    groups, notes = checkpoint.read(path)
+    (read,) = groups["group"].values()
+    assert [*groups["group"]] == ["a/b.c"]
+    assert notes == {"n": 1}
+    assert read.shape == array.shape
+    assert_array_equal(read, array)
+
+
+def test_bfloat16_comes_back(path):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    array = np.arange(6, dtype=ml_dtypes.bfloat16).reshape(2, 3)
+    checkpoint.write(path, {"group": {"a": array}}, {})
+    read = checkpoint.read(path)[0]["group"]["a"]
+    assert read.dtype == array.dtype
+    assert_array_equal(read, array)
+
+
+def test_a_failed_write_leaves_the_old_file(path, monkeypatch):
+    checkpoint.write(path, {}, "old")
+    monkeypatch.setattr("safetensors.numpy.save_file", lambda *arguments, **options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        checkpoint.write(path, {}, "new")
+    assert checkpoint.read(path)[1] == "old"
+    assert [*path.parent.iterdir()] == [path]
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def foreign(path):
+    import safetensors.numpy
+
+    safetensors.numpy.save_file({"a": np.ones(2)}, path, metadata={"format": "np"})
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (truncated, ValueError, r"checkpoint: .*run\.safetensors must be whole, got "),
+        (
+            foreign,
+            ValueError,
+            r"run\.safetensors must have the notes trimtab\.checkpoint\.1, got \['format'\]",
+        ),
+        (lambda path: path.unlink(), FileNotFoundError, r"run\.safetensors"),
+    ],
+)
+def test_damaged_files(change, error, message, fit, path):
+    fit(learner([Checkpoint(path)]), 1)
+    change(path)
+    trainer = fit(learner(), 1)
+    before = everything(trainer)
+    for action in (trainer.load, lambda path: fit(trainer, 2, resume=path)):
+        with pytest.raises(error, match=message):
+            action(path)
+        assert everything(trainer) == before
+
+
+def other_optimizer():
+    trainer = learner()
+    trainer.optimizer = SGD(trainer.model, lr=0.1)
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: learner(width=4), r"must have the arrays of the model, got misshapen: 0\.weight \(8, 2\)"),
+        (other_optimizer, r"must have the arrays of the optimizer, got extra: momentum\.0"),
+        (
+            lambda: learner(bits=np.random.SFC64),
+            r"load: rng must be a PCG64 as in .*run\.safetensors, got <numpy\.random\._sfc64\.SFC64",
+        ),
+    ],
+)
+def test_a_checkpoint_of_another_training_changes_nothing(make, message, fit, path):
+    fit(learner([Checkpoint(path)]), 1)
+    trainer = make()
+    before = everything(trainer)
+    with pytest.raises(ValueError, match=message):
+        trainer.load(path)
+    assert everything(trainer) == before
+
+
+def test_resuming_without_the_validation_data_is_refused(fit, path):
+    fit(learner([Checkpoint(path)]), 1)
+    message = r"fit: .*run\.safetensors must have the metrics loss, accuracy, got loss, accuracy, val_loss"
+    with pytest.raises(ValueError, match=message):
+        fit(learner(), 2, resume=path, validation_split=0.0)
+
+
+def test_what_would_fail_fails_before_training(fit, path, monkeypatch):
+    trainer = learner([Checkpoint(path.parent / "nowhere" / "run.safetensors")])
+    before = everything(trainer)
+    with pytest.raises(ValueError, match=r"Checkpoint: path must be in an existing folder, got '.*nowhere"):
+        fit(trainer, 1)
+    monkeypatch.setitem(__import__("sys").modules, "safetensors", None)
+    trainer.callbacks = [Checkpoint(path)]
+    with pytest.raises(extras.MissingExtra, match=r'pip install "trimtab\[checkpoint\]"'):
+        fit(trainer, 1)
+    assert everything(trainer) == before
