@@ -81,6 +81,25 @@ struct BatchNormBackward {
     ChannelLayout layout;
     bool training;  // false: the statistics were constants
 };
+// The parts of it, for statistics that others share in; one of each statistic, sum and constant a unit.
+struct BatchMoments {
+    const void* x;
+    double *mean, *var;
+    ChannelLayout layout;
+};
+struct BatchNormBackwardSums {
+    const void *dy, *x;
+    const double *mean, *rstd;
+    double *sum_dy, *sum_dy_xhat;
+    ChannelLayout layout;
+};
+// dx = scale * dy - rstd * (mean_h + x̂ * mean_hx)
+struct BatchNormBackwardApply {
+    const void *dy, *x;
+    void* dx;
+    const double *mean, *rstd, *scale, *mean_h, *mean_hx;
+    ChannelLayout layout;
+};
 
 // Arrays of any sizes.
 struct ArrayList {
@@ -188,6 +207,9 @@ struct BatchNormKernels {
     Kernel<BatchNormForward> forward[dtype_count];
     Kernel<BatchNormApply> apply[dtype_count];
     Kernel<BatchNormBackward> backward[dtype_count];
+    Kernel<BatchMoments> moments[dtype_count];
+    Kernel<BatchNormBackwardSums> backward_sums[dtype_count];
+    Kernel<BatchNormBackwardApply> backward_apply[dtype_count];
 };
 struct DropoutKernels {
     Kernel<DropoutMask> mask;

@@ -1,5 +1,6 @@
 """What can be wrong with an argument, by its kind."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,18 @@ class Fault(NamedTuple):
     value: object
     error: type[Exception]
     text: str
+
+
+class Function(NamedTuple):
+    name: str
+    kinds: dict[str, str]
+    valid: Callable[[], dict]  # fresh arguments
+    own_faults: tuple = ()  # (arguments that differ from the valid ones, error, text)
+    specification: Callable | None = None  # where it is not the function of this name in reference.py
+
+
+def some(*shape, dtype=np.float32):
+    return np.random.default_rng(len(shape)).uniform(1, 2, shape).astype(dtype)
 
 
 def bad_dtypes(valid):
@@ -71,9 +84,14 @@ def required_like_leading_array(valid):
 
 def statistic(valid):
     """Exactly float64, as forward returned it."""
+    yield from statistics(valid)
+    yield from bad_shapes(valid)
+
+
+def statistics(valid):
+    """float64 of any shape."""
     yield from bad_dtypes(valid)
     yield from not_arrays(valid)
-    yield from bad_shapes(valid)
     yield Fault(None, TypeError, "must ... got ...")
     for dtype in ("float32", "float16", BFLOAT16):
         narrower = valid.astype(dtype)
@@ -173,6 +191,14 @@ def virtual_batch_size(_):
         yield Fault(value, TypeError, "must be an int >= 2, got ...")
 
 
+def counts(valid):
+    """Ints, one for each part."""
+    for value in ([*valid, 1], valid[1:], ()):
+        yield Fault(value, ValueError, f"must have {len(valid)} ints, got {len(value)}")
+    for value in (None, 3, "text", object(), Unreadable()):
+        yield Fault(value, TypeError, "must be a sequence of ints, got ...")
+
+
 def chance(_):
     for value in (-1, 2**64, -(2**80)):
         yield Fault(value, ValueError, f"must be between 0 and 2**64 - 1, got {value}")
@@ -247,6 +273,7 @@ FAULTS = {
     "like it": like_leading_array,
     "required like it": required_like_leading_array,
     "statistic": statistic,
+    "statistics": statistics,
     "parameter": parameter,
     "required parameter": required_parameter,
     "running": running,
@@ -270,4 +297,6 @@ FAULTS = {
     "flag": flag,
     "activation": activation,
     "virtual batch size": virtual_batch_size,
+    "count": number("between 1 and inf", 0, 0.5, -1.0, float("nan"), -float("inf")),
+    "counts": counts,
 }

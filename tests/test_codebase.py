@@ -20,7 +20,11 @@ PACKAGE = ROOT / "python" / "trimtab"
 # Compiled once for each instruction set, but not an operation: has no binding and no test of its own name.
 SHARED_KERNELS = {"convert"}
 # Bindings without a kernel, and where they are tested.
-PLAIN_BINDINGS = {"system": "test_parallel.py", "random": "test_dropout.py"}
+PLAIN_BINDINGS = {
+    "batch_norm_parts": "test_batch_norm_parts.py",
+    "random": "test_dropout.py",
+    "system": "test_parallel.py",
+}
 KERNEL_HEADERS = {"simd.h", "parallel.h", "memory.h", "kernels.h", "cstddef", "cstdint"}
 # What a kernel may ask of the rest of the module: threads, memory, and what every compiler takes for granted.
 KERNEL_IMPORTS = re.compile(

@@ -6,31 +6,17 @@ argument is written down once, in faults.py. A new function is a new row in `FUN
 
 import inspect
 import re
-from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import reference
 import trimtab as tt
-from faults import FAULTS
+from faults import FAULTS, Function, some
+from norm_functions import BACKWARD, NO_DIMENSIONS, NORM_FUNCTIONS
 from strategies import LAYOUTS
 
-
-class Function(NamedTuple):
-    name: str
-    kinds: dict[str, str]
-    valid: Callable[[], dict]  # fresh arguments
-    own_faults: tuple = ()  # (arguments that differ from the valid ones, error, text)
-    specification: Callable | None = None  # where it is not the function of this name in reference.py
-
-
 # Valid arguments: 4 samples of 3 values or channels.
-
-
-def some(*shape, dtype=np.float32):
-    return np.random.default_rng(len(shape)).uniform(1, 2, shape).astype(dtype)
 
 
 def layer_norm_arguments():
@@ -90,23 +76,11 @@ LAYER_NORM = {
     "eps": "eps",
     "out": "out",
 }
-BACKWARD = {
-    "dy": "array",
-    "x": "required like it",
-    "mean": "statistic",
-    "rstd": "statistic",
-    "gamma": "parameter",
-}
 FUSED = {"activation": "activation", "residual": "like it"}
 DROP = {"x": "array", "p": "p", "rng": "chance"}
 DROP_BACKWARD = {"dy": "array", "mask": "mask", "p": "p"}
 SHARED = {"inverted": "flag", "shared_axes": "any axes"}
 IN_ANY_WAY = {"inverted": False, "shared_axes": ()}
-NO_DIMENSIONS = (
-    {"x": np.float32(1.0)},
-    np.exceptions.AxisError,
-    "axis ... is out of bounds for an array of 0 dimensions",
-)
 OVERLAPPING = np.ones(4, np.float32)
 ONE_VALUE = "x must have more than one value per channel, got shape "
 
@@ -293,6 +267,7 @@ FUNCTIONS = [
         batch_norm_backward_arguments,
         (({"y": None}, ValueError, "y must ... got None"),),
     ),
+    *NORM_FUNCTIONS,
     Function(
         "dropout",
         {**DROP, **SHARED, "out": "out"},

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "bind.h"
+#include "pooled.h"
 
 namespace trimtab {
 namespace {
@@ -212,16 +213,12 @@ const char* at(const Array& array, npy_intp value) {
 void pool(const std::vector<Part>& all, const Array& mean, const Array& var, npy_intp channels, double* pooled_mean,
           double* pooled_var) {
     for (npy_intp c = 0; c < channels; ++c) {
-        double count = 0, centre = 0, m2 = 0;
+        Pooled pooled;
         for (const Part& part : all)
-            for (npy_intp unit = part.first_unit + c; unit < part.first_unit + part.units(); unit += channels) {
-                const double n = double(part.values_per_unit()), delta = mean.doubles()[unit] - centre;
-                count += n;
-                centre += delta * (n / count);
-                m2 += var.doubles()[unit] * n + delta * delta * (n * ((count - n) / count));
-            }
-        pooled_mean[c] = centre;
-        pooled_var[c] = m2 / count;
+            for (npy_intp unit = part.first_unit + c; unit < part.first_unit + part.units(); unit += channels)
+                pooled.add(double(part.values_per_unit()), mean.doubles()[unit], var.doubles()[unit]);
+        pooled_mean[c] = pooled.mean;
+        pooled_var[c] = pooled.var();
     }
 }
 

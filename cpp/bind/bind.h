@@ -7,6 +7,7 @@
 namespace trimtab {
 
 void bind_batch_norm(PyObject* module);
+void bind_batch_norm_parts(PyObject* module);
 void bind_dropout(PyObject* module);
 void bind_layer_norm(PyObject* module);
 void bind_max_norm(PyObject* module);

@@ -147,6 +147,14 @@ void batch_norm_forward(const BatchNormForward& a) {
     });
 }
 
+template <class T>
+void batch_moments(const BatchMoments& a) {
+    const ChannelLayout& l = a.layout;
+    const double count = double(l.outer * l.inner);
+    unit_sums(UnitMoments<Work<T>, T>{static_cast<const T*>(a.x), 0}, l, 0.15 * values(l), a.mean, a.var);
+    each_unit(l, [&](auto at, ptrdiff_t unit, ptrdiff_t) { at.store(a.var + unit, at.load(a.var + unit) / count); });
+}
+
 // ---- backward: first is the sum of g over a unit, second that of g * x̂ ----
 
 // The gradient that reaches the normalisation: dy, zero where a ReLU cut it off.
@@ -285,11 +293,41 @@ void batch_norm_backward(const BatchNormBackward& a) {
         at.store(a.dgamma + c, at.load(a.dgamma + c) + at.load(sums + units + unit));
     });
 }
+
+template <class T>
+void batch_norm_backward_sums(const BatchNormBackwardSums& a) {
+    const UnitGradientSums<T, false> statistic{
+        {static_cast<const T*>(a.dy), nullptr}, static_cast<const T*>(a.x), a.mean, a.rstd};
+    unit_sums(statistic, a.layout, 0.25 * values(a.layout), a.sum_dy, a.sum_dy_xhat);
+}
+
+template <class T>
+void batch_norm_backward_apply(const BatchNormBackwardApply& a) {
+    using W = Work<T>;
+    const ChannelLayout& l = a.layout;
+    const ptrdiff_t units = l.blocks * l.channels;
+    const Scratch<W> table(backward_constants * units);
+    const Constants<W> constants{table, units};
+    each_unit(l, [&](auto at, ptrdiff_t unit, ptrdiff_t) {
+        const Doubles rstd = at.load(a.rstd + unit);
+        const Constants<W> own = constants.from(unit);
+        set_standard<W>(at, at.load(a.mean + unit), rstd, own);
+        at.store(own.of(backward_through), at.load(a.scale + unit));
+        at.store(own.of(backward_slope), -rstd * at.load(a.mean_hx + unit));
+        at.store(own.of(backward_offset), -rstd * at.load(a.mean_h + unit));
+    });
+    const BackwardBody<T, false, false, true> body{
+        {static_cast<const T*>(a.dy), nullptr}, static_cast<const T*>(a.x), static_cast<T*>(a.dx), nullptr};
+    each_run<backward_constants>(l, constants, 0.25 * values(l), RunBody<W, backward_constants>(body));
+}
 }  // namespace
 
 TRIMTAB_EXPORT(BatchNormKernels, batch_norm) = {
     .forward = TRIMTAB_EACH_DTYPE(batch_norm_forward),
     .apply = TRIMTAB_EACH_DTYPE(batch_norm_apply),
     .backward = TRIMTAB_EACH_DTYPE(batch_norm_backward),
+    .moments = TRIMTAB_EACH_DTYPE(batch_moments),
+    .backward_sums = TRIMTAB_EACH_DTYPE(batch_norm_backward_sums),
+    .backward_apply = TRIMTAB_EACH_DTYPE(batch_norm_backward_apply),
 };
 }  // namespace trimtab

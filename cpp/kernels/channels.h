@@ -210,6 +210,12 @@ void unit_sums(const Statistic& statistic, const Columns& columns, double cost, 
     });
 }
 
+template <class Statistic>
+void unit_sums(const Statistic& statistic, const ChannelLayout& l, double cost, double* first, double* second) {
+    sums_by_planes(l) ? unit_sums(statistic, Planes{l}, cost, first, second)
+                      : unit_sums(statistic, Columns(l), cost, first, second);
+}
+
 // ---- runs, and the constants of their units ----
 
 // A constant along a run: the same everywhere, or read from memory.

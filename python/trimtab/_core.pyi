@@ -37,6 +37,15 @@ class BatchNormBackwardResult(NamedTuple):
     dbeta: Array
     dresidual: Array | None
 
+class Moments(NamedTuple):
+    mean: _Statistic
+    var: _Statistic
+    count: int  # type: ignore[assignment]
+
+class BatchNormBackwardSumsResult(NamedTuple):
+    sum_dy: _Statistic
+    sum_dy_xhat: _Statistic
+
 class SgdStatistics(NamedTuple):
     l1_norm: float
     l2_norm_sq: float
@@ -122,6 +131,34 @@ def batch_norm_backward(
     virtual_batch_size: int | None = None,
     out: Array | None = None,
 ) -> BatchNormBackwardResult: ...
+def batch_moments(x: ArrayLike, *, axis: int = 1) -> Moments: ...
+def combine_moments(means: ArrayLike, vars: ArrayLike, counts: Sequence[int]) -> Moments: ...
+def batch_norm_apply(
+    x: ArrayLike,
+    mean: ArrayLike,
+    rstd: ArrayLike,
+    gamma: ArrayLike | None = None,
+    beta: ArrayLike | None = None,
+    *,
+    axis: int = 1,
+    out: Array | None = None,
+) -> Array: ...
+def batch_norm_backward_sums(
+    dy: ArrayLike, x: ArrayLike, mean: ArrayLike, rstd: ArrayLike, *, axis: int = 1
+) -> BatchNormBackwardSumsResult: ...
+def batch_norm_backward_apply(
+    dy: ArrayLike,
+    x: ArrayLike,
+    mean: ArrayLike,
+    rstd: ArrayLike,
+    gamma: ArrayLike | None,
+    sum_dy: ArrayLike,
+    sum_dy_xhat: ArrayLike,
+    count: float,
+    *,
+    axis: int = 1,
+    out: Array | None = None,
+) -> Array: ...
 def dropout(
     x: ArrayLike,
     p: float = 0.5,
