@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -14,6 +15,12 @@ hypothesis.settings.register_profile(
     "trimtab", deadline=None, derandomize=True, database=None, max_examples=60
 )
 hypothesis.settings.load_profile("trimtab")
+
+
+# Where real data lie beside the checkout, tests use them.
+DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+if DATA.is_dir():
+    os.environ.setdefault("TRIMTAB_DATA", str(DATA))
 
 
 @pytest.fixture

@@ -1,9 +1,15 @@
-"""Datasets: sizes, ranges, and a split that never changes."""
+"""Datasets: sizes, ranges, a split that never changes, and files that are whole or refused."""
+
+import gzip
+import hashlib
+import os
+import re
 
 import numpy as np
 import pytest
-from trimtab import extras
-from trimtab.datasets import load_digits
+from numpy.testing import assert_array_equal
+from trimtab import datasets, extras
+from trimtab.datasets import load_digits, load_fashion_mnist, load_mnist, read_idx
 
 
 def test_digits():
@@ -32,3 +38,119 @@ def test_a_missing_extra_says_how_to_install_it():
         extras.MissingExtra, match=r'not_there is not installed: pip install "trimtab\[demo\]"'
     ):
         extras.load("not_there.module")
+
+
+# ---- IDX files ----
+
+LOADERS = {"MNIST": load_mnist, "FASHION_MNIST": load_fashion_mnist}
+NAMES = [*datasets.MNIST.digests]
+
+
+def idx(array):
+    """The bytes of an IDX file."""
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+@pytest.fixture(params=["", ".gz"], ids=["raw", "gzipped"])
+def small(request, tmp_path, monkeypatch, rng):
+    """A folder of small files, the arrays in them, and the sources changed to have their digests."""
+    arrays = [
+        array
+        for samples in (5, 3)
+        for array in (rng.integers(0, 256, (samples, 28, 28)), rng.integers(0, 10, samples))
+    ]
+    contents = {name: idx(array.astype(np.uint8)) for name, array in zip(NAMES, arrays, strict=True)}
+    for name, content in contents.items():
+        stored = gzip.compress(content) if request.param else content
+        (tmp_path / (name + request.param)).write_bytes(stored)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    for source in LOADERS:
+        monkeypatch.setattr(datasets, source, getattr(datasets, source)._replace(digests=digests))
+    return tmp_path, arrays
+
+
+@pytest.mark.parametrize("source", LOADERS)
+def test_idx_files_are_loaded(source, small, monkeypatch):
+    folder, arrays = small
+    own = folder / getattr(datasets, source).name
+    own.symlink_to(folder)
+    monkeypatch.setenv("TRIMTAB_DATA", str(folder))
+    for given in (folder, str(folder), None):
+        loaded = LOADERS[source](given)
+        for pixels, expected in zip(loaded[::2], arrays[::2], strict=True):
+            assert pixels.dtype == np.float32
+            assert_array_equal(np.rint(pixels * 255), expected)
+            assert (pixels.min(), pixels.max()) == (expected.min() / 255, expected.max() / np.float32(255))
+        for labels, expected in zip(loaded[1::2], arrays[1::2], strict=True):
+            assert labels.dtype == np.int64
+            assert_array_equal(labels, expected)
+
+
+def cut(content):
+    return content[:-3]
+
+
+def flip_a_bit(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [cut, flip_a_bit, lambda content: b"", lambda content: b"<html>"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_damaged_file_is_named(name, damage, small):
+    folder, _ = small
+    (path,) = folder.glob(f"{name}*")
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=rf"^read_idx: {re.escape(str(path))} must .*, got "):
+        load_mnist(folder)
+
+
+def test_a_missing_file_is_named_with_where_to_get_it(small):
+    folder, _ = small
+    for name in NAMES[1:3]:
+        next(folder.glob(f"{name}*")).unlink()
+    message = (
+        "load_fashion_mnist: folder must have train-labels-.*, t10k-images-.* https://github.com/zalando"
+    )
+    with pytest.raises(FileNotFoundError, match=message):
+        load_fashion_mnist(folder)
+
+
+def test_a_missing_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRIMTAB_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"load_mnist: folder must be there, got '.*/mnist'; .*https"):
+        load_mnist()
+    with pytest.raises(FileNotFoundError, match=r"load_mnist: folder must be there, got '.*/absent'; "):
+        load_mnist(tmp_path / "absent")
+    monkeypatch.delenv("TRIMTAB_DATA")
+    with pytest.raises(ValueError, match="load_mnist: folder must be given where TRIMTAB_DATA is not set"):
+        load_mnist()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"must begin as IDX of unsigned bytes, got b''"),
+        (bytes([0, 0, 13, 1, 0, 0, 0, 0]), "must begin as IDX of unsigned bytes"),
+        (idx(np.zeros((2, 3), np.uint8))[:-1], "must have 18 bytes, got 17"),
+        (idx(np.zeros((2, 3), np.uint8)) + b"0", "must have 18 bytes, got 19"),
+        (bytes([0, 0, 8, 255]), "must have"),
+        (bytes([0, 0, 8, 2]) + b"\xff" * 8, "must have"),
+    ],
+)
+def test_malformed_idx(content, message, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_idx(path)
+
+
+@pytest.mark.parametrize("source", LOADERS)
+def test_the_real_files(source):
+    name = getattr(datasets, source).name
+    if not os.path.isdir(os.path.join(os.environ.get("TRIMTAB_DATA", ""), name)):
+        pytest.skip("TRIMTAB_DATA does not name a folder with the data")
+    loaded = LOADERS[source]()
+    assert [array.shape for array in loaded] == [(60000, 28, 28), (60000,), (10000, 28, 28), (10000,)]
+    assert (loaded.x_train.min(), loaded.x_train.max()) == (0, 1)
+    assert_array_equal(np.unique(loaded.y_test), np.arange(10))

@@ -1,11 +1,53 @@
 """Real data to train on."""
 
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import zlib
+from math import prod
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from trimtab import extras
 from trimtab._typing import Array
+
+FOLDER_VARIABLE = "TRIMTAB_DATA"
+UNSIGNED_BYTES = 8  # the type code of IDX
+IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
+
+
+class IdxSource(NamedTuple):
+    """A data set in four IDX files: its folder's name, where to get it, SHA-256 of each file, uncompressed."""
+
+    name: str
+    address: str
+    digests: dict[str, str]  # train and then test, images before labels
+
+
+MNIST = IdxSource(
+    "mnist",
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    {
+        f"train-{IMAGES}": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        f"train-{LABELS}": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        f"t10k-{IMAGES}": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        f"t10k-{LABELS}": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    },
+)
+FASHION_MNIST = IdxSource(
+    "fashion-mnist",
+    "https://github.com/zalandoresearch/fashion-mnist",
+    {
+        f"train-{IMAGES}": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        f"train-{LABELS}": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        f"t10k-{IMAGES}": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        f"t10k-{LABELS}": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    },
+)
 
 
 class Dataset(NamedTuple):
@@ -38,3 +80,118 @@ def load_digits() -> Dataset:
     test = np.zeros(len(labels), bool)
     test[np.argsort(labels, kind="stable")[::5]] = True
     return Dataset(pixels[~test], labels[~test], pixels[test], labels[test])
+
+
+def load_mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
+    """Load the handwritten digits of MNIST (LeCun, Bottou, Bengio and Haffner 1998).
+
+    Parameters
+    ----------
+    folder : path_like, optional
+        Where the four files of the original are, ``train-images-idx3-ubyte`` and so on, as they are or
+        gzipped (``.gz``). By default the folder ``mnist`` in the one that the environment variable
+        TRIMTAB_DATA names.
+
+    Returns
+    -------
+    Dataset
+        ``x_*`` float32 (N, 28, 28): pixels scaled from 0..255 to 0..1, 0 the background; ``y_*`` int64 (N,)
+        from 0 to 9. 60,000 images to train on and 10,000 to test. ``x[:, None]`` is (N, 1, 28, 28), for
+        convolutions, and ``x.reshape(len(x), -1)`` is (N, 784).
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder or a file is not there; the message says where to get it.
+    ValueError
+        If a file is truncated or altered: every byte is checked by SHA-256, and the message names the file.
+    """
+    return _load_idx("load_mnist", folder, MNIST)
+
+
+def load_fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
+    """Load the pictures of clothes of Fashion-MNIST (Xiao, Rasul and Vollgraf 2017).
+
+    T-shirt, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot: classes 0 to 9. Files,
+    arrays and errors are those of `load_mnist`.
+
+    Parameters
+    ----------
+    folder : path_like, optional
+        By default the folder ``fashion-mnist`` in the one that the environment variable TRIMTAB_DATA names.
+
+    Returns
+    -------
+    Dataset
+    """
+    return _load_idx("load_fashion_mnist", folder, FASHION_MNIST)
+
+
+def read_idx(path: str | os.PathLike[str], digest: str | None = None) -> Array:
+    """Read an array of bytes in the IDX format: 0, 0, type, rank, extents as big-endian uint32, elements.
+
+    Parameters
+    ----------
+    path : path_like
+        Gzipped if it ends in ``.gz``.
+    digest : str, optional
+        SHA-256 of the uncompressed file, in hexadecimal.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, read-only.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or has another digest; the message names it.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"read_idx: {path} must be a whole gzip file, got {error}") from error
+    found = hashlib.sha256(content).hexdigest()
+    if digest is not None and found != digest:
+        raise ValueError(
+            f"read_idx: {path} must have the SHA-256 {digest}, got {found} of {len(content)} bytes"
+        )
+    magic, rank = content[:3], content[3] if len(content) > 3 else 0
+    if magic != bytes([0, 0, UNSIGNED_BYTES]):
+        raise ValueError(f"read_idx: {path} must begin as IDX of unsigned bytes, got {content[:4]!r}")
+    start = 4 + 4 * rank
+    shape = tuple(int.from_bytes(content[place : place + 4], "big") for place in range(4, start, 4))
+    if len(content) != start + prod(shape):
+        raise ValueError(f"read_idx: {path} must have {start + prod(shape)} bytes, got {len(content)}")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _load_idx(function: str, folder: str | os.PathLike[str] | None, source: IdxSource) -> Dataset:
+    """Load the files of a source from a folder, or from its own in the one of the environment variable."""
+    root = os.environ.get(FOLDER_VARIABLE)
+    if folder is None and not root:
+        raise ValueError(f"{function}: folder must be given where {FOLDER_VARIABLE} is not set, got None")
+    path = Path(root or "", source.name) if folder is None else Path(folder)
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"{function}: folder must be there, got {str(path)!r}; the files are at {source.address}"
+        )
+    forms = {name: [path / name, path / f"{name}.gz"] for name in source.digests}
+    found = {name: [form for form in forms[name] if form.is_file()] for name in forms}
+    missing = [name for name in found if not found[name]]
+    if missing:
+        raise FileNotFoundError(
+            f"{function}: folder must have {', '.join(missing)}, as they are or gzipped, got {str(path)!r} "
+            f"without; the files are at {source.address}"
+        )
+    x_train, y_train, x_test, y_test = (
+        read_idx(found[name][0], digest) for name, digest in source.digests.items()
+    )
+    return Dataset(_scaled(x_train), y_train.astype(np.int64), _scaled(x_test), y_test.astype(np.int64))
+
+
+def _scaled(pixels: Array) -> Array:
+    return pixels / np.float32(255)
