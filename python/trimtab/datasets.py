@@ -21,11 +21,11 @@ IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
 
 
 class IdxSource(NamedTuple):
-    """A data set in four IDX files: its folder's name, where to get it, SHA-256 of each file, uncompressed."""
+    """A data set in four IDX files: train and then test, images before labels."""
 
-    name: str
-    address: str
-    digests: dict[str, str]  # train and then test, images before labels
+    name: str  # of its folder
+    address: str  # where to get the files
+    digests: dict[str, str]  # SHA-256 of each file, uncompressed
 
 
 MNIST = IdxSource(
