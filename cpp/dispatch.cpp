@@ -13,7 +13,8 @@ namespace trimtab {
     extern const BatchNormKernels batch_norm_##level; \
     extern const DropoutKernels dropout_##level;      \
     extern const SgdKernels sgd_##level;              \
-    extern const MaxNormKernels max_norm_##level;
+    extern const MaxNormKernels max_norm_##level;     \
+    extern const ActivationKernels activation_##level;
 #include "levels.h"
 #undef TRIMTAB_LEVEL
 
@@ -25,9 +26,10 @@ struct Level {
 };
 // Worst first, as CMake lists them.
 constexpr Level levels[] = {
-#define TRIMTAB_LEVEL(level) \
-    {#level,                 \
-     {&convert_##level, &layer_norm_##level, &batch_norm_##level, &dropout_##level, &sgd_##level, &max_norm_##level}},
+#define TRIMTAB_LEVEL(level)                                                                                         \
+    {#level,                                                                                                         \
+     {&convert_##level, &layer_norm_##level, &batch_norm_##level, &dropout_##level, &sgd_##level, &max_norm_##level, \
+      &activation_##level}},
 #include "levels.h"
 };
 

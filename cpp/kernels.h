@@ -191,6 +191,21 @@ struct Multiply {
     ptrdiff_t count;
 };
 
+// y = f(x); the slope is that of leaky ReLU where x <= 0.
+struct Activation {
+    const void* x;
+    void* y;
+    ptrdiff_t count;
+    double slope;
+};
+// dx = dy * f'(x), from y where it tells (or from x, for the ReLUs).
+struct ActivationBackward {
+    const void *dy, *y;
+    void* dx;
+    ptrdiff_t count;
+    double slope;
+};
+
 template <class Arguments>
 using Kernel = void (*)(const Arguments&);
 
@@ -227,6 +242,11 @@ struct SgdKernels {
 struct MaxNormKernels {
     Kernel<MaxNorm> project[dtype_count];
 };
+struct ActivationKernels {
+    Kernel<Activation> relu[dtype_count], leaky_relu[dtype_count], sigmoid[dtype_count], tanh[dtype_count];
+    Kernel<ActivationBackward> relu_backward[dtype_count], leaky_relu_backward[dtype_count],
+        sigmoid_backward[dtype_count], tanh_backward[dtype_count];
+};
 
 // The table of one instruction set.
 struct Kernels {
@@ -236,6 +256,7 @@ struct Kernels {
     const DropoutKernels* dropout;
     const SgdKernels* sgd;
     const MaxNormKernels* max_norm;
+    const ActivationKernels* activation;
 };
 }  // namespace trimtab
 

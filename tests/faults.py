@@ -266,6 +266,7 @@ def first_step(_):
         yield Fault(value, ValueError, f"must have 1 bools, got {len(value)}")
 
 
+finite = number("finite", float("nan"), float("inf"), -float("inf"))
 non_negative = number("finite and >= 0", -1.0, float("nan"), float("inf"), -float("inf"), -1e-300)
 
 FAULTS = {
@@ -281,6 +282,7 @@ FAULTS = {
     "axis": axis("an int"),
     "axes": axes,
     "eps": non_negative,
+    "finite": finite,
     "non-negative": non_negative,
     "bound": number("between 0 and inf", -1.0, float("nan"), -float("inf")),
     "arrays": listed,

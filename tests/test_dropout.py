@@ -3,6 +3,7 @@
 import math
 import threading
 
+import ml_dtypes
 import numpy as np
 import pytest
 import reference
@@ -26,7 +27,8 @@ def assert_close(got, expected, like, *terms):
     dtype = like.dtype.newbyteorder("=")
     assert got.dtype == dtype
     magnitude = np.abs(expected) + sum(np.abs(reference.wide(term)) for term in terms)
-    assert np.all(np.abs(got.astype(float) - expected) <= TOLERANCE[dtype] * magnitude + 1e-30)
+    subnormal = float(ml_dtypes.finfo(dtype).smallest_subnormal)
+    assert np.all(np.abs(got.astype(float) - expected) <= TOLERANCE[dtype] * magnitude + subnormal)
 
 
 def unpacked(mask, count):

@@ -198,6 +198,28 @@ FUNCTIONS = [
         {"w": "array", "limit": "non-negative", "axis": "axes", "out": "out"},
         lambda: {"w": some(4, 3), "limit": 2.0, "axis": 1, "out": some(4, 3)},
     ),
+    *(
+        Function(name, {"x": "array", "out": "out"}, lambda: {"x": some(4, 3), "out": some(4, 3)})
+        for name in ("relu", "sigmoid", "tanh")
+    ),
+    *(
+        Function(
+            f"{name}_backward",
+            {"dy": "array", "y": "required like it", "out": "out"},
+            lambda: {"dy": some(4, 3), "y": some(4, 3), "out": some(4, 3)},
+        )
+        for name in ("relu", "sigmoid", "tanh")
+    ),
+    Function(
+        "leaky_relu",
+        {"x": "array", "negative_slope": "finite", "out": "out"},
+        lambda: {"x": some(4, 3), "negative_slope": 0.1, "out": some(4, 3)},
+    ),
+    Function(
+        "leaky_relu_backward",
+        {"dy": "array", "x": "required like it", "negative_slope": "finite", "out": "out"},
+        lambda: {"dy": some(4, 3), "x": some(4, 3), "negative_slope": 0.1, "out": some(4, 3)},
+    ),
     Function("layer_norm", LAYER_NORM, layer_norm_arguments, (NO_DIMENSIONS,)),
     Function("layer_norm_forward", LAYER_NORM, layer_norm_arguments, (NO_DIMENSIONS,)),
     Function("layer_norm_backward", BACKWARD | {"axis": "axes", "out": "out"}, layer_norm_backward_arguments),

@@ -99,6 +99,13 @@ def weights_case(dtype, place):
     return results
 
 
+def activation_case(shape, dtype, place):
+    dy, x = map(place, data(shape, dtype, 2))
+    names = ("relu", "leaky_relu", "sigmoid", "tanh")
+    results = [getattr(tt, name)(x) for name in names]
+    return results + [getattr(tt, f"{name}_backward")(dy, y) for name, y in zip(names, results, strict=True)]
+
+
 # name: a function of where to place the arrays, which gives all results
 CASES = {
     **{f"weights-{dtype}": (lambda place, dtype=dtype: weights_case(dtype, place)) for dtype in DTYPES},
@@ -107,6 +114,13 @@ CASES = {
             lambda place, shape=shape, dtype=dtype: dropout_case(shape, dtype, place)
         )
         for shape in ROWS
+        for dtype in DTYPES
+    },
+    **{
+        f"activation-{'x'.join(map(str, shape))}-{dtype}": (
+            lambda place, shape=shape, dtype=dtype: activation_case(shape, dtype, place)
+        )
+        for shape in ROWS[:2]
         for dtype in DTYPES
     },
     **{

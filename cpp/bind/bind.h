@@ -6,6 +6,7 @@
 
 namespace trimtab {
 
+void bind_activation(PyObject* module);
 void bind_batch_norm(PyObject* module);
 void bind_batch_norm_parts(PyObject* module);
 void bind_dropout(PyObject* module);

@@ -1,25 +1,15 @@
-// Dropout in all its forms: decisions and normal numbers from the random stream, and their application. Work goes in
-// tiles: what is drawn for one is applied while it is at hand.
+// Dropout in all its forms: decisions and normal numbers from the random stream, and their application. What is drawn for
+// a tile is applied while it is at hand.
 #include "../memory.h"
-#include "../parallel.h"
 #include "philox.h"
+#include "tiles.h"
 
 namespace trimtab {
 namespace {
 
-constexpr ptrdiff_t tile = 4096;  // elements
-
 struct alignas(64) TileBits {
     uint8_t bytes[tile / 8 + 64];  // bits are read and written by the register
 };
-
-// f(first, count) on every tile of 0..count. `cost` in ns an element.
-template <class F>
-TRIMTAB_INLINE void for_tiles(ptrdiff_t count, double cost, const F& f) {
-    parallel_for((count + tile - 1) / tile, cost * double(count), [&](ptrdiff_t begin, ptrdiff_t end) {
-        for (ptrdiff_t first = begin * tile; begin < end; ++begin, first += tile) f(first, least(count - first, tile));
-    });
-}
 
 // ---- decisions ----
 

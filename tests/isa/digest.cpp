@@ -269,11 +269,27 @@ void max_norm(DType dtype, const Data& data) {
         print("max_norm", dtype, data.name, text({rows, width}), {&y});
     }
 }
+
+void activation(DType dtype, const Data& data) {
+    const ptrdiff_t count = 10007;
+    const auto& table = *kernels->activation;
+    Array x(dtype, count, data), dy(dtype, count, ordinary);
+    const auto both = [&](const char* name, const auto& forward, const auto& backward) {
+        Array y(dtype, count), dx(dtype, count);
+        forward[int(dtype)]({.x = x, .y = y, .count = count, .slope = 0.3});
+        backward[int(dtype)]({.dy = dy, .y = y, .dx = dx, .count = count, .slope = 0.3});
+        print(name, dtype, data.name, text({count}), {&y, &dx});
+    };
+    both("relu", table.relu, table.relu_backward);
+    both("leaky_relu", table.leaky_relu, table.leaky_relu_backward);
+    both("sigmoid", table.sigmoid, table.sigmoid_backward);
+    both("tanh", table.tanh, table.tanh_backward);
+}
 }  // namespace
 
 int main() {
     choose_isa();
-    for (const auto family : {convert, layer_norm, batch_norm, dropout, sgd, max_norm})
+    for (const auto family : {convert, layer_norm, batch_norm, dropout, sgd, max_norm, activation})
         for (const DType dtype : dtypes)
             for (const Data& data : all_data)
                 if (holds(dtype, data)) family(dtype, data);

@@ -1,0 +1,145 @@
+// Elementary functions of a vector, with the same bits on every instruction set: each multiply-add is one fma, each
+// quotient a division. Bounds on the error are in units of the last place.
+#pragma once
+#include "../simd.h"
+
+namespace trimtab {
+namespace {
+
+// The highest power first.
+template <class W, int count>
+TRIMTAB_INLINE Vector<W> horner(const W (&coefficients)[count], Vector<W> x) {
+    Vector<W> sum = Vector<W>{} + coefficients[0];
+    unroll<1, count>([&](int i) __attribute__((always_inline)) { sum = fma(sum, x, Vector<W>{} + coefficients[i]); });
+    return sum;
+}
+
+// What tells float from double.
+template <class W>
+struct Format;
+template <>
+struct Format<float> {
+    using Lanes = Ints;
+    static constexpr int32_t sign = INT32_MIN;
+    static constexpr int mantissa = 23, bias = 127;
+    static constexpr float round = 0x1.8p23f;         // added to a number and taken away, leaves the nearest integer
+    static constexpr float lowest = -104, lift = 64;  // exp(lowest) is 0; 2^(n + lift) is normal for all that is above
+    static constexpr float one_over_ln2 = 0x1.715476p0f, ln2 = 0x1.62e430p-1f, ln2_rest = -0x1.05c61p-29f;
+    // (exp(r) - 1 - r) / r^2 for |r| <= ln2 / 2: minimax, relative error of r times it 1.3e-8
+    static constexpr float series[] = {0.0013946496f, 0.008366611f, 0.04166628f, 0.16666543f, 0.5f};
+};
+template <>
+struct Format<double> {
+    using Lanes = Longs;
+    static constexpr int64_t sign = INT64_MIN;
+    static constexpr int mantissa = 52, bias = 1023;
+    static constexpr double round = 0x1.8p52;
+    static constexpr double lowest = -746, lift = 512;
+    static constexpr double one_over_ln2 = 0x1.71547652b82fep0, ln2 = 0x1.62e42fefa39efp-1,
+                            ln2_rest = 0x1.abc9e3b39803fp-56;
+    static constexpr double series[] = {2.09244725983338e-09,
+                                        2.510909041294864e-08,
+                                        2.7557242663845033e-07,
+                                        2.755724406189839e-06,
+                                        2.4801587360669886e-05,
+                                        0.00019841269886266294,
+                                        0.001388888888886678,
+                                        0.008333333333321579,
+                                        0.0416666666666667,
+                                        0.16666666666666677,
+                                        0.5};
+};
+
+template <class W>
+TRIMTAB_INLINE Vector<W> magnitude(Vector<W> x) {
+    using F = Format<W>;
+    return bit_cast<Vector<W>>(bit_cast<typename F::Lanes>(x) & ~F::sign);
+}
+// x >= 0 with the sign of y.
+template <class W>
+TRIMTAB_INLINE Vector<W> with_sign_of(Vector<W> y, Vector<W> x) {
+    using F = Format<W>;
+    using Lanes = typename F::Lanes;
+    return bit_cast<Vector<W>>(bit_cast<Lanes>(x) | (bit_cast<Lanes>(y) & F::sign));
+}
+
+// exp(x) = 2^n (1 + p), |x - n ln2| <= ln2 / 2. `power` gives 2^(n + lift) for any lift that leaves it normal.
+template <class W>
+class Exponential {
+    using F = Format<W>;
+
+public:
+    TRIMTAB_INLINE explicit Exponential(Vector<W> x) {
+        rounded_ = fma(x, Vector<W>{} + F::one_over_ln2, Vector<W>{} + F::round);
+        const Vector<W> n = rounded_ - F::round;
+        const Vector<W> r = fma(n, Vector<W>{} - F::ln2_rest, fma(n, Vector<W>{} - F::ln2, x));
+        p = fma(r * r, horner<W>(F::series, r), r);
+    }
+    TRIMTAB_INLINE Vector<W> power(int lift) const {
+        using Lanes = typename F::Lanes;
+        return bit_cast<Vector<W>>((bit_cast<Lanes>(rounded_) + (F::bias + lift)) << F::mantissa);
+    }
+    Vector<W> p;  // exp(r) - 1
+
+private:
+    Vector<W> rounded_;
+};
+
+// exp(x) for x <= 0, to 1 ulp; gradually to 0.
+template <class W>
+TRIMTAB_INLINE Vector<W> exp_below_1(Vector<W> x) {
+    using F = Format<W>;
+    const Exponential<W> e(x < F::lowest ? Vector<W>{} + F::lowest : x);
+    const Vector<W> power = e.power(int(F::lift));
+    constexpr W back = is_same<W, float> ? W(0x1p-64) : W(0x1p-512);
+    return fma(power, e.p, power) * back;
+}
+
+// 1 / (d + rest) to twice the digits: `rest` is what d lost to rounding.
+template <class V>
+struct Reciprocal {
+    V value, rest;
+    TRIMTAB_INLINE Reciprocal(V d, V d_rest) : value(1 / d) {
+        rest = value * fma(-value, d_rest, fma(-value, d, V{} + 1));
+    }
+};
+
+// e^[x < 0] / (1 + e) with e = exp(-|x|), to 1.5 ulp.
+template <class W>
+TRIMTAB_INLINE Vector<W> sigmoid(Vector<W> x) {
+    const Vector<W> e = exp_below_1<W>(-magnitude<W>(x)), sum = e + 1;
+    const Reciprocal<Vector<W>> inverse(sum, e - (sum - 1));
+    const Vector<W> numerator = x < 0 ? e : Vector<W>{} + 1;
+    return fma(numerator, inverse.value, numerator * inverse.rest);
+}
+
+// m / (2 - m) with m = 1 - exp(-2|x|), which keeps its digits near 0; to 1.5 ulp.
+template <class W>
+TRIMTAB_INLINE Vector<W> tanh(Vector<W> x) {
+    constexpr W one_from = is_same<W, float> ? 10 : 20;
+    const Vector<W> size = magnitude<W>(x);
+    const Exponential<W> e(-2 * (size > one_from ? Vector<W>{} + one_from : size));
+    const Vector<W> power = e.power(0), below = 1 - power;
+    const Vector<W> m = fma(-power, e.p, below), m_rest = fma(-power, e.p, below - m);
+    const Vector<W> difference = 2 - m;
+    const Reciprocal<Vector<W>> inverse(difference, ((2 - difference) - m) - m_rest);
+    return with_sign_of<W>(x, fma(m, inverse.value, fma(m, inverse.rest, m_rest * inverse.value)));
+}
+
+// The natural logarithm of a positive normal number, to 1 ulp: x = 2^n (1 + f), sqrt(1/2) <= 1 + f < sqrt(2).
+TRIMTAB_INLINE Doubles log(Doubles x) {
+    using F = Format<double>;
+    constexpr double series[] = {0.14811936070983317, 0.15313030195915803, 0.18183576430198528, 0.22222199005406681,
+                                 0.285714287300112,   0.3999999999951718,  0.666666666666671};
+    constexpr int64_t root_half = 0x3fe6a09e667f3bcd;
+    const Longs scaled = bit_cast<Longs>(x) - root_half;
+    const Doubles n = bit_cast<Doubles>((scaled >> 52) + bit_cast<int64_t>(F::round)) - F::round;
+    const Doubles f = bit_cast<Doubles>((scaled & 0xfffffffffffff) + root_half) - 1;
+    const Doubles s = f / (f + 2), square = s * s;
+    // log(1 + f) = f - s (f - R), R = log((1 + s) / (1 - s)) / s - 2
+    const Doubles rest = fma(-s, f - square * horner<double>(series, square), n * F::ln2_rest);
+    const Doubles value = fma(n, Doubles{} + F::ln2, f + rest);
+    return x < __builtin_inf() ? value : x;
+}
+}  // namespace
+}  // namespace trimtab
