@@ -53,12 +53,12 @@ from trimtab._core import (
 from trimtab.gradcheck import gradcheck
 
 if TYPE_CHECKING:
-    from trimtab import callbacks, datasets, losses, nn, optim
+    from trimtab import augment, callbacks, datasets, losses, nn, optim
     from trimtab.trainer import History, Trainer
 
 __version__ = "0.1.0"
 
-_submodules = ("callbacks", "datasets", "losses", "nn", "optim")
+_submodules = ("augment", "callbacks", "datasets", "losses", "nn", "optim")
 _members = {"History": "trainer", "Trainer": "trainer"}
 
 __all__ = [
@@ -67,6 +67,7 @@ __all__ = [
     "add_dropout_forward",
     "alpha_dropout_backward",
     "alpha_dropout_forward",
+    "augment",
     "batch_moments",
     "batch_norm",
     "batch_norm_apply",

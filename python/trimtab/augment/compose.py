@@ -1,0 +1,71 @@
+"""Transforms one after the other, and two that are in use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from trimtab._typing import Array, Seed
+from trimtab.augment.moves import Flip, Shift
+from trimtab.augment.values import Brightness, Contrast
+from trimtab.augment.warps import Rotation, Shear, Warp, Warps, Zoom
+
+
+class Compose:
+    """Applies transforms one after the other; warps in a row become one.
+
+    Parameters
+    ----------
+    *transforms : callable
+        Transforms, or any ``transform(images, rng=None) -> images``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import augment
+    >>> change = augment.Compose(augment.Flip(), augment.Rotation(10), augment.Zoom(0.1))
+    >>> images = np.random.default_rng(0).random((32, 28, 28), dtype=np.float32)
+    >>> change(images, rng=0).shape
+    (32, 28, 28)
+    """
+
+    def __init__(self, *transforms: Any) -> None:
+        self.transforms = list(_merged(transforms))
+
+    def __call__(self, images: ArrayLike, rng: Seed = None) -> Array:
+        """Return changed copies of the images, drawing from `rng`: a Generator, an int seed or None."""
+        generator = np.random.default_rng(rng)
+        changed = np.array(images)
+        for transform in self.transforms:
+            changed = transform(changed, rng=generator)
+        return changed
+
+
+def light(axis: int | None = None) -> Compose:
+    """Return mirroring and shifts by up to a tenth (Hernandez-Garcia and Koenig 2018)."""
+    return Compose(Flip(axis=axis), Shift(0.1, axis=axis))
+
+
+def heavy(axis: int | None = None) -> Compose:
+    """Return `light`, rotation, shear, zoom, brightness and contrast (Hernandez-Garcia and Koenig 2018)."""
+    return Compose(
+        *light(axis).transforms,
+        Rotation(22.5, axis=axis),
+        Shear(8.6, axis=axis),
+        Zoom(0.15, axis=axis),
+        Brightness(0.25, axis=axis),
+        Contrast(0.5, 1.5, axis=axis),
+    )
+
+
+def _merged(transforms: tuple[Any, ...]) -> Iterator[Any]:
+    """Yield the transforms, warps of one layout in a row as one."""
+    for axis, group in groupby(transforms, lambda one: (one.axis,) if isinstance(one, Warp) else None):
+        if axis is None:
+            yield from group
+        else:
+            yield Warps(*group)

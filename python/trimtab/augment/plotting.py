@@ -1,0 +1,54 @@
+"""A look at what a transform does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from trimtab import extras
+from trimtab._typing import Seed
+
+
+def plot(
+    transform: Any, images: ArrayLike, *, columns: int = 8, axis: int | None = None, rng: Seed = None
+) -> Any:
+    """Draw what a transform does: each image in a row, first as it is and then as changed by several draws.
+
+    Parameters
+    ----------
+    transform : callable
+        ``transform(images, rng=None) -> images``.
+    images : array_like
+        A few images, grey (one channel or no channel axis) or in colour (three or four channels).
+    columns : int
+        Number of pictures in a row.
+    axis : {None, 1, -1}
+        The channel axis.
+    rng : int, numpy.random.Generator or None
+        What the transform draws from.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    MissingExtra
+        If matplotlib is not installed.
+    """
+    generator = np.random.default_rng(rng)
+    originals = np.asarray(images)
+    rows = [originals, *(transform(originals, rng=generator) for _ in range(columns - 1))]
+    pyplot = extras.load("matplotlib.pyplot")
+    figure, panels = pyplot.subplots(
+        len(originals), columns, figsize=(columns, len(originals)), squeeze=False, layout="constrained"
+    )
+    for column, pictures in enumerate(rows):
+        for row, picture in enumerate(pictures):
+            shown = picture if axis is None else np.moveaxis(picture, 0 if axis == 1 else -1, -1)
+            panel = panels[row, column]
+            panel.imshow(shown.squeeze(), cmap="gray", vmin=originals.min(), vmax=originals.max())
+            panel.set_axis_off()
+    return figure
