@@ -45,6 +45,10 @@ def check_gradients(module, x):
         (lambda: nn.Linear(3, 4, rng=0, dtype=f64), (5, 3)),
         (lambda: nn.Linear(3, 4, rng=0, dtype=f64, bias=False), (2, 2, 3)),
         (lambda: nn.ReLU(), (4, 3)),
+        (lambda: nn.LeakyReLU(), (4, 3)),
+        (lambda: nn.LeakyReLU(-0.3), (4, 3)),
+        (lambda: nn.Sigmoid(), (4, 3)),
+        (lambda: nn.Tanh(), (4, 3)),
         (lambda: nn.BatchNorm(3, dtype=f64), (5, 3)),
         (lambda: nn.BatchNorm(3, dtype=f64), (2, 3, 2, 2)),
         (lambda: nn.BatchNorm(3, axis=-1, dtype=f64), (2, 2, 2, 3)),
@@ -73,6 +77,36 @@ def test_linear_starts_at_the_stated_scale(gain):
     weight = nn.Linear(400, 300, gain=gain, rng=0).weight.value
     assert weight.shape == (300, 400)
     assert_allclose(weight.std(), gain / 20, rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("init", "gain", "sd"),
+    [
+        ("he", None, (2 / 400) ** 0.5),
+        ("he", 1.0, 0.05),
+        ("xavier", None, (2 / 700) ** 0.5),
+        ("xavier", 3.0, 3 * (2 / 700) ** 0.5),
+        ("orthogonal", None, 0.05),
+        ("normal", None, 0.01),
+        ("normal", 0.3, 0.3),
+    ],
+)
+def test_initial_weights(init, gain, sd):
+    weight = nn.Linear(400, 300, init=init, gain=gain, rng=0).weight.value
+    assert_allclose(weight.std(), sd, rtol=0.02)
+    assert abs(weight.mean()) < 0.02 * sd
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(7, 4), (4, 7), (5, 5)])
+def test_orthogonal_weights(inputs, outputs):
+    weight = nn.Linear(inputs, outputs, init="orthogonal", gain=2.0, rng=0, dtype=f64).weight.value
+    product = weight @ weight.T if outputs <= inputs else weight.T @ weight
+    assert_allclose(product, 4 * np.eye(min(inputs, outputs)), atol=1e-14)
+
+
+def test_unknown_initial_weights():
+    with pytest.raises(ValueError, match=r"Linear: init must be one of he, xavier, .*, got 'zeros'"):
+        nn.Linear(3, 2, init="zeros")
 
 
 def test_linear_draws_from_the_seed_it_is_given():
@@ -226,7 +260,23 @@ def test_shape_errors_name_the_layer_and_both_shapes(layer, shape, message):
         layer(np.ones(shape, np.float32))
 
 
-@pytest.mark.parametrize("layer", [nn.Linear(4, 4, rng=0), nn.ReLU(), nn.BatchNorm(4), nn.LayerNorm(4)])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Linear(4, 4, rng=0),
+        nn.ReLU(),
+        nn.LeakyReLU(),
+        nn.Sigmoid(),
+        nn.Tanh(),
+        nn.Dropout(),
+        nn.Dropout().eval(),
+        nn.DropPath(),
+        nn.AlphaDropout(),
+        nn.GaussianDropout(),
+        nn.BatchNorm(4),
+        nn.LayerNorm(4),
+    ],
+)
 def test_backward_refuses_another_shape(layer):
     layer(np.ones((3, 4), np.float32))
     with pytest.raises(ValueError, match="must have shape"):

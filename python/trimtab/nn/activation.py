@@ -1,25 +1,79 @@
-"""Elementwise nonlinearities."""
+"""Elementwise nonlinearities: each forward and backward is one call of a kernel."""
 
 from __future__ import annotations
 
-import numpy as np
-
+import trimtab._core as kernels
 from trimtab._typing import Array
 from trimtab.nn.module import Module, require_shape
 
 
 class ReLU(Module):
-    """Rectifier, ``y = max(x, 0)``; its gradient is 0 where y is 0. NaN stays NaN."""
+    """Rectifier, ``y = max(x, 0)`` (Nair and Hinton 2010); its gradient is 0 where y is 0. NaN stays NaN."""
 
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x."""
-        y: Array = np.maximum(x, 0)
-        self.saved = y
+        self.saved = y = kernels.relu(x)
         return y
 
     def backward(self, dy: Array) -> Array:
         """Return ``dx = dy * [y > 0]``."""
         y = self.saved
         require_shape(self, "dy", dy, y.shape)
-        dx: Array = dy * (y > 0)
-        return dx
+        return kernels.relu_backward(dy, y)
+
+
+class LeakyReLU(Module):
+    """Leaky rectifier, ``y = x`` where x > 0, else ``negative_slope * x`` (Maas, Hannun and Ng 2013).
+
+    Parameters
+    ----------
+    negative_slope : float
+        Finite.
+    """
+
+    def __init__(self, negative_slope: float = 0.05) -> None:
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Array) -> Array:
+        """Return y of the shape and dtype of x."""
+        self.saved = x
+        return kernels.leaky_relu(x, self.negative_slope)
+
+    def backward(self, dy: Array) -> Array:
+        """Return ``dx = dy`` where x > 0, else ``negative_slope * dy``."""
+        x = self.saved
+        require_shape(self, "dy", dy, x.shape)
+        return kernels.leaky_relu_backward(dy, x, self.negative_slope)
+
+    def __repr__(self) -> str:
+        return f"LeakyReLU({self.negative_slope})"
+
+
+class Sigmoid(Module):
+    """Logistic function, ``y = 1 / (1 + exp(-x))``."""
+
+    def forward(self, x: Array) -> Array:
+        """Return y of the shape and dtype of x."""
+        self.saved = y = kernels.sigmoid(x)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Return ``dx = dy * y * (1 - y)``."""
+        y = self.saved
+        require_shape(self, "dy", dy, y.shape)
+        return kernels.sigmoid_backward(dy, y)
+
+
+class Tanh(Module):
+    """Hyperbolic tangent."""
+
+    def forward(self, x: Array) -> Array:
+        """Return y of the shape and dtype of x."""
+        self.saved = y = kernels.tanh(x)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Return ``dx = dy * (1 - y**2)``."""
+        y = self.saved
+        require_shape(self, "dy", dy, y.shape)
+        return kernels.tanh_backward(dy, y)

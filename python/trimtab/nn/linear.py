@@ -1,4 +1,4 @@
-"""The affine layer and the initial values of its weight."""
+"""The affine layer."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from trimtab._typing import Array, Seed
+from trimtab.nn.init import Init, initial_weight
 from trimtab.nn.module import Module, Parameter, as_float_dtype, require_shape
 
 
 class Linear(Module):
     """Affine map of the last axis: ``y = x @ weight.T + bias``.
 
-    The weight starts normal with standard deviation ``gain / sqrt(inputs)``; the bias starts at 0 and is not
-    decayed.
+    The bias starts at 0 and is not decayed.
 
     Parameters
     ----------
@@ -21,9 +21,12 @@ class Linear(Module):
         Sizes of the last axis of x and y; ``weight`` is (outputs, inputs), ``bias`` is (outputs,).
     bias : bool
         Whether there is a bias. Before a batch norm it is redundant.
-    gain : float
-        sqrt(2) keeps the scale of activations through layers of ReLU (He et al. 2015), 1 through linear ones
-        (LeCun et al. 1998).
+    init : str
+        How the weight starts: "he", "xavier", "orthogonal" or "normal", as the table of `trimtab.nn.init`
+        says.
+    gain : float, optional
+        Its scale: for "he" the standard deviation is ``gain / sqrt(inputs)``, by default with sqrt(2), which
+        keeps the scale of activations through layers of ReLU.
     rng : int, numpy.random.Generator or None
         What the initial weight is drawn from.
     dtype : dtype_like
@@ -36,16 +39,16 @@ class Linear(Module):
         outputs: int,
         *,
         bias: bool = True,
-        gain: float = 2**0.5,
+        init: Init = "he",
+        gain: float | None = None,
         rng: Seed = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
         if inputs < 1 or outputs < 1:
             raise ValueError(f"Linear: inputs and outputs must be positive, got {inputs} and {outputs}")
         dtype = as_float_dtype(dtype)
-        draws = np.random.default_rng(rng).standard_normal((outputs, inputs))
         self.inputs, self.outputs = inputs, outputs
-        self.weight = Parameter((draws * (gain / np.sqrt(inputs))).astype(dtype))
+        self.weight = Parameter(initial_weight("Linear", (outputs, inputs), init, gain, rng, dtype))
         self.bias = Parameter(np.zeros(outputs, dtype), decay=False) if bias else None
 
     def forward(self, x: Array) -> Array:

@@ -58,6 +58,7 @@ class Module:
       name stands in the class attribute ``buffer_names``; it is updated in place.
     - ``self.training`` tells `train` from `eval`. ``backward`` follows the last ``forward`` in either mode.
     - ``self.rng`` is the generator for a layer that draws in ``forward``; a trainer gives all layers its own.
+      Such a layer has the class attribute ``draws = True``.
     - ``self.wants_dx`` is False where nobody reads the dx of this layer; ``backward`` may then return None.
 
     Examples
@@ -84,6 +85,7 @@ class Module:
     """
 
     buffer_names: ClassVar[tuple[str, ...]] = ()
+    draws: ClassVar[bool] = False
     training: bool = True
     wants_dx: bool = True
     rng: np.random.Generator | None = None
@@ -141,9 +143,15 @@ class Module:
             module.training = mode
         return self
 
-    def eval(self) -> Self:
-        """Switch this module and all below it to evaluation; return it."""
-        return self.train(False)
+    def eval(self, *, dropout: bool = False) -> Self:
+        """Switch this module and all below it to evaluation; return it.
+
+        With ``dropout=True`` the layers that draw go on as in training, so that each forward pass is that of
+        another sampled net, while batch norms use their running statistics.
+        """
+        for _, module in self.modules():
+            module.training = dropout and module.draws
+        return self
 
     def use_rng(self, rng: Seed) -> Self:
         """Let this module and all below it draw from one generator; return the module."""

@@ -1,0 +1,153 @@
+"""Dropout layers: noise while training, nothing (or the mean of the noise) in evaluation.
+
+Each draws from ``self.rng``, which `Module.use_rng` or a trainer sets; where nobody did, from the system's
+entropy. ``model.eval(dropout=True)`` keeps the noise in evaluation: the outputs of several forward passes are
+those of nets sampled at random (Gal and Ghahramani 2016).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import trimtab._core as kernels
+from trimtab._typing import Array
+from trimtab.nn.module import Module, require_shape
+
+
+class Noise(Module):
+    """What the dropout layers share: ``drop`` and ``drop_backward`` in training, ``mean * x`` in evaluation.
+
+    Parameters
+    ----------
+    p : float
+        Probability of dropping an element.
+    mean : float
+        Of the factor that training applies to an element.
+    """
+
+    draws = True
+    takes_1: ClassVar[bool] = False  # whether p may be 1
+
+    def __init__(self, p: float = 0.5, mean: float = 1.0) -> None:
+        if not (0 <= p < 1 or (p == 1 and self.takes_1)):
+            rule = "between 0 and 1" if self.takes_1 else "at least 0 and below 1"
+            raise ValueError(f"{type(self).__name__}: p must be {rule}, got {p}")
+        self.p, self.mean = p, mean
+
+    def drop(self, x: Array) -> tuple[Array, Any]:
+        """Return y, and what `drop_backward` needs to repeat the decisions."""
+        raise NotImplementedError(f"{self!r}: drop is not defined")
+
+    def drop_backward(self, dy: Array, drawn: Any) -> Array:
+        """Return dx."""
+        raise NotImplementedError(f"{self!r}: drop_backward is not defined")
+
+    def forward(self, x: Array) -> Array:
+        """Return y of the shape and dtype of x."""
+        y, drawn = self.drop(x) if self.training else (self._expected(x), None)
+        self.saved = x.shape, drawn
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Return dx by the decisions of the last forward."""
+        shape, drawn = self.saved
+        require_shape(self, "dy", dy, shape)
+        return self._expected(dy) if drawn is None else self.drop_backward(dy, drawn)
+
+    def _expected(self, x: Array) -> Array:
+        return x if self.mean == 1 else x * x.dtype.type(self.mean)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.p})"
+
+
+class Dropout(Noise):
+    """Dropout (Srivastava et al. 2014): each element is dropped, that is set to 0, with probability p.
+
+    In training what is kept is multiplied by ``1 / (1 - p)``, and evaluation changes nothing. The classical
+    form keeps it as it is, and evaluation multiplies by ``1 - p``.
+
+    Parameters
+    ----------
+    p : float
+        Probability of dropping, from 0 to 1.
+    classical : bool
+        Whether the scale is applied in evaluation rather than in training.
+    shared_axes : int or tuple of int
+        Axes along which one decision holds: (2, 3) drops whole channels of (N, C, H, W) (Tompson et al.
+        2015).
+    """
+
+    takes_1 = True
+
+    def __init__(
+        self, p: float = 0.5, *, classical: bool = False, shared_axes: int | tuple[int, ...] = ()
+    ) -> None:
+        super().__init__(p, mean=1 - p if classical else 1.0)
+        self.options: dict[str, Any] = {"inverted": not classical, "shared_axes": shared_axes}
+
+    def drop(self, x: Array) -> tuple[Array, Any]:
+        """Return y and the mask."""
+        return kernels.dropout_forward(x, self.p, rng=self.rng, **self.options)
+
+    def drop_backward(self, dy: Array, drawn: Any) -> Array:
+        """Return dx, which is 0 where y was dropped."""
+        return kernels.dropout_backward(dy, drawn, self.p, **self.options)
+
+
+class DropPath(Noise):
+    """Stochastic depth (Huang et al. 2016): dropout of whole samples, for the branch of a `Residual`.
+
+    Parameters
+    ----------
+    p : float
+        Probability of dropping, from 0 to 1.
+    """
+
+    takes_1 = True
+
+    def drop(self, x: Array) -> tuple[Array, Any]:
+        """Return y and the mask, a bit for each sample."""
+        return kernels.drop_path_forward(x, self.p, rng=self.rng)
+
+    def drop_backward(self, dy: Array, drawn: Any) -> Array:
+        """Return dx, which is 0 in the samples that were dropped."""
+        return kernels.drop_path_backward(dy, drawn, self.p)
+
+
+class AlphaDropout(Noise):
+    """Dropout for self-normalizing nets (Klambauer et al. 2017): keeps mean 0 and variance 1.
+
+    What is dropped becomes -1.7581, the limit of SELU; then everything is scaled and shifted.
+
+    Parameters
+    ----------
+    p : float
+        Probability of dropping, ``0 <= p < 1``.
+    """
+
+    def drop(self, x: Array) -> tuple[Array, Any]:
+        """Return y and the mask."""
+        return kernels.alpha_dropout_forward(x, self.p, rng=self.rng)
+
+    def drop_backward(self, dy: Array, drawn: Any) -> Array:
+        """Return dx, which is 0 where y was dropped."""
+        return kernels.alpha_dropout_backward(dy, drawn, self.p)
+
+
+class GaussianDropout(Noise):
+    """Multiplication by normal noise of mean 1 and variance ``p / (1 - p)`` (Srivastava et al. 2014).
+
+    Parameters
+    ----------
+    p : float
+        ``0 <= p < 1``; the noise has the mean and variance of dropout's factors.
+    """
+
+    def drop(self, x: Array) -> tuple[Array, Any]:
+        """Return y and the noise."""
+        return kernels.gaussian_dropout_forward(x, self.p, rng=self.rng)
+
+    def drop_backward(self, dy: Array, drawn: Any) -> Array:
+        """Return ``dx = dy * noise``."""
+        return kernels.gaussian_dropout_backward(dy, drawn)
