@@ -11,6 +11,7 @@ namespace trimtab {
     extern const ConvertKernels convert_##level;      \
     extern const LayerNormKernels layer_norm_##level; \
     extern const BatchNormKernels batch_norm_##level; \
+    extern const GroupNormKernels group_norm_##level; \
     extern const DropoutKernels dropout_##level;      \
     extern const SgdKernels sgd_##level;              \
     extern const MaxNormKernels max_norm_##level;     \
@@ -26,10 +27,10 @@ struct Level {
 };
 // Worst first, as CMake lists them.
 constexpr Level levels[] = {
-#define TRIMTAB_LEVEL(level)                                                                                         \
-    {#level,                                                                                                         \
-     {&convert_##level, &layer_norm_##level, &batch_norm_##level, &dropout_##level, &sgd_##level, &max_norm_##level, \
-      &activation_##level}},
+#define TRIMTAB_LEVEL(level)                                                                                           \
+    {#level,                                                                                                           \
+     {&convert_##level, &layer_norm_##level, &batch_norm_##level, &group_norm_##level, &dropout_##level, &sgd_##level, \
+      &max_norm_##level, &activation_##level}},
 #include "levels.h"
 };
 

@@ -101,6 +101,25 @@ struct BatchNormBackwardApply {
     ChannelLayout layout;
 };
 
+// x (samples, groups, channels, inner): a statistic for each sample and group, parameters (groups, channels).
+struct GroupLayout {
+    ptrdiff_t samples, groups, channels, inner;  // channels of a group
+};
+struct GroupNormForward {
+    const void *x, *gamma, *beta;
+    void* y;
+    double *mean, *rstd;  // may be null
+    GroupLayout layout;
+    double eps;
+};
+struct GroupNormBackward {
+    const void *dy, *x, *gamma;
+    const double *mean, *rstd;
+    void* dx;
+    double *dgamma, *dbeta;
+    GroupLayout layout;
+};
+
 // Arrays of any sizes.
 struct ArrayList {
     ptrdiff_t count;
@@ -226,6 +245,10 @@ struct BatchNormKernels {
     Kernel<BatchNormBackwardSums> backward_sums[dtype_count];
     Kernel<BatchNormBackwardApply> backward_apply[dtype_count];
 };
+struct GroupNormKernels {
+    Kernel<GroupNormForward> forward[dtype_count];
+    Kernel<GroupNormBackward> backward[dtype_count];
+};
 struct DropoutKernels {
     Kernel<DropoutMask> mask;
     Kernel<Dropout> forward[dtype_count], masked[dtype_count];
@@ -253,6 +276,7 @@ struct Kernels {
     const ConvertKernels* convert;
     const LayerNormKernels* layer_norm;
     const BatchNormKernels* batch_norm;
+    const GroupNormKernels* group_norm;
     const DropoutKernels* dropout;
     const SgdKernels* sgd;
     const MaxNormKernels* max_norm;

@@ -28,6 +28,13 @@ ChannelLayout channel_layout(const Argument& axis, const Array& x, Py_ssize_t ot
     return {1, product(x.dims(), x.dims() + a), x.dims()[a], product(x.dims() + a + 1, x.dims() + x.ndim())};
 }
 
+ChannelLayout sample_layout(const Argument& axis, const Array& x, Py_ssize_t otherwise) {
+    const int a = checked_axis(axis, axis.value() ? axis.integer("be an int") : otherwise, x);
+    if (a == 0) axis.value_error("not be that of the samples");
+    return {x.dims()[0], product(x.dims() + 1, x.dims() + a), x.dims()[a],
+            product(x.dims() + a + 1, x.dims() + x.ndim())};
+}
+
 RowLayout row_layout(const Argument& axis, const Array& x) {
     constexpr const char* rule = "be an int or a tuple of ints";
     std::vector<int> axes;

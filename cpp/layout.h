@@ -7,6 +7,9 @@ namespace trimtab {
 // Which axis holds the channels: x as (outer, channels, inner).
 ChannelLayout channel_layout(const Argument& axis, const Array& x, Py_ssize_t otherwise);
 
+// The same of each sample, along axis 0: x as (samples, outer, channels, inner).
+ChannelLayout sample_layout(const Argument& axis, const Array& x, Py_ssize_t otherwise);
+
 // The axes normalised over: x as (rows, width).
 struct RowLayout {
     std::vector<int> order;  // of x's axes, the normalised ones last; empty where they are last already

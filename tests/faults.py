@@ -138,10 +138,10 @@ def out(valid):
     yield Fault(memoryview(valid), TypeError, "must be a numpy.ndarray, got memoryview")
 
 
-def axis(kind):
+def axis(kind, ndim=2):
     def faults(_):
-        for value in (5, -3, 2, 2**31, -(2**31) - 1):
-            text = f"{value} is out of bounds for an array of 2 dimensions"
+        for value in (5, -ndim - 1, ndim, 2**31, -(2**31) - 1):
+            text = f"{value} is out of bounds for an array of {ndim} dimensions"
             yield Fault(value, np.exceptions.AxisError, text)
         yield Fault(2**80, ValueError, "must ... got ...")
         for value in (1.5, "0", [0], 1.0, True, 1j, np.array([0, 1]), object()):
@@ -189,6 +189,15 @@ def virtual_batch_size(_):
         yield Fault(value, ValueError, f"must be an int >= 2, got {value}")
     for value in (2.0, "2", True, [2], np.ones(2)):
         yield Fault(value, TypeError, "must be an int >= 2, got ...")
+
+
+def num_groups(_):
+    for value in (0, -1, 2**80):
+        yield Fault(value, ValueError, f"must be an int >= 1, got {value}")
+    for value in (4, 12, 5):
+        yield Fault(value, ValueError, f"must divide the 6 channels, got {value}")
+    for value in (2.0, "2", None, True, [2], np.ones(2)):
+        yield Fault(value, TypeError, "must be an int >= 1, got ...")
 
 
 def counts(valid):
@@ -280,6 +289,7 @@ FAULTS = {
     "running": running,
     "out": out,
     "axis": axis("an int"),
+    "axis of 3": axis("an int", ndim=3),
     "axes": axes,
     "eps": non_negative,
     "finite": finite,
@@ -301,4 +311,5 @@ FAULTS = {
     "virtual batch size": virtual_batch_size,
     "count": number("between 1 and inf", 0, 0.5, -1.0, float("nan"), -float("inf")),
     "counts": counts,
+    "groups": num_groups,
 }

@@ -31,6 +31,39 @@ def batch_norm_backward_apply_arguments():
     return {**gradient, "gamma": some(3), **sums, "axis": axis, "out": some(4, 3)}
 
 
+GROUP_NORM = {
+    "x": "array",
+    "num_groups": "groups",
+    "gamma": "parameter",
+    "beta": "parameter",
+    "axis": "axis",
+    "eps": "eps",
+    "out": "out",
+}
+INSTANCE_NORM = {
+    name: "axis of 3" if name == "axis" else kind for name, kind in GROUP_NORM.items() if name != "num_groups"
+}
+NOT_THE_SAMPLES = (({"axis": 0}, ValueError, "axis must not be that of the samples, got 0"),)
+
+
+def group_norm_arguments():
+    parameters = {"gamma": some(6), "beta": some(6), "axis": 1, "eps": 1e-5}
+    return {"x": some(4, 6), "num_groups": 2, **parameters, "out": some(4, 6)}
+
+
+def instance_norm_arguments():
+    parameters = {"gamma": some(3), "beta": some(3), "axis": 1, "eps": 1e-5}
+    return {"x": some(4, 3, 2), **parameters, "out": some(4, 3, 2)}
+
+
+def norm_backward_arguments(forward, arguments):
+    """From those of the forward pass."""
+    given = {name: value for name, value in arguments().items() if name not in ("beta", "eps")}
+    x, out = given.pop("x"), given.pop("out")
+    _, mean, rstd = forward(x, **given)
+    return {"dy": some(*x.shape), "x": x, "mean": mean, "rstd": rstd, **given, "out": out}
+
+
 NORM_FUNCTIONS = [
     Function("batch_moments", {"x": "array", "axis": "axis"}, lambda: {"x": some(4, 3), "axis": 1}),
     Function(
@@ -87,5 +120,57 @@ NORM_FUNCTIONS = [
             "out": "out",
         },
         batch_norm_backward_apply_arguments,
+    ),
+    *(
+        Function(
+            name,
+            GROUP_NORM,
+            group_norm_arguments,
+            (
+                NO_DIMENSIONS,
+                *NOT_THE_SAMPLES,
+                (
+                    {"num_groups": 6},
+                    ValueError,
+                    "x must have more than one value per group, got ...",
+                ),
+            ),
+        )
+        for name in ("group_norm", "group_norm_forward")
+    ),
+    Function(
+        "group_norm_backward",
+        {
+            **{name: kind for name, kind in BACKWARD.items() if name != "gamma"},
+            "num_groups": "groups",
+            "gamma": "parameter",
+            "axis": "axis",
+            "out": "out",
+        },
+        lambda: norm_backward_arguments(reference.group_norm_forward, group_norm_arguments),
+        NOT_THE_SAMPLES,
+    ),
+    *(
+        Function(
+            name,
+            INSTANCE_NORM,
+            instance_norm_arguments,
+            (
+                NO_DIMENSIONS,
+                *NOT_THE_SAMPLES,
+                (
+                    {"x": some(4, 3, 1)},
+                    ValueError,
+                    "x must ... value per channel, got shape (4, 3, 1)",
+                ),
+            ),
+        )
+        for name in ("instance_norm", "instance_norm_forward")
+    ),
+    Function(
+        "instance_norm_backward",
+        BACKWARD | {"axis": "axis of 3", "out": "out"},
+        lambda: norm_backward_arguments(reference.instance_norm_forward, instance_norm_arguments),
+        NOT_THE_SAMPLES,
     ),
 ]

@@ -1,6 +1,6 @@
 """Normalizations as data, and how close each must come to the specification.
 
-A `Norm` says which axes share a statistic and which axes the parameters have; that is all that tells one
+A `Norm` says which values share a statistic and which axes the parameters have; that is all that tells one
 normalization from another here, so the same checks serve them all.
 """
 
@@ -25,7 +25,8 @@ FLOAT64_ERROR = 2.0**-48
 class Norm(NamedTuple):
     name: str
     shape: tuple[int, ...]
-    over: tuple[int, ...]
+    statistic: np.ndarray  # of x's shape: the number of the statistic that a value belongs to
+    statistic_shape: tuple[int, ...]
     parameter_axes: tuple[int, ...]
     options: dict
 
@@ -36,14 +37,54 @@ class Norm(NamedTuple):
     def parameter_shape(self):
         return tuple(self.shape[axis] for axis in self.parameter_axes)
 
+    def spread(self, statistics):
+        """What each value's statistic is, of x's shape."""
+        return statistics.ravel()[self.statistic]
+
+    def mean(self, values):
+        """The means over the values that share a statistic, of x's shape."""
+        numbers = self.statistic.ravel()
+        return (np.bincount(numbers, values.ravel()) / np.bincount(numbers))[self.statistic]
+
+    def var(self, x):
+        """The variances of the values that share a statistic, of x's shape."""
+        return self.mean(np.square(reference.wide(x) - self.mean(reference.wide(x))))
+
+
+def norm_over(axes, name, shape, parameter_axes, options):
+    """One statistic for each index of the axes that are not in `axes`."""
+    kept = reference.others(axes, len(shape))
+    statistic_shape = tuple(shape[axis] for axis in kept)
+    numbers = np.arange(np.prod(statistic_shape, dtype=int)).reshape(statistic_shape)
+    statistic = np.broadcast_to(np.expand_dims(numbers, axes), shape)
+    return Norm(name, shape, statistic, statistic_shape, parameter_axes, options)
+
 
 def layer_norm(shape, axis=-1):
     axes = reference.as_axes(axis, len(shape))
-    return Norm("layer_norm", shape, axes, axes, {"axis": axis})
+    return norm_over(axes, "layer_norm", shape, axes, {"axis": axis})
 
 
 def batch_norm(shape, axis=1):
-    return Norm("batch_norm", shape, reference.others(axis, len(shape)), (axis % len(shape),), {"axis": axis})
+    channel = axis % len(shape)
+    return norm_over(reference.others(axis, len(shape)), "batch_norm", shape, (channel,), {"axis": axis})
+
+
+def instance_norm(shape, axis=1):
+    channel = axis % len(shape)
+    over = reference.others((0, channel), len(shape))
+    return norm_over(over, "instance_norm", shape, (channel,), {"axis": axis})
+
+
+def group_norm(shape, num_groups, axis=1):
+    channel, samples = axis % len(shape), shape[0]
+    group = np.arange(shape[channel]) // (shape[channel] // num_groups)
+    statistic = reference.along(group, channel, len(shape)) + reference.along(
+        np.arange(samples) * num_groups, 0, len(shape)
+    )
+    statistic = np.broadcast_to(statistic.astype(int), shape)
+    options = {"num_groups": num_groups, "axis": axis}
+    return Norm("group_norm", shape, statistic, (samples, num_groups), (channel,), options)
 
 
 def native(dtype):
@@ -112,17 +153,17 @@ def check_forward(norm, x, gamma, beta, *, ulps=2, out=None, residual=None, acti
     """y to within `ulps` of its largest term or standard deviation. Returns what the library returned."""
     name = f"{norm.name}_forward"
     options |= norm.options
-    scaled, mean, rstd = getattr(reference, name)(x, gamma, **options)
+    scaled, mean, rstd = getattr(reference, name)(x, gamma=gamma, **options)
     terms = terms_of_result(norm, scaled, beta, residual)
     if residual is not None or activation is not None:
         options |= {"residual": residual, "activation": activation}
-    expected = getattr(reference, name)(x, gamma, beta, **options).y
+    expected = getattr(reference, name)(x, gamma=gamma, beta=beta, **options).y
     one_deviation = 1 if gamma is None else reference.along(gamma, norm.parameter_axes, x.ndim)
     relative = float64_error(x, rstd)
     mean_error = STATISTIC_ERROR[arithmetic(x.dtype)] / rstd + FLOAT64_ERROR * largest(x)
     rstd_error = (STATISTIC_ERROR[arithmetic(x.dtype)] + relative) * rstd
 
-    result = getattr(tt, name)(x, gamma, beta, out=out, **options)
+    result = getattr(tt, name)(x, gamma=gamma, beta=beta, out=out, **options)
     relative += STATISTIC_ERROR[arithmetic(x.dtype)] / 4
     assert_normalized(result.y, expected, [*terms, one_deviation], x.dtype, ulps, relative, f"{norm} y")
     assert result.mean.dtype == result.rstd.dtype == np.float64
@@ -140,10 +181,9 @@ def check_backward(norm, dy, x, gamma, *, out=None):
 
     wide_dy = reference.wide(dy)
     spread_gamma = None if gamma is None else reference.along(gamma, norm.parameter_axes, x.ndim)
-    spread_rstd = reference.along(rstd, reference.others(norm.over, x.ndim), x.ndim)
     h = np.abs(reference.affine(wide_dy, spread_gamma, None))
-    h_mean, hx_mean = (terms.mean(norm.over, keepdims=True) for terms in (h, h * np.abs(xhat)))
-    dx_terms = spread_rstd * (h + h_mean + np.abs(xhat) * hx_mean)
+    h_mean, hx_mean = (norm.mean(np.broadcast_to(terms, x.shape)) for terms in (h, h * np.abs(xhat)))
+    dx_terms = norm.spread(rstd) * (h + h_mean + np.abs(xhat) * hx_mean)
     samples = reference.others(norm.parameter_axes, x.ndim)
     dgamma_terms, dbeta_terms = np.abs(wide_dy * xhat).sum(samples), np.abs(wide_dy).sum(samples)
     parameter_dtype = (x if gamma is None else gamma).dtype

@@ -67,6 +67,27 @@ def batch_norm_case(shape, axis, dtype, place):
     return [*plain, fused_y, *blocks, *fused_gradients]
 
 
+def batch_norm_parts_case(shape, axis, dtype, place):
+    dy, x = map(place, data(shape, dtype, 2))
+    mean, var, count = tt.batch_moments(x, axis=axis)
+    sums = tt.batch_norm_backward_sums(dy, x, mean, var, axis=axis)
+    dx = tt.batch_norm_backward_apply(dy, x, mean, var, None, *sums, count, axis=axis)
+    return [mean, var, *sums, dx]
+
+
+def group_norm_case(shape, axis, dtype, place):
+    dy, x = map(place, data(shape, dtype, 2))
+    gamma, beta = map(place, data((shape[axis],), dtype, 2))
+    results = []
+    for num_groups in (1, shape[axis]):
+        if num_groups * shape[0] == x.size:
+            continue  # one value each
+        y, mean, rstd = tt.group_norm_forward(x, num_groups, gamma, beta, axis=axis)
+        gradients = tt.group_norm_backward(dy, x, mean, rstd, num_groups, gamma, axis=axis)
+        results += [y, mean, rstd, *gradients]
+    return results
+
+
 def dropout_case(shape, dtype, place):
     dy, x, residual = map(place, data(shape, dtype, 3))
     (bias,) = map(place, data(shape[-1:], dtype, 1))
@@ -131,8 +152,13 @@ CASES = {
         for dtype in DTYPES
     },
     **{
-        f"batch_norm-{'x'.join(map(str, shape))}-{axis}-{dtype}": (
-            lambda place, shape=shape, axis=axis, dtype=dtype: batch_norm_case(shape, axis, dtype, place)
+        f"{name}-{'x'.join(map(str, shape))}-{axis}-{dtype}": (
+            lambda place, case=case, shape=shape, axis=axis, dtype=dtype: case(shape, axis, dtype, place)
+        )
+        for name, case in (
+            ("batch_norm", batch_norm_case),
+            ("batch_norm_parts", batch_norm_parts_case),
+            ("group_norm", group_norm_case),
         )
         for shape, axis in CHANNELS
         for dtype in DTYPES

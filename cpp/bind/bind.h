@@ -10,6 +10,7 @@ void bind_activation(PyObject* module);
 void bind_batch_norm(PyObject* module);
 void bind_batch_norm_parts(PyObject* module);
 void bind_dropout(PyObject* module);
+void bind_group_norm(PyObject* module);
 void bind_layer_norm(PyObject* module);
 void bind_max_norm(PyObject* module);
 void bind_sgd(PyObject* module);

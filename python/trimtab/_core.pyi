@@ -37,6 +37,26 @@ class BatchNormBackwardResult(NamedTuple):
     dbeta: Array
     dresidual: Array | None
 
+class GroupNormForwardResult(NamedTuple):
+    y: Array
+    mean: _Statistic
+    rstd: _Statistic
+
+class GroupNormBackwardResult(NamedTuple):
+    dx: Array
+    dgamma: Array
+    dbeta: Array
+
+class InstanceNormForwardResult(NamedTuple):
+    y: Array
+    mean: _Statistic
+    rstd: _Statistic
+
+class InstanceNormBackwardResult(NamedTuple):
+    dx: Array
+    dgamma: Array
+    dbeta: Array
+
 class Moments(NamedTuple):
     mean: _Statistic
     var: _Statistic
@@ -159,6 +179,65 @@ def batch_norm_backward_apply(
     axis: int = 1,
     out: Array | None = None,
 ) -> Array: ...
+def group_norm(
+    x: ArrayLike,
+    num_groups: int,
+    gamma: ArrayLike | None = None,
+    beta: ArrayLike | None = None,
+    *,
+    axis: int = 1,
+    eps: float = 1e-5,
+    out: Array | None = None,
+) -> Array: ...
+def group_norm_forward(
+    x: ArrayLike,
+    num_groups: int,
+    gamma: ArrayLike | None = None,
+    beta: ArrayLike | None = None,
+    *,
+    axis: int = 1,
+    eps: float = 1e-5,
+    out: Array | None = None,
+) -> GroupNormForwardResult: ...
+def group_norm_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    mean: ArrayLike,
+    rstd: ArrayLike,
+    num_groups: int,
+    gamma: ArrayLike | None = None,
+    *,
+    axis: int = 1,
+    out: Array | None = None,
+) -> GroupNormBackwardResult: ...
+def instance_norm(
+    x: ArrayLike,
+    gamma: ArrayLike | None = None,
+    beta: ArrayLike | None = None,
+    *,
+    axis: int = 1,
+    eps: float = 1e-5,
+    out: Array | None = None,
+) -> Array: ...
+def instance_norm_forward(
+    x: ArrayLike,
+    gamma: ArrayLike | None = None,
+    beta: ArrayLike | None = None,
+    *,
+    axis: int = 1,
+    eps: float = 1e-5,
+    out: Array | None = None,
+) -> InstanceNormForwardResult: ...
+def instance_norm_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    mean: ArrayLike,
+    rstd: ArrayLike,
+    gamma: ArrayLike | None = None,
+    *,
+    axis: int = 1,
+    out: Array | None = None,
+) -> InstanceNormBackwardResult: ...
 def dropout(
     x: ArrayLike,
     p: float = 0.5,

@@ -126,7 +126,21 @@ void batch_norm(DType dtype, const Data& data) {
         Array x(dtype, size, data), dy(dtype, size, ordinary), residual(dtype, size, ordinary);
         Array gamma(working(dtype), channels, ordinary), beta(working(dtype), channels, ordinary);
         Array mean(DType::float64, units), rstd(DType::float64, units), var(DType::float64, units);
-        Array y(dtype, size);
+        Array y(dtype, size), dx(dtype, size), first(DType::float64, units), second(DType::float64, units);
+        const auto& table = *kernels->batch_norm;
+        table.moments[int(dtype)]({.x = x, .mean = mean, .var = rstd, .layout = layout});
+        table.backward_sums[int(dtype)](
+            {.dy = dy, .x = x, .mean = mean, .rstd = rstd, .sum_dy = first, .sum_dy_xhat = second, .layout = layout});
+        table.backward_apply[int(dtype)]({.dy = dy,
+                                          .x = x,
+                                          .dx = dx,
+                                          .mean = mean,
+                                          .rstd = rstd,
+                                          .scale = rstd,
+                                          .mean_h = first,
+                                          .mean_hx = second,
+                                          .layout = layout});
+        print("batch_norm_parts", dtype, data.name, shape, {&mean, &rstd, &first, &second, &dx});
         for (const bool fused : {false, true}) {
             kernels->batch_norm->forward[int(dtype)]({.x = x,
                                                       .gamma = gamma,
@@ -170,6 +184,32 @@ void batch_norm(DType dtype, const Data& data) {
                       {&dx, &dresidual, &dgamma, &dbeta});
             }
         }
+    }
+}
+
+void group_norm(DType dtype, const Data& data) {
+    for (const GroupLayout layout : {GroupLayout{3, 2, 3, 5}, {37, 32, 2, 1}, {3, 5, 1, 49}, {2, 3, 2, 700}}) {
+        const auto [samples, groups, group_channels, inner] = layout;
+        const ptrdiff_t channels = groups * group_channels, size = samples * channels * inner, rows = samples * groups;
+        const std::string shape = text({samples, groups, group_channels, inner});
+        Array x(dtype, size, data), dy(dtype, size, ordinary);
+        Array gamma(working(dtype), channels, ordinary), beta(working(dtype), channels, ordinary);
+        Array y(dtype, size), mean(DType::float64, rows), rstd(DType::float64, rows);
+        kernels->group_norm->forward[int(dtype)](
+            {.x = x, .gamma = gamma, .beta = beta, .y = y, .mean = mean, .rstd = rstd, .layout = layout, .eps = eps});
+        print("group_norm_forward", dtype, data.name, shape, {&y, &mean, &rstd});
+
+        Array dx(dtype, size), dgamma(DType::float64, channels), dbeta(DType::float64, channels);
+        kernels->group_norm->backward[int(dtype)]({.dy = dy,
+                                                   .x = x,
+                                                   .gamma = gamma,
+                                                   .mean = mean,
+                                                   .rstd = rstd,
+                                                   .dx = dx,
+                                                   .dgamma = dgamma,
+                                                   .dbeta = dbeta,
+                                                   .layout = layout});
+        print("group_norm_backward", dtype, data.name, shape, {&dx, &dgamma, &dbeta});
     }
 }
 
@@ -289,7 +329,7 @@ void activation(DType dtype, const Data& data) {
 
 int main() {
     choose_isa();
-    for (const auto family : {convert, layer_norm, batch_norm, dropout, sgd, max_norm, activation})
+    for (const auto family : {convert, layer_norm, batch_norm, group_norm, dropout, sgd, max_norm, activation})
         for (const DType dtype : dtypes)
             for (const Data& data : all_data)
                 if (holds(dtype, data)) family(dtype, data);

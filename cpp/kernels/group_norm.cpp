@@ -1,0 +1,220 @@
+// Group normalisation of x (samples, groups, channels, inner): a row of memory for each sample and group, with parameters
+// that change from channel to channel.
+#include "channels.h"
+
+namespace trimtab {
+namespace {
+
+ptrdiff_t width(const GroupLayout& l) { return l.channels * l.inner; }
+ptrdiff_t rows(const GroupLayout& l) { return l.samples * l.groups; }
+double values(const GroupLayout& l) { return double(rows(l) * width(l)); }
+// Are channels long enough to be visited one by one? Else the parameters are spread to lie beside the values of a row.
+bool one_by_one(const GroupLayout& l) { return l.channels == 1 || l.inner >= 128; }
+
+template <class W>
+class RowParameter {
+public:
+    RowParameter(const GroupLayout& l, const void* parameter)
+        : l_(l), values_(static_cast<const W*>(parameter)), spread_(one_by_one(l) ? 0 : l.groups * width(l)) {
+        if (one_by_one(l)) return;
+        parallel_for(l.groups * l.channels, double(l.groups * width(l)), [this](ptrdiff_t begin, ptrdiff_t end) {
+            for (ptrdiff_t c = begin; c < end; ++c)
+                sweep<W>(l_.inner,
+                         [&](ptrdiff_t i, auto at) { at.store(spread_ + c * l_.inner + i, Vector<W>{} + values_[c]); });
+        });
+    }
+    W of(ptrdiff_t group, ptrdiff_t channel) const { return values_[group * l_.channels + channel]; }
+    const W* beside(ptrdiff_t group) const { return spread_ + group * width(l_); }
+
+private:
+    const GroupLayout& l_;
+    const W* values_;
+    Scratch<W> spread_;  // (groups, channels, inner)
+};
+
+// body over one row, with the parameters there.
+template <class W, int count>
+void visit(const GroupLayout& l, ptrdiff_t row, const RowParameter<W>* const (&parameters)[count],
+           const RunBody<W, count>& body) {
+    const ptrdiff_t start = row * width(l), group = row % l.groups;
+    if (!one_by_one(l)) {
+        Stream<W> stream[count];
+        for (int j = 0; j < count; ++j) stream[j] = {parameters[j]->beside(group)};
+        return body(start, width(l), stream);
+    }
+    for (ptrdiff_t channel = 0; channel < l.channels; ++channel) {
+        Uniform<W> uniform[count];
+        for (int j = 0; j < count; ++j) uniform[j] = {Vector<W>{} + parameters[j]->of(group, channel)};
+        body(start + channel * l.inner, l.inner, uniform);
+    }
+}
+
+template <class T>
+void group_norm_forward(const GroupNormForward& a) {
+    using W = Work<T>;
+    const GroupLayout& l = a.layout;
+    const RowParameter<W> gamma(l, a.gamma), beta(l, a.beta);
+    const auto x = static_cast<const T*>(a.x);
+    const auto y = static_cast<T*>(a.y);
+    // The statistics of short rows are a chain of latencies: those of several rows overlap.
+    constexpr ptrdiff_t most_together = 8;
+    const ptrdiff_t together = most(1, least(most_together, 4096 / width(l)));
+    parallel_for(rows(l), 15 * double(rows(l)) + 0.2 * values(l), [&](ptrdiff_t begin, ptrdiff_t end) {
+        Moments m[most_together];
+        for (ptrdiff_t first = begin, count; first < end; first += count) {
+            count = least(together, end - first);
+            for (ptrdiff_t r = 0; r < count; ++r) m[r] = row_moments(x + (first + r) * width(l), width(l), a.eps);
+            for (ptrdiff_t r = 0; r < count; ++r) {
+                const double rstd = reciprocal_root(m[r].var() + a.eps);
+                const Standardise<W> standardise(m[r].mean, m[r].var(), rstd);
+                const auto body = [=](const Vector<W>* k, ptrdiff_t j, auto at) {
+                    at.store(y + j, fma(standardise(at.load(x + j)), k[0], k[1]));
+                };
+                visit<W, 2>(l, first + r, {&gamma, &beta}, RunBody<W, 2>(body));
+                if (a.mean) a.mean[first + r] = m[r].mean, a.rstd[first + r] = rstd;
+            }
+        }
+    });
+}
+
+// ---- backward: dx = rstd * (h - mean(h) - x̂ * mean(h * x̂)) with h = dy * gamma ----
+
+// What is summed over a row, or over a channel of it: g and g * x̂, of g = dy or of g = h.
+struct Pair {
+    double g, gx;
+};
+
+template <class W, class T, class F>
+TRIMTAB_INLINE Pair sum_products(const T* x, ptrdiff_t n, const QuickStandardise<W>& standardise, F&& g) {
+    double sums[2];
+    reduce<W>(n, sums, [&](ptrdiff_t i, auto at, auto& acc) {
+        const Vector<W> v = g(i, at);
+        acc[0] += v;
+        acc[1] = fma(v, at.keep(standardise(at.load(x + i))), acc[1]);
+    });
+    return {sums[0], sums[1]};
+}
+
+template <class T>
+class GroupGradient {
+    using W = Work<T>;
+
+public:
+    explicit GroupGradient(const GroupNormBackward& a)
+        : a_(a),
+          l_(a.layout),
+          dy_(static_cast<const T*>(a.dy)),
+          x_(static_cast<const T*>(a.x)),
+          dx_(static_cast<T*>(a.dx)),
+          gamma_(l_, a.gamma),
+          channels_(l_.groups * l_.channels),
+          panel_(one_by_one(l_) ? 1 : ceil_div(l_.samples, most(ceil_div(l_.samples, 16), ceil_div(64, l_.groups)))),
+          panels_(ceil_div(l_.samples, panel_)),
+          partial_(panels_ * 2 * channels_) {}
+
+    void run() const {
+        parallel_for(panels_ * l_.groups, 30 * double(rows(l_)) + 0.5 * values(l_),
+                     [&](ptrdiff_t begin, ptrdiff_t end) {
+            const Scratch<W> sums(one_by_one(l_) ? 0 : 2 * width(l_));
+            for (ptrdiff_t task = begin; task < end; ++task)
+                one_by_one(l_) ? row(task) : panel(task / l_.groups, task % l_.groups, sums);
+        });
+        parallel_for(channels_, double(panels_ * channels_), [&](ptrdiff_t begin, ptrdiff_t end) {
+            total(partial_, a_.dbeta, begin, end);
+            total(partial_ + channels_, a_.dgamma, begin, end);
+        });
+    }
+
+private:
+    // Channels one by one: sums of each, then dx of each.
+    TRIMTAB_LOOP void row(ptrdiff_t row) const {
+        const ptrdiff_t group = row % l_.groups, start = row * width(l_);
+        double* const sums = partial_ + row / l_.groups * 2 * channels_ + group * l_.channels;
+        const QuickStandardise<W> standardise(a_.mean[row], a_.rstd[row]);
+        Pair h = {};
+        for (ptrdiff_t channel = 0; channel < l_.channels; ++channel) {
+            const T *const dy = dy_ + start + channel * l_.inner, *const x = x_ + start + channel * l_.inner;
+            const Pair sum =
+                sum_products<W>(x, l_.inner, standardise, [dy](ptrdiff_t i, auto at) { return at.load(dy + i); });
+            const double weight = gamma_.of(group, channel);
+            sums[channel] = sum.g;
+            sums[channels_ + channel] = sum.gx;
+            h = {h.g + weight * sum.g, h.gx + weight * sum.gx};
+        }
+        const auto [scale, slope, offset] = constants(row, h);
+        const auto body = [=, dy = dy_, x = x_, dx = dx_](const Vector<W>* k, ptrdiff_t j, auto at) {
+            const Vector<W> through = fma(at.load(dy + j) * k[0], Vector<W>{} + scale, Vector<W>{} + offset);
+            at.store(dx + j, fma(standardise(at.load(x + j)), Vector<W>{} + slope, through));
+        };
+        visit<W, 1>(l_, row, {&gamma_}, RunBody<W, 1>(body));
+    }
+
+    // A few samples of a group, with the gradients of the parameters summed in W beside the values.
+    TRIMTAB_LOOP void panel(ptrdiff_t panel, ptrdiff_t group, W* sums) const {
+        const ptrdiff_t n = width(l_);
+        const W* const gamma = gamma_.beside(group);
+        clear(sums, 2 * n);
+        for (ptrdiff_t sample = panel * panel_, end = least(sample + panel_, l_.samples); sample < end; ++sample) {
+            const ptrdiff_t row = sample * l_.groups + group;
+            const T *const dy = dy_ + row * n, *const x = x_ + row * n;
+            T* const dx = dx_ + row * n;
+            const QuickStandardise<W> standardise(a_.mean[row], a_.rstd[row]);
+            const Pair h = sum_products<W>(
+                x, n, standardise, [dy, gamma](ptrdiff_t i, auto at) { return at.load(dy + i) * at.load(gamma + i); });
+            const auto [scale, slope, offset] = constants(row, h);
+            sweep<W>(n, [&](ptrdiff_t i, auto at) {
+                const Vector<W> g = at.load(dy + i), normal = standardise(at.load(x + i));
+                at.store(sums + i, at.load(sums + i) + g);
+                at.store(sums + n + i, fma(g, normal, at.load(sums + n + i)));
+                const Vector<W> through = fma(g * at.load(gamma + i), Vector<W>{} + scale, Vector<W>{} + offset);
+                at.store(dx + i, fma(normal, Vector<W>{} + slope, through));
+            });
+        }
+        double* const to = partial_ + panel * 2 * channels_ + group * l_.channels;
+        for (int q = 0; q < 2; ++q)
+            for (ptrdiff_t channel = 0; channel < l_.channels; ++channel) {
+                const W* const of_channel = sums + q * n + channel * l_.inner;
+                double sum[1];
+                reduce<W>(l_.inner, sum, [&](ptrdiff_t i, auto at, auto& acc) { acc[0] += at.load(of_channel + i); });
+                to[q * channels_ + channel] = sum[0];
+            }
+    }
+
+    // dx = scale * h + slope * x̂ + offset
+    struct RowConstants {
+        W scale, slope, offset;
+    };
+    RowConstants constants(ptrdiff_t row, const Pair& h) const {
+        const double rstd = a_.rstd[row], share = -rstd / double(width(l_));
+        return {W(rstd), W(share * h.gx), W(share * h.g)};
+    }
+
+    void total(const double* from, double* to, ptrdiff_t begin, ptrdiff_t end) const {
+        sweep<double>(end - begin, [&](ptrdiff_t i, auto at) {
+            Doubles sum = {};
+            for (ptrdiff_t panel = 0; panel < panels_; ++panel)
+                sum += at.load(from + panel * 2 * channels_ + begin + i);
+            at.store(to + begin + i, sum);
+        });
+    }
+
+    const GroupNormBackward& a_;
+    const GroupLayout& l_;
+    const T *dy_, *x_;
+    T* dx_;
+    RowParameter<W> gamma_;
+    ptrdiff_t channels_, panel_, panels_;  // channels in all, samples of a panel, panels
+    Scratch<double> partial_;              // (panels, 2, channels): sums of dy and of dy * x̂
+};
+
+template <class T>
+void group_norm_backward(const GroupNormBackward& a) {
+    GroupGradient<T>(a).run();
+}
+}  // namespace
+
+TRIMTAB_EXPORT(GroupNormKernels, group_norm) = {
+    .forward = TRIMTAB_EACH_DTYPE(group_norm_forward),
+    .backward = TRIMTAB_EACH_DTYPE(group_norm_backward),
+};
+}  // namespace trimtab
