@@ -59,12 +59,12 @@ from trimtab._core import (
 from trimtab.gradcheck import gradcheck
 
 if TYPE_CHECKING:
-    from trimtab import augment, callbacks, datasets, losses, nn, optim
+    from trimtab import augment, callbacks, datasets, early_stopping, losses, nn, optim
     from trimtab.trainer import History, Trainer
 
 __version__ = "0.1.0"
 
-_submodules = ("augment", "callbacks", "datasets", "losses", "nn", "optim")
+_submodules = ("augment", "callbacks", "datasets", "early_stopping", "losses", "nn", "optim")
 _members = {"History": "trainer", "Trainer": "trainer"}
 
 __all__ = [
@@ -91,6 +91,7 @@ __all__ = [
     "dropout_backward",
     "dropout_forward",
     "dropout_mask",
+    "early_stopping",
     "gaussian_dropout_backward",
     "gaussian_dropout_forward",
     "get_memory_cap",

@@ -56,7 +56,8 @@ def nearest_pixels(images: Array, rows: Array, columns: Array) -> Array:
     samples, channels, height, width, depth = images.shape
     planes = np.arange(samples * channels).reshape(samples, channels, 1, 1)
     places = (planes * height + np.clip(rows, 0, height - 1)) * width + np.clip(columns, 0, width - 1)
-    return images.reshape(-1, depth).take(places, axis=0)
+    found: Array = images.reshape(-1, depth).take(places, axis=0)
+    return found
 
 
 def as_wide(images: Array) -> Array:

@@ -1,0 +1,200 @@
+"""Early stopping in theory: kernel gradient descent, and when to stop it (Yao, Rosasco and Caponnetto 2007).
+
+Of a regression function f only m noisy values ``y_i`` at random points ``x_i`` are known. Gradient descent on
+the empirical squared error, in the space of a kernel K,
+
+    f_0 = 0,  f_{t+1} = f_t - (γ_t / m) Σ_i (f_t(x_i) - y_i) K(x_i, ·),  γ_t = 1 / (κ² (t + 1)^θ),
+
+with ``κ² = sup K(x, x)`` and 0 <= θ < 1, comes nearer to f at first and then goes on to fit the noise. If f
+is smooth of degree r > 0 (in the range of the r-th power of the integral operator of K), the number of steps
+
+    t*(m) = ⌈m^(1 / ((2r + 2)(1 - θ)))⌉
+
+bounds the error in mean square by a multiple of m^(-r / (2r + 2)): the step is part of the solution, as the
+strength of a penalty is in ridge regression.
+
+A function is kept as its coefficients, ``f_t = Σ_i c_i K(x_i, ·)``: its values at points z are
+``kernel(z, x) @ c``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import ceil, inf
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from trimtab._typing import Array
+
+BLOCK = 256  # steps whose factors are in memory at once
+
+
+def stopping_time(samples: int, smoothness: float, theta: float = 0.0) -> int:
+    """Return ``t*(m)``, the number of steps after which to stop.
+
+    Parameters
+    ----------
+    samples : int
+        m, at least 1.
+    smoothness : float
+        r > 0.
+    theta : float
+        Exponent of the step sizes, 0 <= theta < 1.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> [stopping_time(m, smoothness=1) for m in (16, 4096)]
+    [2, 8]
+    """
+    _require_theta("stopping_time", theta)
+    if samples < 1:
+        raise ValueError(f"stopping_time: samples must be at least 1, got {samples}")
+    if not 0 < smoothness < inf:
+        raise ValueError(f"stopping_time: smoothness must be finite and > 0, got {smoothness}")
+    exact: float = samples ** (1 / ((2 * smoothness + 2) * (1 - theta)))
+    # 4096 ** (1 / 4) is to give 8 and not 9, whatever the last bits of the power
+    return ceil(exact * (1 - 1e-12))
+
+
+def step_sizes(steps: int, theta: float = 0.0, kappa_squared: float = 1.0) -> Array:
+    """Return ``γ_t = 1 / (κ² (t + 1)^θ)`` for t from 0 to steps - 1.
+
+    Parameters
+    ----------
+    steps : int
+        At least 0.
+    theta : float
+        0 <= theta < 1; 0 is a constant step.
+    kappa_squared : float
+        The supremum of K(x, x), > 0.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (steps,).
+    """
+    _require_theta("step_sizes", theta)
+    if steps < 0:
+        raise ValueError(f"step_sizes: steps must be at least 0, got {steps}")
+    if not 0 < kappa_squared < inf:
+        raise ValueError(f"step_sizes: kappa_squared must be finite and > 0, got {kappa_squared}")
+    return 1 / (kappa_squared * np.arange(1, steps + 1, dtype=np.float64) ** theta)
+
+
+def descend(
+    gram: ArrayLike,
+    y: ArrayLike,
+    times: int | Sequence[int],
+    *,
+    theta: float = 0.0,
+    kappa_squared: float = 1.0,
+) -> Array:
+    """Run the descent and return the coefficients at some steps.
+
+    Each step is ``c -= (γ_t / m) (G c - y)``.
+
+    Parameters
+    ----------
+    gram : array_like
+        G, the kernel between the points, symmetric (m, m).
+    y : array_like
+        (m,), or (m, k) for k regressions at once.
+    times : int or increasing sequence of int
+        Numbers of steps.
+    theta, kappa_squared : float
+        Of the step sizes; see `step_sizes`. No diagonal element of G may be larger than `kappa_squared`.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, of the shape of y; for a sequence of times, with an axis for them before.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or a number is out of range.
+    """
+    gram, y, listed = _arguments("descend", gram, y, times, kappa_squared)
+    sizes = step_sizes(listed[-1], theta, kappa_squared) / len(y)
+    coefficients = np.zeros_like(y)
+    found = []
+    for begin, end in pairwise([0, *listed]):
+        for size in sizes[begin:end]:
+            coefficients -= size * (gram @ coefficients - y)
+        found.append(coefficients.copy())
+    return np.stack(found).reshape(np.shape(times) + y.shape)
+
+
+def descend_exactly(
+    gram: ArrayLike,
+    y: ArrayLike,
+    times: int | Sequence[int],
+    *,
+    theta: float = 0.0,
+    kappa_squared: float = 1.0,
+) -> Array:
+    """Return what `descend` does, without the steps: its closed form in the basis of the eigenvectors of G.
+
+    With ``G / m = U diag(λ) U'``, what is left of the component of y along an eigenvector is
+    ``p_t(λ) = Π_s (1 - γ_s λ)``, so ``c_t = U diag((1 - p_t(λ)) / (m λ)) U' y``. One eigenvalue problem does
+    for all times, however late.
+
+    Parameters
+    ----------
+    gram, y, times, theta, kappa_squared
+        As for `descend`.
+
+    Returns
+    -------
+    numpy.ndarray
+        As of `descend`, to rounding.
+    """
+    gram, y, listed = _arguments("descend_exactly", gram, y, times, kappa_squared)
+    sizes = step_sizes(listed[-1], theta, kappa_squared)
+    eigenvalues, vectors = np.linalg.eigh(gram / len(y))
+    # G has no eigenvalue below 0; rounding may leave some
+    eigenvalues = np.maximum(eigenvalues, 0)
+    components = vectors.T @ y
+    found = []
+    filtered, left = np.zeros_like(eigenvalues), np.ones_like(eigenvalues)
+    for begin, end in pairwise([0, *listed]):
+        for start in range(begin, end, BLOCK):
+            block = sizes[start : min(start + BLOCK, end)]
+            products = np.cumprod(1 - np.multiply.outer(block, eigenvalues), axis=0)
+            # (1 - p_t) / λ is the sum of γ_s p_s, which is right at λ = 0, too
+            filtered += left * (block[0] + block[1:] @ products[:-1])
+            left *= products[-1]
+        shape = (-1,) + (1,) * (y.ndim - 1)
+        found.append(vectors @ ((filtered / len(y)).reshape(shape) * components))
+    return np.stack(found).reshape(np.shape(times) + y.shape)
+
+
+def _arguments(
+    function: str, gram: ArrayLike, y: ArrayLike, times: int | Sequence[int], kappa_squared: float
+) -> tuple[Array, Array, list[int]]:
+    """Return the arrays as float64 and the times as a list, or raise a ValueError."""
+    gram, y = np.asarray(gram, np.float64), np.asarray(y, np.float64)
+    if y.ndim == 0 or len(y) == 0:
+        raise ValueError(f"{function}: y must have at least one entry, got shape {y.shape}")
+    if gram.shape != (len(y), len(y)):
+        raise ValueError(f"{function}: gram must have shape {(len(y), len(y))}, got {gram.shape}")
+    largest = gram.diagonal().max()
+    if not largest <= kappa_squared * (1 + 1e-12):
+        raise ValueError(
+            f"{function}: kappa_squared must be at least K(x, x), got {kappa_squared} < {largest}"
+        )
+    listed = [int(time) for time in np.atleast_1d(times)]
+    if not listed or listed[0] < 0 or any(one > other for one, other in pairwise(listed)):
+        raise ValueError(f"{function}: times must be >= 0 and increasing, got {times}")
+    return gram, y, listed
+
+
+def _require_theta(function: str, theta: float) -> None:
+    if not 0 <= theta < 1:
+        raise ValueError(f"{function}: theta must be at least 0 and below 1, got {theta}")
