@@ -133,7 +133,7 @@ struct Decay {
 struct SgdUpdate {
     ArrayList weights;
     void *const *gradients, *const *velocities, *const *masters;  // velocities and masters may be null
-    const bool* first_step;                                       // one for each array
+    const bool *first_step, *decays;                              // one for each array; decays null: all do
     double lr, momentum, dampening, grad_scale;                   // grad_scale < 0 climbs
     Decay coupled, decoupled;
     double threshold;  // of the proximal step; 0: none

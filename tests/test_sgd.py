@@ -349,8 +349,8 @@ def test_a_plan_updates_as_a_call_does(rng):
         *(normal(rng, shapes, "f4") for _ in range(2)),
     ]
     expected = [copies(group) for group in arrays]
-    options = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "zero_grad": True, "statistics": True}
-    plan = _core.sgd_plan(*arrays)
+    options = {"momentum": 0.9, "dampening": 0.5, "weight_decay": 0.1, "l1": 0.2, "zero_grad": True}
+    plan = _core.sgd_plan(*arrays[:3], masters=arrays[3], **options)
     np.testing.assert_allclose(
         _core.sgd_grad_norm(plan), np.sqrt(sum(np.square(g).sum() for g in wide(arrays[1]))), rtol=1e-13
     )
@@ -358,10 +358,43 @@ def test_a_plan_updates_as_a_call_does(rng):
         for group in (arrays, expected):
             for g in group[1]:
                 g[...] = step + 1
-        result = _core.sgd_step(plan, first_step=step == 0, **options)
-        assert result == tt.sgd_update(*expected[:3], masters=expected[3], first_step=step == 0, **options)
+        of_plan = _core.sgd_step(plan, 0.1, 0.5, step == 0, True)
+        of_call = tt.sgd_update(
+            *expected[:3],
+            masters=expected[3],
+            lr=0.1,
+            grad_scale=0.5,
+            first_step=step == 0,
+            statistics=True,
+            **options,
+        )
+        assert of_plan == of_call
     for a, b in zip(arrays, expected, strict=True):
         assert [x.tobytes() for x in a] == [x.tobytes() for x in b]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"weight_decay": 0.1},
+        {"weight_decay": 0.1, "l1": 0.2, "decoupled": True},
+        {"l1": 0.2, "proximal": True},
+    ],
+    ids=str,
+)
+def test_decay_of_some_parameters_of_a_plan(rng, options):
+    """The others as if there were none: an infinite weight times a decay of 0 would be NaN."""
+    shapes = [(40,), (7,), (20_000,)]
+    arrays = [normal(rng, shapes, "f4") for _ in range(3)]
+    arrays[0][1][0] = np.inf
+    expected = [copies(group) for group in arrays]
+    plan = _core.sgd_plan(*arrays, momentum=0.9, decays=[True, False, True], **options)
+    _core.sgd_step(plan, 0.1)
+    for i, decay in enumerate([options, {}, options]):
+        tt.sgd_update(*(group[i] for group in expected), lr=0.1, momentum=0.9, **decay)
+    for a, b in zip(arrays, expected, strict=True):
+        assert [x.tobytes() for x in a] == [x.tobytes() for x in b]
+    assert arrays[0][1][0] == np.inf
 
 
 def test_a_plan_checks_its_arrays(rng):
@@ -370,13 +403,17 @@ def test_a_plan_checks_its_arrays(rng):
         _core.sgd_plan(w, g[:4])
     with pytest.raises(ValueError, match=r"^sgd_plan: momentum_buffers must not overlap params, got overl"):
         _core.sgd_plan(w, g, w)
+    with pytest.raises(ValueError, match=r"^sgd_plan: momentum must be finite and >= 0, got -1"):
+        _core.sgd_plan(w, g, v, momentum=-1)
+    with pytest.raises(ValueError, match=r"^sgd_plan: decays must have 1 bools, got 2$"):
+        _core.sgd_plan(w, g, v, decays=[True, False])
     with pytest.raises(TypeError, match=r"^sgd_step: plan must be a plan, got array"):
-        _core.sgd_step(w, lr=0.1)
+        _core.sgd_step(w, 0.1)
     plan = _core.sgd_plan(w, g, v)
     before = w.copy()
     w.flags.writeable = False
     with pytest.raises(ValueError, match=r"^sgd_step: plan must hold writeable arrays that stay in place"):
-        _core.sgd_step(plan, lr=0.1)
+        _core.sgd_step(plan, 0.1)
     np.testing.assert_array_equal(w, before)
 
 

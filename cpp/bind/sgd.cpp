@@ -1,7 +1,7 @@
-#include <algorithm>
 #include <cmath>
 #include <memory>
 
+#include "../arrays.h"
 #include "bind.h"
 
 namespace trimtab {
@@ -105,10 +105,12 @@ a sparsity constraint. (The proximal step.)
 )");
 
 const Signature sgd_plan_signature(
-    R"(sgd_plan(params, grads, momentum_buffers=None, masters=None)
+    R"(sgd_plan(params, grads, momentum_buffers=None, *, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0, l1=0.0, decoupled=False, proximal=False, maximize=False, zero_grad=False, masters=None, decays=True)
 --
 
-The arrays of `sgd_update`, checked once for many steps; `grads` must be writeable.
+What `sgd_update` takes, checked once for many steps; `grads` must be writeable.
+
+`decays`, a bool or a sequence of bools: whether `weight_decay` and `l1` apply, to all parameters or to each.
 
 Returns
 -------
@@ -117,10 +119,10 @@ plan : capsule
 )");
 
 const Signature sgd_step_signature(
-    R"(sgd_step(plan, *, lr, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0, l1=0.0, decoupled=False, proximal=False, maximize=False, grad_scale=1.0, first_step=False, zero_grad=False, statistics=False, skip_nonfinite=False)
+    R"(sgd_step(plan, lr, grad_scale=1.0, first_step=False, statistics=False)
 --
 
-`sgd_update` of the arrays of a plan.
+`sgd_update` of what a plan holds.
 )");
 
 const Signature sgd_grad_norm_signature(
@@ -198,133 +200,43 @@ ValueError
 
 ResultType statistics_result("SgdStatistics", "l1_norm l2_norm_sq grad_norm");
 
-// What was given as one argument: the items of a sequence, or a single object.
-class Items {
-public:
-    Items() = default;
-    Items(const Argument& argument, bool sequence)
-        : argument_(argument),
-          tuple_(sequence ? Ref::checked(PySequence_Tuple(argument.value())) : Ref()) {}  // which no thread can change
-    explicit operator bool() const { return argument_.value(); }
-    std::size_t size() const { return tuple_ ? std::size_t(PyTuple_GET_SIZE(tuple_.get())) : 1; }
-    Argument operator[](std::size_t i) const {
-        return tuple_ ? argument_.element(Py_ssize_t(i), PyTuple_GET_ITEM(tuple_.get(), Py_ssize_t(i))) : argument_;
-    }
-    void require_size(std::size_t size, const char* unit) const {
-        if (this->size() != size)
-            argument_.fail(PyExc_ValueError, "have " + std::to_string(size) + " " + unit, std::to_string(this->size()));
-    }
+Array read_written(const Argument& item) { return read_in_place(item, true); }
+Array read_unwritten(const Argument& item) { return read_in_place(item, false); }
 
-private:
-    Argument argument_;
-    Ref tuple_;
+// The options of sgd_update that stay the same from step to step: from `momentum` to `maximize`, the first of which is
+// argument number `first`.
+struct Options {
+    double momentum, dampening;
+    bool nesterov;
+    double weight_decay, l1;
+    bool decoupled, proximal, maximize;
+    Options(const Arguments& in, std::size_t first, bool has_velocities)
+        : momentum(in[first].non_negative(0)),
+          dampening(in[first + 1].non_negative(0)),
+          nesterov(in[first + 2].flag(false)),
+          weight_decay(in[first + 3].non_negative(0)),
+          l1(in[first + 4].non_negative(0)),
+          decoupled(in[first + 5].flag(false)),
+          proximal(in[first + 6].flag(false)),
+          maximize(in[first + 7].flag(false)) {
+        if (momentum != 0 && !has_velocities) in[first].value_error("be 0 where there are no momentum_buffers");
+        if (nesterov && momentum == 0) in[first + 2].value_error("be False where momentum is 0");
+    }
 };
 
-// Is this a sequence of arrays, rather than something that is an array by itself?
-bool is_list(PyObject* value) {
-    if (PyList_Check(value) || PyTuple_Check(value)) return true;
-    return PySequence_Check(value) && !PyUnicode_Check(value) && !PyBytes_Check(value) &&
-           !PyObject_HasAttrString(value, "__array__");
-}
-
-// Arrays of one dtype, given as one argument.
-class Arrays {
-public:
-    Arrays() = default;
-    // read(item) makes an Array of an item.
-    template <class Read>
-    Arrays(const Argument& argument, const Read& read) : items_(argument, is_list(argument.value())) {
-        const std::size_t count = items_.size();
-        arrays_.reserve(count), data_.reserve(count), sizes_.reserve(count);
-        for (std::size_t i = 0; i < count; ++i) {
-            const Argument item = items_[i];
-            const Array& array = arrays_.emplace_back(read(item));
-            require_dtype(item, array, dtype());
-            data_.push_back(array.data());
-            sizes_.push_back(array.size());
-            length_ += sizes_[i];
-        }
-    }
-    // One for each of `others`, of its shape.
-    void require_like(const Arrays& others, DType dtype) const {
-        items_.require_size(others.size(), "arrays");
-        for (std::size_t i = 0; i < size(); ++i) {
-            require_dtype(items_[i], arrays_[i], dtype);
-            require_shape_of(items_[i], arrays_[i], others.arrays_[i]);
-        }
-    }
-    // Whether the arrays can still be written where they were found.
-    bool stand() const {
-        for (std::size_t i = 0; i < size(); ++i)
-            if (arrays_[i].data() != data_[i] || arrays_[i].size() != sizes_[i] ||
-                !PyArray_ISWRITEABLE(arrays_[i].get()))
-                return false;
-        return true;
-    }
-    Argument item(std::size_t i) const { return items_[i]; }
-    bool given() const { return !!items_; }
-    std::size_t size() const { return arrays_.size(); }
-    DType dtype() const { return arrays_.empty() ? DType::float32 : arrays_[0].dtype(); }
-    std::string dtype_text() const { return arrays_.empty() ? "none" : trimtab::dtype_text(arrays_[0].descr()); }
-    ptrdiff_t length() const { return length_; }  // in elements
-    void* const* data() const { return data_.data(); }
-    ptrdiff_t bytes(std::size_t i) const { return sizes_[i] * arrays_[i].itemsize(); }
-    ArrayList list() const { return {ptrdiff_t(size()), sizes_.data(), data_.data()}; }
-
-private:
-    Items items_;
-    std::vector<Array> arrays_;
-    std::vector<void*> data_;
-    std::vector<ptrdiff_t> sizes_;
-    ptrdiff_t length_ = 0;
-};
-
-Arrays in_place(const Argument& argument, bool written = true) {
-    return Arrays(argument, [=](const Argument& item) { return read_in_place(item, written); });
-}
-
-void require_disjoint(std::initializer_list<const Arrays*> lists) {
-    struct Span {
-        const char *begin, *end;
-        std::size_t list, item;
-    };
-    std::vector<Span> spans;
-    for (std::size_t list = 0; list < lists.size(); ++list)
-        for (std::size_t i = 0; i < lists.begin()[list]->size(); ++i) {
-            const Arrays& arrays = *lists.begin()[list];
-            const auto begin = static_cast<const char*>(arrays.data()[i]);
-            if (arrays.bytes(i) > 0) spans.push_back({begin, begin + arrays.bytes(i), list, i});
-        }
-    std::sort(spans.begin(), spans.end(), [](const Span& a, const Span& b) { return a.begin < b.begin; });
-    const auto meet =
-        std::adjacent_find(spans.begin(), spans.end(), [](const Span& a, const Span& b) { return b.begin < a.end; });
-    if (meet == spans.end()) return;
-    const auto argument = [&](const Span& span) { return lists.begin()[span.list]->item(span.item); };
-    const auto [first, second] = std::minmax(meet[0], meet[1], [](const Span& a, const Span& b) {
-        return std::pair(a.list, a.item) < std::pair(b.list, b.item);
-    });
-    argument(second).fail(PyExc_ValueError, "not overlap " + argument(first).label(), "overlapping arrays");
-}
-
-// A flag for each of `count` arrays.
-Scratch<bool> read_flags(const Argument& argument, std::size_t count) {
-    Scratch<bool> flags{ptrdiff_t(count)};
-    const bool each = argument.value() && PySequence_Check(argument.value());
-    const Items items(argument, each);
-    if (each) items.require_size(count, "bools");
-    for (std::size_t i = 0; i < count; ++i) flags[i] = items[i].flag(false);
-    return flags;
-}
-
-// What sgd_update works on.
+// What sgd_update works on, and how. The first three arguments are the parameters, gradients and momentum buffers.
 struct Plan {
     Arrays params, grads, velocities, masters;
-    Plan(const Argument& weights, const Argument& gradients, bool writes_gradients, const Argument& buffers,
-         const Argument& originals)
-        : params(in_place(weights)),
-          grads(in_place(gradients, writes_gradients)),
-          velocities(buffers.given() ? in_place(buffers) : Arrays()),
-          masters(originals.given() ? in_place(originals) : Arrays()) {
+    Options options;
+    bool zero_grad;
+    Scratch<bool> decays;  // one for each parameter; empty: all do
+    Plan(const Arguments& in, std::size_t first_option, const Argument& originals, bool zero_grad, bool writes_grads)
+        : params(in[0], read_written),
+          grads(in[1], writes_grads ? read_written : read_unwritten),
+          velocities(in[2].given() ? Arrays(in[2], read_written) : Arrays()),
+          masters(originals.given() ? Arrays(originals, read_written) : Arrays()),
+          options(in, first_option, velocities.given()),
+          zero_grad(zero_grad) {
         grads.require_like(params, params.dtype());
         if (velocities.given()) velocities.require_like(params, masters.given() ? DType::float32 : params.dtype());
         if (masters.given()) {
@@ -343,35 +255,12 @@ struct Plan {
     }
 };
 
-// The arguments of sgd_update that are not arrays, from `lr` to `zero_grad`.
-struct Options {
-    double lr, momentum, dampening;
-    bool nesterov;
-    double weight_decay, l1;
-    bool decoupled, proximal, maximize;
-    double grad_scale;
-    Argument first_step;
-    bool zero_grad;
-    Options(const Arguments& in, std::size_t first, bool has_velocities)
-        : lr(in[first].non_negative(0)),
-          momentum(in[first + 1].non_negative(0)),
-          dampening(in[first + 2].non_negative(0)),
-          nesterov(in[first + 3].flag(false)),
-          weight_decay(in[first + 4].non_negative(0)),
-          l1(in[first + 5].non_negative(0)),
-          decoupled(in[first + 6].flag(false)),
-          proximal(in[first + 7].flag(false)),
-          maximize(in[first + 8].flag(false)),
-          grad_scale(in[first + 9].non_negative(1)),
-          first_step(in[first + 10]),
-          zero_grad(in[first + 11].flag(false)) {
-        if (momentum != 0 && !has_velocities) in[first + 1].value_error("be 0 where there are no momentum_buffers");
-        if (nesterov && momentum == 0) in[first + 3].value_error("be False where momentum is 0");
-    }
-};
-
-PyObject* update(const Plan& plan, const Options& o, bool statistics, bool skip_nonfinite) {
-    const Scratch<bool> first_step = read_flags(o.first_step, plan.params.size());
+PyObject* step(const Plan& plan, const Argument& rate, const Argument& scale, const Argument& first,
+               const Argument& wants_statistics, bool skip_nonfinite) {
+    const double lr = rate.non_negative(0), grad_scale = scale.non_negative(1);
+    const Scratch<bool> first_step = read_flags(first, plan.params.size(), false);
+    const bool statistics = wants_statistics.flag(false) || skip_nonfinite;
+    const Options& o = plan.options;
     const Decay decay{o.weight_decay, o.proximal ? 0 : o.l1};
     enum { l1_norm, l2_norm_sq, grad_norm_sq, count };
     double sums[count] = {};
@@ -379,42 +268,43 @@ PyObject* update(const Plan& plan, const Options& o, bool statistics, bool skip_
         const Released released(plan.params.length());
         if (skip_nonfinite) sums[grad_norm_sq] = plan.squared_grad_norm();
         if (std::isfinite(sums[grad_norm_sq])) {
-            kernels->sgd->update[int(plan.params.dtype())](
-                {.weights = plan.params.list(),
-                 .gradients = plan.grads.data(),
-                 .velocities = plan.velocities.given() ? plan.velocities.data() : nullptr,
-                 .masters = plan.masters.given() ? plan.masters.data() : nullptr,
-                 .first_step = first_step,
-                 .lr = o.lr,
-                 .momentum = o.momentum,
-                 .dampening = o.dampening,
-                 .grad_scale = o.maximize ? -o.grad_scale : o.grad_scale,
-                 .coupled = o.decoupled ? Decay() : decay,
-                 .decoupled = o.decoupled ? decay : Decay(),
-                 .threshold = o.proximal ? o.lr * o.l1 : 0,
-                 .nesterov = o.nesterov,
-                 .zero_grad = o.zero_grad,
-                 .sums = statistics || skip_nonfinite ? sums : nullptr});
+            kernels->sgd->update[int(plan.params.dtype())]({.weights = plan.params.list(),
+                                                            .gradients = plan.grads.data(),
+                                                            .velocities = plan.velocities.data(),
+                                                            .masters = plan.masters.data(),
+                                                            .first_step = first_step,
+                                                            .decays = plan.decays,
+                                                            .lr = lr,
+                                                            .momentum = o.momentum,
+                                                            .dampening = o.dampening,
+                                                            .grad_scale = o.maximize ? -grad_scale : grad_scale,
+                                                            .coupled = o.decoupled ? Decay() : decay,
+                                                            .decoupled = o.decoupled ? decay : Decay(),
+                                                            .threshold = o.proximal ? lr * o.l1 : 0,
+                                                            .nesterov = o.nesterov,
+                                                            .zero_grad = plan.zero_grad,
+                                                            .sums = statistics ? sums : nullptr});
         } else {
             const Arrays& weights = plan.masters.given() ? plan.masters : plan.params;
             kernels->sgd->weight_norms[int(weights.dtype())]({weights.list(), sums});
         }
     }
-    if (!statistics && !skip_nonfinite) Py_RETURN_NONE;
+    if (!statistics) Py_RETURN_NONE;
     return statistics_result({PyFloat_FromDouble(sums[l1_norm]), PyFloat_FromDouble(sums[l2_norm_sq]),
-                              PyFloat_FromDouble(o.grad_scale * std::sqrt(sums[grad_norm_sq]))});
+                              PyFloat_FromDouble(grad_scale * std::sqrt(sums[grad_norm_sq]))});
 }
 
 PyObject* sgd_update(const Arguments& in) {
-    const Plan plan(in[0], in[1], in[14].flag(false), in[2], in[15]);
-    const Options options(in, 3, plan.velocities.given());
-    return update(plan, options, in[16].flag(false), in[17].flag(false));
+    const bool zero_grad = in[14].flag(false);
+    const Plan plan(in, 4, in[15], zero_grad, zero_grad);
+    return step(plan, in[3], in[12], in[13], in[16], in[17].flag(false));
 }
 
 constexpr const char* plan_name = "trimtab.sgd_plan";
 
 PyObject* sgd_plan(const Arguments& in) {
-    auto plan = std::make_unique<Plan>(in[0], in[1], true, in[2], in[3]);
+    auto plan = std::make_unique<Plan>(in, 3, in[12], in[11].flag(false), true);
+    plan->decays = read_flags(in[13], plan->params.size(), true);
     const auto destroy = [](PyObject* capsule) { delete static_cast<Plan*>(PyCapsule_GetPointer(capsule, plan_name)); };
     PyObject* capsule = PyCapsule_New(plan.get(), plan_name, destroy);
     if (capsule) plan.release();
@@ -428,11 +318,7 @@ const Plan& read_plan(const Argument& argument) {
     return plan;
 }
 
-PyObject* sgd_step(const Arguments& in) {
-    const Plan& plan = read_plan(in[0]);
-    const Options options(in, 1, plan.velocities.given());
-    return update(plan, options, in[13].flag(false), in[14].flag(false));
-}
+PyObject* sgd_step(const Arguments& in) { return step(read_plan(in[0]), in[1], in[2], in[3], in[4], false); }
 
 PyObject* sgd_grad_norm(const Arguments& in) {
     const Plan& plan = read_plan(in[0]);
@@ -445,7 +331,7 @@ PyObject* sgd_grad_norm(const Arguments& in) {
 }
 
 PyObject* clip_grad_norm(const Arguments& in) {
-    const Arrays grads = in_place(in[0]);
+    const Arrays grads(in[0], read_written);
     const double limit = in[1].between(0, INFINITY, 0);
     require_disjoint({&grads});
     double norm = 0;
@@ -459,7 +345,7 @@ PyObject* clip_grad_norm(const Arguments& in) {
 }
 
 PyObject* penalty(const Arguments& in) {
-    const Arrays params(in[0], [](const Argument& item) { return read(item); });
+    const Arrays params(in[0], read);
     const double l1 = in[1].non_negative(0), l2 = in[2].non_negative(0);
     double sums[2];
     {

@@ -192,17 +192,26 @@ TRIMTAB_LOOP void update_piece(const SgdUpdate& a, const Piece<T, M>& piece) {
 }
 
 template <class T, class M>
+using UpdatePiece = void (*)(const SgdUpdate&, const Piece<T, M>&);
+
+template <class T, class M>
+UpdatePiece<T, M> updater(const SgdUpdate& a, int penalty) {
+    const int momentum = !a.velocities ? no_momentum : a.nesterov ? nesterov : heavy_ball;
+    UpdatePiece<T, M> found = nullptr;
+    lift<momentum_forms, penalties>([&](auto momentum, auto penalty) {
+        found = update_piece<momentum.value, penalty.value, T, M>;
+    }, momentum, penalty);
+    return found;
+}
+
+int penalty_of(const SgdUpdate& a) {
+    if (a.coupled.l1 != 0 || a.decoupled.l1 != 0 || a.threshold != 0) return absolute;
+    return a.coupled.l2 != 0 || a.decoupled.l2 != 0 ? quadratic : no_penalty;
+}
+
+template <class T, class M>
 void update(const SgdUpdate& a) {
-    using Update = void (*)(const SgdUpdate&, const Piece<T, M>&);
-    Update update_one = nullptr;
-    lift<momentum_forms, penalties>(
-        [&](auto momentum, auto penalty) { update_one = update_piece<momentum.value, penalty.value, T, M>; },
-        !a.velocities ? no_momentum
-        : a.nesterov  ? nesterov
-                      : heavy_ball,
-        a.coupled.l1 != 0 || a.decoupled.l1 != 0 || a.threshold != 0 ? absolute
-        : a.coupled.l2 != 0 || a.decoupled.l2 != 0                   ? quadratic
-                                                                     : no_penalty);
+    const UpdatePiece<T, M> decaying = updater<T, M>(a, penalty_of(a)), keeping = updater<T, M>(a, no_penalty);
     void* const* const masters = a.masters ? a.masters : a.weights.data;
     const Line line(a.weights);
     const TaskSums<weight_sums + 1> sums(a.sums ? line.tasks() : 0);
@@ -218,7 +227,7 @@ void update(const SgdUpdate& a) {
             sum_weights(piece.master, n, of_weights);
             sums.add(task, {of_weights[0], of_weights[1], sum_of_squares(piece.g, n)});
         }
-        update_one(a, piece);
+        (!a.decays || a.decays[array] ? decaying : keeping)(a, piece);
         if (a.zero_grad) __builtin_memset(piece.g, 0, std::size_t(n) * sizeof(T));
     });
     if (a.sums) sums.total(a.sums);

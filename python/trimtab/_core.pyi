@@ -12,7 +12,7 @@ _Statistic: TypeAlias = NDArray[np.float64]
 _Axes: TypeAlias = int | tuple[int, ...]
 _Mask: TypeAlias = NDArray[np.uint8]
 _Seed: TypeAlias = int | np.random.Generator | None
-_SgdPlan: TypeAlias = object
+SgdPlan: TypeAlias = object  # a capsule
 _Arrays: TypeAlias = Array | Sequence[Array]
 _Activation: TypeAlias = Literal["relu"] | None
 
@@ -314,12 +314,10 @@ def sgd_update(
 ) -> SgdStatistics | None: ...
 def clip_grad_norm(grads: _Arrays, max_norm: float) -> float: ...
 def sgd_plan(
-    params: _Arrays, grads: _Arrays, momentum_buffers: _Arrays | None = None, masters: _Arrays | None = None
-) -> _SgdPlan: ...
-def sgd_step(
-    plan: _SgdPlan,
+    params: _Arrays,
+    grads: _Arrays,
+    momentum_buffers: _Arrays | None = None,
     *,
-    lr: float,
     momentum: float = 0.0,
     dampening: float = 0.0,
     nesterov: bool = False,
@@ -328,13 +326,18 @@ def sgd_step(
     decoupled: bool = False,
     proximal: bool = False,
     maximize: bool = False,
+    zero_grad: bool = False,
+    masters: _Arrays | None = None,
+    decays: bool | Sequence[bool] = True,
+) -> SgdPlan: ...
+def sgd_step(
+    plan: SgdPlan,
+    lr: float,
     grad_scale: float = 1.0,
     first_step: bool | Sequence[bool] = False,
-    zero_grad: bool = False,
     statistics: bool = False,
-    skip_nonfinite: bool = False,
 ) -> SgdStatistics | None: ...
-def sgd_grad_norm(plan: _SgdPlan) -> float: ...
+def sgd_grad_norm(plan: SgdPlan) -> float: ...
 def max_norm(w: ArrayLike, limit: float, *, axis: _Axes, out: Array | None = None) -> Array: ...
 def penalty(params: ArrayLike | Sequence[ArrayLike], *, l1: float = 0.0, l2: float = 0.0) -> float: ...
 def relu(x: ArrayLike, *, out: Array | None = None) -> Array: ...

@@ -142,6 +142,7 @@ class SGD:
             ``(l1_norm, l2_norm_sq, grad_norm)`` over all parameters, as `trimtab.sgd_update` has them, of the
             gradients after clipping. None unless asked for, or where the step is left out.
         """
+        rates = [_non_negative("lr", group.schedule(self.steps)) for group in self._groups]
         if self.max_grad_norm < inf or self.skip_nonfinite:
             self.grad_norm = grad_scale * hypot(
                 *(norm for group in self._groups for norm in group.grad_norms())
@@ -152,7 +153,9 @@ class SGD:
             if self.max_grad_norm < self.grad_norm < inf:
                 grad_scale *= self.max_grad_norm / self.grad_norm
         results = [
-            result for group in self._groups for result in group.step(self.steps, grad_scale, statistics)
+            result
+            for group, lr in zip(self._groups, rates, strict=True)
+            for result in group.step(lr, grad_scale, self.steps == 0, statistics)
         ]
         self.steps += 1
         if not statistics:
@@ -232,47 +235,36 @@ class _Group:
         self._bounded = [
             slot for slot in self.slots if self._limit < inf and slot.decays and slot.weight.ndim > 1
         ]
-        self._plans = _plans(self.slots, options)
+        dtypes = dict.fromkeys(slot.parameter.value.dtype for slot in self.slots)
+        self._plans = [
+            _plan([slot for slot in self.slots if slot.parameter.value.dtype == dtype], options)
+            for dtype in dtypes
+        ]
 
     def grad_norms(self) -> list[float]:
         """Return norms that together are those of all gradients."""
-        return [kernels.sgd_grad_norm(plan) for plan, _ in self._plans]
+        return [kernels.sgd_grad_norm(plan) for plan in self._plans]
 
-    def step(self, steps: int, grad_scale: float, statistics: bool) -> list[kernels.SgdStatistics | None]:
+    def step(
+        self, lr: float, grad_scale: float, first: bool, statistics: bool
+    ) -> list[kernels.SgdStatistics | None]:
         """Update the parameters, and return the statistics of each plan."""
-        lr, first = self.schedule(steps), steps == 0
-        results = [
-            kernels.sgd_step(
-                plan, lr=lr, grad_scale=grad_scale, first_step=first, statistics=statistics, **options
-            )
-            for plan, options in self._plans
-        ]
+        results = [kernels.sgd_step(plan, lr, grad_scale, first, statistics) for plan in self._plans]
         for slot in self._bounded:
             slot.bound(self._limit)
         return results
 
 
-def _plans(slots: list[_Slot], options: dict[str, Any]) -> list[tuple[Any, dict[str, Any]]]:
-    """What the kernel takes at once: arrays of one dtype, all with decay or all without; and the options."""
-    given = {name: value for name, value in options.items() if value}  # the others are 0 or False by default
-    without_decay = {name: value for name, value in given.items() if name not in ("weight_decay", "l1")}
-    kinds: dict[tuple[Any, bool], list[_Slot]] = {}
-    for slot in slots:
-        kinds.setdefault((slot.parameter.value.dtype, slot.decays and given != without_decay), []).append(
-            slot
-        )
-    return [
-        (
-            kernels.sgd_plan(
-                [slot.parameter.value for slot in kind],
-                [slot.parameter.grad for slot in kind],
-                [slot.momentum for slot in kind if slot.momentum is not None] or None,
-                [slot.master for slot in kind if slot.master is not None] or None,
-            ),
-            given if decays else without_decay,
-        )
-        for (_, decays), kind in kinds.items()
-    ]
+def _plan(slots: list[_Slot], options: Mapping[str, Any]) -> kernels.SgdPlan:
+    """What the kernel takes at once: arrays of one dtype."""
+    return kernels.sgd_plan(
+        [slot.parameter.value for slot in slots],
+        [slot.parameter.grad for slot in slots],
+        [slot.momentum for slot in slots if slot.momentum is not None] or None,
+        masters=[slot.master for slot in slots if slot.master is not None] or None,
+        decays=[slot.decays for slot in slots],
+        **options,
+    )
 
 
 def _as_groups(
