@@ -282,11 +282,15 @@ bool Running::overlaps(const Running& other) const {
     return Extent(as_array(target_.get())).overlaps(Extent(as_array(other.target_.get())));
 }
 
+void Running::widen(double* to) const {
+    kernels->convert->widen[int(values_.dtype())][true](values_.data(), to, values_.size());
+}
+
 void Running::update(const double* batch, double momentum, double factor) {
     const npy_intp channels = values_.size();
     const Array wide = empty_doubles({channels}), narrow = empty({channels}, values_.descr(), values_.dtype());
     double* v = wide.doubles();
-    kernels->convert->widen[int(values_.dtype())][true](values_.data(), v, channels);
+    widen(v);
     for (npy_intp c = 0; c < channels; ++c) v[c] = (1 - momentum) * v[c] + momentum * (factor * batch[c]);
     kernels->convert->narrow[int(narrow.dtype())](v, narrow.data(), channels);
     if (PyArray_CopyInto(as_array(target_.get()), narrow.get()) < 0) throw Raised();

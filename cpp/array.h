@@ -100,6 +100,7 @@ public:
     Running(const Argument& argument, npy_intp channels);
     bool given() const { return bool(target_); }
     bool overlaps(const Running& other) const;
+    void widen(double* to) const;
     // running = (1 - momentum) * running + momentum * factor * batch
     void update(const double* batch, double momentum, double factor);
 

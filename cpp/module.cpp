@@ -13,6 +13,8 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
         bind_layer_norm(m.ptr());
         bind_batch_norm(m.ptr());
         bind_batch_norm_parts(m.ptr());
+        bind_batch_renorm(m.ptr());
+        bind_fold_batch_norm(m.ptr());
         bind_group_norm(m.ptr());
         bind_dropout(m.ptr());
         bind_sgd(m.ptr());

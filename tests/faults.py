@@ -119,7 +119,6 @@ def running(valid):
     yield Fault(valid.tolist(), TypeError, "must be a numpy.ndarray, got list")
     yield Fault(np.ma.array(valid), TypeError, "must be a numpy.ndarray, got ...MaskedArray")
     yield Fault(LAYOUTS["read-only"](valid), ValueError, "must be writeable, got a read-only array")
-    yield Fault(None, ValueError, "must be given together with running_..., got None")
 
 
 def out(valid):
@@ -309,7 +308,7 @@ FAULTS = {
     "flag": flag,
     "activation": activation,
     "virtual batch size": virtual_batch_size,
-    "count": number("between 1 and inf", 0, 0.5, -1.0, float("nan"), -float("inf")),
+    "at least 1": number("between 1 and inf", 0.5, -1.0, float("nan"), -float("inf")),
     "counts": counts,
     "groups": num_groups,
 }

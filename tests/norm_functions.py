@@ -16,6 +16,7 @@ NO_DIMENSIONS = (
     np.exceptions.AxisError,
     "axis ... is out of bounds for an array of 0 dimensions",
 )
+OVERLAPPING = np.ones(4, np.float32)
 
 
 def batch_norm_backward_sums_arguments():
@@ -62,6 +63,24 @@ def norm_backward_arguments(forward, arguments):
     x, out = given.pop("x"), given.pop("out")
     _, mean, rstd = forward(x, **given)
     return {"dy": some(*x.shape), "x": x, "mean": mean, "rstd": rstd, **given, "out": out}
+
+
+def batch_renorm_forward_arguments():
+    statistics = {"running_mean": some(3), "running_std": some(3), "r_max": 3.0, "d_max": 5.0}
+    options = {"momentum": 0.1, "axis": 1, "eps": 1e-5, "out": some(4, 3)}
+    return {"x": some(4, 3), "gamma": some(3), "beta": some(3), **statistics, **options}
+
+
+def batch_renorm_backward_arguments():
+    gradient = batch_norm_backward_sums_arguments()
+    axis = gradient.pop("axis")
+    corrections = {"r": some(3, dtype="f8"), "d": some(3, dtype="f8"), "gamma": some(3)}
+    return {**gradient, **corrections, "axis": axis, "out": some(4, 3)}
+
+
+def fold_batch_norm_arguments():
+    statistics = {"mean": some(3), "var": some(3), "gamma": some(3), "beta": some(3)}
+    return {"weight": some(3, 4), "bias": some(3), **statistics, "eps": 1e-5, "axis": 0}
 
 
 NORM_FUNCTIONS = [
@@ -115,7 +134,7 @@ NORM_FUNCTIONS = [
             **BACKWARD,
             "sum_dy": "statistic",
             "sum_dy_xhat": "statistic",
-            "count": "count",
+            "count": "at least 1",
             "axis": "axis",
             "out": "out",
         },
@@ -172,5 +191,68 @@ NORM_FUNCTIONS = [
         BACKWARD | {"axis": "axis of 3", "out": "out"},
         lambda: norm_backward_arguments(reference.instance_norm_forward, instance_norm_arguments),
         NOT_THE_SAMPLES,
+    ),
+    Function(
+        "batch_renorm_forward",
+        {
+            "x": "array",
+            "gamma": "parameter",
+            "beta": "parameter",
+            "running_mean": "running",
+            "running_std": "running",
+            "r_max": "at least 1",
+            "d_max": "bound",
+            "momentum": "momentum",
+            "axis": "axis",
+            "eps": "eps",
+            "out": "out",
+        },
+        batch_renorm_forward_arguments,
+        (
+            NO_DIMENSIONS,
+            ({"x": some(1, 3)}, ValueError, "x must have more than one value per channel, got shape (1, 3)"),
+            ({"running_mean": None}, TypeError, "running_mean must be a numpy.ndarray, got NoneType"),
+            ({"running_std": None}, TypeError, "running_std must be a numpy.ndarray, got NoneType"),
+            (
+                {"running_mean": OVERLAPPING[:3], "running_std": OVERLAPPING[1:]},
+                ValueError,
+                "running_std must not overlap running_mean, got ...",
+            ),
+        ),
+    ),
+    Function(
+        "batch_renorm_backward",
+        {
+            **{name: kind for name, kind in BACKWARD.items() if name != "gamma"},
+            "r": "statistic",
+            "d": "statistic",
+            "gamma": "parameter",
+            "axis": "axis",
+            "out": "out",
+        },
+        batch_renorm_backward_arguments,
+    ),
+    Function(
+        "fold_batch_norm",
+        {
+            "weight": "array",
+            "bias": "parameter",
+            "mean": "required parameter",
+            "var": "required parameter",
+            "gamma": "parameter",
+            "beta": "parameter",
+            "eps": "eps",
+            "axis": "axis",
+        },
+        fold_batch_norm_arguments,
+        (
+            (
+                {"weight": np.float32(1.0)},
+                np.exceptions.AxisError,
+                "axis ... is out of bounds for an array of 0 dimensions",
+            ),
+            ({"weight": some(5, 4)}, ValueError, "bias must have shape (5,), got (3,)"),
+            ({"axis": 1}, ValueError, "bias must have shape (4,), got (3,)"),
+        ),
     ),
 ]

@@ -22,6 +22,8 @@ SHARED_KERNELS = {"convert"}
 # Bindings without a kernel, and where they are tested.
 PLAIN_BINDINGS = {
     "batch_norm_parts": "test_batch_norm_parts.py",
+    "batch_renorm": "test_batch_renorm.py",
+    "fold_batch_norm": "test_fold_batch_norm.py",
     "random": "test_dropout.py",
     "system": "test_parallel.py",
 }

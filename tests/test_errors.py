@@ -13,7 +13,7 @@ import pytest
 import reference
 import trimtab as tt
 from faults import FAULTS, Function, some
-from norm_functions import BACKWARD, NO_DIMENSIONS, NORM_FUNCTIONS
+from norm_functions import BACKWARD, NO_DIMENSIONS, NORM_FUNCTIONS, OVERLAPPING
 from strategies import LAYOUTS
 
 # Valid arguments: 4 samples of 3 values or channels.
@@ -81,7 +81,6 @@ DROP = {"x": "array", "p": "p", "rng": "chance"}
 DROP_BACKWARD = {"dy": "array", "mask": "mask", "p": "p"}
 SHARED = {"inverted": "flag", "shared_axes": "any axes"}
 IN_ANY_WAY = {"inverted": False, "shared_axes": ()}
-OVERLAPPING = np.ones(4, np.float32)
 ONE_VALUE = "x must have more than one value per channel, got shape "
 
 
@@ -262,6 +261,16 @@ FUNCTIONS = [
             ({"x": some(0, 3)}, ValueError, f"{ONE_VALUE}(0, 3)"),
             ({"x": some(1, 3, 1, 1)}, ValueError, f"{ONE_VALUE}(1, 3, 1, 1)"),
             ({"x": some(4), "axis": 0}, ValueError, f"{ONE_VALUE}(4,)"),
+            (
+                {"running_mean": None},
+                ValueError,
+                "running_mean must be given together with running_var, got None",
+            ),
+            (
+                {"running_var": None},
+                ValueError,
+                "running_var must be given together with running_mean, got None",
+            ),
             (
                 {"running_mean": OVERLAPPING[:3], "running_var": OVERLAPPING[1:]},
                 ValueError,

@@ -72,7 +72,10 @@ def batch_norm_parts_case(shape, axis, dtype, place):
     mean, var, count = tt.batch_moments(x, axis=axis)
     sums = tt.batch_norm_backward_sums(dy, x, mean, var, axis=axis)
     dx = tt.batch_norm_backward_apply(dy, x, mean, var, None, *sums, count, axis=axis)
-    return [mean, var, *sums, dx]
+    running = {"running_mean": data(mean.shape, dtype, 1)[0], "running_std": np.ones_like(mean, dtype)}
+    renormed = tt.batch_renorm_forward(x, **running, r_max=1.5, d_max=0.5, axis=axis)
+    gradients = tt.batch_renorm_backward(dy, x, *renormed[1:], axis=axis)
+    return [mean, var, *sums, dx, *running.values(), *renormed, *gradients]
 
 
 def group_norm_case(shape, axis, dtype, place):

@@ -9,7 +9,9 @@ namespace trimtab {
 void bind_activation(PyObject* module);
 void bind_batch_norm(PyObject* module);
 void bind_batch_norm_parts(PyObject* module);
+void bind_batch_renorm(PyObject* module);
 void bind_dropout(PyObject* module);
+void bind_fold_batch_norm(PyObject* module);
 void bind_group_norm(PyObject* module);
 void bind_layer_norm(PyObject* module);
 void bind_max_norm(PyObject* module);

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "bind.h"
+#include "pooled.h"
 
 namespace trimtab {
 namespace {
@@ -250,15 +251,11 @@ struct Grouped {
     // Groups lie in memory as rows, and there are enough of them to share, or their channels are short.
     bool are_rows() const { return each.outer == 1 && (each.blocks * groups >= 16 || each.inner < 128); }
 
-    // The layout of some samples with a statistic for each group, or for each channel.
-    ChannelLayout by_group(npy_intp samples) const {
-        return {samples, each.outer, groups, group_channels() * each.inner};
-    }
     ChannelLayout by_channel(npy_intp samples) const { return {samples, each.outer, each.channels, each.inner}; }
     // f(first, samples) for so few samples at a time that they stay in cache between two visits.
     template <class F>
     void visit_samples(const F& f) const {
-        constexpr npy_intp cached = 1 << 18;
+        constexpr npy_intp cached = 1 << 20;
         const npy_intp together = std::max<npy_intp>(1, cached / values_per_sample());
         for (npy_intp first = 0; first < each.blocks; first += together)
             f(first, std::min(together, each.blocks - first));
@@ -293,25 +290,34 @@ char* sample(void* data, const Array& x, const Grouped& layout, npy_intp first) 
     return static_cast<char*>(data) + first * layout.values_per_sample() * x.itemsize();
 }
 
-// In parts: statistics of groups, then a pass with constants for each channel.
+// In parts: statistics of channels, which make those of groups, then a pass with constants for each channel.
 void forward_in_parts(const Grouped& layout, const Array& x, const Parameter& gamma, const Parameter& beta, void* y,
                       double* mean, double* rstd, double eps) {
-    const npy_intp channels = layout.each.channels;
+    const npy_intp group_channels = layout.group_channels();
+    const double count = double(layout.each.outer * layout.each.inner);
     layout.visit_samples([&](npy_intp first, npy_intp samples) {
-        double *const means = mean + first * layout.groups, *const rstds = rstd + first * layout.groups;
-        kernels->batch_norm->moments[int(x.dtype())](
-            {.x = sample(x.data(), x, layout, first), .mean = means, .var = rstds, .layout = layout.by_group(samples)});
-        for (npy_intp i = 0; i < samples * layout.groups; ++i) rstds[i] = 1 / std::sqrt(rstds[i] + eps);
-        const Scratch<double> of_channels(2 * samples * channels);
-        layout.spread(means, samples, of_channels);
-        layout.spread(rstds, samples, of_channels + samples * channels);
+        const npy_intp units = samples * layout.each.channels;
+        const Scratch<double> of_channels(2 * units);
+        double *const means = of_channels, *const rstds = means + units;
+        kernels->batch_norm->moments[int(x.dtype())]({.x = sample(x.data(), x, layout, first),
+                                                      .mean = means,
+                                                      .var = rstds,
+                                                      .layout = layout.by_channel(samples)});
+        for (npy_intp unit = 0, group = first * layout.groups; unit < units; unit += group_channels, ++group) {
+            Pooled pooled;
+            for (npy_intp u = unit; u < unit + group_channels; ++u) pooled.add(count, means[u], rstds[u]);
+            mean[group] = pooled.mean;
+            rstd[group] = 1 / std::sqrt(pooled.var() + eps);
+            std::fill_n(means + unit, group_channels, mean[group]);
+            std::fill_n(rstds + unit, group_channels, rstd[group]);
+        }
         kernels->batch_norm->apply[int(x.dtype())]({.x = sample(x.data(), x, layout, first),
                                                     .gamma = gamma.data(),
                                                     .beta = beta.data(),
                                                     .residual = nullptr,
                                                     .y = sample(y, x, layout, first),
-                                                    .mean = of_channels,
-                                                    .rstd = of_channels + samples * channels,
+                                                    .mean = means,
+                                                    .rstd = rstds,
                                                     .layout = layout.by_channel(samples),
                                                     .relu = false});
     });

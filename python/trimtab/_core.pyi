@@ -57,6 +57,22 @@ class InstanceNormBackwardResult(NamedTuple):
     dgamma: Array
     dbeta: Array
 
+class BatchRenormForwardResult(NamedTuple):
+    y: Array
+    mean: _Statistic
+    rstd: _Statistic
+    r: _Statistic
+    d: _Statistic
+
+class BatchRenormBackwardResult(NamedTuple):
+    dx: Array
+    dgamma: Array
+    dbeta: Array
+
+class FoldBatchNormResult(NamedTuple):
+    weight: Array
+    bias: Array
+
 class Moments(NamedTuple):
     mean: _Statistic
     var: _Statistic
@@ -238,6 +254,43 @@ def instance_norm_backward(
     axis: int = 1,
     out: Array | None = None,
 ) -> InstanceNormBackwardResult: ...
+def batch_renorm_forward(
+    x: ArrayLike,
+    gamma: ArrayLike | None = None,
+    beta: ArrayLike | None = None,
+    *,
+    running_mean: Array,
+    running_std: Array,
+    r_max: float = 1e999,
+    d_max: float = 1e999,
+    momentum: float = 0.01,
+    axis: int = 1,
+    eps: float = 1e-5,
+    out: Array | None = None,
+) -> BatchRenormForwardResult: ...
+def batch_renorm_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    mean: ArrayLike,
+    rstd: ArrayLike,
+    r: ArrayLike,
+    d: ArrayLike,
+    gamma: ArrayLike | None = None,
+    *,
+    axis: int = 1,
+    out: Array | None = None,
+) -> BatchRenormBackwardResult: ...
+def fold_batch_norm(
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    mean: ArrayLike,
+    var: ArrayLike,
+    gamma: ArrayLike | None = None,
+    beta: ArrayLike | None = None,
+    *,
+    eps: float = 1e-5,
+    axis: int = 0,
+) -> FoldBatchNormResult: ...
 def dropout(
     x: ArrayLike,
     p: float = 0.5,
