@@ -315,6 +315,21 @@ def test_a_schedule_is_followed(schedule, rng):
     assert optimizer.lr == 0.25
 
 
+@pytest.mark.parametrize("bad", [-0.1, np.nan, np.inf])
+def test_a_bad_rate_of_one_group_changes_no_group(bad, rng):
+    params = parameters(rng)
+    groups = [{"parameters": [params[0]]}, {"parameters": [params[1]], "lr": lambda step: bad}]
+    optimizer = SGD(groups, lr=0.1, momentum=0.9)
+    for parameter in params:
+        parameter.grad[...] = 1
+    before = [*(parameter.value.copy() for parameter in params), *optimizer.state_dict().values()]
+    with pytest.raises(ValueError, match=f"^SGD: lr must be finite and >= 0, got {bad}$"):
+        optimizer.step()
+    after = [*(parameter.value for parameter in params), *optimizer.state_dict().values()]
+    for old, new in zip(before, after, strict=True):
+        assert_array_equal(old, new)
+
+
 def penalty_of(strengths, w):
     return tt.penalty(w, l1=strengths["l1"], l2=strengths["weight_decay"])
 

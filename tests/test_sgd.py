@@ -1,5 +1,7 @@
 """The update of weights: options, dtypes, lengths, what they mean for training, and sums over weights."""
 
+import itertools
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -125,15 +127,18 @@ def test_single_arrays_and_results_in_place(rng):
     tt.sgd_update([], [], [], lr=0.5, momentum=0.5)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_bits_do_not_depend_on_how_lists_are_split(rng, dtype):
-    arrays = [normal(rng, [(40_001,), (3,), (70_000,), (64,)], dtype) for _ in range(3)]
+@given(st.sampled_from(DTYPES), st.sets(st.integers(1, 5)), st.integers(1, 4), st.integers(0, 2**16))
+def test_bits_do_not_depend_on_how_lists_are_split(dtype, cuts, threads, seed):
+    rng = np.random.default_rng(seed)
+    together = [normal(rng, [(40_001,), (3,), (70_000,), (64,), (1,), (257,)], dtype) for _ in range(3)]
+    parts = [copies(group) for group in together]
     options = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "l1": 0.001}
-    together, alone = ([copies(group) for group in arrays] for _ in range(2))
+    tt.set_num_threads(1)
     tt.sgd_update(*together, **options)
-    for one in zip(*alone, strict=True):
-        tt.sgd_update(*one, **options)
-    for a, b in zip(together, alone, strict=True):
+    tt.set_num_threads(threads)
+    for begin, end in itertools.pairwise([0, *sorted(cuts), 6]):
+        tt.sgd_update(*(group[begin:end] for group in parts), **options)
+    for a, b in zip(together, parts, strict=True):
         assert [x.tobytes() for x in a] == [x.tobytes() for x in b]
 
 
@@ -308,6 +313,29 @@ def test_decay_outside_the_momentum_weighs_less(decoupled, weight):
     np.testing.assert_allclose(w, 2.0 / (1 + weight * 0.5), rtol=1e-12)
 
 
+def test_decay_beside_adam(rng):
+    """In the gradient, Adam divides decay by what it divides the rest by; outside, it counts in full."""
+    torch = pytest.importorskip("torch")
+    _, _, gradient = regression(rng)
+    start, lr, decay = rng.standard_normal(8), 0.05, 0.5
+    w, mean, square = start.copy(), np.zeros(8), np.zeros(8)
+    decoupled, coupled = (torch.nn.Parameter(torch.tensor(start)) for _ in range(2))
+    optimizers = {
+        decoupled: torch.optim.AdamW([decoupled], lr=lr, weight_decay=decay),
+        coupled: torch.optim.Adam([coupled], lr=lr, weight_decay=decay),
+    }
+    for step in range(1, 101):
+        for theirs, optimizer in optimizers.items():
+            theirs.grad = torch.tensor(gradient(theirs.detach().numpy()))
+            optimizer.step()
+        g = gradient(w)
+        mean, square = 0.9 * mean + 0.1 * g, 0.999 * square + 0.001 * g**2
+        direction = mean / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+        tt.sgd_update(w, direction, lr=lr, weight_decay=decay, decoupled=True)
+    np.testing.assert_allclose(w, decoupled.detach().numpy(), rtol=1e-12)
+    assert np.abs(w - coupled.detach().numpy()).max() > 0.1
+
+
 TORCH_OPTIONS = [
     {},
     {"momentum": 0.9},
@@ -321,21 +349,24 @@ TORCH_OPTIONS = [
 ]
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("options", TORCH_OPTIONS, ids=str)
-def test_trajectories_of_pytorch(rng, options):
-    """Within a unit in the last place of the largest weight and step, a step; float64."""
+def test_trajectories_of_pytorch(rng, options, fused):
+    """Every weight within a unit in the last place a step, of its own largest term so far; float64."""
     torch = pytest.importorskip("torch")
     start, gradients = rng.standard_normal(1000), rng.standard_normal((50, 1000))
     theirs = torch.nn.Parameter(torch.tensor(start))
-    optimizer = torch.optim.SGD([theirs], lr=0.1, **options)
+    optimizer = torch.optim.SGD([theirs], lr=0.1, fused=fused, **options)
     w, v = start.copy(), np.full(1000, np.nan)
     buffers = v if options.get("momentum") else None
+    largest = np.abs(start)
     for step, g in enumerate(gradients):
         theirs.grad = torch.tensor(g)
         optimizer.step()
         tt.sgd_update(w, g, buffers, lr=0.1, first_step=step == 0, **options)
-        unit = np.spacing(max(np.abs(w).max(), 0.1 * np.abs(g).max()))
-        assert np.abs(w - theirs.detach().numpy()).max() <= (step + 1) * unit
+        largest = np.maximum.reduce([largest, np.abs(w), 0.1 * np.abs(g), 0.1 * np.abs(np.nan_to_num(v))])
+        difference = np.abs(w - theirs.detach().numpy())
+        assert np.all(difference <= (step + 1) * np.spacing(largest))
 
 
 # ---- plans ----
