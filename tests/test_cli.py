@@ -2,16 +2,19 @@
 
 import json
 import re
+from math import prod
 
 import pytest
 import trimtab as tt
 from trimtab import cli, terminal
-from trimtab.bench.cases import CASES, Case, Inputs
+from trimtab.bench.cases import CASES, Case, Inputs, Weights, resnet50
 from trimtab.bench.measure import check, measure, outputs
 from trimtab.bench.peers import installed, numpy_table, trimtab_table
 
+FEW = Weights("few", ((5, 7), (3,), (2, 3, 1)))
 SMALL = [
-    Case("sgd_update", (5, 7), arrays=3),
+    Case("sgd_update", (5, 7), weights=FEW),
+    Case("sgd_update_clipped", (5, 7), weights=FEW),
     Case("max_norm", (5, 7)),
     Case("dropout_forward", (5, 70), p=0.3),
     Case("dropout_backward", (5, 70), p=0.3),
@@ -94,6 +97,12 @@ def test_every_library_computes_the_same(case, library):
 def test_every_case_is_in_every_library():
     for table in installed(quick=True).values():
         assert {case.op for case in CASES} <= table.keys()
+
+
+def test_resnet50_has_the_parameters_of_its_paper():
+    shapes = resnet50().shapes
+    assert len(shapes) == 161
+    assert sum(prod(shape) for shape in shapes) == 25_557_032
 
 
 def test_wrong_results_are_not_timed():

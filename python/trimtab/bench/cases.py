@@ -4,11 +4,52 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
 from trimtab._typing import Array
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The parameters of a model, which are updated at once."""
+
+    name: str
+    shapes: tuple[Shape, ...]
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return sum(map(prod, self.shapes))
+
+
+def resnet50() -> Weights:
+    """Return the parameters of ResNet-50 (He et al. 2016): convolutions with batch norms, the last layer."""
+
+    def convolution(outputs: int, inputs: int, size: int) -> tuple[Shape, ...]:
+        return (outputs, inputs, size, size), (outputs,), (outputs,)
+
+    shapes, channels = [*convolution(64, 3, 7)], 64
+    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for block in range(blocks):
+            shapes += convolution(width, channels, 1)
+            shapes += convolution(width, width, 3)
+            shapes += convolution(4 * width, width, 1)
+            if block == 0:
+                shapes += convolution(4 * width, channels, 1)
+            channels = 4 * width
+    return Weights("ResNet-50", (*shapes, (1000, channels), (1000,)))
+
+
+WEIGHTS = (
+    Weights("8 of 64x64, 8 of 64", ((64, 64), (64,)) * 8),
+    Weights("784-1024-1024-10", ((1024, 784), (1024,), (1024, 1024), (1024,), (10, 1024), (10,))),
+    Weights("4096x4096", ((4096, 4096),)),
+    resnet50(),
+)
 
 
 @dataclass(frozen=True)
@@ -16,24 +57,25 @@ class Case:
     """An operation at a shape.
 
     `axis` is the channel axis of batch norm; layer norm and max-norm work on the last axis. `p` is the chance
-    of dropout, `arrays` the number of arrays of that shape that are updated at once. Quick cases are also
+    of dropout, `weights` what an update is applied to, of which `shape` is the first. Quick cases are also
     part of the short run.
     """
 
     op: str
-    shape: tuple[int, ...]
+    shape: Shape
     axis: int = -1
     p: float | None = None
-    arrays: int = 1
+    weights: Weights | None = None
     quick: bool = False
 
     @property
     def label(self) -> str:
-        """The number of arrays, the shape, how images are laid out, the chance of dropout."""
-        number = "" if self.arrays == 1 else f"{self.arrays} of "
+        """The weights, or the shape, how images are laid out, the chance of dropout."""
+        if self.weights:
+            return self.weights.name
         layout = {(4, 1): " NCHW", (4, -1): " NHWC"}.get((len(self.shape), self.axis), "")
         chance = "" if self.p is None else f" p={self.p:g}"
-        return number + "x".join(map(str, self.shape)) + layout + chance
+        return "x".join(map(str, self.shape)) + layout + chance
 
 
 CASES = (
@@ -60,8 +102,9 @@ CASES = (
         for shape in ((1024, 1024), (4096, 4096))
     ),
     *(
-        Case("sgd_update", shape, arrays=arrays, quick=prod(shape) <= 2**20)
-        for shape, arrays in (((64, 64), 16), ((1024, 1024), 2), ((4096, 4096), 1))
+        Case(op, weights.shapes[0], weights=weights, quick=weights.size <= 2**21)
+        for op in ("sgd_update", "sgd_update_clipped")
+        for weights in WEIGHTS
     ),
     *(Case("max_norm", shape, quick=prod(shape) <= 2**20) for shape in ((512, 784), (4096, 4096))),
 )
@@ -79,7 +122,7 @@ class Inputs:
     var: Array
     axis: int
     p: float
-    arrays: int
+    shapes: tuple[Shape, ...]
     eps: float = 1e-5
 
     @classmethod
@@ -94,15 +137,20 @@ class Inputs:
         x, dy = normal(case.shape, 0.5), normal(case.shape)
         gamma, beta, mean = normal(channels, 1), normal(channels), normal(channels)
         var = np.square(normal(channels, 1)) + np.float32(0.5)
-        return cls(x, dy, gamma, beta, mean, var, case.axis, case.p or 0, case.arrays)
+        shapes = case.weights.shapes if case.weights else ()
+        return cls(x, dy, gamma, beta, mean, var, case.axis, case.p or 0, shapes)
 
     def limit(self) -> float:
         """A length that about half of the rows exceed."""
         return float(np.median(np.linalg.norm(self.x, axis=-1)))
 
     def weights(self) -> tuple[list[Array], list[Array], list[Array]]:
-        """Copy the arrays of an update: parameters, gradients, momentum buffers."""
-        w, g, v = ([array.copy() for _ in range(self.arrays)] for array in (self.x, self.dy, self.x))
+        """Draw the arrays of an update: parameters, gradients, momentum buffers."""
+        rng = np.random.default_rng(2)
+        w, g, v = (
+            [rng.standard_normal(shape, np.float32).astype(self.x.dtype) for shape in self.shapes]
+            for _ in range(3)
+        )
         return w, g, v
 
     def keep(self) -> Array:

@@ -21,8 +21,9 @@ from trimtab.bench.cases import Inputs
 Call: TypeAlias = Callable[[], Any]
 Table: TypeAlias = dict[str, Callable[[Inputs], Call]]
 
-# Of the update of weights; the rate is low, so that many updates stay near the start
-LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 0.01
+# Of the update of weights; the rate is low, so that many updates stay near the start. The clipped one bounds
+# the norm of the gradients, sums over weights for their penalties and leaves zeros in the gradients.
+LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, GRAD_NORM = 1e-3, 0.9, 0.01, 1.0
 
 
 def trimtab_table() -> Table:
@@ -55,14 +56,38 @@ def trimtab_table() -> Table:
     def sgd_update(i: Inputs) -> Call:
         w, g, v = i.weights()
 
-        def call() -> tuple[Array, Array]:
+        updated = (*w, *v)
+
+        def call() -> tuple[Array, ...]:
             tt.sgd_update(w, g, v, lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
-            return w[0], v[0]
+            return updated
+
+        return call
+
+    def sgd_update_clipped(i: Inputs) -> Call:
+        w, g, v = i.weights()
+        updated = (*w, *v)
+
+        def call() -> tuple[Any, ...]:
+            norm = tt.clip_grad_norm(g, np.inf)
+            sums = tt.sgd_update(
+                w,
+                g,
+                v,
+                lr=LEARNING_RATE,
+                momentum=MOMENTUM,
+                weight_decay=WEIGHT_DECAY,
+                grad_scale=GRAD_NORM / max(norm, GRAD_NORM),
+                zero_grad=True,
+                statistics=True,
+            )
+            return sums, norm, *updated
 
         return call
 
     return {
         "sgd_update": sgd_update,
+        "sgd_update_clipped": sgd_update_clipped,
         "max_norm": lambda i: partial(tt.max_norm, i.x, i.limit(), axis=-1),
         "dropout_forward": lambda i: partial(tt.dropout_forward, i.x, i.p, rng=np.random.default_rng(2)),
         "dropout_backward": dropout_backward,
@@ -131,16 +156,39 @@ def numpy_table() -> Table:
         keep = i.keep()
         return lambda: i.dy * keep * i.dy.dtype.type(1 / (1 - i.p))
 
-    def sgd_update(i: Inputs) -> Call:
-        all_w, all_g, all_v = i.weights()
+    def update(all_w: list[Array], all_g: list[Array], all_v: list[Array], spare: list[Array]) -> None:
+        for w, g, v, s in zip(all_w, all_g, all_v, spare, strict=True):
+            np.multiply(v, MOMENTUM, out=v)
+            np.add(v, g, out=v)
+            np.multiply(w, WEIGHT_DECAY, out=s)
+            np.add(v, s, out=v)
+            np.multiply(v, LEARNING_RATE, out=s)
+            np.subtract(w, s, out=w)
 
-        def call() -> tuple[Array, Array]:
-            for w, g, v in zip(all_w, all_g, all_v, strict=True):
-                v *= MOMENTUM
-                v += g
-                v += WEIGHT_DECAY * w
-                w -= LEARNING_RATE * v
-            return all_w[0], all_v[0]
+    def sgd_update(i: Inputs) -> Call:
+        w, g, v = i.weights()
+        spare, updated = [np.empty_like(array) for array in w], (*w, *v)
+
+        def call() -> tuple[Array, ...]:
+            update(w, g, v, spare)
+            return updated
+
+        return call
+
+    def sgd_update_clipped(i: Inputs) -> Call:
+        w, g, v = i.weights()
+        spare, updated = [np.empty_like(array) for array in w], (*w, *v)
+
+        def call() -> tuple[Any, ...]:
+            l1_norm = sum(np.abs(array).sum() for array in w)
+            l2_norm_sq = sum(np.vdot(array, array) for array in w)
+            norm = np.sqrt(sum(np.vdot(array, array) for array in g))
+            for array in g:
+                array *= GRAD_NORM / max(norm, GRAD_NORM)
+            update(w, g, v, spare)
+            for array in g:
+                array.fill(0)
+            return (l1_norm, l2_norm_sq, min(norm, GRAD_NORM)), norm, *updated
 
         return call
 
@@ -156,6 +204,7 @@ def numpy_table() -> Table:
 
     return {
         "sgd_update": sgd_update,
+        "sgd_update_clipped": sgd_update_clipped,
         "max_norm": max_norm,
         "dropout_forward": dropout_forward,
         "dropout_backward": dropout_backward,
@@ -174,6 +223,17 @@ def torch_table(compiled: bool) -> Table:
 
     aten = torch.ops.aten
     translate: Callable[[Any], Any] = partial(torch.compile, dynamic=False) if compiled else lambda f: f
+    step: Any = partial(
+        sgd,
+        lr=LEARNING_RATE,
+        momentum=MOMENTUM,
+        weight_decay=WEIGHT_DECAY,
+        dampening=0.0,
+        nesterov=False,
+        maximize=False,
+        fused=not compiled,
+        foreach=compiled,
+    )
 
     def tensors(i: Inputs) -> tuple[Any, ...]:
         images = (torch.from_numpy(array).movedim(i.axis, 1) for array in (i.x, i.dy))
@@ -219,13 +279,32 @@ def torch_table(compiled: bool) -> Table:
 
     def sgd_update(i: Inputs) -> Call:
         w, g, v = ([torch.from_numpy(array) for array in arrays] for arrays in i.weights())
-        step: Any = partial(sgd, nesterov=False, maximize=False, fused=not compiled, foreach=compiled)
-        options = {"lr": LEARNING_RATE, "momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY, "dampening": 0.0}
-        run = translate(partial(step, **options))
+        run, updated = translate(step), (*w, *v)
 
         def call() -> tuple[Any, ...]:
             run(w, g, v)
-            return w[0], v[0]
+            return updated
+
+        return call
+
+    def sgd_update_clipped(i: Inputs) -> Call:
+        w, g, v = ([torch.from_numpy(array) for array in arrays] for arrays in i.weights())
+        updated = (*w, *v)
+
+        def clipped(w: list[Any], g: list[Any], v: list[Any]) -> tuple[Any, ...]:
+            l1_norm = torch.stack(torch._foreach_norm(w, 1)).sum()
+            l2_norm_sq = torch.nn.utils.get_total_norm(w) ** 2
+            norm = torch.nn.utils.get_total_norm(g)
+            torch._foreach_mul_(g, (GRAD_NORM / norm).clamp(max=1.0))
+            step(w, g, v)
+            torch._foreach_zero_(g)
+            return l1_norm, l2_norm_sq, norm
+
+        run = translate(clipped)
+
+        def call() -> tuple[Any, ...]:
+            *sums, norm = run(w, g, v)
+            return (*sums, min(norm, GRAD_NORM)), norm, *updated
 
         return call
 
@@ -236,6 +315,7 @@ def torch_table(compiled: bool) -> Table:
 
     return {
         "sgd_update": sgd_update,
+        "sgd_update_clipped": sgd_update_clipped,
         "max_norm": max_norm,
         "dropout_forward": dropout_forward,
         "dropout_backward": dropout_backward,
