@@ -1,6 +1,8 @@
 """Threads of ours beside those of others: forks, Python threads, limits from outside."""
 
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -159,3 +161,22 @@ print(len(os.listdir("/proc/self/task")) - before)
         pytest.skip("needs /proc")
     assert int(run_python(code, TRIMTAB_NUM_THREADS="2")) == 1
     assert int(run_python(code, TRIMTAB_NUM_THREADS="1")) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "30000000000")],
+    ids=["default", "count", "policy"],
+)
+def test_idle_threads_do_not_keep_cores_from_blas(given, spins):
+    """What the user sets stands; what we set is gone from the environment."""
+    code = "import os, trimtab; print(sorted(name for name in os.environ if name[:4] in ('GOMP', 'OMP_')))"
+    environment = {name: value for name, value in os.environ.items() if name[:4] not in ("GOMP", "OMP_")}
+    given = given | {"OMP_DISPLAY_ENV": "VERBOSE"}
+    child = subprocess.run(
+        [sys.executable, "-c", code], env=environment | given, capture_output=True, text=True, check=True
+    )
+    if "GOMP_SPINCOUNT" not in child.stderr:
+        pytest.skip("OpenMP is not that of GNU")
+    assert f"GOMP_SPINCOUNT = '{spins}'" in child.stderr
+    assert child.stdout.strip() == str(sorted(given))
