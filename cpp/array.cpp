@@ -53,7 +53,7 @@ void refuse_special(const Argument& argument, const char* rule) {
 }
 
 // An ndarray (perhaps of a subclass) from whatever the caller gave.
-Ref to_ndarray(const Argument& argument) {
+Ref to_ndarray(const Argument& argument, const char* rule = accepted_dtypes) {
     PyObject* object = argument.value();
     if (PyArray_CheckExact(object)) return Ref::borrow(object);
     refuse_special(argument, "be a plain numpy array");
@@ -67,7 +67,7 @@ Ref to_ndarray(const Argument& argument) {
     if (!converted) converted = Ref(PyArray_FROM_O(object));
     if (!converted) {
         PyErr_Clear();
-        argument.fail(PyExc_TypeError, accepted_dtypes, repr(object));
+        argument.fail(PyExc_TypeError, rule, repr(object));
     }
     return converted;
 }
@@ -181,6 +181,16 @@ Array read_like(const Argument& argument, const Array& other) {
     require_dtype(argument, array, other.dtype());
     require_shape(argument, array.get(), other.shape());
     return array;
+}
+
+Array read_integers(const Argument& argument, const char* rule) {
+    const Ref array = to_ndarray(argument, rule);
+    PyArray_Descr* descr = PyArray_DESCR(as_array(array.get()));
+    DType dtype;
+    if (find_dtype(descr, dtype)) return Array();
+    if (!PyTypeNum_ISINTEGER(descr->type_num)) argument.fail(PyExc_TypeError, rule, dtype_text(descr));
+    constexpr int flags = NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY | NPY_ARRAY_FORCECAST;
+    return Array(Ref::checked(PyArray_FROM_OTF(array.get(), NPY_INT64, flags)), DType());
 }
 
 Array read_statistic(const Argument& argument, const Shape& shape) {

@@ -50,6 +50,8 @@ private:
 Array read(const Argument& argument);
 // The same, of the dtype and shape of another argument's.
 Array read_like(const Argument& argument, const Array& other);
+// Integers of any width as int64; empty where the argument has a floating dtype. All else breaks the rule.
+Array read_integers(const Argument& argument, const char* rule);
 // float64, of the given shape: statistics saved by a forward function.
 Array read_statistic(const Argument& argument, const Shape& shape);
 

@@ -7,15 +7,16 @@
 namespace trimtab {
 
 // The tables that kernels/*.cpp export, one a family and level.
-#define TRIMTAB_LEVEL(level)                          \
-    extern const ConvertKernels convert_##level;      \
-    extern const LayerNormKernels layer_norm_##level; \
-    extern const BatchNormKernels batch_norm_##level; \
-    extern const GroupNormKernels group_norm_##level; \
-    extern const DropoutKernels dropout_##level;      \
-    extern const SgdKernels sgd_##level;              \
-    extern const MaxNormKernels max_norm_##level;     \
-    extern const ActivationKernels activation_##level;
+#define TRIMTAB_LEVEL(level)                           \
+    extern const ConvertKernels convert_##level;       \
+    extern const LayerNormKernels layer_norm_##level;  \
+    extern const BatchNormKernels batch_norm_##level;  \
+    extern const GroupNormKernels group_norm_##level;  \
+    extern const DropoutKernels dropout_##level;       \
+    extern const SgdKernels sgd_##level;               \
+    extern const MaxNormKernels max_norm_##level;      \
+    extern const ActivationKernels activation_##level; \
+    extern const LossesKernels losses_##level;
 #include "levels.h"
 #undef TRIMTAB_LEVEL
 
@@ -30,7 +31,7 @@ constexpr Level levels[] = {
 #define TRIMTAB_LEVEL(level)                                                                                           \
     {#level,                                                                                                           \
      {&convert_##level, &layer_norm_##level, &batch_norm_##level, &group_norm_##level, &dropout_##level, &sgd_##level, \
-      &max_norm_##level, &activation_##level}},
+      &max_norm_##level, &activation_##level, &losses_##level}},
 #include "levels.h"
 };
 

@@ -225,6 +225,28 @@ struct ActivationBackward {
     double slope;
 };
 
+// logits (rows, classes), with a label a row or a probability each. A row whose label is `ignored` counts for nothing.
+struct SoftmaxCrossEntropy {
+    const void* logits;
+    const int64_t* labels;                     // null: there are probabilities
+    const void *probabilities, *class_weight;  // (rows, classes), (classes,)
+    void* dlogits;                             // of the sum of the losses, or of their mean
+    double *losses, *loss;                     // (rows,), and their sum or mean
+    ptrdiff_t rows, classes;
+    int64_t ignored;
+    double label_smoothing;
+    bool mean;  // over the rows, weighted by the class of their label
+};
+// With d = pred - target: scale * d^2 / 2 as far as |d| <= delta, a straight line beyond; dpred = gradient_scale * d,
+// bounded in the same way.
+struct Huber {
+    const void *pred, *target;  // target in the working type
+    void* dpred;
+    double *losses, *loss;  // of each element (may be null), their sum
+    ptrdiff_t count;
+    double delta, scale, gradient_scale;
+};
+
 template <class Arguments>
 using Kernel = void (*)(const Arguments&);
 
@@ -270,6 +292,10 @@ struct ActivationKernels {
     Kernel<ActivationBackward> relu_backward[dtype_count], leaky_relu_backward[dtype_count],
         sigmoid_backward[dtype_count], tanh_backward[dtype_count];
 };
+struct LossesKernels {
+    Kernel<SoftmaxCrossEntropy> softmax_cross_entropy[dtype_count];
+    Kernel<Huber> huber[dtype_count];
+};
 
 // The table of one instruction set.
 struct Kernels {
@@ -281,6 +307,7 @@ struct Kernels {
     const SgdKernels* sgd;
     const MaxNormKernels* max_norm;
     const ActivationKernels* activation;
+    const LossesKernels* losses;
 };
 }  // namespace trimtab
 

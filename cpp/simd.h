@@ -224,7 +224,7 @@ struct Whole {
     TRIMTAB_INLINE void store(T* p, Vector<W> v) const {
         trimtab::store<W>(p, v);
     }
-    TRIMTAB_INLINE Vector<W> keep(Vector<W> v) const { return v; }
+    TRIMTAB_INLINE Vector<W> keep(Vector<W> v, Vector<W> = Vector<W>{}) const { return v; }
     // p[i] += v[i], in double.
     TRIMTAB_INLINE void add(double* p, Vector<W> v) const {
         if constexpr (is_same<W, double>) {
@@ -254,9 +254,9 @@ struct First {
     TRIMTAB_INLINE void add(double* p, Vector<W> v) const {
         for (ptrdiff_t i = 0; i < count; ++i) p[i] += double(v[i]);
     }
-    // v with zeros in the lanes beyond the first `count`.
-    TRIMTAB_INLINE Vector<W> keep(Vector<W> v) const {
-        for (int i = 0; i < lanes<W>; ++i) v[i] = i < count ? v[i] : 0;
+    // v, with the lanes beyond the first `count` from `others`.
+    TRIMTAB_INLINE Vector<W> keep(Vector<W> v, Vector<W> others = Vector<W>{}) const {
+        for (int i = 0; i < lanes<W>; ++i) v[i] = i < count ? v[i] : others[i];
         return v;
     }
 };

@@ -237,6 +237,32 @@ def extents(_):
         yield Fault(value, TypeError, "must be an int or a tuple of ints, none of them negative, got ...")
 
 
+def labels(valid):
+    for dtype in ("bool", "complex64", "object", "datetime64[s]", "S8"):
+        array = np.ones(valid.shape).astype(dtype)
+        yield Fault(array, TypeError, f"must be integers, or probabilities ... got dtype {array.dtype}")
+    for thing in (None, "text", b"bytes", object(), {}, [[1], [1, 2]], lambda: 0, 1j, Unreadable()):
+        yield Fault(thing, TypeError, "must be integers, or probabilities of a floating dtype, got ...")
+    yield Fault(np.ma.array(valid), TypeError, "must be a plain numpy array, got numpy.ma.MaskedArray")
+    yield Fault(valid[:-1], ValueError, "must have shape (4,), got (3,)")
+    yield Fault(valid[:, None], ValueError, "must have shape (4,), got (4, 1)")
+    yield Fault(np.ones(4, np.float32), ValueError, "must have shape (4, 3), got (4,)")
+    yield Fault(np.ones((4, 3), np.float16), TypeError, "must be float32 or wider, got dtype float16")
+    for wrong in (3, -2, 2**62):
+        yield Fault(np.array([0, 1, wrong, 2]), ValueError, f"must be between 0 and 2, or -1, got {wrong}")
+
+
+def ignore_index(_):
+    for value in (1.5, "1", True, [1], np.ones(2), object()):
+        yield Fault(value, TypeError, "must be None or an int, got ...")
+    yield Fault(2**80, ValueError, "must be None or an int, got ...")
+
+
+def reduction(_):
+    for value in ("Mean", "", "average", None, 1, True, b"mean", "\udc80"):
+        yield Fault(value, ValueError, "must be 'mean', 'sum' or 'none', got ...")
+
+
 def listed(valid):
     """An array or a sequence of them, read only."""
     yield from bad_dtypes(valid)
@@ -305,6 +331,9 @@ FAULTS = {
     "mask": mask,
     "extents": extents,
     "any axes": any_axes,
+    "labels": labels,
+    "ignore index": ignore_index,
+    "reduction": reduction,
     "flag": flag,
     "activation": activation,
     "virtual batch size": virtual_batch_size,

@@ -608,6 +608,19 @@ def mse(pred, target, *, reduction="mean"):
     }[reduction]
 
 
+def huber(pred, target, *, delta=1.0, reduction="mean"):
+    """d^2 / 2 of d = pred - target as far as |d| <= delta, delta (|d| - delta / 2) beyond; its gradient"""
+    difference = wide(pred) - wide(target)
+    size = np.abs(difference)
+    loss = np.where(size <= delta, difference**2 / 2, delta * (size - delta / 2))
+    dpred = np.clip(difference, -delta, delta)
+    return {
+        "none": (loss, dpred),
+        "sum": (loss.sum(), dpred),
+        "mean": (loss.mean(), dpred / difference.size),
+    }[reduction]
+
+
 def relu(x):
     """max(x, 0)"""
     return np.maximum(wide(x), 0)

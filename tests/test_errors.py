@@ -30,6 +30,11 @@ def layer_norm_backward_arguments():
     return gradient | {"gamma": some(3), "axis": -1, "out": some(4, 3)}
 
 
+def cross_entropy_arguments():
+    options = {"label_smoothing": 0.1, "class_weight": some(3), "ignore_index": -1, "reduction": "mean"}
+    return {"logits": some(4, 3), "labels": np.array([2, 0, -1, 1]), **options}
+
+
 def batch_norm_arguments():
     statistics = {"mean": some(3), "var": some(3), "gamma": some(3), "beta": some(3), "axis": 1, "eps": 1e-5}
     return {"x": some(4, 3), **statistics, "activation": "relu", "residual": some(4, 3), "out": some(4, 3)}
@@ -218,6 +223,37 @@ FUNCTIONS = [
         "leaky_relu_backward",
         {"dy": "array", "x": "required like it", "negative_slope": "finite", "out": "out"},
         lambda: {"dy": some(4, 3), "x": some(4, 3), "negative_slope": 0.1, "out": some(4, 3)},
+    ),
+    Function(
+        "softmax_cross_entropy",
+        {
+            "logits": "array",
+            "labels": "labels",
+            "label_smoothing": "momentum",
+            "class_weight": "parameter",
+            "ignore_index": "ignore index",
+            "reduction": "reduction",
+        },
+        cross_entropy_arguments,
+        (
+            ({"logits": some(4)}, ValueError, "logits must have shape (N, K) with K >= 1, got (4,)"),
+            ({"logits": some(4, 0)}, ValueError, "logits must have shape (N, K) with K >= 1, got (4, 0)"),
+            (
+                {"labels": some(4, 3)},
+                ValueError,
+                "ignore_index must be None where labels are probabilities, got -1",
+            ),
+        ),
+    ),
+    Function(
+        "mse",
+        {"pred": "array", "target": "required parameter", "reduction": "reduction"},
+        lambda: {"pred": some(4, 3), "target": some(4, 3) + 1, "reduction": "sum"},
+    ),
+    Function(
+        "huber",
+        {"pred": "array", "target": "required parameter", "delta": "non-negative", "reduction": "reduction"},
+        lambda: {"pred": some(4, 3), "target": some(4, 3) + 1, "delta": 0.5, "reduction": "none"},
     ),
     Function("layer_norm", LAYER_NORM, layer_norm_arguments, (NO_DIMENSIONS,)),
     Function("layer_norm_forward", LAYER_NORM, layer_norm_arguments, (NO_DIMENSIONS,)),

@@ -340,12 +340,19 @@ def test_softmax_cross_entropy_by_hand():
     np.testing.assert_array_equal(gradient, [[1, -1]])
 
 
-def test_mse_and_activations(rng):
+def test_regression_and_activations(rng):
     x = rng.standard_normal((3, 4))
     target = rng.standard_normal((3, 4))
     assert_gradients(
         lambda x: reference.mse(x, target)[0], lambda dy, x: [dy * reference.mse(x, target)[1]], (x,), rng
     )
+    for delta in (0.3, 10.0):
+        assert_gradients(
+            lambda x, d=delta: reference.huber(x, target, delta=d)[0],
+            lambda dy, x, d=delta: [dy * reference.huber(x, target, delta=d)[1]],
+            (x,),
+            rng,
+        )
     for name in ("relu", "sigmoid", "tanh"):  # their gradient needs y only
         forward, backward = getattr(reference, name), getattr(reference, f"{name}_backward")
         assert_gradients(forward, lambda dy, x, f=forward, b=backward: [b(dy, f(x))], (x,), rng)

@@ -130,6 +130,15 @@ def activation_case(shape, dtype, place):
     return results + [getattr(tt, f"{name}_backward")(dy, y) for name, y in zip(names, results, strict=True)]
 
 
+def losses_case(shape, dtype, place):
+    logits, target = map(place, data(shape, dtype, 2))
+    labels = np.arange(len(logits)) % shape[1]
+    smoothed = tt.softmax_cross_entropy(logits, labels, label_smoothing=0.1, ignore_index=1)
+    soft = tt.softmax_cross_entropy(logits, target, reduction="none")
+    results = [*smoothed, *soft, *tt.mse(logits, target), *tt.huber(logits, target, delta=0.3)]
+    return [np.asarray(result) for result in results]
+
+
 # name: a function of where to place the arrays, which gives all results
 CASES = {
     **{f"weights-{dtype}": (lambda place, dtype=dtype: weights_case(dtype, place)) for dtype in DTYPES},
@@ -143,6 +152,13 @@ CASES = {
     **{
         f"activation-{'x'.join(map(str, shape))}-{dtype}": (
             lambda place, shape=shape, dtype=dtype: activation_case(shape, dtype, place)
+        )
+        for shape in ROWS[:2]
+        for dtype in DTYPES
+    },
+    **{
+        f"losses-{'x'.join(map(str, shape))}-{dtype}": (
+            lambda place, shape=shape, dtype=dtype: losses_case(shape, dtype, place)
         )
         for shape in ROWS[:2]
         for dtype in DTYPES

@@ -14,6 +14,7 @@ void bind_dropout(PyObject* module);
 void bind_fold_batch_norm(PyObject* module);
 void bind_group_norm(PyObject* module);
 void bind_layer_norm(PyObject* module);
+void bind_losses(PyObject* module);
 void bind_max_norm(PyObject* module);
 void bind_sgd(PyObject* module);
 void bind_system(PyObject* module);

@@ -1,7 +1,7 @@
 """Types of the compiled module; its docstrings say what the functions do."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,7 @@ _Mask: TypeAlias = NDArray[np.uint8]
 _Seed: TypeAlias = int | np.random.Generator | None
 SgdPlan: TypeAlias = object  # a capsule
 _Arrays: TypeAlias = Array | Sequence[Array]
+_Reduction: TypeAlias = Literal["mean", "sum", "none"]
 _Activation: TypeAlias = Literal["relu"] | None
 
 class LayerNormForwardResult(NamedTuple):
@@ -94,6 +95,14 @@ class DropoutForwardResult(NamedTuple):
 class GaussianDropoutForwardResult(NamedTuple):
     y: Array
     noise: Array
+
+class SoftmaxCrossEntropyResult(NamedTuple):
+    loss: Any
+    dlogits: Array
+
+class RegressionLossResult(NamedTuple):
+    loss: Any
+    dpred: Array
 
 def layer_norm(
     x: ArrayLike,
@@ -393,6 +402,19 @@ def sgd_step(
 def sgd_grad_norm(plan: SgdPlan) -> float: ...
 def max_norm(w: ArrayLike, limit: float, *, axis: _Axes, out: Array | None = None) -> Array: ...
 def penalty(params: ArrayLike | Sequence[ArrayLike], *, l1: float = 0.0, l2: float = 0.0) -> float: ...
+def softmax_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    label_smoothing: float = 0.0,
+    class_weight: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    reduction: _Reduction = "mean",
+) -> SoftmaxCrossEntropyResult: ...
+def mse(pred: ArrayLike, target: ArrayLike, *, reduction: _Reduction = "mean") -> RegressionLossResult: ...
+def huber(
+    pred: ArrayLike, target: ArrayLike, *, delta: float = 1.0, reduction: _Reduction = "mean"
+) -> RegressionLossResult: ...
 def relu(x: ArrayLike, *, out: Array | None = None) -> Array: ...
 def relu_backward(dy: ArrayLike, y: ArrayLike, *, out: Array | None = None) -> Array: ...
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.05, *, out: Array | None = None) -> Array: ...

@@ -3,17 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+import trimtab._core as kernels
 from trimtab._typing import Array
 
+Metric: TypeAlias = Callable[[Array, Any], float]
 
-def accuracy(logits: Array, labels: ArrayLike) -> float:
-    """Return the share of rows whose largest logit stands at the label. Logits (N, K), labels (N,)."""
-    return float(np.mean(np.argmax(logits, axis=1) == labels))
+
+def accuracy(logits: Array, labels: ArrayLike, *, ignore_index: int | None = None) -> float:
+    """Return the share of rows whose largest logit (the first of equal ones) stands at the label.
+
+    Parameters
+    ----------
+    logits : numpy.ndarray
+        Shape (N, K).
+    labels : array_like
+        Class ids (N,), or probabilities (N, K), whose largest counts.
+    ignore_index : int, optional
+        Rows with this label are left out.
+    """
+    ids = _class_ids(labels)
+    hits = np.argmax(logits, axis=1) == ids
+    return float(np.mean(hits if ignore_index is None else hits[ids != ignore_index]))
+
+
+def top_k(k: int, *, ignore_index: int | None = None) -> Metric:
+    """Return the metric "share of rows whose label is among the k largest logits".
+
+    Parameters
+    ----------
+    k : int
+        At least 1. Of equal logits those of smaller ids come first.
+    ignore_index : int, optional
+        Rows with this label are left out.
+
+    Examples
+    --------
+    >>> from trimtab import losses
+    >>> loss = losses.CrossEntropy()
+    >>> loss.metrics = {**loss.metrics, "top_5": losses.top_k(5)}
+    """
+    if k < 1:
+        raise ValueError(f"top_k: k must be at least 1, got {k}")
+
+    def metric(logits: Array, labels: ArrayLike) -> float:
+        ids = _class_ids(labels)
+        if ignore_index is not None:
+            logits, ids = logits[ids != ignore_index], ids[ids != ignore_index]
+        own = np.take_along_axis(logits, ids[:, None], axis=1)
+        # NaN compares false with everything, so it comes before every number, as in argmax
+        before = ~(logits <= own) | ((logits == own) & (np.arange(logits.shape[1]) < ids[:, None]))
+        return float(np.mean(before.sum(axis=1) < k))
+
+    return metric
+
+
+def _class_ids(labels: ArrayLike) -> Array:
+    given = np.asarray(labels)
+    return given if given.ndim == 1 else np.argmax(given, axis=1)
 
 
 class Loss:
@@ -21,10 +73,10 @@ class Loss:
 
     The gradient is with respect to the output of the model and has its shape and dtype: what the model's
     ``backward`` takes. ``metrics`` maps names to functions ``metric(output, target) -> float`` that are means
-    over the samples too; a trainer reports them.
+    over the samples too; a trainer reports them. Assign another mapping to report others.
     """
 
-    metrics: ClassVar[Mapping[str, Callable[[Array, Any], float]]] = {}
+    metrics: Mapping[str, Metric] = {}
 
     def __call__(self, output: Array, target: Any) -> tuple[float, Array]:
         """Return the mean loss and its gradient with respect to `output`."""
@@ -32,43 +84,66 @@ class Loss:
 
 
 class CrossEntropy(Loss):
-    """Softmax cross entropy: the mean of ``-sum(q * log(softmax(z)))`` over the rows, computed in float64.
+    """Softmax cross entropy of logits (N, K): `trimtab.softmax_cross_entropy`, which states it in full.
 
-    The target distribution is ``q = (1 - label_smoothing) * onehot + label_smoothing / K`` (Szegedy et al.
-    2016); the gradient is ``(softmax(z) - q) / N``.
+    The targets are class ids (N,) or probabilities (N, K). Reports ``accuracy``.
 
     Parameters
     ----------
     label_smoothing : float
-        From 0 to 1.
+        From 0 to 1: the share of the target that is spread evenly over the classes (Szegedy et al. 2016).
+    class_weight : array_like, optional
+        A factor for each class. The mean is weighted by that of each label.
+    ignore_index : int, optional
+        Samples with this label count for nothing.
     """
 
-    metrics: ClassVar[Mapping[str, Callable[[Array, Any], float]]] = {"accuracy": accuracy}
-
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        class_weight: ArrayLike | None = None,
+        ignore_index: int | None = None,
+    ) -> None:
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"CrossEntropy: label_smoothing must be between 0 and 1, got {label_smoothing}")
         self.label_smoothing = label_smoothing
+        self.class_weight = None if class_weight is None else np.array(class_weight, np.float64)
+        self.ignore_index = ignore_index
+        self.metrics = {"accuracy": partial(accuracy, ignore_index=ignore_index)}
 
     def __call__(self, output: Array, target: ArrayLike) -> tuple[float, Array]:
-        """Return the loss and its gradient for logits (N, K) and integer labels (N,) from 0 to K - 1."""
-        labels = np.asarray(target)
-        if output.ndim != 2 or 0 in output.shape:
-            raise ValueError(f"CrossEntropy: logits must have a non-empty shape (N, K), got {output.shape}")
-        samples, classes = output.shape
-        if not np.issubdtype(labels.dtype, np.integer):
-            raise TypeError(f"CrossEntropy: labels must be integers, got dtype {labels.dtype}")
-        if labels.shape != (samples,):
-            raise ValueError(f"CrossEntropy: labels must have shape {(samples,)}, got {labels.shape}")
-        if labels.min() < 0 or labels.max() >= classes:
-            wrong = labels[(labels < 0) | (labels >= classes)][0]
-            raise ValueError(f"CrossEntropy: labels must be between 0 and {classes - 1}, got {wrong}")
+        """Return the loss and its gradient."""
+        return kernels.softmax_cross_entropy(
+            output,
+            target,
+            label_smoothing=self.label_smoothing,
+            class_weight=self.class_weight,
+            ignore_index=self.ignore_index,
+        )
 
-        shifted = output - output.max(axis=1, keepdims=True).astype(np.float64)
-        log_softmax = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        chosen = np.arange(samples), labels
-        smoothing = self.label_smoothing
-        value = (1 - smoothing) * -log_softmax[chosen].mean() + smoothing * -log_softmax.mean()
-        gradient = np.exp(log_softmax) - smoothing / classes
-        gradient[chosen] -= 1 - smoothing
-        return float(value), (gradient / samples).astype(output.dtype)
+
+class MSE(Loss):
+    """Mean squared error over all elements: `trimtab.mse`. Targets of the output's shape, any real dtype."""
+
+    def __call__(self, output: Array, target: ArrayLike) -> tuple[float, Array]:
+        """Return the loss and its gradient."""
+        return kernels.mse(output, np.asarray(target, output.dtype))
+
+
+class Huber(Loss):
+    """Huber's loss, a mean over all elements: `trimtab.huber`. Targets of the output's shape, any real dtype.
+
+    Parameters
+    ----------
+    delta : float
+        The distance from which on it is straight; finite and >= 0.
+    """
+
+    def __init__(self, delta: float = 1.0) -> None:
+        if not 0 <= delta < np.inf:
+            raise ValueError(f"Huber: delta must be finite and >= 0, got {delta}")
+        self.delta = delta
+
+    def __call__(self, output: Array, target: ArrayLike) -> tuple[float, Array]:
+        """Return the loss and its gradient."""
+        return kernels.huber(output, np.asarray(target, output.dtype), delta=self.delta)

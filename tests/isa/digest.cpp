@@ -325,11 +325,51 @@ void activation(DType dtype, const Data& data) {
     both("sigmoid", table.sigmoid, table.sigmoid_backward);
     both("tanh", table.tanh, table.tanh_backward);
 }
+
+void losses(DType dtype, const Data& data) {
+    const auto& table = *kernels->losses;
+    for (const auto& [rows, classes] : {std::pair<ptrdiff_t, ptrdiff_t>{67, 5}, {9, 1003}}) {
+        std::vector<int64_t> labels;
+        for (ptrdiff_t row = 0; row < rows; ++row) labels.push_back(row % classes);
+        Array logits(dtype, rows * classes, data), probabilities(working(dtype), rows * classes, ordinary);
+        Array weight(working(dtype), classes, ordinary), dlogits(dtype, rows * classes);
+        Array values(DType::float64, rows), loss(DType::float64, 1);
+        for (const bool ids : {false, true}) {
+            table.softmax_cross_entropy[int(dtype)]({.logits = logits,
+                                                     .labels = ids ? labels.data() : nullptr,
+                                                     .probabilities = probabilities,
+                                                     .class_weight = weight,
+                                                     .dlogits = dlogits,
+                                                     .losses = values,
+                                                     .loss = loss,
+                                                     .rows = rows,
+                                                     .classes = classes,
+                                                     .ignored = 3,
+                                                     .label_smoothing = 0.1,
+                                                     .mean = true});
+            print(ids ? "softmax_cross_entropy" : "softmax_cross_entropy_probabilities", dtype, data.name,
+                  text({rows, classes}), {&dlogits, &values, &loss});
+        }
+    }
+    const ptrdiff_t count = 10007;
+    Array pred(dtype, count, data), target(working(dtype), count, ordinary), dpred(dtype, count);
+    Array values(DType::float64, count), loss(DType::float64, 1);
+    table.huber[int(dtype)]({.pred = pred,
+                             .target = target,
+                             .dpred = dpred,
+                             .losses = values,
+                             .loss = loss,
+                             .count = count,
+                             .delta = 0.5,
+                             .scale = 2,
+                             .gradient_scale = 0.3});
+    print("huber", dtype, data.name, text({count}), {&dpred, &values, &loss});
+}
 }  // namespace
 
 int main() {
     choose_isa();
-    for (const auto family : {convert, layer_norm, batch_norm, group_norm, dropout, sgd, max_norm, activation})
+    for (const auto family : {convert, layer_norm, batch_norm, group_norm, dropout, sgd, max_norm, activation, losses})
         for (const DType dtype : dtypes)
             for (const Data& data : all_data)
                 if (holds(dtype, data)) family(dtype, data);
