@@ -12,7 +12,7 @@ import numpy as np
 from trimtab import Trainer, datasets, losses, nn, optim
 
 EPOCHS, BATCH = 100, 128
-LEARNING_RATE, MOMENTUM, MAX_NORM = 0.1, 0.95, 2.0
+LEARNING_RATE, MOMENTUM, MAX_NORM = 0.05, 0.9, 2.0
 
 
 def network(inputs: int, hidden: int, classes: int, rng: np.random.Generator) -> nn.Sequential:

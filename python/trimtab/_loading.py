@@ -1,8 +1,8 @@
 """Loads the kernels, with OpenMP told for how long a thread without work may spin.
 
 By default that is for milliseconds. BLAS has threads of its own, and a matrix product between two kernels
-would wait for the cores until the spinning is over: training of a small net takes three times as long. The GNU
-runtime reads its settings once, when it is loaded; those that the user has made are left alone.
+would wait for the cores until the spinning is over: training of a small net takes three times as long. The
+GNU runtime reads its settings once, when it is loaded; those that the user has made are left alone.
 """
 
 import os
