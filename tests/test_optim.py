@@ -1,6 +1,9 @@
 """SGD against its formula written out in float64; schedules; strengths of decay in other conventions."""
 
+import re
+from inspect import isfunction
 from math import hypot
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -351,6 +354,15 @@ def test_conventions(rng):
         assert penalty_of(strengths, w) == pytest.approx(expected, rel=1e-12)
     with pytest.raises(ValueError, match=r"^lambda_over_n: samples must be > 0, got 0$"):
         conventions.lambda_over_n(0.1, samples=0)
+
+
+def test_the_page_on_decay_lists_every_convention():
+    page = (Path(__file__).parents[1] / "docs" / "weight-decay.md").read_text()
+    own = (value for value in vars(conventions).values() if isfunction(value))
+    functions = {function.__name__ for function in own if function.__module__ == conventions.__name__}
+    assert set(re.findall(r"`(\w+)` \|$", page, re.MULTILINE)) == {
+        name for name in functions if not name.startswith("_")
+    }
 
 
 def descend(gradient, features, strengths, lr, count):
