@@ -64,6 +64,7 @@ from trimtab._core import (
     trim_memory,
 )
 from trimtab.gradcheck import gradcheck
+from trimtab.whitening import whiten_backward, whiten_forward
 
 if TYPE_CHECKING:
     from trimtab import augment, callbacks, datasets, early_stopping, losses, nn, optim
@@ -138,6 +139,8 @@ __all__ = [
     "tanh",
     "tanh_backward",
     "trim_memory",
+    "whiten_backward",
+    "whiten_forward",
 ]
 
 

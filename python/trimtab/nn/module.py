@@ -55,7 +55,7 @@ class Module:
       module stands in one place of a model and runs once per step.
     - A `Module` assigned to an attribute is part of the model.
     - An array that belongs to the state but is not trained, such as a running mean, is an attribute whose
-      name stands in the class attribute ``buffer_names``; it is updated in place.
+      name stands in the attribute ``buffer_names``; it is updated in place.
     - ``self.training`` tells `train` from `eval`. ``backward`` follows the last ``forward`` in either mode.
     - ``self.rng`` is the generator for a layer that draws in ``forward``; a trainer gives all layers its own.
       Such a layer has the class attribute ``draws = True``.
@@ -84,7 +84,7 @@ class Module:
     ['0.weight', '0.bias', '1.factor']
     """
 
-    buffer_names: ClassVar[tuple[str, ...]] = ()
+    buffer_names: tuple[str, ...] = ()
     draws: ClassVar[bool] = False
     training: bool = True
     wants_dx: bool = True

@@ -36,90 +36,10 @@ class Norm(Module):
                 parameter.grad[...] = gradient
 
 
-class BatchNorm(Norm):
-    """Batch normalization of each channel (Ioffe and Szegedy 2015), for arrays of any rank.
-
-    In training ``y = gamma * (x - mean) / sqrt(var + eps) + beta`` with the mean and variance (1/m) of the
-    batch, taken over every axis but `axis`; running averages of both are kept for evaluation, where they
-    replace them. ``backward`` after a forward in evaluation treats the statistics as constants.
-
-    Parameters
-    ----------
-    channels : int
-        Size of the channel axis.
-    axis : int
-        The channel axis: 1 for (N, C) and (N, C, H, W), -1 for channels-last.
-    eps : float
-        Added to the variance inside the root, >= 0.
-    momentum : float
-        Weight of the new batch in the running averages, from 0 to 1.
-    affine : bool
-        Whether gamma and beta are learned.
-    unbiased : bool
-        Whether the running variance averages m/(m-1) times the batch variance (the paper's inference rule).
-    dtype : dtype_like
-        Of the parameters and running averages: the dtype of x or wider.
-
-    Notes
-    -----
-    In training each channel needs at least two values. ``running_mean`` starts at 0 and ``running_var`` at 1.
-    """
-
-    buffer_names = ("running_mean", "running_var")
-
-    def __init__(
-        self,
-        channels: int,
-        *,
-        axis: int = 1,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
-        affine: bool = True,
-        unbiased: bool = True,
-        dtype: DTypeLike = np.float32,
-    ) -> None:
-        dtype = as_float_dtype(dtype)
-        super().__init__((channels,), affine, dtype)
-        self.running_mean = np.zeros(channels, dtype)
-        self.running_var = np.ones(channels, dtype)
-        self.axis, self.eps, self.momentum, self.unbiased = axis, eps, momentum, unbiased
-
-    def forward(self, x: Array) -> Array:
-        """Return y of the shape and dtype of x, which has `channels` entries along `axis`."""
-        if x.shape[self.axis :][:1] != self.running_mean.shape:
-            raise ValueError(f"{self!r}: x must have {len(self.running_mean)} channels, got shape {x.shape}")
-        if self.training:
-            y, mean, rstd = kernels.batch_norm_forward(
-                x,
-                *self.affine,
-                running_mean=self.running_mean,
-                running_var=self.running_var,
-                momentum=self.momentum,
-                unbiased=self.unbiased,
-                axis=self.axis,
-                eps=self.eps,
-            )
-        else:
-            y = kernels.batch_norm(
-                x, self.running_mean, self.running_var, *self.affine, axis=self.axis, eps=self.eps
-            )
-            mean = self.running_mean.astype(np.float64)
-            rstd = 1 / np.sqrt(self.running_var + np.float64(self.eps))
-        self.saved = x, mean, rstd, self.training
-        return y
-
-    def backward(self, dy: Array) -> Array:
-        """Return dx, through the batch statistics where they were used."""
-        x, mean, rstd, training = self.saved
-        gamma, _ = self.affine
-        dx, dgamma, dbeta, _ = kernels.batch_norm_backward(
-            dy, x, mean, rstd, gamma, axis=self.axis, training=training
-        )
-        self.keep_gradients(dgamma, dbeta)
-        return dx
-
-    def __repr__(self) -> str:
-        return f"BatchNorm({len(self.running_mean)}, axis={self.axis})"
+def require_channels(module: Module, x: Array, axis: int, channels: int) -> None:
+    """Raise a ValueError that names the layer unless `x` has so many channels along `axis`."""
+    if x.shape[axis:][:1] != (channels,):
+        raise ValueError(f"{module!r}: x must have {channels} channels, got shape {x.shape}")
 
 
 class LayerNorm(Norm):
@@ -170,3 +90,93 @@ class LayerNorm(Norm):
 
     def __repr__(self) -> str:
         return f"LayerNorm({self.shape})"
+
+
+class GroupNorm(Norm):
+    """Group normalization (Wu and He 2018): groups of channels of each sample by their own statistics.
+
+    ``y = gamma * (x - mean) / sqrt(var + eps) + beta``, mean and variance (1/m) over all values of a
+    sample in ``channels / num_groups`` consecutive channels, in training and evaluation alike.
+
+    Parameters
+    ----------
+    num_groups : int
+        Groups, a divisor of `channels`. As many as channels: instance normalization; one: layer normalization
+        with parameters for each channel.
+    channels : int
+        Size of the channel axis; gamma and beta have one value for each.
+    axis : int
+        The channel axis: 1 for (N, C, H, W), -1 for channels-last.
+    eps : float
+        Added to the variance inside the root, >= 0.
+    affine : bool
+        Whether gamma and beta are learned.
+    dtype : dtype_like
+        Of the parameters: the dtype of x or wider.
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        channels: int,
+        *,
+        axis: int = 1,
+        eps: float = 1e-5,
+        affine: bool = True,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        if num_groups < 1 or channels % num_groups:
+            raise ValueError(f"GroupNorm: num_groups must divide the {channels} channels, got {num_groups}")
+        super().__init__((channels,), affine, as_float_dtype(dtype))
+        self.num_groups, self.channels, self.axis, self.eps = num_groups, channels, axis, eps
+
+    def forward(self, x: Array) -> Array:
+        """Return y of the shape and dtype of x, which has `channels` entries along `axis`."""
+        require_channels(self, x, self.axis, self.channels)
+        y, mean, rstd = kernels.group_norm_forward(
+            x, self.num_groups, *self.affine, axis=self.axis, eps=self.eps
+        )
+        self.saved = x, mean, rstd
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Return dx, through the statistics."""
+        x, mean, rstd = self.saved
+        gamma, _ = self.affine
+        dx, dgamma, dbeta = kernels.group_norm_backward(
+            dy, x, mean, rstd, self.num_groups, gamma, axis=self.axis
+        )
+        self.keep_gradients(dgamma, dbeta)
+        return dx
+
+    def __repr__(self) -> str:
+        return f"GroupNorm({self.num_groups}, {self.channels}, axis={self.axis})"
+
+
+class InstanceNorm(GroupNorm):
+    """Instance normalization (Ulyanov, Vedaldi and Lempitsky 2016): each channel of each sample by itself.
+
+    ``y = gamma * (x - mean) / sqrt(var + eps) + beta``, mean and variance (1/m) over all values of a
+    sample in a channel, in training and evaluation alike.
+
+    Parameters
+    ----------
+    channels : int
+        Size of the channel axis; gamma and beta have one value for each.
+    axis, eps, affine, dtype
+        As for `GroupNorm`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        axis: int = 1,
+        eps: float = 1e-5,
+        affine: bool = True,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        super().__init__(channels, channels, axis=axis, eps=eps, affine=affine, dtype=dtype)
+
+    def __repr__(self) -> str:
+        return f"InstanceNorm({self.channels}, axis={self.axis})"

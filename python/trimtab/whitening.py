@@ -1,0 +1,259 @@
+"""Whitening: normalization that decorrelates channels, too (decorrelated batch norm)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+import trimtab._core as kernels
+from trimtab._typing import Array
+
+
+class WhitenSaved(NamedTuple):
+    """What `whiten_backward` takes from `whiten_forward`."""
+
+    centred: Array  # (groups, channels of a group, values)
+    eigenvalues: Array  # of the covariance plus eps
+    vectors: Array
+    shape: tuple[int, ...]  # of x, channels first
+    axis: int
+    dtype: np.dtype[Any]
+
+
+class WhitenForwardResult(NamedTuple):
+    """The result of `whiten_forward`."""
+
+    y: Array
+    mean: Array
+    matrix: Array
+    saved: WhitenSaved
+
+
+def whiten_forward(
+    x: ArrayLike,
+    *,
+    num_groups: int = 1,
+    axis: int = 1,
+    eps: float = 1e-5,
+    running_mean: Array | None = None,
+    running_matrix: Array | None = None,
+    momentum: float = 0.1,
+) -> WhitenForwardResult:
+    """Whiten the channels of a batch: mean 0, variance 1 and no correlation within a group.
+
+    With the m values of a group of D consecutive channels as the columns of X::
+
+        Xc = X - mean;  Xc Xc' / m + eps I = V L V';  W = V L^(-1/2) V';  Y = W Xc
+
+    Of all whitening maps this one, ZCA, moves the channels least.
+
+    Parameters
+    ----------
+    x : array_like
+        float32, float64, float16 or bfloat16; C channels along `axis`, more than one value each.
+    num_groups : int, default 1
+        Groups of channels, a divisor of C. Small groups need fewer values and less time.
+    axis : int, default 1
+        The channel axis: 1 for (N, C) and (N, C, H, W), -1 for channels-last.
+    eps : float, default 1e-5
+        Added to the variances; finite and >= 0. Positive where a covariance may be singular, as it is with no
+        more values than channels in a group.
+    running_mean, running_matrix : numpy.ndarray, optional
+        Running mean (C,) and whitening matrix (num_groups, D, D), both or neither, of any of the four dtypes;
+        updated in place: ``running = (1 - momentum) * running + momentum * batch``. Inference is
+        ``running_matrix @ (x - running_mean)``.
+    momentum : float, default 0.1
+        Weight of the new batch in them, 0 to 1.
+
+    Returns
+    -------
+    y : numpy.ndarray
+        Of x's shape and dtype. A group with NaN or Inf is all NaN.
+    mean : numpy.ndarray of float64
+        Shape (C,).
+    matrix : numpy.ndarray of float64
+        W of each group, shape (num_groups, D, D).
+    saved : WhitenSaved
+        What `whiten_backward` takes.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As `batch_norm_forward`, and where `num_groups` does not divide the channels. Nothing has been changed
+        then.
+
+    See Also
+    --------
+    trimtab.nn.Whitening : the layer.
+
+    References
+    ----------
+    Huang, L., Yang, D., Lang, B., and Deng, J. (2018). Decorrelated Batch Normalization. CVPR.
+    """
+    with _errors_as("whiten_forward"):
+        mean, _, count = kernels.batch_moments(x, axis=axis)
+    given = np.asarray(x)
+    if count < 2:
+        raise _error("x", "have more than one value per channel", f"shape {given.shape}")
+    size = len(mean) // _divisor(num_groups, len(mean))
+    _require_number("eps", eps, 0, np.inf, "finite and >= 0")
+    statistics = _running_statistics(running_mean, running_matrix, (num_groups, size, size))
+    _require_number("momentum", momentum, 0, 1, "between 0 and 1")
+
+    moved = np.moveaxis(given, axis, 0)
+    values = moved.reshape(num_groups, size, count).astype(np.float64)
+    values -= mean.reshape(num_groups, size, 1)
+    covariance = values @ values.mT / count + eps * np.eye(size)
+    finite = np.isfinite(covariance.sum((1, 2)))
+    eigenvalues, vectors = np.linalg.eigh(np.where(finite[:, None, None], covariance, np.eye(size)))
+    eigenvalues = np.where(finite[:, None], np.maximum(eigenvalues, eps), np.nan)
+    matrix = _inverse_root(eigenvalues, vectors)
+    for running, batch in zip(statistics, (mean, matrix), strict=False):
+        running[...] = (1 - momentum) * running.astype(np.float64) + momentum * batch
+    y = _moved_back(matrix @ values, moved.shape, axis, given.dtype)
+    saved = WhitenSaved(values, eigenvalues, vectors, moved.shape, axis, given.dtype)
+    return WhitenForwardResult(y, mean, matrix, saved)
+
+
+def whiten_backward(dy: ArrayLike, saved: WhitenSaved) -> Array:
+    """Return the gradient of whitening with respect to its input.
+
+    With G the gradient of a group, V and L its eigenvectors and eigenvalues, sym(A) = (A + A') / 2::
+
+        dS  = V (K * (V' sym(G Xc') V)) V';  K_ij = -1 / (a b (a + b)), a = sqrt(L_i), b = sqrt(L_j)
+        dXc = W G + 2 / m dS Xc;  dX = dXc - mean of dXc
+
+    which is finite where eigenvalues are equal, too.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient with respect to y, of its shape and dtype.
+    saved : WhitenSaved
+        What `whiten_forward` returned.
+
+    Returns
+    -------
+    numpy.ndarray
+        Gradient with respect to x, of its shape and dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `saved` is something else, or `dy` does not fit it.
+
+    References
+    ----------
+    Huang, L., Yang, D., Lang, B., and Deng, J. (2018). Decorrelated Batch Normalization. CVPR.
+    """
+    if not isinstance(saved, WhitenSaved):
+        raise _error("saved", "be what whiten_forward saved", _shown(saved), TypeError, "whiten_backward")
+    centred, eigenvalues, vectors, shape, axis, dtype = saved
+    with _errors_as("whiten_backward"), suppress(np.exceptions.AxisError):
+        kernels.batch_moments(dy, axis=axis)
+    given = np.asarray(dy)
+    if given.dtype != dtype:
+        raise _error("dy", f"have dtype {dtype}", f"dtype {given.dtype}", TypeError, "whiten_backward")
+    expected = list(shape[1:])
+    expected.insert(axis % len(shape), shape[0])
+    if given.shape != tuple(expected):
+        raise _error("dy", f"have shape {tuple(expected)}", given.shape, function="whiten_backward")
+    g = np.moveaxis(given, axis, 0).reshape(centred.shape).astype(np.float64)
+    root = np.sqrt(eigenvalues)
+    a, b = root[:, :, None], root[:, None, :]
+    product = g @ centred.mT
+    in_eigenbasis = vectors.mT @ (product + product.mT) @ vectors / 2
+    dcovariance = vectors @ (-in_eigenbasis / (a * b * (a + b))) @ vectors.mT
+    dvalues = _inverse_root(eigenvalues, vectors) @ g
+    dvalues += (2 / centred.shape[2]) * dcovariance @ centred
+    dvalues -= dvalues.mean(2, keepdims=True)
+    return _moved_back(dvalues, shape, axis, dtype)
+
+
+def _inverse_root(eigenvalues: Array, vectors: Array) -> Array:
+    """V L^(-1/2) V'"""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        matrix: Array = vectors / np.sqrt(eigenvalues)[:, None, :] @ vectors.mT
+    return matrix
+
+
+def _moved_back(values: Array, shape: tuple[int, ...], axis: int, dtype: np.dtype[Any]) -> Array:
+    """Groups as an array of x's axes and dtype, contiguous."""
+    return np.ascontiguousarray(np.moveaxis(values.reshape(shape), 0, axis), dtype)
+
+
+# ---- arguments ----
+
+
+def _error(
+    argument: str,
+    rule: str,
+    got: object,
+    kind: type[Exception] = ValueError,
+    function: str = "whiten_forward",
+) -> Exception:
+    return kind(f"{function}: {argument} must {rule}, got {got}")
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:
+        return type(value).__name__
+
+
+@contextmanager
+def _errors_as(function: str) -> Iterator[None]:
+    """Let what a kernel finds wrong be an error of the function that called it."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        message = str(error).partition(": ")[2]
+        argument = "dy" if function == "whiten_backward" else "x"
+        message = message.replace("x", argument, 1) if message.startswith("x ") else message
+        raise type(error)(f"{function}: {message}") from None
+
+
+def _divisor(num_groups: int, channels: int) -> int:
+    if not isinstance(num_groups, int | np.integer) or isinstance(num_groups, bool):
+        raise _error("num_groups", "be an int >= 1", _shown(num_groups), TypeError)
+    if not 1 <= num_groups < 2**63:
+        raise _error("num_groups", "be an int >= 1", num_groups)
+    if channels % num_groups:
+        raise _error("num_groups", f"divide the {channels} channels", num_groups)
+    return int(num_groups)
+
+
+def _require_number(name: str, value: float, low: float, high: float, rule: str) -> None:
+    if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
+        raise _error(name, "be a number", _shown(value), TypeError)
+    if not low <= value <= high or np.isinf(value):
+        raise _error(name, f"be {rule}", value)
+
+
+def _running_statistics(
+    mean: Array | None, matrix: Array | None, shape: tuple[int, int, int]
+) -> tuple[Array, ...]:
+    """The running statistics, both or none."""
+    if mean is None and matrix is None:
+        return ()
+    shapes = {"running_mean": (shape[0] * shape[1],), "running_matrix": shape}
+    arrays = {"running_mean": mean, "running_matrix": matrix}
+    for name, array in arrays.items():
+        if array is None:
+            other = next(iter(arrays.keys() - {name}))
+            raise _error(name, f"be given together with {other}", None)
+        if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+            raise _error(name, "be a numpy.ndarray", type(array).__name__, TypeError)
+        if array.dtype.name not in {"float32", "float64", "float16", "bfloat16"}:
+            rule = "be a float32, float64, float16 or bfloat16 array"
+            raise _error(name, rule, f"dtype {array.dtype}", TypeError)
+        if array.shape != shapes[name]:
+            raise _error(name, f"have shape {shapes[name]}", array.shape)
+        if not array.flags.writeable:
+            raise _error(name, "be writeable", "a read-only array")
+    return tuple(array for array in arrays.values() if array is not None)

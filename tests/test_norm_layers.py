@@ -1,0 +1,274 @@
+"""The norm layers and their options, against the specification and central differences."""
+
+import numpy as np
+import pytest
+import reference
+from numpy.testing import assert_allclose, assert_array_equal
+from test_nn import check_gradients
+from trimtab import nn
+
+f64 = np.float64
+
+
+def trained(layer, *batches):
+    """The layer after some batches in training, with parameters that say something."""
+    rng = np.random.default_rng(5)
+    for parameter in layer.parameters():
+        parameter.value[...] = rng.uniform(0.5, 2, parameter.value.shape)
+    for batch in batches:
+        layer.train()(batch)
+    return layer
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda: nn.GroupNorm(2, 6, dtype=f64), (3, 6)),
+        (lambda: nn.GroupNorm(3, 6, dtype=f64), (2, 6, 2, 2)),
+        (lambda: nn.GroupNorm(3, 6, axis=-1, dtype=f64), (2, 2, 2, 6)),
+        (lambda: nn.GroupNorm(1, 4, affine=False, dtype=f64), (3, 4)),
+        (lambda: nn.InstanceNorm(3, dtype=f64), (2, 3, 4)),
+        (lambda: nn.InstanceNorm(3, axis=-1, affine=False, dtype=f64), (2, 4, 3)),
+        (lambda: nn.Whitening(3, dtype=f64), (6, 3)),
+        (lambda: nn.Whitening(4, num_groups=2, axis=-1, dtype=f64), (3, 2, 4)),
+        (lambda: nn.BatchNorm(3, virtual_batch_size=2, dtype=f64), (6, 3, 2)),
+        (lambda: nn.BatchNorm(3, virtual_batch_size=2, strided=True, dtype=f64), (6, 3, 2)),
+        (lambda: nn.BatchNorm(3, activation="relu", dtype=f64), (5, 3, 2)),
+        (lambda: nn.BatchNorm(3, frozen=True, dtype=f64), (5, 3)),
+    ],
+)
+def test_gradients(make, shape, training, rng):
+    layer = trained(make(), rng.standard_normal(shape) + 0.3)
+    assert check_gradients(layer.train(training), rng.standard_normal(shape))
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_group_and_instance_norm_are_the_specification(axis, rng):
+    x = rng.standard_normal((2, 6, 5, 6)).astype(np.float32)
+    for layer, name, groups in (
+        (nn.GroupNorm(3, 6, axis=axis, eps=1e-3), "group_norm", (3,)),
+        (nn.InstanceNorm(6, axis=axis, eps=1e-3), "instance_norm", ()),
+    ):
+        gamma, beta = trained(layer).affine
+        expected = getattr(reference, name)(x, *groups, gamma, beta, axis=axis, eps=1e-3)
+        assert_allclose(layer(x), expected, atol=1e-5)
+        assert_array_equal(layer.eval()(x), layer.train()(x))
+        assert list(layer.state_dict()) == ["gamma", "beta"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.GroupNorm(4, 6), "GroupNorm: num_groups must divide the 6 channels, got 4"),
+        (lambda: nn.GroupNorm(0, 6), "GroupNorm: num_groups must divide the 6 channels, got 0"),
+        (lambda: nn.Whitening(6, num_groups=4), "Whitening: num_groups must divide the 6 channels, got 4"),
+        (lambda: nn.BatchNorm(3, strided=True), "BatchNorm: strided must be False without"),
+        (lambda: nn.BatchNorm(3, renorm=True, activation="relu"), "BatchNorm: renorm must be False with"),
+        (lambda: nn.BatchNorm(3, renorm=True, virtual_batch_size=2), "BatchNorm: renorm must be False with"),
+        (
+            lambda: nn.BatchNorm(3, virtual_batch_size=4, strided=True)(np.ones((6, 3), np.float32)),
+            r"BatchNorm\(3, axis=1\): x must have a multiple of 4 samples, got 6",
+        ),
+        (
+            lambda: nn.BatchNorm(3, renorm=True).forward(*np.ones((2, 6, 3), np.float32)),
+            r"BatchNorm\(3, axis=1\): residual must be None with renorm, got an array",
+        ),
+        (
+            lambda: nn.GroupNorm(2, 4)(np.ones((3, 5), np.float32)),
+            r"GroupNorm\(2, 4, axis=1\): x must have 4 channels, got shape \(3, 5\)",
+        ),
+        (
+            lambda: nn.Whitening(4)(np.ones((3, 5), np.float32)),
+            r"Whitening\(4, num_groups=1, axis=1\): x must have 4 channels, got shape \(3, 5\)",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_an_error(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# ---- batch norm ----
+
+
+def test_cumulative_average(rng):
+    layer = nn.BatchNorm(3, momentum=None, dtype=f64)
+    batches = rng.standard_normal((5, 8, 3))
+    for batch in batches:
+        layer(batch)
+    assert_allclose(layer.running_mean, batches.mean((0, 1)), rtol=1e-12)
+    assert_allclose(layer.running_var, batches.var(1, ddof=1).mean(0), rtol=1e-12)
+    again = nn.BatchNorm(3, momentum=None, dtype=f64)
+    again.load_state_dict(layer.state_dict())
+    for one in (layer, again):
+        one(batches[0])
+    assert_array_equal(again.running_mean, layer.running_mean)
+    assert layer.batches == 6
+
+
+def test_frozen_statistics(rng):
+    x, other = rng.standard_normal((2, 8, 3))
+    layer = trained(nn.BatchNorm(3, dtype=f64), x)
+    state, expected = layer.state_dict(), layer.eval()(other)
+    layer.train().frozen = True
+    assert_array_equal(layer(other), expected)
+    for name, array in layer.state_dict().items():
+        assert_array_equal(array, state[name])
+    layer.backward(x)
+    assert layer.gamma.grad.all()
+
+
+@pytest.mark.parametrize("renorm", [False, True])
+@pytest.mark.parametrize("affine", [True, False])
+def test_adjustment(rng, affine, renorm):
+    """In training only, on xhat, and on the way back."""
+    x, dy = rng.standard_normal((2, 8, 3))
+    scale, bias = rng.uniform(0.5, 2, (2, 3))
+    options = {"affine": affine, "dtype": f64, "renorm": renorm, "r_max": 1.0, "d_max": 0.0}
+    plain = trained(nn.BatchNorm(3, **options), x)
+    layer = trained(nn.BatchNorm(3, adjustment=lambda shape, rng: (scale, bias), **options), x)
+    assert_array_equal(layer.eval()(x), plain.eval()(x))
+    xhat = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)
+    gamma, beta = (1, 0) if layer.gamma is None else layer.affine
+    assert_allclose(layer.train()(x), gamma * (scale * xhat + bias) + beta, rtol=1e-12, atol=1e-12)
+    dx = layer.backward(dy)
+    plain.train()(x)
+    assert_allclose(dx, plain.backward(dy * scale), rtol=1e-10, atol=1e-12)
+    if affine:
+        assert_allclose(layer.gamma.grad, (dy * (scale * xhat + bias)).sum(0), rtol=1e-10)
+        assert_allclose(layer.beta.grad, dy.sum(0), rtol=1e-12)
+
+
+def test_adjustment_draws_from_the_generator_of_the_layer(rng):
+    def adjustment(shape, rng):
+        return rng.uniform(0.9, 1.1, shape), rng.uniform(-0.1, 0.1, shape)
+
+    x = rng.standard_normal((8, 3)).astype(np.float32)
+    layers = [nn.BatchNorm(3, adjustment=adjustment).use_rng(seed) for seed in (1, 1, 2)]
+    first, same, other = (layer(x) for layer in layers)
+    assert_array_equal(first, same)
+    assert not np.array_equal(first, other)
+    assert first.dtype == np.float32
+    assert not np.array_equal(layers[0](x), first)
+    assert nn.BatchNorm(3, adjustment=adjustment)(x).shape == x.shape
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_strided_ghost_batches(rng, axis):
+    """Those that tf-keras makes by a reshape: sample i * blocks + j belongs to block j."""
+    shape = (6, 3, 4) if axis == 1 else (6, 4, 3)
+    x, dy = rng.standard_normal((2, *shape))
+    layer = nn.BatchNorm(3, axis=axis, virtual_batch_size=2, strided=True, dtype=f64)
+    whole = nn.BatchNorm(3, axis=axis, dtype=f64)
+    y = layer(x)
+    whole(x)
+    assert_allclose(layer.running_mean, whole.running_mean, rtol=1e-12)
+    assert_allclose(layer.running_var, whole.running_var, rtol=1e-12)
+    dx = layer.backward(dy)
+    for block in range(3):
+        one = nn.BatchNorm(3, axis=axis, dtype=f64)
+        samples = slice(block, None, 3)
+        assert_allclose(y[samples], one(x[samples]), rtol=1e-12, atol=1e-13)
+        assert_allclose(dx[samples], one.backward(dy[samples]), rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("strided", [False, True])
+@pytest.mark.parametrize("training", [True, False])
+def test_residual_and_activation(rng, training, strided):
+    x, residual, dy = rng.standard_normal((3, 6, 4, 3))
+    ghost = {"virtual_batch_size": 2, "strided": True} if strided else {}
+    layer, plain = (
+        trained(nn.BatchNorm(4, dtype=f64, **ghost, **fused), x).train(training)
+        for fused in ({"activation": "relu"}, {})
+    )
+    summed = plain(x) + residual
+    y = layer.forward(x, residual)
+    assert_allclose(y, np.maximum(summed, 0), rtol=1e-12, atol=1e-12)
+    g = dy * (summed > 0)
+    assert_allclose(layer.backward(dy), plain.backward(g), rtol=1e-10, atol=1e-12)
+    assert_array_equal(layer.dresidual, g)
+    assert plain.dresidual is None
+    assert_allclose(layer.gamma.grad, plain.gamma.grad, rtol=1e-10)
+
+
+def test_renorm_follows_its_schedule(rng):
+    """Batch norm to begin with, then more and more of the running statistics."""
+    layer = nn.BatchNorm(
+        3, renorm=True, momentum=0.01, r_max=nn.Ramp(1, 3, 2, 4), d_max=nn.Ramp(0, 5, 2, 6), dtype=f64
+    )
+    batches = 5 * rng.standard_normal((6, 20, 3)) + 2
+    running = {"running_mean": np.zeros(3), "running_std": np.ones(3)}
+    limits = [(1, 0), (1, 0), (1, 0), (2, 1.25), (3, 2.5), (3, 3.75)]
+    for batch, (r_max, d_max) in zip(batches, limits, strict=True):
+        expected = reference.batch_renorm_forward(batch, **running, r_max=r_max, d_max=d_max)
+        assert_allclose(layer(batch), expected.y, rtol=1e-11, atol=1e-12)
+    for name, array in running.items():
+        assert_allclose(getattr(layer, name), array, rtol=1e-12)
+    names = ["gamma", "beta", "running_mean", "running_std", "batches"]
+    assert list(layer.state_dict()) == names
+    mean, std = running.values()
+    assert_allclose(layer.eval()(batches[0]), (batches[0] - mean) / std, rtol=1e-12, atol=1e-12)
+    fixed = nn.BatchNorm(3, renorm=True, r_max=2.0, d_max=1.0)
+    assert list(fixed.state_dict()) == names[:-1]
+
+
+def test_renorm_gradients(rng):
+    """Without limits to reach, training at any batch is a map with constant r and d."""
+    x, dy = rng.standard_normal((2, 9, 3))
+    layer = nn.BatchNorm(3, renorm=True, r_max=1.0, d_max=0.0, dtype=f64)
+    assert check_gradients(layer, x)
+    layer = trained(nn.BatchNorm(3, renorm=True, r_max=10.0, d_max=10.0, momentum=0.0, dtype=f64))
+    layer(x)
+    saved = reference.batch_renorm_forward(x, running_mean=np.zeros(3), running_std=np.ones(3))
+    expected = reference.batch_renorm_backward(dy, x, *saved[1:], layer.gamma.value)
+    assert_allclose(layer.backward(dy), expected.dx, rtol=1e-10, atol=1e-12)
+    assert_allclose(layer.gamma.grad, expected.dgamma, rtol=1e-10)
+    assert_allclose(layer.beta.grad, expected.dbeta, rtol=1e-10)
+
+
+# ---- whitening ----
+
+
+def test_whitening_averages_and_applies_them(rng):
+    mixing = rng.standard_normal((6, 6))
+    batches = rng.standard_normal((40, 200, 6)) @ mixing + 3
+    layer = nn.Whitening(6, num_groups=2, dtype=f64)
+    for batch in batches:
+        layer(batch)
+    assert list(layer.state_dict()) == ["running_mean", "running_matrix"]
+    values = batches.reshape(-1, 6)
+    y = layer.eval()(values)
+    for group in (slice(0, 3), slice(3, 6)):
+        assert_allclose(np.cov(y[:, group].T), np.eye(3), atol=0.1)
+    assert_allclose(y.mean(0), 0, atol=0.1)
+
+
+# ---- fold ----
+
+
+def test_fold_makes_an_inference_model_with_equal_outputs(rng):
+    x = rng.standard_normal((20, 4))
+    model = nn.Sequential(
+        nn.Linear(4, 5, rng=0, dtype=f64),
+        nn.BatchNorm(5, dtype=f64, activation="relu"),
+        nn.Sequential(
+            nn.Linear(5, 6, bias=False, rng=1, dtype=f64), nn.BatchNorm(6, affine=False, dtype=f64)
+        ),
+        nn.ReLU(),
+        nn.BatchNorm(6, dtype=f64),
+        nn.Linear(6, 3, rng=2, dtype=f64),
+        nn.BatchNorm(3, renorm=True, dtype=f64, axis=-1),
+    )
+    trained(model, x, 2 * x + 1)
+    state = model.state_dict()
+    folded = nn.fold(model)
+    kinds = [type(module).__name__ for _, module in folded.modules()]
+    assert kinds == ["Sequential", "Linear", "ReLU", "Sequential", "Linear", "ReLU", "BatchNorm", "Linear"]
+    assert not any(module.training for _, module in folded.modules())
+    assert model.training
+    for name, array in model.state_dict().items():
+        assert_array_equal(array, state[name])
+    assert_allclose(folded(x), model.eval()(x), rtol=1e-12, atol=1e-12)
+    folded[0].weight.value += 1
+    assert_array_equal(model[0].weight.value, state["0.weight"])

@@ -1,0 +1,151 @@
+"""Whitening against the specification; what it is for; where its gradient is delicate; bad input."""
+
+import numpy as np
+import pytest
+import reference
+import trimtab as tt
+from faults import FAULTS, Function, some
+from numpy.testing import assert_allclose, assert_array_equal
+from strategies import DTYPES, LAYOUTS
+from test_errors import assert_refused
+
+SHAPES = [((40, 6), 1), ((9, 6, 3, 4), 1), ((9, 3, 4, 6), -1), ((6, 50), 0)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("num_groups", [1, 2, 3, 6])
+@pytest.mark.parametrize(("shape", "axis"), SHAPES)
+def test_is_the_specification(rng, shape, axis, num_groups, dtype):
+    x, dy = (rng.standard_normal((2, *shape)) + 0.5).astype(dtype)
+    options = {"num_groups": num_groups, "axis": axis, "eps": 1e-3}
+    size = 6 // num_groups
+    running = {"running_mean": np.ones(6), "running_matrix": np.ones((num_groups, size, size))}
+    expected_running = {name: value.copy() for name, value in running.items()}
+    expected = reference.whiten_forward(x, **options, **expected_running)
+    result = tt.whiten_forward(x, **options, **running)
+    stored = {2: 2.0**-8, 4: 1e-6, 8: 1e-12}[dtype.itemsize]
+    assert (result.y.dtype, result.y.flags.c_contiguous) == (dtype, True)
+    assert_allclose(result.y.astype(np.float64), expected.y, rtol=stored, atol=stored)
+    assert_allclose(result.mean, expected.mean, rtol=1e-6, atol=1e-7)
+    assert_allclose(result.matrix, expected.matrix, rtol=1e-6, atol=1e-7)
+    for name, value in running.items():
+        assert_allclose(value, expected_running[name], rtol=1e-6)
+    dx = tt.whiten_backward(dy, result.saved)
+    assert (dx.dtype, dx.flags.c_contiguous) == (dtype, True)
+    expected_dx = reference.whiten_backward(dy, expected.saved)
+    assert_allclose(dx.astype(np.float64), expected_dx, rtol=4 * stored, atol=4 * stored)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize(("shape", "axis"), SHAPES)
+def test_covariance_becomes_the_identity(rng, shape, axis, scale):
+    x = rng.standard_normal(shape)
+    x = np.moveaxis(np.tensordot(rng.standard_normal((6, 6)), x, (1, axis)), 0, axis) * scale + 3 * scale
+    y = tt.whiten_forward(x.astype(np.float32), axis=axis, eps=0.0).y
+    values = np.moveaxis(y, axis, 0).reshape(6, -1).astype(np.float64)
+    assert_allclose(values.mean(1), 0, atol=1e-5)
+    assert_allclose(np.cov(values, ddof=0), np.eye(6), atol=1e-4)
+
+
+def test_groups_of_one_channel_are_batch_norm(rng):
+    x, dy = rng.standard_normal((2, 20, 4, 3))
+    y, mean, matrix, saved = tt.whiten_forward(x, num_groups=4)
+    batch = tt.batch_norm_forward(x)
+    assert_allclose(y, batch.y, rtol=1e-12, atol=1e-13)
+    assert_allclose(mean, batch.mean, rtol=1e-12, atol=1e-15)
+    assert_allclose(matrix.ravel(), batch.rstd, rtol=1e-12)
+    expected = tt.batch_norm_backward(dy, x, batch.mean, batch.rstd).dx
+    assert_allclose(tt.whiten_backward(dy, saved), expected, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("kind", ["ordinary", "equal eigenvalues", "few values"])
+def test_gradient(rng, kind):
+    """Central differences; also of data that are white already, where the eigenvectors are not unique."""
+    x = rng.standard_normal((7, 4))
+    if kind == "equal eigenvalues":
+        x = np.linalg.qr(x - x.mean(0))[0] * np.sqrt(7)
+        eigenvalues = tt.whiten_forward(x).saved.eigenvalues
+        assert_allclose(eigenvalues, 1 + 1e-5, rtol=1e-12)
+    if kind == "few values":
+        x = x[:3]
+    tt.gradcheck(
+        lambda x: tt.whiten_forward(x, num_groups=1, eps=0.1).y,
+        lambda dy, x: tt.whiten_backward(dy, tt.whiten_forward(x, num_groups=1, eps=0.1).saved),
+        x,
+    )
+
+
+def test_nan_and_inf_stay_in_their_group(rng):
+    x, dy = rng.standard_normal((2, 20, 6))
+    clean = tt.whiten_forward(x, num_groups=3)
+    clean_dx = tt.whiten_backward(dy, clean.saved)
+    for intruder in (np.nan, np.inf, -np.inf):
+        spoiled = x.copy()
+        spoiled[4, 2] = intruder
+        with np.errstate(invalid="ignore"):
+            result = tt.whiten_forward(spoiled, num_groups=3)
+            dx = tt.whiten_backward(dy, result.saved)
+        for value, other in ((result.y, clean.y), (dx, clean_dx)):
+            assert np.isnan(value[:, 2:4]).all()
+            assert_array_equal(value[:, [0, 1, 4, 5]], other[:, [0, 1, 4, 5]])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_odd_memory(rng, layout):
+    x = LAYOUTS[layout](rng.standard_normal((9, 4)).astype(np.float32))
+    y = tt.whiten_forward(x, eps=0.1).y
+    assert_allclose(y, reference.whiten_forward(np.array(x, np.float64), eps=0.1).y, rtol=1e-4, atol=1e-5)
+
+
+# ---- bad input ----
+
+
+def forward_arguments():
+    running = {"running_mean": some(6), "running_matrix": some(2, 3, 3)}
+    return {"x": some(9, 6), "num_groups": 2, "axis": 1, "eps": 1e-5, **running, "momentum": 0.1}
+
+
+FORWARD = Function(
+    "whiten_forward",
+    {
+        "x": "array",
+        "num_groups": "groups",
+        "axis": "axis",
+        "eps": "eps",
+        "running_mean": "running",
+        "running_matrix": "running",
+        "momentum": "momentum",
+    },
+    forward_arguments,
+)
+
+
+@pytest.mark.parametrize("argument", FORWARD.kinds)
+def test_bad_argument(argument):
+    for fault in FAULTS[FORWARD.kinds[argument]](forward_arguments()[argument]):
+        changes = {argument: fault.value}
+        assert_refused(FORWARD, fault.error, f"{argument} {fault.text}", **forward_arguments() | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"x": some(1, 6)}, "x must have more than one value per channel, got shape (1, 6)"),
+        ({"running_mean": None}, "running_mean must be given together with running_matrix, got None"),
+        ({"running_matrix": None}, "running_matrix must be given together with running_mean, got None"),
+        ({"num_groups": 3}, "running_matrix must have shape (3, 2, 2), got (2, 3, 3)"),
+    ],
+)
+def test_arguments_that_do_not_fit(changes, text):
+    assert_refused(FORWARD, ValueError, text, **forward_arguments() | changes)
+
+
+def test_bad_argument_of_backward():
+    backward = Function("whiten_backward", {}, dict)
+    saved = tt.whiten_forward(some(9, 6)).saved
+    for fault in FAULTS["required like it"](some(9, 6)):
+        assert_refused(backward, fault.error, f"dy {fault.text}", fault.value, saved)
+    for value in (None, 3, tuple(saved)):
+        assert_refused(
+            backward, TypeError, "saved must be what whiten_forward saved, got ...", some(9, 6), value
+        )
