@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from math import inf, nan
 
 import numpy as np
@@ -320,7 +321,7 @@ def test_what_would_fail_fails_before_training(fit, path, monkeypatch):
     before = everything(trainer)
     with pytest.raises(ValueError, match=r"Checkpoint: path must be in an existing folder, got '.*nowhere"):
         fit(trainer, 1)
-    monkeypatch.setitem(__import__("sys").modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "safetensors", None)
     trainer.callbacks = [Checkpoint(path)]
     with pytest.raises(extras.MissingExtra, match=r'pip install "trimtab\[checkpoint\]"'):
         fit(trainer, 1)

@@ -2,14 +2,16 @@
 
 import os
 import signal
+import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import nn
 from trimtab.callbacks import Callback
-from trimtab.losses import CrossEntropy
+from trimtab.losses import CrossEntropy, top_k
 from trimtab.optim import SGD
 from trimtab.trainer import History, Trainer, batch_slices
 
@@ -207,8 +209,45 @@ def test_progress_bar_counts_batches_and_shows_metrics(data, capsys):
     assert "loss=" in shown
 
 
+def test_progress_bar_shows_the_means_of_the_epoch_so_far(data, monkeypatch):
+    shown = []
+
+    class Bar:
+        """Is drawn at every update."""
+
+        def __init__(self, **options):
+            self.update = lambda: True
+            self.close = lambda: None
+            self.set_postfix = lambda postfix, refresh: shown.append(postfix)
+
+    monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace(tqdm=Bar))
+    losses = []
+
+    class Keep(Callback):
+        def on_batch_end(self, trainer, batch, logs):
+            losses.append(logs["loss"])
+
+    trainer([Keep()]).fit(*data, epochs=2)
+    means = [losses[0], np.average(losses[:2], weights=[32, 33])]
+    means += [means[1], losses[2], np.average(losses[2:], weights=[32, 33])]
+    means += [means[4]]
+    assert [postfix["epoch"] for postfix in shown] == ["1/2"] * 3 + ["2/2"] * 3
+    assert [postfix["loss"] for postfix in shown] == [f"{mean:.4f}" for mean in means]
+
+
+def test_metrics_are_those_of_the_loss(data):
+    learner = trainer()
+    learner.loss.metrics = {"top_1": top_k(1), "top_2": top_k(2)} | learner.loss.metrics
+    history = learner.fit(*data, validation_split=0.5, epochs=2, progress=False)
+    assert tuple(history) == learner.metric_names
+    assert [*history][:4] == ["loss", "top_1", "top_2", "accuracy"]
+    assert history["val_top_1"] == history["val_accuracy"]
+    assert history["val_top_2"] == [1, 1]
+    assert [*learner.evaluate(*data)] == [*history][:4]
+
+
 def test_training_goes_on_without_tqdm(data, monkeypatch, capsys):
-    monkeypatch.setitem(__import__("sys").modules, "tqdm", None)
+    monkeypatch.setitem(sys.modules, "tqdm", None)
     assert trainer().fit(*data, epochs=1) == trainer().fit(*data, epochs=1, progress=False)
     assert capsys.readouterr().err == ""
 
