@@ -319,15 +319,21 @@ def test_a_schedule_is_followed(schedule, rng):
 
 
 @pytest.mark.parametrize("bad", [-0.1, np.nan, np.inf])
-def test_a_bad_rate_of_one_group_changes_no_group(bad, rng):
+@pytest.mark.parametrize(("option", "rate", "scale"), [("lr", None, 1.0), ("grad_scale", 0.1, None)])
+def test_a_bad_rate_or_scale_changes_no_group(option, rate, scale, bad, rng):
+    """Not even one whose own learning rate is right; nor is the step counted as skipped."""
     params = parameters(rng)
-    groups = [{"parameters": [params[0]]}, {"parameters": [params[1]], "lr": lambda step: bad}]
-    optimizer = SGD(groups, lr=0.1, momentum=0.9)
+    groups = [
+        {"parameters": [params[0]]},
+        {"parameters": [params[1]], "lr": lambda step: bad if rate is None else rate},
+    ]
+    optimizer = SGD(groups, lr=0.1, momentum=0.9, skip_nonfinite=True)
     for parameter in params:
         parameter.grad[...] = 1
     before = [*(parameter.value.copy() for parameter in params), *optimizer.state_dict().values()]
-    with pytest.raises(ValueError, match=f"^SGD: lr must be finite and >= 0, got {bad}$"):
-        optimizer.step()
+    with pytest.raises(ValueError, match=f"^SGD: {option} must be finite and >= 0, got {bad}$"):
+        optimizer.step(grad_scale=bad if scale is None else scale)
+    assert optimizer.skipped == 0
     after = [*(parameter.value for parameter in params), *optimizer.state_dict().values()]
     for old, new in zip(before, after, strict=True):
         assert_array_equal(old, new)

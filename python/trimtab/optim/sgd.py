@@ -132,7 +132,7 @@ class SGD:
         Parameters
         ----------
         grad_scale : float
-            Factor of the gradients, such as 1 over the scale of the loss.
+            Factor of the gradients, such as 1 over the scale of the loss; finite and >= 0.
         statistics : bool
             Whether to return norms, from the same pass.
 
@@ -141,7 +141,13 @@ class SGD:
         SgdStatistics or None
             ``(l1_norm, l2_norm_sq, grad_norm)`` over all parameters, as `trimtab.sgd_update` has them, of the
             gradients after clipping. None unless asked for, or where the step is left out.
+
+        Raises
+        ------
+        ValueError
+            If `grad_scale` or the learning rate of any group is out of range; nothing has been changed then.
         """
+        _non_negative("grad_scale", grad_scale)
         rates = [_non_negative("lr", group.schedule(self.steps)) for group in self._groups]
         if self.max_grad_norm < inf or self.skip_nonfinite:
             self.grad_norm = grad_scale * hypot(
@@ -201,8 +207,8 @@ class _Slot:
 
     def bound(self, limit: float) -> None:
         """Project the weights into each unit into the ball of radius `limit`."""
-        units_last = tuple(range(1, self.weight.ndim))
-        kernels.max_norm(self.weight, limit, axis=units_last, out=self.weight)
+        into_a_unit = tuple(range(1, self.weight.ndim))
+        kernels.max_norm(self.weight, limit, axis=into_a_unit, out=self.weight)
         if self.master is not None:
             self.parameter.value[...] = self.master
 
