@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -123,11 +123,14 @@ class Module:
         """List the parameters of this module and all below it, and name each by its dotted path."""
         found = []
         for path, module in self.modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Parameter):
-                    value.name = _join(path, name)
-                    found.append(value)
+            for name, parameter in module._own_parameters():
+                parameter.name = _join(path, name)
+                found.append(parameter)
         return found
+
+    def _own_parameters(self) -> list[tuple[str, Parameter]]:
+        """The parameters of this module itself."""
+        return [(name, value) for name, value in vars(self).items() if isinstance(value, Parameter)]
 
     def buffers(self) -> dict[str, Array]:
         """Return the untrained arrays of the state, by dotted path."""
@@ -181,6 +184,67 @@ class Module:
             If an array is not real; nothing has been changed.
         """
         copy_state(self._state(), state, "the model")
+
+    def summary(self, input_shape: tuple[int, ...]) -> str:
+        """Return a table of the layers: the shape of their output for a sample, and how many parameters they have.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            Of one sample, without the axis of the samples. A forward pass in evaluation finds out the rest.
+
+        Examples
+        --------
+        >>> from trimtab import nn
+        >>> print(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).summary((4,)))
+        layer  description   output  parameters
+        0      Linear(4, 8)  (8,)            40
+        1      ReLU()        (8,)             0
+        2      Linear(8, 3)  (3,)            27
+        total                                67
+        """
+        shapes = self._output_shapes(input_shape)
+        rows = [("layer", "description", "output", "parameters")]
+        total = 0
+        for path, module in self.modules():
+            parameters = module._own_parameters()
+            if parameters or not module.children():
+                count = sum(parameter.value.size for _, parameter in parameters)
+                rows.append((path, repr(module), str(shapes.get(module, "")), f"{count:,}"))
+                total += count
+        rows.append(("total", "", "", f"{total:,}"))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = []
+        for *texts, number in rows:
+            cells = map(str.ljust, texts, widths)
+            lines.append("  ".join([*cells, number.rjust(widths[-1])]))
+        return "\n".join(lines)
+
+    def _output_shapes(self, input_shape: tuple[int, ...]) -> dict[Module, tuple[int, ...]]:
+        """Map each module that runs to the shape of what it returns for one sample of zeros."""
+        shapes: dict[Module, tuple[int, ...]] = {}
+
+        def watched(module: Module) -> Callable[[Array], Array]:
+            def forward(x: Array) -> Array:
+                y = type(module).forward(module, x)
+                shapes[module] = y.shape[1:]
+                return y
+
+            return forward
+
+        modes = [(module, module.training) for _, module in self.modules()]
+        parameters = self.parameters()
+        x = np.zeros((1, *input_shape), parameters[0].value.dtype if parameters else np.float32)
+        self.eval()
+        try:
+            for module, _ in modes:
+                vars(module)["forward"] = watched(module)
+            self.forward(x)
+        finally:
+            for module, mode in modes:
+                del vars(module)["forward"]
+                module.training = mode
+        return shapes
 
     def _state(self) -> dict[str, Array]:
         return {parameter.name: parameter.value for parameter in self.parameters()} | self.buffers()

@@ -1,11 +1,11 @@
-"""Layers one after the other."""
+"""Layers one after the other, and a way around them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from trimtab._typing import Array
-from trimtab.nn.module import Module
+from trimtab.nn.module import Module, require_shape
 
 
 class Sequential(Module):
@@ -26,7 +26,7 @@ class Sequential(Module):
     def __init__(self, *layers: Module) -> None:
         for layer in layers:
             if not isinstance(layer, Module):
-                raise TypeError(f"Sequential: layers must be modules, got {layer!r}")
+                raise TypeError(f"{type(self).__name__}: layers must be modules, got {layer!r}")
         self.layers = layers
 
     def forward(self, x: Array) -> Array:
@@ -56,10 +56,37 @@ class Sequential(Module):
             layer.wants_dx = wanted
 
     def __repr__(self) -> str:
-        return f"Sequential({', '.join(map(repr, self.layers))})"
+        return f"{type(self).__name__}({', '.join(map(repr, self.layers))})"
 
     def __len__(self) -> int:
         return len(self.layers)
 
     def __getitem__(self, position: int) -> Module:
         return self.layers[position]
+
+
+class Residual(Sequential):
+    """Layers and a way around them (He et al. 2016): ``y = x + layer_n(... layer_1(x))``.
+
+    Parameters
+    ----------
+    *layers : Module
+        In the order of application; the last gives arrays of the shape of x. A `DropPath` at the end makes the
+        depth stochastic.
+
+    Examples
+    --------
+    >>> from trimtab import nn
+    >>> block = nn.Residual(nn.LayerNorm(64), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64))
+    """
+
+    def forward(self, x: Array) -> Array:
+        """Return the sum of x and the output of the last layer."""
+        branch = super().forward(x)
+        require_shape(self, "output of the last layer", branch, x.shape)
+        return x + branch
+
+    def backward(self, dy: Array) -> Any:
+        """Return the sum of dy and the dx of the first layer."""
+        dx = super().backward(dy)
+        return None if dx is None else dy + dx

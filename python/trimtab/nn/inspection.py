@@ -1,0 +1,97 @@
+"""Looking into a model: are its gradients right, and how large are they in each layer?"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from trimtab import gradcheck as functions
+from trimtab._typing import Array
+from trimtab.nn.module import Module
+
+
+def gradient_norms(model: Module) -> dict[str, float]:
+    """Return the length of the last gradient of each layer that has parameters, first layer first.
+
+    Where gradients vanish or explode, the norms fall or grow from layer to layer.
+
+    Parameters
+    ----------
+    model : Module
+        After a ``backward``.
+
+    Returns
+    -------
+    dict of str to float
+        By dotted path: the root of the sum of squares over all parameters of the layer itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> model = nn.Sequential(nn.Linear(3, 4, rng=0), nn.ReLU(), nn.Linear(4, 2, rng=1))
+    >>> _ = model.backward(np.ones_like(model(np.ones((5, 3), np.float32))))
+    >>> list(nn.gradient_norms(model))
+    ['0', '2']
+    """
+    squares: dict[str, float] = {}
+    for parameter in model.parameters():
+        layer = parameter.name.rpartition(".")[0]
+        squares[layer] = squares.get(layer, 0.0) + float(np.square(parameter.grad, dtype=np.float64).sum())
+    return {layer: float(np.sqrt(square)) for layer, square in squares.items()}
+
+
+def gradcheck(model: Module, x: ArrayLike, *, tolerance: float = 1e-6, step: float = 1e-5) -> bool:
+    """Compare the backward of a model with central differences: dx, and the gradient of every parameter.
+
+    Layers that draw repeat their decisions in each pass. The model is as before afterwards, but for its
+    gradients; its mode, training or evaluation, is the one that is checked.
+
+    Parameters
+    ----------
+    model : Module
+        Of float64 parameters. A small one: every element of x and of the parameters costs two forward passes.
+    x : array_like
+        An input. Keep away from kinks.
+    tolerance, step : float
+        As for `trimtab.gradcheck`.
+
+    Returns
+    -------
+    bool
+        True.
+
+    Raises
+    ------
+    GradientError
+        If a gradient is wrong, or not finite; gradient 0 is dx, the others are in the order of
+        ``model.parameters()``.
+    TypeError
+        If a parameter is not float64.
+    """
+    parameters = model.parameters()
+    for parameter in parameters:
+        if parameter.value.dtype != np.float64:
+            raise TypeError(
+                f"gradcheck: model must have float64 parameters, got {parameter.value.dtype} in {parameter.name}"
+            )
+    state = model.state_dict()
+    generators = [(module, module.rng) for _, module in model.modules()]
+
+    def forward(x: Array, *values: Array) -> Array:
+        model.load_state_dict(state)
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.value[...] = value
+        return model.use_rng(0).forward(x).copy()
+
+    def backward(dy: Array, x: Array, *values: Array) -> tuple[Array, ...]:
+        forward(x, *values)
+        return model.backward(dy), *(parameter.grad.copy() for parameter in parameters)
+
+    try:
+        inputs = [x, *(parameter.value for parameter in parameters)]
+        return functions.gradcheck(forward, backward, inputs, tolerance=tolerance, step=step)
+    finally:
+        model.load_state_dict(state)
+        for module, generator in generators:
+            module.rng = generator

@@ -1,0 +1,120 @@
+"""Pooling of images, and their flattening into rows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from trimtab._typing import Array
+from trimtab.nn.module import Module, require_shape
+from trimtab.nn.windows import Padding, Size, Windows
+
+
+class _Pool2d(Module):
+    """What the poolings share: the windows, and the sum of a gradient over them."""
+
+    def __init__(
+        self, kernel_size: Size, stride: Size | None = None, padding: Padding = 0, *, axis: int = 1
+    ) -> None:
+        name = type(self).__name__
+        self.windows = Windows(name, kernel_size, kernel_size if stride is None else stride, padding, axis)
+
+    def __repr__(self) -> str:
+        kernel = "x".join(map(str, self.windows.kernel))
+        return f"{type(self).__name__}({kernel}, axis={self.windows.axis})"
+
+
+class MaxPool2d(_Pool2d):
+    """The largest value of each window of each channel; NaN counts as the largest.
+
+    The gradient goes to the first of equal values, row by row; that of NaN is lost.
+
+    Parameters
+    ----------
+    kernel_size : int or tuple of two int
+        Height and width of a window.
+    stride : int or tuple of two int, optional
+        By default the windows lie side by side.
+    padding : int, tuple of two int, or "same"
+        What is added on each side, and never is the largest.
+    axis : {1, -1}
+        The channel axis.
+    """
+
+    def forward(self, x: Array) -> Array:
+        """Return y of shape (N, C, height, width), or channels last."""
+        grid = self.windows.grid(self, x.shape)
+        padded = self.windows.pad(x, grid, -np.inf)
+        first, *others = self.windows.offsets()
+        y = self.windows.under(padded, first, grid).copy(order="K")
+        for offset in others:
+            np.maximum(y, self.windows.under(padded, offset, grid), out=y)
+        self.saved = padded, y, grid
+        return np.moveaxis(y, 1, self.windows.axis)
+
+    def backward(self, dy: Array) -> Array:
+        """Return dx, which is dy where the largest values stood, added up where windows overlap."""
+        padded, y, grid = self.saved
+        require_shape(self, "dy", dy, np.moveaxis(y, 1, self.windows.axis).shape)
+        dy = self.windows.channels_first(dy)
+        dpadded = self.windows.padded(*padded.shape[:2], padded.dtype, grid)
+        waiting = np.ones_like(y, bool)
+        for offset in self.windows.offsets():
+            found = waiting & (self.windows.under(padded, offset, grid) == y)
+            target = self.windows.under(dpadded, offset, grid)
+            np.add(target, dy, out=target, where=found)
+            waiting &= ~found
+        return np.moveaxis(self.windows.inside(dpadded, grid), 1, self.windows.axis)
+
+
+class AvgPool2d(_Pool2d):
+    """The mean of each window of each channel; padding counts as zeros.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding, axis
+        As for `MaxPool2d`.
+    """
+
+    def forward(self, x: Array) -> Array:
+        """Return y of shape (N, C, height, width), or channels last."""
+        grid = self.windows.grid(self, x.shape)
+        padded = self.windows.pad(x, grid)
+        first, *others = self.windows.offsets()
+        y = self.windows.under(padded, first, grid).copy(order="K")
+        for offset in others:
+            y += self.windows.under(padded, offset, grid)
+        y /= self._size
+        self.saved = x.shape, y.shape, grid
+        return np.moveaxis(y, 1, self.windows.axis)
+
+    def backward(self, dy: Array) -> Array:
+        """Return dx: each window's dy spread evenly over it."""
+        shape, y_shape, grid = self.saved
+        require_shape(self, "dy", dy, self.windows.shape(y_shape[0], y_shape[1], grid.output))
+        share = self.windows.channels_first(dy) / self._size
+        dpadded = self.windows.padded(shape[0], shape[self.windows.axis], share.dtype, grid)
+        for offset in self.windows.offsets():
+            target = self.windows.under(dpadded, offset, grid)
+            target += share
+        return np.moveaxis(self.windows.inside(dpadded, grid), 1, self.windows.axis)
+
+    @property
+    def _size(self) -> int:
+        return self.windows.kernel[0] * self.windows.kernel[1]
+
+
+class Flatten(Module):
+    """Each sample as one row: (N, ...) becomes (N, features)."""
+
+    def forward(self, x: Array) -> Array:
+        """Return x with one axis beside that of the samples."""
+        self.saved = x.shape
+        return x.reshape(len(x), math.prod(x.shape[1:]))
+
+    def backward(self, dy: Array) -> Array:
+        """Return dy in the shape of x."""
+        shape = self.saved
+        require_shape(self, "dy", dy, (shape[0], math.prod(shape[1:])))
+        return dy.reshape(shape)

@@ -1,0 +1,122 @@
+"""Where the kernel of a convolution or a pooling stands on an image; the only place that knows about padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from trimtab._typing import Array
+
+Size: TypeAlias = int | tuple[int, int]
+Padding: TypeAlias = Size | Literal["same"]
+
+
+class Grid(NamedTuple):
+    """The places on images of one size: as many as `output` says, on the image with its padding."""
+
+    image: tuple[int, int]
+    before: tuple[int, int]
+    padded: tuple[int, int]
+    output: tuple[int, int]
+
+
+class Windows:
+    """Kernels of one size and stride on images (N, C, H, W), or (N, H, W, C) with ``axis=-1``.
+
+    Parameters
+    ----------
+    layer : str
+        The class of the layer they belong to, for error messages.
+    kernel_size, stride : int or tuple of two int
+        Height and width; at least 1.
+    padding : int, tuple of two int, or "same"
+        Rows and columns that are added on each side. "same" adds as few as make the output of the size of the
+        image divided by the stride, rounded up; of an odd number the greater half comes after the image.
+    axis : {1, -1}
+        The channel axis.
+    """
+
+    def __init__(self, layer: str, kernel_size: Size, stride: Size, padding: Padding, axis: int) -> None:
+        self.kernel = _pair(layer, "kernel_size", kernel_size, 1)
+        self.stride = _pair(layer, "stride", stride, 1)
+        self.padding = None if padding == "same" else _pair(layer, "padding", padding, 0)
+        if axis not in (1, -1):
+            raise ValueError(f"{layer}: axis must be 1 or -1, got {axis}")
+        self.axis = axis
+
+    def grid(self, layer: object, shape: tuple[int, ...], channels: int | None = None) -> Grid:
+        """Return the places on x of `shape`; raise a ValueError that names the layer if there are none."""
+        wanted = "C" if channels is None else channels
+        pattern = f"(N, {wanted}, H, W)" if self.axis == 1 else f"(N, H, W, {wanted})"
+        if len(shape) != 4 or (channels is not None and shape[self.axis] != channels):
+            raise ValueError(f"{layer!r}: x must have shape {pattern}, got {shape}")
+        image = shape[2:] if self.axis == 1 else shape[1:3]
+        places = [self._along(axis, length) for axis, length in enumerate(image)]
+        before, padded, output = (tuple(column) for column in zip(*places, strict=True))
+        if min(output) < 1:
+            raise ValueError(
+                f"{layer!r}: x must be at least as large as the kernel {self.kernel}, got shape {shape}"
+            )
+        return Grid(image, before, padded, output)
+
+    def _along(self, axis: int, length: int) -> tuple[int, int, int]:
+        """The padding before, the padded length and the number of places along one axis."""
+        kernel, stride = self.kernel[axis], self.stride[axis]
+        if self.padding is None:
+            output = -(-length // stride)
+            padded = max(length, (output - 1) * stride + kernel)
+            return (padded - length) // 2, padded, output
+        padded = length + 2 * self.padding[axis]
+        return self.padding[axis], padded, (padded - kernel) // stride + 1
+
+    def shape(self, samples: int, channels: int, size: tuple[int, int]) -> tuple[int, ...]:
+        """Of images of that size, in the layout of the layer."""
+        return (samples, channels, *size) if self.axis == 1 else (samples, *size, channels)
+
+    def channels_first(self, x: Array) -> Array:
+        """A view (N, C, H, W) of images in the layout of the layer."""
+        return np.moveaxis(x, self.axis, 1)
+
+    def pad(self, x: Array, grid: Grid, value: float = 0.0) -> Array:
+        """A view (N, C, H, W) of x between its padding; of x itself where there is none."""
+        if grid.padded == grid.image:
+            return self.channels_first(x)
+        padded = self.padded(len(x), x.shape[self.axis], x.dtype, grid, value)
+        self.inside(padded, grid)[...] = self.channels_first(x)
+        return padded
+
+    def padded(self, samples: int, channels: int, dtype: np.dtype, grid: Grid, value: float = 0.0) -> Array:
+        """A view (N, C, H, W) of new padded images, in memory in the layout of the layer."""
+        return self.channels_first(np.full(self.shape(samples, channels, grid.padded), value, dtype))
+
+    def inside(self, padded: Array, grid: Grid) -> Array:
+        """The part (N, C, H, W) of padded images that is not padding."""
+        (top, left), (height, width) = grid.before, grid.image
+        return padded[:, :, top : top + height, left : left + width]
+
+    def offsets(self) -> Iterator[tuple[int, int]]:
+        """The elements of the kernel: row and column."""
+        return product(*map(range, self.kernel))
+
+    def under(self, padded: Array, offset: tuple[int, int], grid: Grid) -> Array:
+        """A view (..., output height, output width): what lies under one element of the kernel at every place."""
+        rows, columns = (
+            slice(first, first + stride * (count - 1) + 1, stride)
+            for first, stride, count in zip(offset, self.stride, grid.output, strict=True)
+        )
+        return padded[..., rows, columns]
+
+    def views(self, padded: Array) -> Array:
+        """A read-only view (N, C, output height, output width, kernel height, kernel width)."""
+        rows, columns = self.stride
+        return np.lib.stride_tricks.sliding_window_view(padded, self.kernel, (2, 3))[:, :, ::rows, ::columns]
+
+
+def _pair(layer: str, name: str, value: Size, least: int) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2 or not all(isinstance(item, int) and item >= least for item in pair):
+        raise ValueError(f"{layer}: {name} must be one or two ints >= {least}, got {value!r}")
+    return pair
