@@ -15,17 +15,17 @@ from trimtab.nn.windows import Grid, Padding, Size, Windows
 # Of the columns that are made at a time: they are still in the cache when they are multiplied.
 COLUMN_BYTES = 2 << 20
 
-# How windows (samples, groups, channels, height, width, kernel height, kernel width) lie in memory, by channel axis:
-# so that what is contiguous in the image stays so, and one reshape makes matrices of them.
+# How windows (samples, groups, channels, height, width, kernel height, kernel width) lie in memory, by
+# channel axis: what is contiguous in the image stays so, and one reshape makes matrices of them.
 _ORDERS = {1: (0, 1, 2, 5, 6, 3, 4), -1: (1, 0, 3, 4, 5, 6, 2)}
 
 
 class Conv2d(Module):
     """Convolution of images (N, C, H, W), or (N, H, W, C) with ``axis=-1`` (without the flip: correlation).
 
-    ``y[n, o, i, j] = bias[o] + sum over c, a, b of weight[o, c, a, b] * x[n, c, i * stride + a, j * stride + b]``
-    on the padded x. The windows under the kernel become the columns of a matrix, which the weight multiplies. The
-    bias starts at 0 and is not decayed.
+    ``y[n, o, i, j] = bias[o] + sum of weight[o, c, a, b] * x[n, c, i * stride + a, j * stride + b]`` over
+    c, a and b, on the padded x. The windows under the kernel become the columns of a matrix, which the weight
+    multiplies. The bias starts at 0 and is not decayed.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ class Conv2d(Module):
     padding : int, tuple of two int, or "same"
         Zeros on each side; "same" makes the output of the size of x divided by the stride, rounded up.
     groups : int
-        A divisor of `inputs` and `outputs`: each group of outputs sees its own group of inputs only. The weight
-        is (outputs, inputs / groups, height, width) in either layout.
+        A divisor of `inputs` and `outputs`: each group of outputs sees its own group of inputs only. The
+        weight is (outputs, inputs / groups, height, width) in either layout.
     bias : bool
         Whether there is a bias. Before a batch norm it is redundant.
     axis : {1, -1}
@@ -69,7 +69,7 @@ class Conv2d(Module):
         if inputs < 1 or outputs < 1:
             raise ValueError(f"Conv2d: inputs and outputs must be positive, got {inputs} and {outputs}")
         if groups < 1 or inputs % groups or outputs % groups:
-            raise ValueError(f"Conv2d: groups must divide {inputs} inputs and {outputs} outputs, got {groups}")
+            raise ValueError(f"Conv2d: groups must divide {inputs} and {outputs} channels, got {groups}")
         dtype = as_float_dtype(dtype)
         self.inputs, self.outputs, self.groups = inputs, outputs, groups
         self.windows = Windows("Conv2d", kernel_size, stride, padding, axis)
@@ -99,7 +99,7 @@ class Conv2d(Module):
             np.sum(self.windows.channels_first(dy), axis=(0, 2, 3), out=self.bias.grad)
         weight = self._matrix(self.weight.value)
         dweight = np.zeros(weight.shape, weight.dtype)
-        dpadded = self.windows.padded(*padded.shape[:2], padded.dtype, grid) if self.wants_dx else None
+        dpadded = self.windows.padded(padded, grid) if self.wants_dx else None
         for part, columns in self._columns(padded, grid):
             outputs, flat = self._outputs(dy[part]), self._flat(columns)
             dweight += np.matmul(outputs, flat.mT).reshape(-1, *weight.shape).sum(axis=0)
@@ -111,8 +111,8 @@ class Conv2d(Module):
             return None
         return np.moveaxis(self.windows.inside(dpadded, grid), 1, self.windows.axis)
 
-    # Matrices are (..., groups, rows, columns): weight (outputs, elements) @ columns (elements, places) for each group,
-    # with the samples before the groups (channels first) or among the places (channels last).
+    # For each group: weight (outputs, elements) @ columns (elements, places) = y (outputs, places), with the
+    # samples before the groups (channels first) or among the places (channels last).
 
     def _columns(self, padded: Array, grid: Grid) -> Iterator[tuple[slice, Array]]:
         """Yield slices of the samples and copies of their windows, which all lie in the same memory."""

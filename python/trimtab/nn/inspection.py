@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trimtab import gradcheck as functions
 from trimtab._typing import Array
+from trimtab.gradcheck import gradcheck as check_function
 from trimtab.nn.module import Module
 
 
@@ -72,9 +72,8 @@ def gradcheck(model: Module, x: ArrayLike, *, tolerance: float = 1e-6, step: flo
     parameters = model.parameters()
     for parameter in parameters:
         if parameter.value.dtype != np.float64:
-            raise TypeError(
-                f"gradcheck: model must have float64 parameters, got {parameter.value.dtype} in {parameter.name}"
-            )
+            found = f"{parameter.name} of {parameter.value.dtype}"
+            raise TypeError(f"gradcheck: model must have float64 parameters, got {found}")
     state = model.state_dict()
     generators = [(module, module.rng) for _, module in model.modules()]
 
@@ -90,7 +89,7 @@ def gradcheck(model: Module, x: ArrayLike, *, tolerance: float = 1e-6, step: flo
 
     try:
         inputs = [x, *(parameter.value for parameter in parameters)]
-        return functions.gradcheck(forward, backward, inputs, tolerance=tolerance, step=step)
+        return check_function(forward, backward, inputs, tolerance=tolerance, step=step)
     finally:
         model.load_state_dict(state)
         for module, generator in generators:

@@ -186,7 +186,7 @@ class Module:
         copy_state(self._state(), state, "the model")
 
     def summary(self, input_shape: tuple[int, ...]) -> str:
-        """Return a table of the layers: the shape of their output for a sample, and how many parameters they have.
+        """Return a table of the layers: the shape of their output for one sample, their parameters.
 
         Parameters
         ----------

@@ -56,9 +56,9 @@ class MaxPool2d(_Pool2d):
     def backward(self, dy: Array) -> Array:
         """Return dx, which is dy where the largest values stood, added up where windows overlap."""
         padded, y, grid = self.saved
-        require_shape(self, "dy", dy, np.moveaxis(y, 1, self.windows.axis).shape)
+        require_shape(self, "dy", dy, self.windows.shape(y.shape[0], y.shape[1], grid.output))
         dy = self.windows.channels_first(dy)
-        dpadded = self.windows.padded(*padded.shape[:2], padded.dtype, grid)
+        dpadded = self.windows.padded(padded, grid)
         waiting = np.ones_like(y, bool)
         for offset in self.windows.offsets():
             found = waiting & (self.windows.under(padded, offset, grid) == y)
@@ -86,15 +86,15 @@ class AvgPool2d(_Pool2d):
         for offset in others:
             y += self.windows.under(padded, offset, grid)
         y /= self._size
-        self.saved = x.shape, y.shape, grid
+        self.saved = y.shape, grid
         return np.moveaxis(y, 1, self.windows.axis)
 
     def backward(self, dy: Array) -> Array:
         """Return dx: each window's dy spread evenly over it."""
-        shape, y_shape, grid = self.saved
-        require_shape(self, "dy", dy, self.windows.shape(y_shape[0], y_shape[1], grid.output))
+        shape, grid = self.saved
+        require_shape(self, "dy", dy, self.windows.shape(shape[0], shape[1], grid.output))
         share = self.windows.channels_first(dy) / self._size
-        dpadded = self.windows.padded(shape[0], shape[self.windows.axis], share.dtype, grid)
+        dpadded = self.windows.padded(share, grid)
         for offset in self.windows.offsets():
             target = self.windows.under(dpadded, offset, grid)
             target += share

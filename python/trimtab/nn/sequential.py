@@ -71,8 +71,8 @@ class Residual(Sequential):
     Parameters
     ----------
     *layers : Module
-        In the order of application; the last gives arrays of the shape of x. A `DropPath` at the end makes the
-        depth stochastic.
+        In the order of application; the last gives arrays of the shape of x. A `DropPath` at the end makes
+        the depth stochastic.
 
     Examples
     --------

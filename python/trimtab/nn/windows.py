@@ -1,4 +1,4 @@
-"""Where the kernel of a convolution or a pooling stands on an image; the only place that knows about padding."""
+"""Where the kernel of a convolution or pooling stands on images; the only place that knows about padding."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Windows:
     def __init__(self, layer: str, kernel_size: Size, stride: Size, padding: Padding, axis: int) -> None:
         self.kernel = _pair(layer, "kernel_size", kernel_size, 1)
         self.stride = _pair(layer, "stride", stride, 1)
-        self.padding = None if padding == "same" else _pair(layer, "padding", padding, 0)
+        self.padding = None if padding == "same" else _pair(layer, "padding", padding, 0, "'same', or ")
         if axis not in (1, -1):
             raise ValueError(f"{layer}: axis must be 1 or -1, got {axis}")
         self.axis = axis
@@ -82,15 +82,17 @@ class Windows:
 
     def pad(self, x: Array, grid: Grid, value: float = 0.0) -> Array:
         """A view (N, C, H, W) of x between its padding; of x itself where there is none."""
+        images = self.channels_first(x)
         if grid.padded == grid.image:
-            return self.channels_first(x)
-        padded = self.padded(len(x), x.shape[self.axis], x.dtype, grid, value)
-        self.inside(padded, grid)[...] = self.channels_first(x)
+            return images
+        padded = self.padded(images, grid, value)
+        self.inside(padded, grid)[...] = images
         return padded
 
-    def padded(self, samples: int, channels: int, dtype: np.dtype, grid: Grid, value: float = 0.0) -> Array:
-        """A view (N, C, H, W) of new padded images, in memory in the layout of the layer."""
-        return self.channels_first(np.full(self.shape(samples, channels, grid.padded), value, dtype))
+    def padded(self, like: Array, grid: Grid, value: float = 0.0) -> Array:
+        """A view (N, C, H, W) of new padded images of one value; all but their size is as of `like`."""
+        shape = self.shape(len(like), like.shape[1], grid.padded)
+        return self.channels_first(np.full(shape, value, like.dtype))
 
     def inside(self, padded: Array, grid: Grid) -> Array:
         """The part (N, C, H, W) of padded images that is not padding."""
@@ -99,10 +101,11 @@ class Windows:
 
     def offsets(self) -> Iterator[tuple[int, int]]:
         """The elements of the kernel: row and column."""
-        return product(*map(range, self.kernel))
+        rows, columns = self.kernel
+        return product(range(rows), range(columns))
 
     def under(self, padded: Array, offset: tuple[int, int], grid: Grid) -> Array:
-        """A view (..., output height, output width): what lies under one element of the kernel at every place."""
+        """A view (..., output height, output width) of what lies under one element of the kernel."""
         rows, columns = (
             slice(first, first + stride * (count - 1) + 1, stride)
             for first, stride, count in zip(offset, self.stride, grid.output, strict=True)
@@ -115,8 +118,8 @@ class Windows:
         return np.lib.stride_tricks.sliding_window_view(padded, self.kernel, (2, 3))[:, :, ::rows, ::columns]
 
 
-def _pair(layer: str, name: str, value: Size, least: int) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
+def _pair(layer: str, name: str, value: Size, least: int, others: str = "") -> tuple[int, int]:
+    pair = value if isinstance(value, tuple) else (value, value)
     if len(pair) != 2 or not all(isinstance(item, int) and item >= least for item in pair):
-        raise ValueError(f"{layer}: {name} must be one or two ints >= {least}, got {value!r}")
+        raise ValueError(f"{layer}: {name} must be {others}one or two ints >= {least}, got {value!r}")
     return pair
