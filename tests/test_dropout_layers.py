@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
-from trimtab import nn
+from trimtab import Trainer, datasets, losses, nn, optim, set_num_threads
 from trimtab.gradcheck import gradcheck
 
 f64 = np.float64
@@ -127,3 +127,124 @@ def test_sampled_nets_in_evaluation(rng):
     assert not np.array_equal(model(x), model(x))
     model.eval()
     assert_array_equal(model(x), model(x))
+
+
+# What dropout is worth in theory
+
+
+def net_with_dropout(classical, chances):
+    """Hidden layers, each with its own dropout; the weight behind a dropout has the scale of its form."""
+    layers = [nn.Linear(6, 8, rng=0, dtype=f64)]
+    for seed, p in enumerate(chances, start=1):
+        linear = nn.Linear(8, 8, rng=seed, dtype=f64)
+        linear.weight.value *= 1 if classical else 1 - p
+        layers += [nn.ReLU(), nn.Dropout(p, classical=classical), linear]
+    return nn.Sequential(*layers)
+
+
+def descent(model, classical, chances, lr, decay, limit):
+    """SGD whose weights have the rate, decay and limit of their scale."""
+    linear = [layer for layer in model if isinstance(layer, nn.Linear)]
+    groups = [{"parameters": [layer.bias for layer in linear]}]
+    for layer, p in zip(linear, (0, *chances), strict=True):
+        scale = 1 if classical else 1 - p
+        options = {"lr": scale**2 * lr, "weight_decay": decay / scale**2, "max_norm": scale * limit}
+        groups.append({"parameters": [layer.weight], **options})
+    return optim.SGD(groups, lr=lr, momentum=0.9)
+
+
+def test_classical_and_inverted_training_coincide(rng):
+    """W' = (1 - p) W with rate (1 - p)^2 lr, decay c / (1 - p)^2 and limit (1 - p) r: 100 steps to 1e-12."""
+    chances, limit = (0.2, 0.5), 1.0
+    x, labels = rng.standard_normal((64, 6)), rng.integers(0, 8, 64)
+    forms = {classical: net_with_dropout(classical, chances).use_rng(7) for classical in (True, False)}
+    optimizers = {
+        classical: descent(net, classical, chances, lr=0.05, decay=0.01, limit=limit)
+        for classical, net in forms.items()
+    }
+    start, loss = forms[True].state_dict(), losses.CrossEntropy()
+    for step in range(100):
+        batch = slice(step % 4 * 16, step % 4 * 16 + 16)
+        for classical, net in forms.items():
+            net.backward(loss(net(x[batch]), labels[batch])[1])
+            optimizers[classical].step()
+        for position, p in ((0, 0), (3, chances[0]), (6, chances[1])):
+            one, other = (forms[classical][position] for classical in (True, False))
+            assert_allclose(other.weight.value / (1 - p), one.weight.value, rtol=0, atol=1e-12)
+            assert_allclose(other.bias.value, one.bias.value, rtol=0, atol=1e-12)
+    for name, weight in forms[True].state_dict().items():
+        assert np.abs(weight - start[name]).max() > 0.1
+    lengths = np.linalg.norm(forms[True][3].weight.value, axis=1)
+    assert_allclose(lengths.max(), limit, rtol=1e-9)  # it binds
+    assert_allclose(forms[False].eval()(x), forms[True].eval()(x), rtol=0, atol=1e-12)
+
+
+def test_linear_regression_with_dropout_is_ridge_regression(rng):
+    """Its strength is p / (1 - p) on weights scaled by the length of their input."""
+    p, copies = 0.4, 500
+    x = rng.standard_normal((12, 3)) * [1.0, 2.0, 0.7]
+    y = x @ [[1.0], [-2.0], [3.0]] + rng.standard_normal((12, 1))
+    squares = (x**2).sum(axis=0)
+    ridge = np.linalg.solve(x.T @ x + p / (1 - p) * np.diag(squares), x.T @ y).T
+
+    model = nn.Sequential(nn.Dropout(p), nn.Linear(3, 1, bias=False, rng=0, dtype=f64)).use_rng(3)
+    many_x, many_y = np.tile(x, (copies, 1)), np.tile(y, (copies, 1))
+    optimizer, loss = optim.SGD(model, lr=0.1), losses.MSE()
+    found = []
+    for _ in range(600):
+        model.backward(loss(model(many_x), many_y)[1])
+        optimizer.step()
+        found.append(model[1].weight.value.copy())
+    assert_allclose(np.mean(found[200:], axis=0), ridge, atol=0.01)
+    plain = np.linalg.lstsq(x, y)[0].T
+    assert np.abs(plain - ridge).max() > 0.3
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return datasets.load_digits()
+
+
+def test_the_average_of_sampled_nets_approaches_the_scaled_net(digits):
+    """Fifty are enough to agree on the class."""
+    model = nn.Sequential(nn.Linear(64, 128, rng=0), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10, rng=1))
+    trainer = Trainer(model, losses.CrossEntropy(), optim.SGD(model, lr=0.1, momentum=0.9), rng=0)
+    trainer.fit(digits.x_train, digits.y_train, epochs=8, progress=False)
+    scaled = model.eval()(digits.x_test)
+    model.eval(dropout=True)
+    sampled = np.array([model(digits.x_test) for _ in range(50)], f64)
+    averages = {count: sampled[:count].mean(axis=0) for count in (1, 5, 50)}
+    distances = [np.sqrt(np.mean((average - scaled) ** 2)) for average in averages.values()]
+    # independent noise: the distance falls like the root of the number of nets
+    assert_allclose(distances, distances[-1] * np.sqrt(50 / np.array([1, 5, 50])), rtol=0.2)
+    agreement = np.mean(averages[50].argmax(axis=1) == scaled.argmax(axis=1))
+    assert agreement > 0.98
+
+
+def test_one_seed_reproduces_a_run_with_any_number_of_threads(digits):
+    def run(threads):
+        set_num_threads(threads)
+        model = nn.Sequential(
+            nn.Dropout(0.1),
+            nn.Linear(64, 512, rng=0),
+            nn.BatchNorm(512),
+            nn.ReLU(),
+            nn.Dropout(0.5, classical=True),
+            nn.Residual(nn.Linear(512, 512, rng=1), nn.Tanh(), nn.DropPath(0.2)),
+            nn.GaussianDropout(0.2),
+            nn.AlphaDropout(0.1),
+            nn.Linear(512, 10, rng=2),
+        )
+        optimizer = optim.SGD(model, lr=0.02, momentum=0.9, weight_decay=1e-3, max_norm=3)
+        trainer = Trainer(model, losses.CrossEntropy(0.1), optimizer, rng=11)
+        history = trainer.fit(
+            digits.x_train[:256], digits.y_train[:256], epochs=2, batch_size=128, progress=False
+        )
+        return model.state_dict(), history
+
+    state, history = run(1)
+    for threads in (2, 4):
+        other, other_history = run(threads)
+        assert other_history == history
+        for name, array in state.items():
+            assert_array_equal(other[name], array, err_msg=name)

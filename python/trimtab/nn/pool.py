@@ -63,7 +63,7 @@ class MaxPool2d(_Pool2d):
         for offset in self.windows.offsets():
             found = waiting & (self.windows.under(padded, offset, grid) == y)
             target = self.windows.under(dpadded, offset, grid)
-            np.add(target, dy, out=target, where=found)
+            target += np.where(found, dy, 0)
             waiting &= ~found
         return np.moveaxis(self.windows.inside(dpadded, grid), 1, self.windows.axis)
 
