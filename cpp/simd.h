@@ -213,6 +213,40 @@ TRIMTAB_INLINE void store(T* p, Vector<W> v) {
     }
 }
 
+// The first `count` of the elements that fill a register, or a part of one. A masked access does in one step what a loop
+// does element by element.
+#if defined(__AVX512F__)
+template <class T, int size>
+TRIMTAB_INLINE void copy_in(T* to, const T* from, ptrdiff_t count) {
+    const uint64_t bytes = (uint64_t(1) << count * int(sizeof(T))) - 1;
+    if constexpr (size * sizeof(T) == 64)
+        _mm512_storeu_si512(to, _mm512_maskz_loadu_epi8(bytes, from));
+    else if constexpr (size * sizeof(T) == 32)
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_maskz_loadu_epi8(__mmask32(bytes), from));
+    else
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_maskz_loadu_epi8(__mmask16(bytes), from));
+}
+template <class T, int size>
+TRIMTAB_INLINE void copy_out(T* to, const T* from, ptrdiff_t count) {
+    const uint64_t bytes = (uint64_t(1) << count * int(sizeof(T))) - 1;
+    if constexpr (size * sizeof(T) == 64)
+        _mm512_mask_storeu_epi8(to, bytes, _mm512_loadu_si512(from));
+    else if constexpr (size * sizeof(T) == 32)
+        _mm256_mask_storeu_epi8(to, __mmask32(bytes), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+    else
+        _mm_mask_storeu_epi8(to, __mmask16(bytes), _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
+#else
+template <class T, int size>
+TRIMTAB_INLINE void copy_in(T* to, const T* from, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; ++i) to[i] = from[i];
+}
+template <class T, int size>
+TRIMTAB_INLINE void copy_out(T* to, const T* from, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; ++i) to[i] = from[i];
+}
+#endif
+
 // Access to all lanes of a vector, and to the first `count` of them.
 template <class W>
 struct Whole {
@@ -242,22 +276,24 @@ struct First {
     template <class T>
     TRIMTAB_INLINE Vector<W> load(const T* p) const {
         T whole[lanes<W>] = {};
-        for (ptrdiff_t i = 0; i < count; ++i) whole[i] = p[i];
+        copy_in<T, lanes<W>>(whole, p, count);
         return trimtab::load<W>(whole);
     }
     template <class T>
     TRIMTAB_INLINE void store(T* p, Vector<W> v) const {
         T whole[lanes<W>];
         trimtab::store<W>(whole, v);
-        for (ptrdiff_t i = 0; i < count; ++i) p[i] = whole[i];
+        copy_out<T, lanes<W>>(p, whole, count);
     }
     TRIMTAB_INLINE void add(double* p, Vector<W> v) const {
         for (ptrdiff_t i = 0; i < count; ++i) p[i] += double(v[i]);
     }
     // v, with the lanes beyond the first `count` from `others`.
     TRIMTAB_INLINE Vector<W> keep(Vector<W> v, Vector<W> others = Vector<W>{}) const {
-        for (int i = 0; i < lanes<W>; ++i) v[i] = i < count ? v[i] : others[i];
-        return v;
+        using Lanes = decltype(v == v);
+        Lanes lane;
+        unroll<0, lanes<W>>([&](int i) __attribute__((always_inline)) { lane[i] = i; });
+        return lane < Lanes{} + int(count) ? v : others;
     }
 };
 
