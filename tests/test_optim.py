@@ -202,15 +202,19 @@ def test_masters_add_up_small_steps(rng):
 def test_max_norm_bounds_the_weights_into_each_unit(masters, rng):
     weight = nn.Parameter(rng.standard_normal((4, 3, 2, 2)).astype("f2"))
     bias = nn.Parameter(10 * np.ones(4), decay=False)
+    gain = nn.Parameter(10 * np.ones((4, 5)), decay=False)  # of a norm over two axes
     free = nn.Parameter(10 * np.ones((4, 5)))
     optimizer = SGD(
-        [{"parameters": [weight, bias], "max_norm": 1.5}, {"parameters": [free]}], lr=0.01, masters=masters
+        [{"parameters": [weight, bias, gain], "max_norm": 1.5}, {"parameters": [free]}],
+        lr=0.01,
+        masters=masters,
     )
     steps(optimizer, 3, rng)
     lengths = np.sqrt(np.square(weight.value.astype("f8")).sum((1, 2, 3)))
     assert np.all(lengths <= 1.5 * (1 + 2**-11))
-    assert np.all(lengths > 1.49)
+    assert np.all(lengths > 1.4)
     assert np.all(bias.value > 9)
+    assert np.all(gain.value > 9)
     assert np.all(free.value > 9)
 
 
@@ -230,6 +234,16 @@ def test_clipping(grad_scale, rng):
         assert_allclose(parameter.value, start - 0.1 * parameter.grad / norm, rtol=1e-12, atol=1e-14)
         parameter.grad *= 0.1 / norm
     assert optimizer.step(statistics=True).grad_norm == pytest.approx(0.1, rel=1e-12)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_clipping_leaves_gradients_of_no_finite_norm_as_they_are(bad, rng):
+    weight, bias = parameters(rng)
+    expected = weight.value - 0.5
+    weight.grad[...], bias.grad[...] = 1, bad
+    SGD([weight, bias], lr=0.5, max_grad_norm=1.0).step()
+    assert_array_equal(weight.value, expected)
+    assert not np.isfinite(bias.value).any()
 
 
 def test_statistics_are_of_all_parameters(rng):
