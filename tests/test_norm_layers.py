@@ -272,3 +272,27 @@ def test_fold_makes_an_inference_model_with_equal_outputs(rng):
     assert_allclose(folded(x), model.eval()(x), rtol=1e-12, atol=1e-12)
     folded[0].weight.value += 1
     assert_array_equal(model[0].weight.value, state["0.weight"])
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_fold_convolutions(rng, axis):
+    def convolution(inputs, outputs, **options):
+        return nn.Conv2d(inputs, outputs, 3, padding=1, axis=axis, rng=outputs, dtype=f64, **options)
+
+    def norm(channels, axis=axis):
+        return nn.BatchNorm(channels, axis=axis, dtype=f64)
+
+    x = rng.standard_normal((3, 4, 4, 4))
+    model = nn.Sequential(
+        convolution(4, 6, groups=2),
+        norm(6),
+        nn.Residual(convolution(6, 4, bias=False), norm(4, axis % 4), nn.ReLU(), convolution(4, 6), norm(6)),
+        convolution(6, 4),
+        norm(4, axis=2),
+    )
+    trained(model, x, x + 1)
+    folded = nn.fold(model)
+    kinds = [type(module).__name__ for _, module in folded.modules()]
+    inside = ["Conv2d", "ReLU", "Conv2d"]
+    assert kinds == ["Sequential", "Conv2d", "Residual", *inside, "Conv2d", "BatchNorm"]
+    assert_allclose(folded(x), model.eval()(x), rtol=1e-11, atol=1e-11)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import TypeGuard
 
 import trimtab._core as kernels
 from trimtab.nn.activation import ReLU
 from trimtab.nn.batch_norm import BatchNorm
+from trimtab.nn.conv import Conv2d
 from trimtab.nn.linear import Linear
 from trimtab.nn.module import Module, Parameter
 from trimtab.nn.sequential import Sequential
@@ -34,7 +36,8 @@ def fold(model: Module) -> Module:
 
     Notes
     -----
-    The batch norm has to normalize the axis of the outputs, which for a linear layer is the last one.
+    A batch norm of another axis than that of the outputs stays. After a linear layer, whose outputs are the
+    last axis, ``axis=1`` is taken for it: arrays there are (N, C).
     """
     return _folded(deepcopy(model)).eval()
 
@@ -46,8 +49,9 @@ def _folded(module: Module) -> Module:
         return module
     layers: list[Module] = []
     for layer in map(_folded, module.layers):
-        if layers and isinstance(layer, BatchNorm) and isinstance(layers[-1], Linear):
-            _absorb(layers[-1], layer)
+        before = layers[-1] if layers else None
+        if isinstance(layer, BatchNorm) and _is_normalized_by(before, layer):
+            _absorb(before, layer)
             layers += [ReLU()] if layer.activation else []
         else:
             layers.append(layer)
@@ -55,7 +59,13 @@ def _folded(module: Module) -> Module:
     return module
 
 
-def _absorb(layer: Linear, norm: BatchNorm) -> None:
+def _is_normalized_by(layer: Module | None, norm: BatchNorm) -> TypeGuard[Linear | Conv2d]:
+    if isinstance(layer, Conv2d):
+        return norm.axis % 4 == layer.windows.axis % 4
+    return isinstance(layer, Linear) and norm.axis in (1, -1)
+
+
+def _absorb(layer: Linear | Conv2d, norm: BatchNorm) -> None:
     bias = None if layer.bias is None else layer.bias.value
     folded = kernels.fold_batch_norm(layer.weight.value, bias, *norm.running_moments(), *norm.affine, eps=0.0)
     layer.weight = Parameter(folded.weight)
