@@ -7,16 +7,8 @@
 namespace trimtab {
 
 // The tables that kernels/*.cpp export, one a family and level.
-#define TRIMTAB_LEVEL(level)                           \
-    extern const ConvertKernels convert_##level;       \
-    extern const LayerNormKernels layer_norm_##level;  \
-    extern const BatchNormKernels batch_norm_##level;  \
-    extern const GroupNormKernels group_norm_##level;  \
-    extern const DropoutKernels dropout_##level;       \
-    extern const SgdKernels sgd_##level;               \
-    extern const MaxNormKernels max_norm_##level;      \
-    extern const ActivationKernels activation_##level; \
-    extern const LossesKernels losses_##level;
+#define TRIMTAB_DECLARE(Table, family, level) extern const Table family##_##level;
+#define TRIMTAB_LEVEL(level) TRIMTAB_FAMILIES(TRIMTAB_DECLARE, level)
 #include "levels.h"
 #undef TRIMTAB_LEVEL
 
@@ -28,10 +20,8 @@ struct Level {
 };
 // Worst first, as CMake lists them.
 constexpr Level levels[] = {
-#define TRIMTAB_LEVEL(level)                                                                                           \
-    {#level,                                                                                                           \
-     {&convert_##level, &layer_norm_##level, &batch_norm_##level, &group_norm_##level, &dropout_##level, &sgd_##level, \
-      &max_norm_##level, &activation_##level, &losses_##level}},
+#define TRIMTAB_ADDRESS(Table, family, level) &family##_##level,
+#define TRIMTAB_LEVEL(level) {#level, {TRIMTAB_FAMILIES(TRIMTAB_ADDRESS, level)}},
 #include "levels.h"
 };
 

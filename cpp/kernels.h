@@ -37,15 +37,15 @@ struct WorkOf<double> {
 template <class T>
 using Work = typename WorkOf<T>::type;
 
-// x (rows, width), normalised along width. mean and rstd may be null in the forward pass.
-struct LayerNormForward {
-    const void *x, *gamma, *beta;
-    void* y;
-    double *mean, *rstd;
+// x (rows, width), normalised along width by mean and variance or by the mean square.
+struct RowNormForward {
+    const void *x, *residual, *gamma, *beta;  // residual, added to x first, may be null; a mean square takes no beta
+    void *y, *summed;                         // x + residual, where there is one
+    double *mean, *rstd;                      // may be null
     ptrdiff_t rows, width;
     double eps;
 };
-struct LayerNormBackward {
+struct RowNormBackward {
     const void *dy, *x, *gamma;
     const double *mean, *rstd;
     void* dx;
@@ -255,9 +255,9 @@ struct ConvertKernels {
     void (*narrow[dtype_count])(const double* from, void* to, ptrdiff_t n);
     void (*fill[2])(void* to, double value, ptrdiff_t n);  // float, double
 };
-struct LayerNormKernels {
-    Kernel<LayerNormForward> forward[dtype_count];
-    Kernel<LayerNormBackward> backward[dtype_count];
+struct RowNormKernels {
+    Kernel<RowNormForward> forward[dtype_count];
+    Kernel<RowNormBackward> backward[dtype_count];
 };
 struct BatchNormKernels {
     Kernel<BatchNormForward> forward[dtype_count];
@@ -297,17 +297,26 @@ struct LossesKernels {
     Kernel<Huber> huber[dtype_count];
 };
 
-// The table of one instruction set.
+// All families: the type of each one's table, and its name.
+// clang-format off
+#define TRIMTAB_FAMILIES(each, level)          \
+    each(ConvertKernels, convert, level)       \
+    each(RowNormKernels, layer_norm, level)    \
+    each(RowNormKernels, rms_norm, level)      \
+    each(BatchNormKernels, batch_norm, level)  \
+    each(GroupNormKernels, group_norm, level)  \
+    each(DropoutKernels, dropout, level)       \
+    each(SgdKernels, sgd, level)               \
+    each(MaxNormKernels, max_norm, level)      \
+    each(ActivationKernels, activation, level) \
+    each(LossesKernels, losses, level)
+// clang-format on
+
+// The tables of one instruction set.
 struct Kernels {
-    const ConvertKernels* convert;
-    const LayerNormKernels* layer_norm;
-    const BatchNormKernels* batch_norm;
-    const GroupNormKernels* group_norm;
-    const DropoutKernels* dropout;
-    const SgdKernels* sgd;
-    const MaxNormKernels* max_norm;
-    const ActivationKernels* activation;
-    const LossesKernels* losses;
+#define TRIMTAB_MEMBER(Table, family, level) const Table* family;
+    TRIMTAB_FAMILIES(TRIMTAB_MEMBER, )
+#undef TRIMTAB_MEMBER
 };
 }  // namespace trimtab
 

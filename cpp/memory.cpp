@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 #include <mutex>
+#include <string>
 #include <vector>
 
 namespace trimtab {
@@ -32,6 +34,18 @@ std::size_t default_cap() {
     return std::min(memory / 8, std::size_t(1) << 30);
 }
 std::size_t cap = default_cap();
+
+// In KiB, as "32768K" (sysconf() would give the sum over all sockets).
+std::size_t measured_last_cache() {
+    std::size_t largest = 0;
+    for (const char* index : {"0", "1", "2", "3", "4"}) {
+        std::size_t size = 0;
+        std::ifstream(std::string("/sys/devices/system/cpu/cpu0/cache/index") + index + "/size") >> size;
+        largest = std::max(largest, size << 10);
+    }
+    return largest ? largest : std::size_t(32) << 20;  // where the system does not tell
+}
+const std::size_t last_cache = measured_last_cache();
 
 // Sizes are rounded up to one of eight steps per octave, so that a block fits all requests within 12.5 %.
 std::size_t size_class(std::size_t bytes) {
@@ -78,6 +92,8 @@ void* take_block(std::size_t bytes) {
     Header* block = allocate(capacity);
     return block ? block + 1 : nullptr;
 }
+
+std::size_t last_cache_bytes() { return last_cache; }
 
 std::size_t block_bytes(void* block) { return (static_cast<Header*>(block) - 1)->capacity; }
 

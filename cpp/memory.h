@@ -15,6 +15,8 @@ std::size_t trim_memory();  // releases all kept blocks; returns their bytes
 std::size_t memory_cap();   // bytes kept at most; 0: nothing is kept
 void set_memory_cap(std::size_t bytes);
 
+std::size_t last_cache_bytes();  // of the largest cache, which all cores may share
+
 // Working memory of a call. Always inlined: kernels compiled for different instruction sets must not share its code.
 #define TRIMTAB_ALWAYS_INLINE __attribute__((always_inline))
 template <class E>

@@ -91,6 +91,7 @@ TRIMTAB_INLINE HalfBits narrow_half(Floats v) { return HalfBits(_mm512_cvtps_ph(
 TRIMTAB_INLINE Words multiply_halves(Words a, Words b) { return Words(_mm512_mul_epu32(__m512i(a), __m512i(b))); }
 TRIMTAB_INLINE Words even_pairs(Words a, Words b) { return Words(_mm512_unpacklo_epi64(__m512i(a), __m512i(b))); }
 TRIMTAB_INLINE Words odd_pairs(Words a, Words b) { return Words(_mm512_unpackhi_epi64(__m512i(a), __m512i(b))); }
+TRIMTAB_INLINE void stream(char* p, Bytes v) { _mm512_stream_si512(reinterpret_cast<__m512i*>(p), __m512i(v)); }
 TRIMTAB_INLINE uint64_t gather_bits(Bytes condition) { return _mm512_movepi8_mask(__m512i(condition)); }
 #elif defined(__AVX2__)
 TRIMTAB_INLINE Doubles widen_float(HalfFloats v) { return _mm256_cvtps_pd(v); }
@@ -103,6 +104,7 @@ TRIMTAB_INLINE HalfBits narrow_half(Floats v) { return HalfBits(_mm256_cvtps_ph(
 TRIMTAB_INLINE Words multiply_halves(Words a, Words b) { return Words(_mm256_mul_epu32(__m256i(a), __m256i(b))); }
 TRIMTAB_INLINE Words even_pairs(Words a, Words b) { return Words(_mm256_unpacklo_epi64(__m256i(a), __m256i(b))); }
 TRIMTAB_INLINE Words odd_pairs(Words a, Words b) { return Words(_mm256_unpackhi_epi64(__m256i(a), __m256i(b))); }
+TRIMTAB_INLINE void stream(char* p, Bytes v) { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), __m256i(v)); }
 TRIMTAB_INLINE uint64_t gather_bits(Bytes condition) { return uint32_t(_mm256_movemask_epi8(__m256i(condition))); }
 #elif defined(__aarch64__)
 TRIMTAB_INLINE Doubles widen_float(HalfFloats v) { return Doubles(vcvt_f64_f32(v)); }
@@ -117,6 +119,7 @@ TRIMTAB_INLINE Words multiply_halves(Words a, Words b) {
 }
 TRIMTAB_INLINE Words even_pairs(Words a, Words b) { return Words(vzip1q_u64(uint64x2_t(a), uint64x2_t(b))); }
 TRIMTAB_INLINE Words odd_pairs(Words a, Words b) { return Words(vzip2q_u64(uint64x2_t(a), uint64x2_t(b))); }
+TRIMTAB_INLINE void stream(char* p, Bytes v) { vst1q_u8(reinterpret_cast<uint8_t*>(p), uint8x16_t(v)); }
 TRIMTAB_INLINE uint64_t gather_bits(Bytes condition) {
     const Bytes weights = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
     const uint8x16_t bits = uint8x16_t(condition & weights);
@@ -166,6 +169,13 @@ TRIMTAB_INLINE HalfBits narrow_half(Floats v) {
 TRIMTAB_INLINE Words multiply_halves(Words a, Words b) { return (a & 0xffffffff) * (b & 0xffffffff); }
 TRIMTAB_INLINE Words even_pairs(Words a, Words b) { return Words{a[0], b[0]}; }
 TRIMTAB_INLINE Words odd_pairs(Words a, Words b) { return Words{a[1], b[1]}; }
+TRIMTAB_INLINE void stream(char* p, Bytes v) {
+#if defined(__SSE2__)
+    _mm_stream_si128(reinterpret_cast<__m128i*>(p), __m128i(v));
+#else
+    __builtin_memcpy(p, &v, sizeof v);
+#endif
+}
 TRIMTAB_INLINE uint64_t gather_bits(Bytes condition) {
     const Words eights = bit_cast<Words>(condition) & 0x8040201008040201;  // byte i of eight: bit i
     return (eights[0] * 0x0101010101010101 >> 56) | (eights[1] * 0x0101010101010101 >> 56) << 8;
@@ -300,14 +310,7 @@ struct First {
 template <class W, class F>
 TRIMTAB_INLINE void sweep(ptrdiff_t n, F&& f) {
     ptrdiff_t i = 0;
-    for (; i + 2 * lanes<W> <= n; i += 2 * lanes<W>) {
-        f(i, Whole<W>{});
-        f(i + lanes<W>, Whole<W>{});
-    }
-    if (i + lanes<W> <= n) {
-        f(i, Whole<W>{});
-        i += lanes<W>;
-    }
+    for (; i + lanes<W> <= n; i += lanes<W>) f(i, Whole<W>{});
     if (i < n) f(i, First<W>{n - i});
 }
 
@@ -325,6 +328,15 @@ TRIMTAB_INLINE void unroll(F&& f) {
     }
 }
 
+// f(Constant<size>{}), f(Constant<size / 2>{}) ... down to 2.
+template <int size, class F>
+TRIMTAB_INLINE void unroll_halves(F&& f) {
+    if constexpr (size > 1) {
+        f(Constant<size>{});
+        unroll_halves<size / 2>(f);
+    }
+}
+
 // Element i of the first half plus element i of the second, until `count` are left.
 template <int size, int count, class V>
 TRIMTAB_INLINE void fold(V* v) {
@@ -333,17 +345,14 @@ TRIMTAB_INLINE void fold(V* v) {
         fold<size / 2, count>(v);
     }
 }
+// In one vector of doubles; floats meet there when 16 partial sums are left.
 template <int registers>
-TRIMTAB_INLINE double total(Doubles* v) {
+TRIMTAB_INLINE Doubles meet(Doubles* v) {
     fold<registers, 1>(v);
-    double last[lanes<double>];
-    store<double>(last, v[0]);
-    fold<lanes<double>, 1>(last);
-    return last[0];
+    return v[0];
 }
-// Floats meet in double when 16 partial sums are left.
 template <int registers>
-TRIMTAB_INLINE double total(Floats* v) {
+TRIMTAB_INLINE Doubles meet(Floats* v) {
     constexpr int left = 16 / lanes<float>;
     fold<registers, left>(v);
     Doubles wide[2 * left];
@@ -351,43 +360,76 @@ TRIMTAB_INLINE double total(Floats* v) {
         wide[2 * i] = widen_float(lower_half(v[i]));
         wide[2 * i + 1] = widen_float(upper_half(v[i]));
     });
-    return total<2 * left>(wide);
+    return meet<2 * left>(wide);
+}
+template <int registers, class V>
+TRIMTAB_INLINE double total(V* v) {
+    double last[lanes<double>];
+    store<double>(last, meet<registers>(v));
+    fold<lanes<double>, 1>(last);
+    return last[0];
+}
+// Lane r: the total of vectors[r], summed as total() does.
+TRIMTAB_INLINE Doubles totals(Doubles (&vectors)[lanes<double>]) {
+    unroll_halves<lanes<double>>([&](auto size) __attribute__((always_inline)) {
+        constexpr int half = decltype(size)::value / 2;  // of what is left of a vector, that is now folded
+        Longs low, high;
+        unroll<0, lanes<double>>([&](int k) __attribute__((always_inline)) {
+            const int part = k / half;
+            low[k] = part % 2 * lanes<double> + part / 2 * (2 * half) + k % half;
+            high[k] = low[k] + half;
+        });
+        unroll<0, half>([&](int i) __attribute__((always_inline)) {
+            vectors[i] = __builtin_shuffle(vectors[i], vectors[i + half], low) +
+                         __builtin_shuffle(vectors[i], vectors[i + half], high);
+        });
+    });
+    return vectors[0];
 }
 
 // Elements summed in W: bounds a float sum to 16 terms a virtual lane, and 4 of them to a double.
 constexpr ptrdiff_t segment = 1024;
 
-template <class W, int quantities, class F>
-TRIMTAB_INLINE void reduce_segment(ptrdiff_t begin, ptrdiff_t end, double (&sums)[quantities], F&& f) {
-    constexpr int registers = 256 / register_bytes;  // that hold the virtual lanes of one quantity
-    constexpr int step = registers * lanes<W>;
+// Sums over a segment in its virtual lanes, before they meet.
+template <class W, int quantities>
+struct PartialSums {
+    static constexpr int registers = 256 / register_bytes;
+    Vector<W> of[quantities][registers];
+    TRIMTAB_INLINE double total(int quantity) { return trimtab::total<registers>(of[quantity]); }
+    TRIMTAB_INLINE Doubles meet(int quantity) { return trimtab::meet<registers>(of[quantity]); }
+};
+
+template <int quantities, class W, class F>
+TRIMTAB_INLINE void sum_lanes(ptrdiff_t begin, ptrdiff_t end, PartialSums<W, quantities>& sums, F&& f) {
+    constexpr int registers = PartialSums<W, quantities>::registers, step = registers * lanes<W>;
     constexpr int fitting = register_count / 2 / quantities;
     constexpr int group = fitting < registers ? fitting : registers;  // visited together: their sums stay in registers
     const ptrdiff_t whole = end - (end - begin) % step;
-    Vector<W> acc[quantities][registers];
     unroll<0, registers / group>([&](int g) __attribute__((always_inline)) {
         Vector<W> part[group][quantities] = {};
         for (ptrdiff_t i = begin + g * group * lanes<W>; i < whole; i += step)
             unroll<0, group>([&](int r) __attribute__((always_inline)) { f(i + r * lanes<W>, Whole<W>{}, part[r]); });
         unroll<0, group>([&](int r) __attribute__((always_inline)) {
-            unroll<0, quantities>([&](int q) __attribute__((always_inline)) { acc[q][g * group + r] = part[r][q]; });
+            unroll<0, quantities>([&](int q)
+                                      __attribute__((always_inline)) { sums.of[q][g * group + r] = part[r][q]; });
         });
     });
-    if (whole < end) {
-        Vector<W> rest[registers][quantities] = {};
-        sweep<W>(end - whole,
-                 [&](ptrdiff_t i, auto at) __attribute__((always_inline)) { f(whole + i, at, rest[i / lanes<W>]); });
-        unroll<0, registers>([&](int r) __attribute__((always_inline)) {
-            unroll<0, quantities>([&](int q) __attribute__((always_inline)) { acc[q][r] += rest[r][q]; });
+    if (whole < end)
+        sweep<W>(end - whole, [&](ptrdiff_t i, auto at) __attribute__((always_inline)) {
+            Vector<W> part[quantities] = {};
+            f(whole + i, at, part);
+            unroll<0, quantities>([&](int q) __attribute__((always_inline)) { sums.of[q][i / lanes<W>] += part[q]; });
         });
-    }
-    unroll<0, quantities>([&](int q) __attribute__((always_inline)) { sums[q] += total<registers>(acc[q]); });
 }
 
 template <class W, int quantities, class F>
 TRIMTAB_INLINE void reduce(ptrdiff_t n, double (&sums)[quantities], F&& f) {
     for (double& sum : sums) sum = 0;
-    for (ptrdiff_t i = 0; i < n; i += segment) reduce_segment<W>(i, n - i < segment ? n : i + segment, sums, f);
+    for (ptrdiff_t i = 0; i < n; i += segment) {
+        PartialSums<W, quantities> partial;
+        sum_lanes<quantities, W>(i, n - i < segment ? n : i + segment, partial, f);
+        unroll<0, quantities>([&](int q) __attribute__((always_inline)) { sums[q] += partial.total(q); });
+    }
 }
 
 TRIMTAB_INLINE Floats to_floats(Ints v) { return __builtin_convertvector(v, Floats); }
@@ -402,5 +444,18 @@ TRIMTAB_INLINE Vector<W> choose(uint32_t bits, Vector<W> yes, Vector<W> no) {
 }
 
 TRIMTAB_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
+
+// A copy of which no cache keeps anything. A thread's copies are complete for others after its next atomic operation, as
+// the one that takes or ends a task.
+TRIMTAB_INLINE void copy_past_caches(void* to, const void* from, ptrdiff_t bytes) {
+    constexpr ptrdiff_t line = 64;
+    char* const target = static_cast<char*>(to);
+    const char* const source = static_cast<const char*>(from);
+    const ptrdiff_t head = least(bytes, ptrdiff_t(-reinterpret_cast<uintptr_t>(target) & (line - 1)));
+    const ptrdiff_t whole = head + (bytes - head) / line * line;
+    __builtin_memcpy(target, source, size_t(head));
+    for (ptrdiff_t i = head; i < whole; i += register_bytes) stream(target + i, load_unaligned<Bytes>(source + i));
+    __builtin_memcpy(target + whole, source + whole, size_t(bytes - whole));
+}
 }  // namespace
 }  // namespace trimtab

@@ -71,36 +71,33 @@ struct UnitMoments {
 
 // ---- forward ----
 
-// y = d * (scale + scale_low) + rest + beta with d = x - high, scale + scale_low = rstd * gamma: one rounding worth the
-// name before beta is added.
-enum ForwardConstant { forward_high, forward_scale, forward_scale_low, forward_rest, forward_beta, forward_constants };
+// y = d * (scale + scale_low) + offset with d = x - high and scale + scale_low = rstd * gamma: roundings of d, of offset and
+// of the result. The two scales have the same sign, so that infinite values stay what they are.
+enum ForwardConstant { forward_high, forward_scale, forward_scale_low, forward_offset, forward_constants };
 
 template <class W, class At>
 TRIMTAB_INLINE void set_forward(At at, Doubles mean, Doubles rstd, const W* gamma, const W* beta,
                                 const Constants<W>& constants) {
-    const Doubles scale = rstd * at.load(gamma);
+    const Doubles all = rstd * at.load(gamma);
+    at.store(constants.of(forward_scale), all * (1 - 0x1p-23));
+    at.store(constants.of(forward_scale_low), all - at.load(constants.of(forward_scale)));
     at.store(constants.of(forward_high), mean);
-    at.store(constants.of(forward_scale), scale);
-    at.store(constants.of(forward_scale_low), scale - at.load(constants.of(forward_scale)));
-    at.store(constants.of(forward_rest), (at.load(constants.of(forward_high)) - mean) * scale);
-    at.store(constants.of(forward_beta), at.load(beta));
+    at.store(constants.of(forward_offset), (at.load(constants.of(forward_high)) - mean) * all + at.load(beta));
 }
 
 template <class T, bool relu, bool residual>
 struct ForwardBody {
+    using Result = T;
     using W = Work<T>;
     const T *x, *added;
     T* y;
     template <class At>
-    TRIMTAB_INLINE void operator()(const Vector<W>* k, ptrdiff_t j, At at) const {
-        const Vector<W> value = at.load(x + j), high = k[forward_high], d = value - high, part = d - value;
-        const Vector<W> exact = (value - (d - part)) - (high + part);  // what d has lost: the two-sum of Knuth
-        const Vector<W> lost = exact == exact ? exact : Vector<W>{};   // an infinite value stays one
-        const Vector<W> rest = fma(lost, k[forward_scale], fma(d, k[forward_scale_low], k[forward_rest]));
-        Vector<W> v = fma(d, k[forward_scale], rest) + k[forward_beta];
+    TRIMTAB_INLINE void operator()(const Vector<W>* k, ptrdiff_t j, T* to, At at) const {
+        const Vector<W> d = at.load(x + j) - k[forward_high];
+        Vector<W> v = fma(d, k[forward_scale], fma(d, k[forward_scale_low], k[forward_offset]));
         if constexpr (residual) v += at.load(added + j);
         if constexpr (relu) v = v < 0 ? Vector<W>{} : v;
-        at.store(y + j, v);
+        at.store(to, v);
     }
 };
 
@@ -108,9 +105,10 @@ template <class T, class Arguments, class F>
 TRIMTAB_INLINE void with_forward_body(const Arguments& a, F&& f) {
     const auto x = static_cast<const T*>(a.x), residual = static_cast<const T*>(a.residual);
     const auto y = static_cast<T*>(a.y);
+    const bool past = past_caches<T>(x, y, size(a.layout));
     lift<2, 2>([&](auto with_relu, auto with_residual) {
         const ForwardBody<T, with_relu.value, with_residual.value> body{x, residual, y};
-        f(RunBody<Work<T>, forward_constants>(body));
+        f(RunBody<Work<T>, forward_constants>(body, past));
     }, a.relu, a.residual != nullptr);
 }
 
@@ -124,8 +122,9 @@ void batch_norm_apply(const BatchNormApply& a) {
     each_unit(a.layout, [&](auto at, ptrdiff_t unit, ptrdiff_t c) {
         set_forward<W>(at, at.load(a.mean + unit), at.load(a.rstd + unit), gamma + c, beta + c, constants.from(unit));
     });
-    with_forward_body<T>(
-        a, [&](const auto& body) { each_run<forward_constants>(a.layout, constants, 0.15 * values(a.layout), body); });
+    with_forward_body<T>(a, [&](const auto& body) {
+        each_run<forward_constants>(a.layout, constants, 0.15 * double(size(a.layout)), body);
+    });
 }
 
 template <class T>
@@ -143,7 +142,7 @@ void batch_norm_forward(const BatchNormForward& a) {
         set_forward<W>(at, mean, rstd, gamma + c, beta + c, constants);
     };
     with_forward_body<T>(a, [&](const auto& body) {
-        sum_then_visit<W, forward_constants>(a.layout, statistic, 0.3 * values(a.layout), finish, body);
+        sum_then_visit<W, forward_constants>(a.layout, statistic, 0.3 * double(size(a.layout)), finish, body);
     });
 }
 
@@ -169,23 +168,14 @@ struct Incoming {
     }
 };
 
-// x̂ = (x - high) * scale + rest, the first constants of a unit in the backward pass.
-enum BackwardConstant {
-    backward_high,
-    backward_scale,
-    backward_rest,
-    standard_constants,
-    backward_through = standard_constants,
-    backward_slope,
-    backward_offset,
-    backward_constants
-};
+// x̂ = (x - high) * scale + rest
+enum StandardConstant { standard_high, standard_scale, standard_rest, standard_constants };
 
 template <class W, class At>
 TRIMTAB_INLINE void set_standard(At at, Doubles mean, Doubles rstd, const Constants<W>& constants) {
-    at.store(constants.of(backward_high), mean);
-    at.store(constants.of(backward_scale), rstd);
-    at.store(constants.of(backward_rest), (at.load(constants.of(backward_high)) - mean) * rstd);
+    at.store(constants.of(standard_high), mean);
+    at.store(constants.of(standard_scale), rstd);
+    at.store(constants.of(standard_rest), (at.load(constants.of(standard_high)) - mean) * rstd);
 }
 
 template <class T, bool relu>
@@ -202,7 +192,10 @@ struct UnitGradientSums {
         gx += gx_b;
     }
     TRIMTAB_LOOP Sums in_runs(const Planes& planes, ptrdiff_t unit, ptrdiff_t begin, ptrdiff_t end) const {
-        const QuickStandardise<W> standardise(mean[unit], rstd[unit]);
+        W standard[standard_constants];
+        set_standard<W>(First<double>{1}, Doubles{} + mean[unit], Doubles{} + rstd[unit], {standard, 1});
+        Vector<W> k[standard_constants];
+        for (int j = 0; j < standard_constants; ++j) k[j] = Vector<W>{} + standard[j];
         Sums total = {};
         planes.runs().visit(begin, end, [&](ptrdiff_t offset, ptrdiff_t n) {
             const ptrdiff_t start = planes.start(unit) + offset;
@@ -210,7 +203,8 @@ struct UnitGradientSums {
             reduce<W>(n, sums, [&](ptrdiff_t i, auto at, auto& acc) {
                 const Vector<W> g = incoming(start + i, at);
                 acc[0] += g;
-                acc[1] = fma(g, at.keep(standardise(at.load(x + start + i))), acc[1]);
+                const Vector<W> d = at.load(x + start + i) - k[standard_high];
+                acc[1] = fma(g, at.keep(fma(d, k[standard_scale], k[standard_rest])), acc[1]);
             });
             total = {total.count + double(n), total.first + sums[0], total.second + sums[1]};
         });
@@ -231,31 +225,33 @@ struct UnitGradientSums {
         }
         sum_rows<W, 2>(tile, begin, end, of_columns, {g, gx}, [&](ptrdiff_t j, auto at, auto& acc, ptrdiff_t i) {
             const Vector<W> v = incoming(j, at);
-            const Vector<W> normal = fma(at.load(x + j) - at.load(standard[backward_high] + i),
-                                         at.load(standard[backward_scale] + i), at.load(standard[backward_rest] + i));
+            const Vector<W> normal = fma(at.load(x + j) - at.load(standard[standard_high] + i),
+                                         at.load(standard[standard_scale] + i), at.load(standard[standard_rest] + i));
             acc[0] += v;
             acc[1] = fma(v, normal, acc[1]);
         });
     }
 };
 
-// dx = through * g + slope * x̂ + offset
+// dx = through * g + slope * (x - high) + offset
+enum BackwardConstant { backward_high, backward_through, backward_slope, backward_offset, backward_constants };
+
 template <class T, bool relu, bool residual, bool training>
 struct BackwardBody {
+    using Result = T;
     using W = Work<T>;
     Incoming<T, relu> incoming;
     const T* x;
-    T *dx, *dresidual;
+    T *y, *dresidual;
     template <class At>
-    TRIMTAB_INLINE void operator()(const Vector<W>* k, ptrdiff_t j, At at) const {
+    TRIMTAB_INLINE void operator()(const Vector<W>* k, ptrdiff_t j, T* to, At at) const {
         const Vector<W> g = incoming(j, at);
-        Vector<W> v = k[backward_through] * g;
-        if constexpr (training) {
-            const Vector<W> normal = fma(at.load(x + j) - k[backward_high], k[backward_scale], k[backward_rest]);
-            v = fma(k[backward_slope], normal, v + k[backward_offset]);
-        }
         if constexpr (residual) at.store(dresidual + j, g);
-        at.store(dx + j, v);
+        if constexpr (training)
+            at.store(to, fma(k[backward_slope], at.load(x + j) - k[backward_high],
+                             fma(k[backward_through], g, k[backward_offset])));
+        else
+            at.store(to, k[backward_through] * g);
     }
 };
 
@@ -268,25 +264,28 @@ void batch_norm_backward(const BatchNormBackward& a) {
     const auto gamma = static_cast<const W*>(a.gamma);
     const double count = double(l.outer * l.inner);
     const ptrdiff_t units = l.blocks * l.channels;
+    const bool past = past_caches<T>(x, dx, size(l));
     const Scratch<double> sums(2 * units);
     const auto finish = [&](auto at, ptrdiff_t unit, ptrdiff_t c, Doubles g, Doubles gx,
                             const Constants<W>& constants) {
         const Doubles rstd = at.load(a.rstd + unit), through = rstd * at.load(gamma + c);
         const Doubles mean_through = through * (a.training ? -1 / count : 0);
-        set_standard<W>(at, at.load(a.mean + unit), rstd, constants);
+        const Doubles mean = at.load(a.mean + unit), slope = mean_through * gx * rstd;
+        at.store(constants.of(backward_high), mean);
         at.store(constants.of(backward_through), through);
-        at.store(constants.of(backward_slope), mean_through * gx);
-        at.store(constants.of(backward_offset), mean_through * g);
+        at.store(constants.of(backward_slope), slope);
+        at.store(constants.of(backward_offset),
+                 mean_through * g + slope * (at.load(constants.of(backward_high)) - mean));
         at.store(sums + unit, g);
         at.store(sums + units + unit, gx);
     };
     const auto visit = [&](auto relu, const RunBody<W, backward_constants>& body) {
         const UnitGradientSums<T, relu.value> statistic{{dy, y}, x, a.mean, a.rstd};
-        sum_then_visit<W, backward_constants>(l, statistic, 0.5 * values(l), finish, body);
+        sum_then_visit<W, backward_constants>(l, statistic, 0.5 * double(size(l)), finish, body);
     };
     lift<2, 2, 2>([&](auto relu, auto residual, auto training) {
         const BackwardBody<T, relu.value, residual.value, training.value> body{{dy, y}, x, dx, dresidual};
-        visit(relu, RunBody<W, backward_constants>(body));
+        visit(relu, RunBody<W, backward_constants>(body, past));
     }, a.y != nullptr, a.dresidual != nullptr, a.training);
     each_unit(l, [&](auto at, ptrdiff_t unit, ptrdiff_t c) {
         at.store(a.dbeta + c, at.load(a.dbeta + c) + at.load(sums + unit));

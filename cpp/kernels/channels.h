@@ -4,9 +4,9 @@
 //   columns  short inner runs: a block is a matrix whose columns belong to channels; sums run down the columns, and
 //            constants lie in memory beside them. Rows of very few channels are taken several at a time.
 #pragma once
-#include "../memory.h"
 #include "../parallel.h"
 #include "moments.h"
+#include "outlet.h"
 
 namespace trimtab {
 namespace {
@@ -19,7 +19,7 @@ constexpr ptrdiff_t columns_per_tile = 1024;
 // visited in its order.
 TRIMTAB_INLINE bool sums_by_planes(const ChannelLayout& l) { return l.inner >= 1024; }
 TRIMTAB_INLINE bool runs_by_planes(const ChannelLayout& l) { return l.inner >= 128; }
-TRIMTAB_INLINE double values(const ChannelLayout& l) { return double(l.blocks * l.outer * l.channels * l.inner); }
+TRIMTAB_INLINE ptrdiff_t size(const ChannelLayout& l) { return l.blocks * l.outer * l.channels * l.inner; }
 
 // ---- planes ----
 
@@ -31,8 +31,8 @@ struct Planes {
     }
     Runs runs() const { return {l.outer, l.inner, l.channels * l.inner}; }
     // Parts that a unit is cut into where there are too few units to share.
-    ptrdiff_t parts() const { return units() >= 32 ? 1 : least(runs().segments(), ceil_div(64, units())); }
-    ptrdiff_t part_begin(ptrdiff_t part) const { return runs().segments() * part / parts(); }
+    ptrdiff_t parts() const { return units() >= 32 ? 1 : least(runs().stretches(), ceil_div(64, units())); }
+    ptrdiff_t part_begin(ptrdiff_t part) const { return runs().stretches() * part / parts(); }
 };
 
 // ---- columns ----
@@ -141,9 +141,9 @@ struct Sums {
 // Sums that are not good() are taken again, by wide().
 template <class Statistic>
 Sums unit_sum(const Statistic& statistic, const Planes& planes, ptrdiff_t unit) {
-    const ptrdiff_t segments = planes.runs().segments();
-    const Sums sum = statistic.in_runs(planes, unit, 0, segments);
-    return statistic.good(sum) ? sum : statistic.wide().in_runs(planes, unit, 0, segments);
+    const ptrdiff_t stretches = planes.runs().stretches();
+    const Sums sum = statistic.in_runs(planes, unit, 0, stretches);
+    return statistic.good(sum) ? sum : statistic.wide().in_runs(planes, unit, 0, stretches);
 }
 
 template <class Statistic>
@@ -245,42 +245,48 @@ struct Constants {
     TRIMTAB_INLINE Constants from(ptrdiff_t unit) const { return {values + unit, stride}; }
 };
 
-// What is done with runs: f(k, j, at) at element j of x, k[] being the constants there. Runs are long: the call through a
-// pointer is lost in them, and the passes below need not be compiled for each f. Runs of the same columns, `stride` apart,
-// are visited together, so that their constants are loaded once.
+// What is done with runs: f(k, j, to, at) writes the result of element j of x to `to`, k[] being the constants there. Runs
+// are long: the call through a pointer is lost in them, and the passes below need not be compiled for each f. Runs of the
+// same columns, `stride` apart, are visited together, so that their constants are loaded once.
 template <class W, int count>
 class RunBody {
 public:
     template <class F>
-    explicit RunBody(const F& f) : f_(&f), uniform_(call<F, Uniform<W>>), stream_(call<F, Stream<W>>) {}
+    RunBody(const F& f, bool past_caches)
+        : f_(&f), past_caches_(past_caches), uniform_(call<F, Uniform<W>>), stream_(call<F, Stream<W>>) {}
     template <class Kind>
     void operator()(ptrdiff_t offset, ptrdiff_t n, const Kind* constants, ptrdiff_t rows = 1,
                     ptrdiff_t stride = 0) const {
         if constexpr (is_same<Kind, Uniform<W>>)
-            uniform_(f_, offset, n, rows, stride, constants);
+            uniform_(*this, offset, n, rows, stride, constants);
         else
-            stream_(f_, offset, n, rows, stride, constants);
+            stream_(*this, offset, n, rows, stride, constants);
     }
 
 private:
     template <class F, class Kind>
-    TRIMTAB_LOOP static void call(const void* body, ptrdiff_t offset, ptrdiff_t n, ptrdiff_t rows, ptrdiff_t stride,
+    TRIMTAB_LOOP static void call(const RunBody& body, ptrdiff_t offset, ptrdiff_t n, ptrdiff_t rows, ptrdiff_t stride,
                                   const Kind* constants) {
-        const F f = *static_cast<const F*>(body);
+        const F f = *static_cast<const F*>(body.f_);
         Kind constant[count];
         for (int j = 0; j < count; ++j) constant[j] = constants[j];
-        sweep<W>(n, [&](ptrdiff_t i, auto at) {
-            Vector<W> k[count];
-            unroll<0, count>([&](int j) { k[j] = constant[j](i, at); });
-            if constexpr (is_same<Kind, Uniform<W>>)
-                f(k, offset + i, at);
-            else
-                for (ptrdiff_t r = 0; r < rows; ++r) f(k, offset + r * stride + i, at);
+        Outlet<typename F::Result> outlet(body.past_caches_);
+        outlet(f.y + offset, n, rows, stride, [&](ptrdiff_t begin, ptrdiff_t end, auto* to, ptrdiff_t distance) {
+            sweep<W>(end - begin, [&](ptrdiff_t i, auto at) {
+                Vector<W> k[count];
+                unroll<0, count>([&](int j) { k[j] = constant[j](begin + i, at); });
+                const ptrdiff_t first = offset + begin + i;
+                if constexpr (is_same<Kind, Uniform<W>>)
+                    f(k, first, to + i, at);
+                else
+                    for (ptrdiff_t r = 0; r < rows; ++r) f(k, first + r * stride, to + r * distance + i, at);
+            });
         });
     }
     template <class Kind>
-    using Call = void (*)(const void*, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const Kind*);
+    using Call = void (*)(const RunBody&, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const Kind*);
     const void* f_;
+    bool past_caches_;
     Call<Uniform<W>> uniform_;
     Call<Stream<W>> stream_;
 };
@@ -296,7 +302,7 @@ void each_run(const Planes& planes, const Constants<W>& constants, double cost, 
     const ChannelLayout& l = planes.l;
     const Runs runs{l.blocks * l.outer * l.channels, l.inner, l.inner};
     const ptrdiff_t per_piece = runs.per_piece();
-    parallel_for(runs.segments(), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
+    parallel_for(runs.stretches(), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
         ptrdiff_t s = begin;
         runs.visit(begin, end, [&](ptrdiff_t offset, ptrdiff_t n) {
             const ptrdiff_t plane = s++ / per_piece;
@@ -384,7 +390,7 @@ void sum_then_visit(const ChannelLayout& l, const Statistic& statistic, double c
             finish(First<double>{1}, unit, unit % l.channels, Doubles{} + sum.first, Doubles{} + sum.second, constants);
             Uniform<W> uniform[count];
             load_uniform<count>(constants, uniform);
-            for (ptrdiff_t s = runs.segments(); s-- > 0;)
+            for (ptrdiff_t s = runs.stretches(); s-- > 0;)
                 runs.visit(s, s + 1,
                            [&](ptrdiff_t offset, ptrdiff_t n) { body(planes.start(unit) + offset, n, uniform); });
         }

@@ -52,50 +52,72 @@ TRIMTAB_INLINE bool trusted(double var, double eps) {
 }
 
 constexpr int sample_size = 16;
+constexpr ptrdiff_t stretch = 4096;  // values summed about the same shift
 
 template <class W, class T>
-TRIMTAB_INLINE double sample_mean(const T* x, ptrdiff_t n) {
-    Vector<W> sample[sample_size / lanes<W>] = {};
+TRIMTAB_INLINE W sample_mean(const T* x, ptrdiff_t n) {
+    constexpr int registers = sample_size / lanes<W>;
+    Vector<W> sample[registers] = {};
     n = least(n, sample_size);
     sweep<W>(n, [&](ptrdiff_t i, auto at) { sample[i / lanes<W>] = at.load(x + i); });
-    return total<sample_size / lanes<W>>(sample) / double(n);
+    fold<registers, 1>(sample);
+    W sum[lanes<W>];
+    store<W>(sum, sample[0]);
+    fold<lanes<W>, 1>(sum);
+    return sum[0] / W(n);
 }
 
-// The moments of one segment more.
+// Sums of x - shift and of its square.
 template <class W, class T>
-TRIMTAB_LOOP Moments add_segment(const Moments& before, const T* x, ptrdiff_t n) {
-    double sums[2];
-    const auto sum_about = [&](W shift) {
-        reduce<W>(n, sums, [&](ptrdiff_t i, auto at, auto& acc) {
-            const Vector<W> d = at.keep(at.load(x + i) - shift);
-            acc[0] += d;
-            acc[1] = fma(d, d, acc[1]);
-        });
-    };
-    const double count = double(n);
-    W shift = W(before.count == 0 ? sample_mean<W>(x, n) : before.mean);
-    for (int visit = 0; visit < 2; ++visit) {
-        sum_about(shift);
-        if (before.count != 0 || !off_centre(count, sums[0], sums[1])) break;
-        if (visit == 0) shift = W(double(shift) + sums[0] / count);
+struct SumAbout {
+    W shift;
+    const T* x;
+    template <class At>
+    TRIMTAB_INLINE void operator()(ptrdiff_t i, At at, Vector<W> (&acc)[2]) const {
+        const Vector<W> d = at.keep(at.load(x + i) - shift);
+        acc[0] += d;
+        acc[1] = fma(d, d, acc[1]);
     }
+};
+template <class W, class T>
+TRIMTAB_LOOP void sum_about(W shift, const T* x, ptrdiff_t n, double (&sums)[2]) {
+    reduce<W>(n, sums, SumAbout<W, T>{shift, x});
+}
+
+// The same again where the shift was too far off; returns the better one.
+template <class W, class T>
+TRIMTAB_INLINE W centre_sums(W shift, const T* x, ptrdiff_t n, double (&sums)[2]) {
+    if (!off_centre(double(n), sums[0], sums[1])) return shift;
+    const W better = W(double(shift) + sums[0] / double(n));
+    sum_about(better, x, n, sums);
+    return better;
+}
+
+// The moments of one stretch more.
+template <class W, class T>
+TRIMTAB_INLINE Moments add_stretch(const Moments& before, const T* x, ptrdiff_t n) {
+    const double count = double(n);
+    double sums[2];
+    W shift = before.count == 0 ? sample_mean<W>(x, n) : W(before.mean);
+    sum_about(shift, x, n, sums);
+    if (before.count == 0) shift = centre_sums(shift, x, n, sums);
     const auto m = about(double(shift), count, sums[0], sums[1]);
     return combine(before, {count, m.mean, m.m2});
 }
 
-// The runs of memory that share a statistic: `pieces` of them, `length` long and `stride` apart, seen as segments.
+// The runs of memory that share a statistic: `pieces` of them, `length` long and `stride` apart, seen as stretches.
 struct Runs {
     ptrdiff_t pieces, length, stride;
-    TRIMTAB_INLINE ptrdiff_t per_piece() const { return ceil_div(length, segment); }
-    TRIMTAB_INLINE ptrdiff_t segments() const { return pieces * per_piece(); }
-    // f(offset, n) for segments begin..end.
+    TRIMTAB_INLINE ptrdiff_t per_piece() const { return ceil_div(length, stretch); }
+    TRIMTAB_INLINE ptrdiff_t stretches() const { return pieces * per_piece(); }
+    // f(offset, n) for stretches begin..end.
     template <class F>
     TRIMTAB_INLINE void visit(ptrdiff_t begin, ptrdiff_t end, F&& f) const {
         if (begin >= end) return;
-        ptrdiff_t piece = begin / per_piece(), i = begin % per_piece() * segment;
+        ptrdiff_t piece = begin / per_piece(), i = begin % per_piece() * stretch;
         for (ptrdiff_t s = begin; s < end; ++s) {
-            f(piece * stride + i, least(length - i, segment));
-            i += segment;
+            f(piece * stride + i, least(length - i, stretch));
+            i += stretch;
             if (i >= length) i = 0, ++piece;
         }
     }
@@ -104,15 +126,8 @@ struct Runs {
 template <class W, class T>
 TRIMTAB_INLINE Moments moments_in(const T* x, const Runs& runs, ptrdiff_t begin, ptrdiff_t end) {
     Moments m;
-    runs.visit(begin, end, [&](ptrdiff_t offset, ptrdiff_t n) { m = add_segment<W>(m, x + offset, n); });
+    runs.visit(begin, end, [&](ptrdiff_t offset, ptrdiff_t n) { m = add_stretch<W>(m, x + offset, n); });
     return m;
-}
-
-template <class T>
-TRIMTAB_INLINE Moments row_moments(const T* x, ptrdiff_t n, double eps) {
-    Moments m;
-    for (ptrdiff_t i = 0; i < n; i += segment) m = add_segment<Work<T>>(m, x + i, least(n - i, segment));
-    return trusted<Work<T>>(m.var(), eps) ? m : moments_in<double>(x, {1, n, 0}, 0, ceil_div(n, segment));
 }
 
 TRIMTAB_INLINE double reciprocal_root(double v) { return 1 / __builtin_sqrt(v); }
@@ -133,30 +148,10 @@ TRIMTAB_INLINE V high_part(V mean, V var) {
 // x̂ = (x - mean) * rstd with a single rounding worth the name, however large the mean.
 template <class W>
 struct Standardise {
-    Vector<W> high, scale, scale_low, rest;
-    TRIMTAB_INLINE Standardise(double mean, double var, double rstd) {
-        const W centre = W(high_part<W>(mean, var)), rounded = W(rstd);
-        high = Vector<W>{} + centre;
-        scale = Vector<W>{} + rounded;
-        scale_low = Vector<W>{} + W(rstd - double(rounded));
-        rest = Vector<W>{} + W((double(centre) - mean) * rstd);
-    }
-    TRIMTAB_INLINE Vector<W> operator()(Vector<W> x) const {
-        const Vector<W> d = x - high, lost = x - (d + high);
-        return fma(d, scale, fma(lost, scale, fma(d, scale_low, rest)));
-    }
-};
-
-// The same to two roundings: enough for gradients.
-template <class W>
-struct QuickStandardise {
     W high, scale, scale_low, rest;
-    QuickStandardise() = default;
-    TRIMTAB_INLINE QuickStandardise(double mean, double rstd)
-        : high(W(mean)), scale(W(rstd)), scale_low(W(rstd - double(scale))), rest(W((double(high) - mean) * rstd)) {}
     TRIMTAB_INLINE Vector<W> operator()(Vector<W> x) const {
-        const Vector<W> d = x - high;
-        return fma(d, Vector<W>{} + scale, fma(d, Vector<W>{} + scale_low, Vector<W>{} + rest));
+        const Vector<W> d = x - high, lost = x - (d + high), all = Vector<W>{} + scale;
+        return fma(d, all, fma(lost, all, fma(d, Vector<W>{} + scale_low, Vector<W>{} + rest)));
     }
 };
 }  // namespace

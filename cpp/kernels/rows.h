@@ -1,0 +1,270 @@
+// Passes over rows of x (rows, width), each normalised by its own statistics: by mean and variance where `centred`
+// (layer norm), else by the mean square.
+#pragma once
+#include "../parallel.h"
+#include "moments.h"
+#include "outlet.h"
+
+namespace trimtab {
+namespace {
+
+// Rows whose statistics are finished together: a register of divisions and roots takes little longer than one.
+constexpr ptrdiff_t most_together = 8;
+constexpr ptrdiff_t values_together = 4096;  // of theirs, which stay in the first cache
+
+// A value for each of them.
+template <class E>
+struct alignas(64) Each {
+    E values[most_together] = {};
+    TRIMTAB_INLINE E& operator[](ptrdiff_t r) { return values[r]; }
+    TRIMTAB_INLINE E* operator+(ptrdiff_t r) { return values + r; }
+};
+template <class F>
+TRIMTAB_INLINE void for_each_row(F&& f) {
+    sweep<double>(most_together, f);
+}
+
+// Sums that make up the statistics of a row: of x - shift and its square, or of x^2 alone.
+template <class W, class T, bool centred>
+struct RowSums {
+    static constexpr int quantities = centred ? 2 : 1;
+    W shift;
+    const T* x;
+    template <class At>
+    TRIMTAB_INLINE void operator()(ptrdiff_t i, At at, Vector<W> (&acc)[quantities]) const {
+        const Vector<W> v = at.load(x + i);
+        if constexpr (centred)
+            SumAbout<W, T>{shift, x}(i, at, acc);
+        else
+            acc[0] = fma(v, v, acc[0]);
+    }
+};
+
+// Mean and sum of (x - mean)^2 of some rows. Not centred: zeros and sums of x^2.
+template <class W, bool centred, class T>
+TRIMTAB_LOOP void row_moments(const T* x, ptrdiff_t rows, ptrdiff_t width, Each<double>& mean, Each<double>& m2) {
+    using Sums = RowSums<W, T, centred>;
+    constexpr int quantities = Sums::quantities;
+    for (ptrdiff_t i = 0; i < width; i += stretch) {
+        const ptrdiff_t n = least(width - i, stretch);
+        Each<W> shift;
+        Each<double> sums[quantities];
+        if constexpr (centred)
+            for (ptrdiff_t r = 0; r < rows; ++r) shift[r] = i == 0 ? sample_mean<W>(x + r * width, n) : W(mean[r]);
+        // Step by step for all rows: what is a chain of latencies in each overlaps with that of the others.
+        PartialSums<W, quantities> partial[most_together];
+        for (ptrdiff_t begin = 0; begin < n; begin += segment) {
+            for (ptrdiff_t r = 0; r < rows; ++r)
+                sum_lanes<quantities>(begin, least(begin + segment, n), partial[r], Sums{shift[r], x + r * width + i});
+            for (ptrdiff_t r = 0; r < rows; r += lanes<double>)
+                unroll<0, quantities>([&](int q) {
+                    Doubles of_rows[lanes<double>];
+                    unroll<0, lanes<double>>([&](int k) { of_rows[k] = partial[r + k].meet(q); });
+                    store<double>(sums[q] + r, load<double>(sums[q] + r) + totals(of_rows));
+                });
+        }
+        if constexpr (centred)
+            if (i == 0)
+                for (ptrdiff_t r = 0; r < rows; ++r) {
+                    double both[2] = {sums[0][r], sums[1][r]};
+                    shift[r] = centre_sums(shift[r], x + r * width, n, both);
+                    sums[0][r] = both[0];
+                    sums[1][r] = both[1];
+                }
+        for_each_row([&](ptrdiff_t r, auto at) {
+            MeanAndM2<Doubles> m{Doubles{}, at.load(sums[quantities - 1] + r)};
+            if constexpr (centred) m = about(at.load(shift + r), double(n), at.load(sums[0] + r), m.m2);
+            if (i > 0) {
+                const MeanAndM2<Doubles> before{at.load(mean + r), at.load(m2 + r)};
+                m = centred ? combine(before, double(i), m, double(n)) : MeanAndM2<Doubles>{m.mean, before.m2 + m.m2};
+            }
+            at.store(mean + r, m.mean);
+            at.store(m2 + r, m.m2);
+        });
+    }
+}
+
+template <class W>
+struct RowConstants {
+    Each<W> high, scale, scale_low, rest;
+    TRIMTAB_INLINE Standardise<W> of(ptrdiff_t r) { return {high[r], scale[r], scale_low[r], rest[r]}; }
+};
+
+template <class T, bool centred>
+void normalise_rows(const RowNormForward& a) {
+    using W = Work<T>;
+    const ptrdiff_t width = a.width, together = most(1, least(most_together, values_together / most(1, width)));
+    const double cost = double(a.rows) * (10 + 0.15 * double(width));
+    const bool past = past_caches<T>(a.x, a.y, a.rows * width);
+    parallel_for(ceil_div(a.rows, together), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
+        const auto gamma = static_cast<const W*>(a.gamma), beta = static_cast<const W*>(a.beta);
+        Outlet<T> outlet(past);
+        for (ptrdiff_t first = begin * together, stop = least(end * together, a.rows); first < stop;
+             first += together) {
+            const ptrdiff_t rows = least(together, stop - first);
+            const T* x = static_cast<const T*>(a.x) + first * width;
+            T* y = static_cast<T*>(a.y) + first * width;
+            if (a.residual) {
+                const T* const added = static_cast<const T*>(a.residual) + first * width;
+                T* const summed = static_cast<T*>(a.summed) + first * width;
+                sweep<W>(rows * width,
+                         [&](ptrdiff_t i, auto at) { at.store(summed + i, at.load(x + i) + at.load(added + i)); });
+                x = summed;
+            }
+            Each<double> mean, m2, var, rstd;
+            RowConstants<W> constants;
+            row_moments<W, centred>(x, rows, width, mean, m2);
+            for (ptrdiff_t r = 0; r < rows; ++r)
+                if (!trusted<W>(m2[r] / double(width), a.eps)) {
+                    Each<double> wide_mean, wide_m2;
+                    row_moments<double, centred>(x + r * width, 1, width, wide_mean, wide_m2);
+                    mean[r] = wide_mean[0];
+                    m2[r] = wide_m2[0];
+                }
+            for_each_row([&](ptrdiff_t r, auto at) {
+                const Doubles centre = at.load(mean + r), variance = at.load(m2 + r) / double(width);
+                const Doubles root = reciprocal_root(variance + a.eps);
+                at.store(rstd + r, root);
+                at.store(constants.high + r, high_part<W>(centre, variance));
+                at.store(constants.scale + r, root);
+                at.store(constants.scale_low + r, root - at.load(constants.scale + r));
+                at.store(constants.rest + r, (at.load(constants.high + r) - centre) * root);
+            });
+            const auto apply = [&](ptrdiff_t r, auto count) {
+                Standardise<W> standardise[count.value];
+                unroll<0, count.value>([&](int k) { standardise[k] = constants.of(r + k); });
+                const T* const in = x + r * width;
+                outlet(y + r * width, width, count.value, width,
+                       [&](ptrdiff_t from, ptrdiff_t to, T* result, ptrdiff_t distance) {
+                    sweep<W>(to - from, [&](ptrdiff_t i, auto at) {
+                        const Vector<W> weight = at.load(gamma + from + i);
+                        const Vector<W> bias = centred ? at.load(beta + from + i) : Vector<W>{};
+                        unroll<0, count.value>([&](int k) {
+                            const Vector<W> normal = standardise[k](at.load(in + k * width + from + i));
+                            at.store(result + k * distance + i, centred ? fma(normal, weight, bias) : normal * weight);
+                        });
+                    });
+                });
+            };
+            ptrdiff_t r = 0;
+            for (; r + 2 <= rows; r += 2) apply(r, Constant<2>{});  // gamma and beta are loaded once for two rows
+            if (r < rows) apply(r, Constant<1>{});
+            for (r = 0; r < rows; ++r) {
+                if (a.mean) a.mean[first + r] = mean[r];
+                if (a.rstd) a.rstd[first + r] = rstd[r];
+            }
+        }
+    });
+}
+
+// ---- backward ----
+
+// Rows whose parameter gradients are summed in W before they meet in double, and tasks at most.
+constexpr ptrdiff_t rows_per_panel = 16, most_panels = 64;
+
+constexpr ptrdiff_t rows_at_once = register_count >= 32 ? 4 : 2;  // whose constants stay in registers
+
+template <class T, bool centred>
+struct RowGradient {
+    using W = Work<T>;
+    const T *dy, *x;
+    const W* gamma;
+    W high, scale, rest;  // x̂ = (x - high) * scale + rest
+    W mean_h, mean_hx;    // means of h = dy * gamma and of h * x̂, times -rstd
+
+    RowGradient() = default;
+    TRIMTAB_INLINE RowGradient(const RowNormBackward& a, ptrdiff_t row)
+        : dy(static_cast<const T*>(a.dy) + row * a.width),
+          x(static_cast<const T*>(a.x) + row * a.width),
+          gamma(static_cast<const W*>(a.gamma)),
+          high(centred ? W(a.mean[row]) : 0),
+          scale(W(a.rstd[row])),
+          rest(centred ? W((double(high) - a.mean[row]) * a.rstd[row]) : 0) {}
+    TRIMTAB_INLINE Vector<W> standardise(Vector<W> v) const {
+        return fma(v - high, Vector<W>{} + scale, Vector<W>{} + rest);
+    }
+    // Adds up h and h * x̂.
+    template <class At>
+    TRIMTAB_INLINE void operator()(ptrdiff_t i, At at, Vector<W> (&acc)[2]) const {
+        const Vector<W> h = at.load(dy + i) * at.load(gamma + i);
+        acc[0] += h;
+        acc[1] = fma(h, at.keep(standardise(at.load(x + i))), acc[1]);
+    }
+};
+
+// dx of rows [row, row + count), and their terms of dgamma and dbeta added to the panel's.
+template <int count, bool centred, class T>
+TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row, Work<T>* dgamma, Work<T>* dbeta) {
+    using W = Work<T>;
+    const ptrdiff_t width = a.width;
+    RowGradient<T, centred> rows[count];
+    for (int r = 0; r < count; ++r) rows[r] = {a, row + r};
+    double sums[count][2] = {};
+    for (ptrdiff_t begin = 0; begin < width; begin += segment) {
+        PartialSums<W, 2> partial[count];
+        for (int r = 0; r < count; ++r) sum_lanes<2>(begin, least(begin + segment, width), partial[r], rows[r]);
+        for (int r = 0; r < count; ++r)
+            for (int q = 0; q < 2; ++q) sums[r][q] += partial[r].total(q);
+    }
+    for (int r = 0; r < count; ++r) {
+        const double factor = -a.rstd[row + r] / double(width);
+        rows[r].mean_h = centred ? W(factor * sums[r][0]) : 0;
+        rows[r].mean_hx = W(factor * sums[r][1]);
+    }
+    T* dx = static_cast<T*>(a.dx) + row * width;
+    sweep<W>(width, [&](ptrdiff_t i, auto at) {
+        Vector<W> sum_gx = at.load(dgamma + i), sum_g = centred ? at.load(dbeta + i) : Vector<W>{};
+        const Vector<W> weight = at.load(rows[0].gamma + i);
+        unroll<0, count>([&](int r) {
+            const Vector<W> g = at.load(rows[r].dy + i), normal = rows[r].standardise(at.load(rows[r].x + i));
+            sum_g += g;
+            sum_gx = fma(g, normal, sum_gx);
+            const Vector<W> h = fma(g * weight, Vector<W>{} + rows[r].scale, Vector<W>{} + rows[r].mean_h);
+            at.store(dx + r * width + i, fma(normal, Vector<W>{} + rows[r].mean_hx, h));
+        });
+        at.store(dgamma + i, sum_gx);
+        if constexpr (centred) at.store(dbeta + i, sum_g);
+    });
+}
+
+template <class T, bool centred>
+void normalise_rows_backward(const RowNormBackward& a) {
+    using W = Work<T>;
+    constexpr int parameters = centred ? 2 : 1;
+    const ptrdiff_t width = a.width, panels = ceil_div(a.rows, rows_per_panel);
+    const ptrdiff_t panels_per_task = ceil_div(panels, most_panels);
+    const ptrdiff_t tasks = panels ? ceil_div(panels, panels_per_task) : 0;
+    const ptrdiff_t sums = parameters * width;
+    const Scratch<double> partial(tasks * sums);  // [task][dgamma, dbeta][width]
+    parallel_for(tasks, double(a.rows) * (30 + 0.4 * double(width)), [&](ptrdiff_t begin, ptrdiff_t end) {
+        const Scratch<W> panel(2 * width);
+        for (ptrdiff_t task = begin; task < end; ++task) {
+            double* const total = partial + task * sums;
+            sweep<double>(sums, [&](ptrdiff_t i, auto at) { at.store(total + i, Doubles{}); });
+            const ptrdiff_t first = task * panels_per_task * rows_per_panel;
+            const ptrdiff_t stop = least(first + panels_per_task * rows_per_panel, a.rows);
+            for (ptrdiff_t row = first; row < stop;) {
+                const ptrdiff_t panel_end = least(row + rows_per_panel, stop);
+                sweep<W>(2 * width, [&](ptrdiff_t i, auto at) { at.store(panel + i, Vector<W>{}); });
+                for (; row + rows_at_once <= panel_end; row += rows_at_once)
+                    differentiate_rows<rows_at_once, centred, T>(a, row, panel, panel + width);
+                for (; row < panel_end; ++row) differentiate_rows<1, centred, T>(a, row, panel, panel + width);
+                sweep<double>(
+                    sums, [&](ptrdiff_t i, auto at) { at.store(total + i, at.load(total + i) + at.load(panel + i)); });
+            }
+        }
+    });
+    const auto meet = [&](const double* from, double* to, ptrdiff_t begin, ptrdiff_t end) {
+        sweep<double>(end - begin, [&](ptrdiff_t i, auto at) {
+            Doubles sum = {};
+            for (ptrdiff_t task = 0; task < tasks; ++task) sum += at.load(from + task * sums + begin + i);
+            at.store(to + begin + i, sum);
+        });
+    };
+    parallel_for(width, 1.0 * double(tasks * width), [&](ptrdiff_t begin, ptrdiff_t end) {
+        meet(partial, a.dgamma, begin, end);
+        if constexpr (centred) meet(partial + width, a.dbeta, begin, end);
+    });
+}
+}  // namespace
+}  // namespace trimtab
