@@ -214,12 +214,17 @@ template <class W, class T>
 TRIMTAB_INLINE void store(T* p, Vector<W> v) {
     if constexpr (is_same<W, T>) {
         __builtin_memcpy(p, &v, sizeof v);
-    } else if constexpr (is_same<W, double>) {
+    } else if constexpr (is_same<W, float>) {
+        const HalfBits bits = narrow16<T>(v);
+        __builtin_memcpy(p, &bits, sizeof bits);
+    } else if constexpr (is_same<T, float>) {
         const HalfFloats floats = narrow_double(v);
         __builtin_memcpy(p, &floats, sizeof floats);
     } else {
-        const HalfBits bits = narrow16<T>(v);
-        __builtin_memcpy(p, &bits, sizeof bits);
+        Floats floats = {};
+        store<double>(reinterpret_cast<float*>(&floats), v);
+        const HalfBits bits = narrow16<T>(floats);
+        __builtin_memcpy(p, &bits, sizeof(T) * lanes<double>);
     }
 }
 

@@ -71,32 +71,28 @@ struct UnitMoments {
 
 // ---- forward ----
 
-// y = d * (scale + scale_low) + offset with d = x - high and scale + scale_low = rstd * gamma: roundings of d, of offset and
-// of the result. The two scales have the same sign, so that infinite values stay what they are.
-enum ForwardConstant { forward_high, forward_scale, forward_scale_low, forward_offset, forward_constants };
+// y = (x - mean) * scale + beta with scale = rstd * gamma, in double: as quick as float arithmetic of the same accuracy,
+// which must recover what each operation loses.
+enum ForwardConstant { forward_mean, forward_scale, forward_beta, forward_constants };
 
 template <class W, class At>
 TRIMTAB_INLINE void set_forward(At at, Doubles mean, Doubles rstd, const W* gamma, const W* beta,
-                                const Constants<W>& constants) {
-    const Doubles all = rstd * at.load(gamma);
-    at.store(constants.of(forward_scale), all * (1 - 0x1p-23));
-    at.store(constants.of(forward_scale_low), all - at.load(constants.of(forward_scale)));
-    at.store(constants.of(forward_high), mean);
-    at.store(constants.of(forward_offset), (at.load(constants.of(forward_high)) - mean) * all + at.load(beta));
+                                const Constants<double>& constants) {
+    at.store(constants.of(forward_mean), mean);
+    at.store(constants.of(forward_scale), rstd * at.load(gamma));
+    at.store(constants.of(forward_beta), at.load(beta));
 }
 
 template <class T, bool relu, bool residual>
 struct ForwardBody {
     using Result = T;
-    using W = Work<T>;
     const T *x, *added;
     T* y;
     template <class At>
-    TRIMTAB_INLINE void operator()(const Vector<W>* k, ptrdiff_t j, T* to, At at) const {
-        const Vector<W> d = at.load(x + j) - k[forward_high];
-        Vector<W> v = fma(d, k[forward_scale], fma(d, k[forward_scale_low], k[forward_offset]));
+    TRIMTAB_INLINE void operator()(const Doubles* k, ptrdiff_t j, T* to, At at) const {
+        Doubles v = fma(at.load(x + j) - k[forward_mean], k[forward_scale], k[forward_beta]);
         if constexpr (residual) v += at.load(added + j);
-        if constexpr (relu) v = v < 0 ? Vector<W>{} : v;
+        if constexpr (relu) v = v < 0 ? Doubles{} : v;
         at.store(to, v);
     }
 };
@@ -108,7 +104,7 @@ TRIMTAB_INLINE void with_forward_body(const Arguments& a, F&& f) {
     const bool past = past_caches<T>(x, y, size(a.layout));
     lift<2, 2>([&](auto with_relu, auto with_residual) {
         const ForwardBody<T, with_relu.value, with_residual.value> body{x, residual, y};
-        f(RunBody<Work<T>, forward_constants>(body, past));
+        f(RunBody<double, forward_constants>(body, past));
     }, a.relu, a.residual != nullptr);
 }
 
@@ -117,10 +113,10 @@ void batch_norm_apply(const BatchNormApply& a) {
     using W = Work<T>;
     const auto gamma = static_cast<const W*>(a.gamma), beta = static_cast<const W*>(a.beta);
     const ptrdiff_t units = a.layout.blocks * a.layout.channels;
-    const Scratch<W> table(forward_constants * units);
-    const Constants<W> constants{table, units};
+    const Scratch<double> table(forward_constants * units);
+    const Constants<double> constants{table, units};
     each_unit(a.layout, [&](auto at, ptrdiff_t unit, ptrdiff_t c) {
-        set_forward<W>(at, at.load(a.mean + unit), at.load(a.rstd + unit), gamma + c, beta + c, constants.from(unit));
+        set_forward(at, at.load(a.mean + unit), at.load(a.rstd + unit), gamma + c, beta + c, constants.from(unit));
     });
     with_forward_body<T>(a, [&](const auto& body) {
         each_run<forward_constants>(a.layout, constants, 0.15 * double(size(a.layout)), body);
@@ -134,15 +130,15 @@ void batch_norm_forward(const BatchNormForward& a) {
     const double count = double(a.layout.outer * a.layout.inner);
     const UnitMoments<W, T> statistic{static_cast<const T*>(a.x), a.eps};
     const auto finish = [&](auto at, ptrdiff_t unit, ptrdiff_t c, Doubles mean, Doubles m2,
-                            const Constants<W>& constants) {
+                            const Constants<double>& constants) {
         const Doubles var = m2 / count, rstd = reciprocal_root(var + a.eps);
         at.store(a.mean + unit, mean);
         at.store(a.var + unit, var);
         at.store(a.rstd + unit, rstd);
-        set_forward<W>(at, mean, rstd, gamma + c, beta + c, constants);
+        set_forward(at, mean, rstd, gamma + c, beta + c, constants);
     };
     with_forward_body<T>(a, [&](const auto& body) {
-        sum_then_visit<W, forward_constants>(a.layout, statistic, 0.3 * double(size(a.layout)), finish, body);
+        sum_then_visit<double, forward_constants>(a.layout, statistic, 0.3 * double(size(a.layout)), finish, body);
     });
 }
 
@@ -150,7 +146,7 @@ template <class T>
 void batch_moments(const BatchMoments& a) {
     const ChannelLayout& l = a.layout;
     const double count = double(l.outer * l.inner);
-    unit_sums(UnitMoments<Work<T>, T>{static_cast<const T*>(a.x), 0}, l, 0.15 * values(l), a.mean, a.var);
+    unit_sums(UnitMoments<Work<T>, T>{static_cast<const T*>(a.x), 0}, l, 0.15 * double(size(l)), a.mean, a.var);
     each_unit(l, [&](auto at, ptrdiff_t unit, ptrdiff_t) { at.store(a.var + unit, at.load(a.var + unit) / count); });
 }
 
@@ -233,8 +229,26 @@ struct UnitGradientSums {
     }
 };
 
-// dx = through * g + slope * (x - high) + offset
-enum BackwardConstant { backward_high, backward_through, backward_slope, backward_offset, backward_constants };
+// dx = through * g + slope * ((x - high) * scale) + offset
+enum BackwardConstant {
+    backward_high,
+    backward_scale,
+    backward_through,
+    backward_slope,
+    backward_offset,
+    backward_constants
+};
+
+// From dx = through * g + slope * x̂ + offset.
+template <class W, class At>
+TRIMTAB_INLINE void set_backward(At at, Doubles mean, Doubles rstd, Doubles through, Doubles slope, Doubles offset,
+                                 const Constants<W>& constants) {
+    at.store(constants.of(backward_high), mean);
+    at.store(constants.of(backward_scale), rstd);
+    at.store(constants.of(backward_through), through);
+    at.store(constants.of(backward_slope), slope);
+    at.store(constants.of(backward_offset), offset + slope * ((at.load(constants.of(backward_high)) - mean) * rstd));
+}
 
 template <class T, bool relu, bool residual, bool training>
 struct BackwardBody {
@@ -248,7 +262,7 @@ struct BackwardBody {
         const Vector<W> g = incoming(j, at);
         if constexpr (residual) at.store(dresidual + j, g);
         if constexpr (training)
-            at.store(to, fma(k[backward_slope], at.load(x + j) - k[backward_high],
+            at.store(to, fma(k[backward_slope], (at.load(x + j) - k[backward_high]) * k[backward_scale],
                              fma(k[backward_through], g, k[backward_offset])));
         else
             at.store(to, k[backward_through] * g);
@@ -270,12 +284,7 @@ void batch_norm_backward(const BatchNormBackward& a) {
                             const Constants<W>& constants) {
         const Doubles rstd = at.load(a.rstd + unit), through = rstd * at.load(gamma + c);
         const Doubles mean_through = through * (a.training ? -1 / count : 0);
-        const Doubles mean = at.load(a.mean + unit), slope = mean_through * gx * rstd;
-        at.store(constants.of(backward_high), mean);
-        at.store(constants.of(backward_through), through);
-        at.store(constants.of(backward_slope), slope);
-        at.store(constants.of(backward_offset),
-                 mean_through * g + slope * (at.load(constants.of(backward_high)) - mean));
+        set_backward<W>(at, at.load(a.mean + unit), rstd, through, mean_through * gx, mean_through * g, constants);
         at.store(sums + unit, g);
         at.store(sums + units + unit, gx);
     };
@@ -297,7 +306,7 @@ template <class T>
 void batch_norm_backward_sums(const BatchNormBackwardSums& a) {
     const UnitGradientSums<T, false> statistic{
         {static_cast<const T*>(a.dy), nullptr}, static_cast<const T*>(a.x), a.mean, a.rstd};
-    unit_sums(statistic, a.layout, 0.25 * values(a.layout), a.sum_dy, a.sum_dy_xhat);
+    unit_sums(statistic, a.layout, 0.25 * double(size(a.layout)), a.sum_dy, a.sum_dy_xhat);
 }
 
 template <class T>
@@ -308,16 +317,15 @@ void batch_norm_backward_apply(const BatchNormBackwardApply& a) {
     const Scratch<W> table(backward_constants * units);
     const Constants<W> constants{table, units};
     each_unit(l, [&](auto at, ptrdiff_t unit, ptrdiff_t) {
-        const Doubles rstd = at.load(a.rstd + unit);
-        const Constants<W> own = constants.from(unit);
-        set_standard<W>(at, at.load(a.mean + unit), rstd, own);
-        at.store(own.of(backward_through), at.load(a.scale + unit));
-        at.store(own.of(backward_slope), -rstd * at.load(a.mean_hx + unit));
-        at.store(own.of(backward_offset), -rstd * at.load(a.mean_h + unit));
+        const Doubles minus_rstd = -at.load(a.rstd + unit);
+        set_backward<W>(at, at.load(a.mean + unit), -minus_rstd, at.load(a.scale + unit),
+                        minus_rstd * at.load(a.mean_hx + unit), minus_rstd * at.load(a.mean_h + unit),
+                        constants.from(unit));
     });
     const BackwardBody<T, false, false, true> body{
         {static_cast<const T*>(a.dy), nullptr}, static_cast<const T*>(a.x), static_cast<T*>(a.dx), nullptr};
-    each_run<backward_constants>(l, constants, 0.25 * values(l), RunBody<W, backward_constants>(body));
+    const bool past = past_caches<T>(a.x, a.dx, size(l));
+    each_run<backward_constants>(l, constants, 0.25 * double(size(l)), RunBody<W, backward_constants>(body, past));
 }
 }  // namespace
 

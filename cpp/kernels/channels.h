@@ -11,7 +11,7 @@
 namespace trimtab {
 namespace {
 
-constexpr ptrdiff_t rows_together = 8;     // of a column summed in W; then they meet in double
+constexpr ptrdiff_t rows_per_sum = 8;     // of a column summed in W; then they meet in double
 constexpr ptrdiff_t rows_per_block = 256;  // about the same shift
 constexpr ptrdiff_t columns_per_tile = 1024;
 
@@ -121,7 +121,7 @@ TRIMTAB_INLINE void sum_rows(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, d
     };
     const ptrdiff_t whole = tile.columns_in(end - 1) < tile.columns() ? end - 1 : end;
     ptrdiff_t row = begin;
-    for (; row + rows_together <= whole; row += rows_together) visit(row, tile.columns(), Constant<rows_together>{});
+    for (; row + rows_per_sum <= whole; row += rows_per_sum) visit(row, tile.columns(), Constant<rows_per_sum>{});
     for (; row < end; ++row) visit(row, tile.columns_in(row), Constant<1>{});
     if (!tile.c.plain())
         for (int q = 0; q < quantities; ++q) tile.collapse(sums[q], totals[q]);

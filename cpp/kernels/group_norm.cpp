@@ -1,6 +1,7 @@
 // Group normalisation of x (samples, groups, channels, inner): a row of memory for each sample and group, with parameters
 // that change from channel to channel.
 #include "channels.h"
+#include "rows.h"
 
 namespace trimtab {
 namespace {
@@ -50,28 +51,38 @@ void visit(const GroupLayout& l, ptrdiff_t row, const RowParameter<W>* const (&p
 }
 
 template <class T>
+struct GroupForward {
+    using Result = T;
+    using W = Work<T>;
+    const T* x;
+    T* y;
+    Standardise<W> standardise;
+    template <class At>
+    TRIMTAB_INLINE void operator()(const Vector<W>* k, ptrdiff_t j, T* to, At at) const {
+        at.store(to, fma(standardise(at.load(x + j)), k[0], k[1]));
+    }
+};
+
+template <class T>
 void group_norm_forward(const GroupNormForward& a) {
     using W = Work<T>;
     const GroupLayout& l = a.layout;
     const RowParameter<W> gamma(l, a.gamma), beta(l, a.beta);
     const auto x = static_cast<const T*>(a.x);
     const auto y = static_cast<T*>(a.y);
-    // The statistics of short rows are a chain of latencies: those of several rows overlap.
-    constexpr ptrdiff_t most_together = 8;
-    const ptrdiff_t together = most(1, least(most_together, 4096 / width(l)));
-    parallel_for(rows(l), 15 * double(rows(l)) + 0.2 * values(l), [&](ptrdiff_t begin, ptrdiff_t end) {
-        Moments m[most_together];
-        for (ptrdiff_t first = begin, count; first < end; first += count) {
-            count = least(together, end - first);
-            for (ptrdiff_t r = 0; r < count; ++r) m[r] = row_moments(x + (first + r) * width(l), width(l), a.eps);
+    const bool past = past_caches<T>(x, y, rows(l) * width(l));
+    const ptrdiff_t together = rows_together(width(l));
+    parallel_for(ceil_div(rows(l), together), 10 * double(rows(l)) + 0.15 * values(l),
+                 [&](ptrdiff_t begin, ptrdiff_t end) {
+        for (ptrdiff_t first = begin * together, stop = least(end * together, rows(l)); first < stop;
+             first += together) {
+            const ptrdiff_t count = least(together, stop - first);
+            RowStatistics<W> statistics;
+            statistics.template measure<true>(x + first * width(l), count, width(l), a.eps);
             for (ptrdiff_t r = 0; r < count; ++r) {
-                const double rstd = reciprocal_root(m[r].var() + a.eps);
-                const Standardise<W> standardise(m[r].mean, m[r].var(), rstd);
-                const auto body = [=](const Vector<W>* k, ptrdiff_t j, auto at) {
-                    at.store(y + j, fma(standardise(at.load(x + j)), k[0], k[1]));
-                };
-                visit<W, 2>(l, first + r, {&gamma, &beta}, RunBody<W, 2>(body));
-                if (a.mean) a.mean[first + r] = m[r].mean, a.rstd[first + r] = rstd;
+                visit<W, 2>(l, first + r, {&gamma, &beta},
+                            RunBody<W, 2>(GroupForward<T>{x, y, statistics.standardise(r)}, past));
+                if (a.mean) a.mean[first + r] = statistics.mean[r], a.rstd[first + r] = statistics.rstd[r];
             }
         }
     });
@@ -94,6 +105,22 @@ TRIMTAB_INLINE Pair sum_products(const T* x, ptrdiff_t n, const QuickStandardise
     });
     return {sums[0], sums[1]};
 }
+
+// dx = scale * h + slope * x̂ + offset
+template <class T>
+struct GroupBackward {
+    using Result = T;
+    using W = Work<T>;
+    const T *dy, *x;
+    T* y;
+    QuickStandardise<W> standardise;
+    W scale, slope, offset;
+    template <class At>
+    TRIMTAB_INLINE void operator()(const Vector<W>* k, ptrdiff_t j, T* to, At at) const {
+        const Vector<W> through = fma(at.load(dy + j) * k[0], Vector<W>{} + scale, Vector<W>{} + offset);
+        at.store(to, fma(standardise(at.load(x + j)), Vector<W>{} + slope, through));
+    }
+};
 
 template <class T>
 class GroupGradient {
@@ -142,11 +169,8 @@ private:
             h = {h.g + weight * sum.g, h.gx + weight * sum.gx};
         }
         const auto [scale, slope, offset] = constants(row, h);
-        const auto body = [=, dy = dy_, x = x_, dx = dx_](const Vector<W>* k, ptrdiff_t j, auto at) {
-            const Vector<W> through = fma(at.load(dy + j) * k[0], Vector<W>{} + scale, Vector<W>{} + offset);
-            at.store(dx + j, fma(standardise(at.load(x + j)), Vector<W>{} + slope, through));
-        };
-        visit<W, 1>(l_, row, {&gamma_}, RunBody<W, 1>(body));
+        const GroupBackward<T> body{dy_, x_, dx_, standardise, scale, slope, offset};
+        visit<W, 1>(l_, row, {&gamma_}, RunBody<W, 1>(body, past_));
     }
 
     // A few samples of a group, with the gradients of the parameters summed in W beside the values.
@@ -202,6 +226,7 @@ private:
     const GroupLayout& l_;
     const T *dy_, *x_;
     T* dx_;
+    bool past_ = past_caches<T>(x_, dx_, rows(l_) * width(l_));
     RowParameter<W> gamma_;
     ptrdiff_t channels_, panel_, panels_;  // channels in all, samples of a panel, panels
     Scratch<double> partial_;              // (panels, 2, channels): sums of dy and of dy * x̂

@@ -84,16 +84,45 @@ TRIMTAB_LOOP void row_moments(const T* x, ptrdiff_t rows, ptrdiff_t width, Each<
     }
 }
 
+// What some rows are standardised by.
 template <class W>
-struct RowConstants {
+struct RowStatistics {
+    Each<double> mean, rstd;
     Each<W> high, scale, scale_low, rest;
-    TRIMTAB_INLINE Standardise<W> of(ptrdiff_t r) { return {high[r], scale[r], scale_low[r], rest[r]}; }
+    TRIMTAB_INLINE Standardise<W> standardise(ptrdiff_t r) { return {high[r], scale[r], scale_low[r], rest[r]}; }
+
+    template <bool centred, class T>
+    TRIMTAB_LOOP void measure(const T* x, ptrdiff_t rows, ptrdiff_t width, double eps) {
+        Each<double> m2;
+        row_moments<W, centred>(x, rows, width, mean, m2);
+        for (ptrdiff_t r = 0; r < rows; ++r)
+            if (!trusted<W>(m2[r] / double(width), eps)) {
+                Each<double> wide_mean, wide_m2;
+                row_moments<double, centred>(x + r * width, 1, width, wide_mean, wide_m2);
+                mean[r] = wide_mean[0];
+                m2[r] = wide_m2[0];
+            }
+        for_each_row([&](ptrdiff_t r, auto at) {
+            const Doubles centre = at.load(mean + r), variance = at.load(m2 + r) / double(width);
+            const Doubles root = reciprocal_root(variance + eps);
+            at.store(rstd + r, root);
+            at.store(high + r, high_part<W>(centre, variance));
+            at.store(scale + r, root);
+            at.store(scale_low + r, root - at.load(scale + r));
+            at.store(rest + r, (at.load(high + r) - centre) * root);
+        });
+    }
 };
+
+// Rows measured together: as many as stay in the first cache.
+TRIMTAB_INLINE ptrdiff_t rows_together(ptrdiff_t width) {
+    return most(1, least(most_together, values_together / most(1, width)));
+}
 
 template <class T, bool centred>
 void normalise_rows(const RowNormForward& a) {
     using W = Work<T>;
-    const ptrdiff_t width = a.width, together = most(1, least(most_together, values_together / most(1, width)));
+    const ptrdiff_t width = a.width, together = rows_together(width);
     const double cost = double(a.rows) * (10 + 0.15 * double(width));
     const bool past = past_caches<T>(a.x, a.y, a.rows * width);
     parallel_for(ceil_div(a.rows, together), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
@@ -111,28 +140,11 @@ void normalise_rows(const RowNormForward& a) {
                          [&](ptrdiff_t i, auto at) { at.store(summed + i, at.load(x + i) + at.load(added + i)); });
                 x = summed;
             }
-            Each<double> mean, m2, var, rstd;
-            RowConstants<W> constants;
-            row_moments<W, centred>(x, rows, width, mean, m2);
-            for (ptrdiff_t r = 0; r < rows; ++r)
-                if (!trusted<W>(m2[r] / double(width), a.eps)) {
-                    Each<double> wide_mean, wide_m2;
-                    row_moments<double, centred>(x + r * width, 1, width, wide_mean, wide_m2);
-                    mean[r] = wide_mean[0];
-                    m2[r] = wide_m2[0];
-                }
-            for_each_row([&](ptrdiff_t r, auto at) {
-                const Doubles centre = at.load(mean + r), variance = at.load(m2 + r) / double(width);
-                const Doubles root = reciprocal_root(variance + a.eps);
-                at.store(rstd + r, root);
-                at.store(constants.high + r, high_part<W>(centre, variance));
-                at.store(constants.scale + r, root);
-                at.store(constants.scale_low + r, root - at.load(constants.scale + r));
-                at.store(constants.rest + r, (at.load(constants.high + r) - centre) * root);
-            });
+            RowStatistics<W> statistics;
+            statistics.template measure<centred>(x, rows, width, a.eps);
             const auto apply = [&](ptrdiff_t r, auto count) {
                 Standardise<W> standardise[count.value];
-                unroll<0, count.value>([&](int k) { standardise[k] = constants.of(r + k); });
+                unroll<0, count.value>([&](int k) { standardise[k] = statistics.standardise(r + k); });
                 const T* const in = x + r * width;
                 outlet(y + r * width, width, count.value, width,
                        [&](ptrdiff_t from, ptrdiff_t to, T* result, ptrdiff_t distance) {
@@ -150,8 +162,8 @@ void normalise_rows(const RowNormForward& a) {
             for (; r + 2 <= rows; r += 2) apply(r, Constant<2>{});  // gamma and beta are loaded once for two rows
             if (r < rows) apply(r, Constant<1>{});
             for (r = 0; r < rows; ++r) {
-                if (a.mean) a.mean[first + r] = mean[r];
-                if (a.rstd) a.rstd[first + r] = rstd[r];
+                if (a.mean) a.mean[first + r] = statistics.mean[r];
+                if (a.rstd) a.rstd[first + r] = statistics.rstd[r];
             }
         }
     });
@@ -169,20 +181,15 @@ struct RowGradient {
     using W = Work<T>;
     const T *dy, *x;
     const W* gamma;
-    W high, scale, rest;  // x̂ = (x - high) * scale + rest
-    W mean_h, mean_hx;    // means of h = dy * gamma and of h * x̂, times -rstd
+    QuickStandardise<W> standardise;
+    W mean_h, mean_hx;  // means of h = dy * gamma and of h * x̂, times -rstd
 
     RowGradient() = default;
     TRIMTAB_INLINE RowGradient(const RowNormBackward& a, ptrdiff_t row)
         : dy(static_cast<const T*>(a.dy) + row * a.width),
           x(static_cast<const T*>(a.x) + row * a.width),
           gamma(static_cast<const W*>(a.gamma)),
-          high(centred ? W(a.mean[row]) : 0),
-          scale(W(a.rstd[row])),
-          rest(centred ? W((double(high) - a.mean[row]) * a.rstd[row]) : 0) {}
-    TRIMTAB_INLINE Vector<W> standardise(Vector<W> v) const {
-        return fma(v - high, Vector<W>{} + scale, Vector<W>{} + rest);
-    }
+          standardise(centred ? a.mean[row] : 0, a.rstd[row]) {}
     // Adds up h and h * x̂.
     template <class At>
     TRIMTAB_INLINE void operator()(ptrdiff_t i, At at, Vector<W> (&acc)[2]) const {
@@ -219,7 +226,7 @@ TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row, 
             const Vector<W> g = at.load(rows[r].dy + i), normal = rows[r].standardise(at.load(rows[r].x + i));
             sum_g += g;
             sum_gx = fma(g, normal, sum_gx);
-            const Vector<W> h = fma(g * weight, Vector<W>{} + rows[r].scale, Vector<W>{} + rows[r].mean_h);
+            const Vector<W> h = fma(g * weight, Vector<W>{} + rows[r].standardise.scale, Vector<W>{} + rows[r].mean_h);
             at.store(dx + r * width + i, fma(normal, Vector<W>{} + rows[r].mean_hx, h));
         });
         at.store(dgamma + i, sum_gx);
