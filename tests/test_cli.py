@@ -25,6 +25,18 @@ SMALL = [
         for op in ("batch_norm_forward", "batch_norm_backward", "batch_norm")
         for shape, axis in (((9, 3), 1), ((4, 3, 2, 5), 1), ((4, 2, 5, 3), -1))
     ),
+    *(
+        Case(op, shape, axis, groups)
+        for op, groups in (
+            ("batch_norm_residual_relu", None),
+            ("batch_norm_residual_relu_backward", None),
+            ("group_norm", 3),
+            ("group_norm_backward", 3),
+            ("instance_norm", None),
+            ("instance_norm_backward", None),
+        )
+        for shape, axis in (((4, 6, 2, 5), 1), ((4, 2, 5, 6), -1))
+    ),
 ]
 
 

@@ -56,26 +56,28 @@ WEIGHTS = (
 class Case:
     """An operation at a shape.
 
-    `axis` is the channel axis of batch norm; layer norm and max-norm work on the last axis. `p` is the chance
-    of dropout, `weights` what an update is applied to, of which `shape` is the first. Quick cases are also
-    part of the short run.
+    `axis` is the channel axis of batch, group and instance norm; layer norm and max-norm work on the last
+    axis. `groups` are those of group norm, `p` is the chance of dropout, `weights` what an update is applied
+    to, of which `shape` is the first. Quick cases are also part of the short run.
     """
 
     op: str
     shape: Shape
     axis: int = -1
+    groups: int | None = None
     p: float | None = None
     weights: Weights | None = None
     quick: bool = False
 
     @property
     def label(self) -> str:
-        """The weights, or the shape, how images are laid out, the chance of dropout."""
+        """The weights, or the shape, how images are laid out, the groups, the chance of dropout."""
         if self.weights:
             return self.weights.name
         layout = {(4, 1): " NCHW", (4, -1): " NHWC"}.get((len(self.shape), self.axis), "")
+        groups = "" if self.groups is None else f" {self.groups} groups"
         chance = "" if self.p is None else f" p={self.p:g}"
-        return "x".join(map(str, self.shape)) + layout + chance
+        return "x".join(map(str, self.shape)) + layout + groups + chance
 
 
 CASES = (
@@ -91,6 +93,21 @@ CASES = (
         Case(op, shape, axis, quick=len(shape) == 2)
         for op in ("batch_norm_forward", "batch_norm_backward", "batch_norm")
         for shape, axis in (((8192, 512), 1), ((32, 64, 56, 56), 1), ((32, 56, 56, 64), -1))
+    ),
+    *(
+        Case(op, shape, axis)
+        for op in ("batch_norm_residual_relu", "batch_norm_residual_relu_backward")
+        for shape, axis in (((32, 64, 56, 56), 1), ((32, 56, 56, 64), -1))
+    ),
+    *(
+        Case(op, shape, axis, groups=32, quick=prod(shape) <= 2**20)
+        for op in ("group_norm", "group_norm_backward")
+        for shape, axis in (((8, 512, 7, 7), 1), ((32, 64, 56, 56), 1), ((32, 56, 56, 64), -1))
+    ),
+    *(
+        Case(op, shape, axis, quick=prod(shape) <= 2**20)
+        for op in ("instance_norm", "instance_norm_backward")
+        for shape, axis in (((8, 512, 7, 7), 1), ((16, 64, 64, 64), 1), ((16, 64, 64, 64), -1))
     ),
     *(
         Case("dropout_forward", shape, p=p, quick=prod(shape) <= 2**20)
@@ -112,7 +129,10 @@ CASES = (
 
 @dataclass(frozen=True)
 class Inputs:
-    """The arrays of a case; `mean` and `var` are running statistics, (C,) like gamma and beta."""
+    """The arrays of a case; `mean` and `var` are running statistics, (C,) like gamma and beta.
+
+    `residual` is what is added, and what a ReLU returned.
+    """
 
     x: Array
     dy: Array
@@ -120,7 +140,9 @@ class Inputs:
     beta: Array
     mean: Array
     var: Array
+    residual: Array
     axis: int
+    groups: int
     p: float
     shapes: tuple[Shape, ...]
     eps: float = 1e-5
@@ -138,7 +160,8 @@ class Inputs:
         gamma, beta, mean = normal(channels, 1), normal(channels), normal(channels)
         var = np.square(normal(channels, 1)) + np.float32(0.5)
         shapes = case.weights.shapes if case.weights else ()
-        return cls(x, dy, gamma, beta, mean, var, case.axis, case.p or 0, shapes)
+        residual, groups = normal(case.shape), case.groups or channels[0]
+        return cls(x, dy, gamma, beta, mean, var, residual, case.axis, groups, case.p or 0, shapes)
 
     def limit(self) -> float:
         """A length that about half of the rows exceed."""

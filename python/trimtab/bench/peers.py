@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, TypeAlias
@@ -49,6 +50,23 @@ def trimtab_table() -> Table:
             axis=i.axis,
             eps=i.eps,
         )
+
+    def batch_norm_residual_relu(i: Inputs) -> Call:
+        options: Any = {"axis": i.axis, "eps": i.eps, "activation": "relu", "residual": i.residual}
+        return partial(tt.batch_norm_forward, i.x, i.gamma, i.beta, **options)
+
+    def batch_norm_residual_relu_backward(i: Inputs) -> Call:
+        _, mean, rstd = tt.batch_norm_forward(i.x, i.gamma, i.beta, axis=i.axis, eps=i.eps)
+        options: Any = {"axis": i.axis, "activation": "relu", "y": i.residual, "residual": True}
+        return partial(tt.batch_norm_backward, i.dy, i.x, mean, rstd, i.gamma, **options)
+
+    def group_norm_backward(i: Inputs) -> Call:
+        _, mean, rstd = tt.group_norm_forward(i.x, i.groups, i.gamma, i.beta, axis=i.axis, eps=i.eps)
+        return partial(tt.group_norm_backward, i.dy, i.x, mean, rstd, i.groups, i.gamma, axis=i.axis)
+
+    def instance_norm_backward(i: Inputs) -> Call:
+        _, mean, rstd = tt.instance_norm_forward(i.x, i.gamma, i.beta, axis=i.axis, eps=i.eps)
+        return partial(tt.instance_norm_backward, i.dy, i.x, mean, rstd, i.gamma, axis=i.axis)
 
     def dropout_backward(i: Inputs) -> Call:
         return partial(tt.dropout_backward, i.dy, np.packbits(i.keep(), bitorder="little"), i.p)
@@ -98,6 +116,14 @@ def trimtab_table() -> Table:
         "batch_norm": lambda i: partial(
             tt.batch_norm, i.x, i.mean, i.var, i.gamma, i.beta, axis=i.axis, eps=i.eps
         ),
+        "batch_norm_residual_relu": batch_norm_residual_relu,
+        "batch_norm_residual_relu_backward": batch_norm_residual_relu_backward,
+        "group_norm": lambda i: partial(
+            tt.group_norm, i.x, i.groups, i.gamma, i.beta, axis=i.axis, eps=i.eps
+        ),
+        "group_norm_backward": group_norm_backward,
+        "instance_norm": lambda i: partial(tt.instance_norm, i.x, i.gamma, i.beta, axis=i.axis, eps=i.eps),
+        "instance_norm_backward": instance_norm_backward,
     }
 
 
@@ -134,6 +160,50 @@ def numpy_table() -> Table:
             inner = (h * xhat).mean(axis=axes, keepdims=True)
             dx = rstd * (h - h.mean(axis=axes, keepdims=True) - xhat * inner)
             return dx, (i.dy * xhat).sum(axis=others), i.dy.sum(axis=others)
+
+        return call
+
+    def residual_relu(i: Inputs) -> Call:
+        normalized = normalize(i, over_channels=False)
+        return lambda: np.maximum(normalized() + i.residual, 0)
+
+    def residual_relu_backward(i: Inputs) -> Call:
+        def call() -> tuple[Array, ...]:
+            g = i.dy * (i.residual > 0)
+            return *backward(replace(i, dy=g), over_channels=False)(), g
+
+        return call
+
+    def in_groups(i: Inputs, array: Array) -> Array:
+        """(samples, groups, values), each channel's in one piece."""
+        return np.moveaxis(array, i.axis, 1).reshape(len(array), i.groups, -1)
+
+    def of_groups(i: Inputs, grouped: Array) -> Array:
+        """The inverse."""
+        return np.moveaxis(grouped.reshape(np.moveaxis(i.x, i.axis, 1).shape), 1, i.axis)
+
+    def group_norm(i: Inputs) -> Call:
+        _, gamma, beta = layout(i, over_channels=False)
+
+        def call() -> Array:
+            x = in_groups(i, i.x)
+            centred = x - x.mean(axis=2, keepdims=True)
+            var = np.square(centred).mean(axis=2, keepdims=True)
+            y: Array = of_groups(i, centred / np.sqrt(var + i.eps)) * gamma + beta
+            return y
+
+        return call
+
+    def group_norm_backward(i: Inputs) -> Call:
+        axes, gamma, _ = layout(i, over_channels=False)
+        x = in_groups(i, i.x)
+        mean, rstd = x.mean(axis=2, keepdims=True), 1 / np.sqrt(x.var(axis=2, keepdims=True) + i.eps)
+
+        def call() -> tuple[Array, Array, Array]:
+            xhat, h = (in_groups(i, i.x) - mean) * rstd, in_groups(i, i.dy * gamma)
+            inner = (h * xhat).mean(axis=2, keepdims=True)
+            dx = rstd * (h - h.mean(axis=2, keepdims=True) - xhat * inner)
+            return of_groups(i, dx), (i.dy * of_groups(i, xhat)).sum(axis=axes), i.dy.sum(axis=axes)
 
         return call
 
@@ -213,6 +283,12 @@ def numpy_table() -> Table:
         "batch_norm_forward": partial(normalize, over_channels=False),
         "batch_norm_backward": partial(backward, over_channels=False),
         "batch_norm": inference,
+        "batch_norm_residual_relu": residual_relu,
+        "batch_norm_residual_relu_backward": residual_relu_backward,
+        "group_norm": group_norm,
+        "group_norm_backward": group_norm_backward,
+        "instance_norm": group_norm,
+        "instance_norm_backward": group_norm_backward,
     }
 
 
@@ -265,6 +341,52 @@ def torch_table(compiled: bool) -> Table:
             return dx.movedim(1, i.axis), *gradients
 
         return call
+
+    def batch_norm_residual_relu(i: Inputs) -> Call:
+        x, _, gamma, beta, mean, var = tensors(i)
+        residual = torch.from_numpy(i.residual).movedim(i.axis, 1)
+        normalize = partial(torch.nn.functional.batch_norm, training=True, eps=i.eps)
+        run = translate(lambda *a: torch.relu(normalize(*a) + residual))
+        return lambda: run(x, mean, var, gamma, beta).movedim(1, i.axis)
+
+    def batch_norm_residual_relu_backward(i: Inputs) -> Call:
+        x, dy, gamma, beta, mean, var = tensors(i)
+        y = torch.from_numpy(i.residual).movedim(i.axis, 1)
+        _, *saved = aten.native_batch_norm(x, gamma, beta, mean, var, True, 0.1, i.eps)
+
+        def chain(dy: Any, *a: Any) -> tuple[Any, ...]:
+            g = aten.threshold_backward(dy, y, 0)
+            return *aten.native_batch_norm_backward(g, *a, True, i.eps, [True, True, True]), g
+
+        run = translate(chain)
+
+        def call() -> tuple[Any, ...]:
+            dx, dgamma, dbeta, dresidual = run(dy, x, gamma, mean, var, *saved)
+            return dx.movedim(1, i.axis), dgamma, dbeta, dresidual.movedim(1, i.axis)
+
+        return call
+
+    def group_norm(i: Inputs) -> Call:
+        x, _, gamma, beta, _, _ = tensors(i)
+        run = translate(torch.nn.functional.group_norm)
+        return lambda: run(x, i.groups, gamma, beta, i.eps).movedim(1, i.axis)
+
+    def group_norm_backward(i: Inputs) -> Call:
+        x, dy, gamma, beta, _, _ = tensors(i)
+        sizes = *x.shape[:2], x[0, 0].numel(), i.groups
+        _, mean, rstd = aten.native_group_norm(x, gamma, beta, *sizes, i.eps)
+        run = translate(lambda *a: aten.native_group_norm_backward(*a, *sizes, [True, True, True]))
+
+        def call() -> tuple[Any, ...]:
+            dx, *gradients = run(dy, x, mean, rstd, gamma)
+            return dx.movedim(1, i.axis), *gradients
+
+        return call
+
+    def instance_norm(i: Inputs) -> Call:
+        x, _, gamma, beta, _, _ = tensors(i)
+        run = translate(partial(torch.nn.functional.instance_norm, weight=gamma, bias=beta, eps=i.eps))
+        return lambda: run(x).movedim(1, i.axis)
 
     def dropout_forward(i: Inputs) -> Call:
         x, *_ = tensors(i)
@@ -324,6 +446,12 @@ def torch_table(compiled: bool) -> Table:
         "batch_norm_forward": partial(batch_norm, training=True),
         "batch_norm_backward": batch_norm_backward,
         "batch_norm": partial(batch_norm, training=False),
+        "batch_norm_residual_relu": batch_norm_residual_relu,
+        "batch_norm_residual_relu_backward": batch_norm_residual_relu_backward,
+        "group_norm": group_norm,
+        "group_norm_backward": group_norm_backward,
+        "instance_norm": instance_norm,
+        "instance_norm_backward": group_norm_backward,  # which is the quicker of the two ways
     }
 
 
