@@ -63,6 +63,10 @@ def test_batch_norm_or_none(pictures):
     assert with_norm > without + 0.2
 
 
+def test_fashion_convnet(pictures):
+    assert load("fashion_convnet").main(pictures, epochs=10, widths=(4, 8, 8)) > 0.5
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_fits_on_a_screen_and_has_a_test(path):
     assert len(path.read_text().splitlines()) <= SCREEN
