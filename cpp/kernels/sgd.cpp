@@ -194,14 +194,9 @@ TRIMTAB_LOOP void update_piece(const SgdUpdate& a, const Piece<T, M>& piece) {
 template <class T, class M>
 using UpdatePiece = void (*)(const SgdUpdate&, const Piece<T, M>&);
 
-template <class T, class M>
-UpdatePiece<T, M> updater(const SgdUpdate& a, int penalty) {
-    const int momentum = !a.velocities ? no_momentum : a.nesterov ? nesterov : heavy_ball;
-    UpdatePiece<T, M> found = nullptr;
-    lift<momentum_forms, penalties>([&](auto momentum, auto penalty) {
-        found = update_piece<momentum.value, penalty.value, T, M>;
-    }, momentum, penalty);
-    return found;
+int momentum_form(const SgdUpdate& a) {
+    if (!a.velocities) return no_momentum;
+    return a.nesterov ? nesterov : heavy_ball;
 }
 
 int penalty_of(const SgdUpdate& a) {
@@ -210,8 +205,18 @@ int penalty_of(const SgdUpdate& a) {
 }
 
 template <class T, class M>
+UpdatePiece<T, M> updater(int momentum, int penalty) {
+    UpdatePiece<T, M> update = nullptr;
+    lift<momentum_forms, penalties>([&](auto form, auto pull) { update = update_piece<form.value, pull.value, T, M>; },
+                                    momentum, penalty);
+    return update;
+}
+
+template <class T, class M>
 void update(const SgdUpdate& a) {
-    const UpdatePiece<T, M> decaying = updater<T, M>(a, penalty_of(a)), keeping = updater<T, M>(a, no_penalty);
+    const int momentum = momentum_form(a);
+    const UpdatePiece<T, M> decaying = updater<T, M>(momentum, penalty_of(a));
+    const UpdatePiece<T, M> keeping = updater<T, M>(momentum, no_penalty);
     void* const* const masters = a.masters ? a.masters : a.weights.data;
     const Line line(a.weights);
     const TaskSums<weight_sums + 1> sums(a.sums ? line.tasks() : 0);
