@@ -53,7 +53,8 @@ struct Columns {
     ptrdiff_t tile_columns() const { return repeat * tile_channels * l.inner; }
     ptrdiff_t tiles_per_block() const { return ceil_div(l.channels, tile_channels); }
     ptrdiff_t tiles() const { return l.blocks * tiles_per_block(); }
-    ptrdiff_t rows_per_panel() const { return most(64, ceil_div(rows(), 32)); }
+    // Panels enough to share among threads, counting those of all tiles, and each long beside what it takes to begin one.
+    ptrdiff_t rows_per_panel() const { return least(rows(), most(64, ceil_div(rows() * tiles(), 32))); }
     ptrdiff_t panels() const { return ceil_div(rows(), rows_per_panel()); }
     ptrdiff_t panel_begin(ptrdiff_t panel) const { return least(panel * rows_per_panel(), rows()); }
     // Values of one channel in rows begin..end.
