@@ -58,7 +58,7 @@ def stopping_time(samples: int, smoothness: float, theta: float = 0.0) -> int:
     if not 0 < smoothness < inf:
         raise ValueError(f"stopping_time: smoothness must be finite and > 0, got {smoothness}")
     exact: float = samples ** (1 / ((2 * smoothness + 2) * (1 - theta)))
-    # 4096 ** (1 / 4) is to give 8 and not 9, whatever the last bits of the power
+    # 243 ** (1 / 5) is 3.0000000000000004, and yet 3 steps are meant
     return ceil(exact * (1 - 1e-12))
 
 
@@ -158,8 +158,6 @@ def descend_exactly(
     gram, y, listed = _arguments("descend_exactly", gram, y, times, kappa_squared)
     sizes = step_sizes(listed[-1], theta, kappa_squared)
     eigenvalues, vectors = np.linalg.eigh(gram / len(y))
-    # G has no eigenvalue below 0; rounding may leave some
-    eigenvalues = np.maximum(eigenvalues, 0)
     components = vectors.T @ y
     found = []
     filtered, left = np.zeros_like(eigenvalues), np.ones_like(eigenvalues)
