@@ -243,9 +243,8 @@ def test_dtype_is_kept(kind, dtype, images):
     assert not np.shares_memory(changed, given)
     if kind is not augment.heavy:  # whose limits are those of the dtype
         expected = kind(**limits)(given.astype(np.float64), rng=3)
-        precision = (
-            0.501 if np.issubdtype(given.dtype, np.integer) else 200 * 2.0 ** -(given.itemsize * 4 - 1)
-        )
+        is_integer = np.issubdtype(given.dtype, np.integer)
+        precision = 0.501 if is_integer else 200 * 2.0 ** -(given.itemsize * 4 - 1)
         assert_allclose(changed.astype(np.float64), expected, atol=precision)
 
 

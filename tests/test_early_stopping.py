@@ -86,7 +86,7 @@ def test_without_end_it_fits_every_value(rng):
         (1000, 0.5, 0, 10),
         (1000, 0.5, 0.5, 100),
         (2, 1, 0, 2),
-        (3**5, 1.5, 0, 3),
+        (5**5, 1.5, 0, 5),
     ],
 )
 def test_stopping_time(samples, smoothness, theta, expected):

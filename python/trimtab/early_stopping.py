@@ -58,7 +58,7 @@ def stopping_time(samples: int, smoothness: float, theta: float = 0.0) -> int:
     if not 0 < smoothness < inf:
         raise ValueError(f"stopping_time: smoothness must be finite and > 0, got {smoothness}")
     exact: float = samples ** (1 / ((2 * smoothness + 2) * (1 - theta)))
-    # 243 ** (1 / 5) is 3.0000000000000004, and yet 3 steps are meant
+    # 3125 ** (1 / 5) is 5.000000000000001, and yet 5 steps are meant
     return ceil(exact * (1 - 1e-12))
 
 
