@@ -11,6 +11,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
         choose_isa();
         bind_system(m.ptr());
         bind_layer_norm(m.ptr());
+        bind_rms_norm(m.ptr());
         bind_batch_norm(m.ptr());
         bind_batch_norm_parts(m.ptr());
         bind_batch_renorm(m.ptr());

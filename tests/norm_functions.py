@@ -19,6 +19,38 @@ NO_DIMENSIONS = (
 OVERLAPPING = np.ones(4, np.float32)
 
 
+RMS_NORM = {"x": "array", "gamma": "parameter", "axis": "axes", "eps": "eps", "out": "out"}
+ADD_RMS_NORM = {
+    "x": "array",
+    "residual": "required like it",
+    "gamma": "parameter",
+    "axis": "axes",
+    "eps": "eps",
+}
+ADD_LAYER_NORM = {
+    "x": "array",
+    "residual": "required like it",
+    "gamma": "parameter",
+    "beta": "parameter",
+    "axis": "axes",
+    "eps": "eps",
+}
+
+
+def rms_norm_arguments():
+    return {"x": some(4, 3), "gamma": some(3), "axis": -1, "eps": 1e-5, "out": some(4, 3)}
+
+
+def rms_norm_backward_arguments():
+    x = some(4, 3)
+    gradient = {"dy": some(4, 3), "x": x, "rstd": reference.rms_norm_forward(x).rstd}
+    return gradient | {"gamma": some(3), "axis": -1, "out": some(4, 3)}
+
+
+def add_norm_arguments(**more):
+    return {"x": some(4, 3), "residual": some(4, 3), "gamma": some(3), **more, "axis": -1, "eps": 1e-5}
+
+
 def batch_norm_backward_sums_arguments():
     x = some(4, 3)
     _, mean, rstd = reference.batch_norm_forward(x)
@@ -84,6 +116,15 @@ def fold_batch_norm_arguments():
 
 
 NORM_FUNCTIONS = [
+    Function("rms_norm", RMS_NORM, rms_norm_arguments, (NO_DIMENSIONS,)),
+    Function("rms_norm_forward", RMS_NORM, rms_norm_arguments, (NO_DIMENSIONS,)),
+    Function(
+        "rms_norm_backward",
+        {name: kind for name, kind in BACKWARD.items() if name != "mean"} | {"axis": "axes", "out": "out"},
+        rms_norm_backward_arguments,
+    ),
+    Function("add_rms_norm_forward", ADD_RMS_NORM, add_norm_arguments),
+    Function("add_layer_norm_forward", ADD_LAYER_NORM, lambda: add_norm_arguments(beta=some(3))),
     Function("batch_moments", {"x": "array", "axis": "axis"}, lambda: {"x": some(4, 3), "axis": 1}),
     Function(
         "combine_moments",

@@ -43,11 +43,14 @@ def data(shape, dtype, count):
     return [(rng.standard_normal(shape) + 0.5).astype(dtype) for _ in range(count)]
 
 
-def layer_norm_case(shape, dtype, place):
+def row_norms_case(shape, dtype, place):
     dy, x = map(place, data(shape, dtype, 2))
     gamma, beta = map(place, data(shape[-1:], dtype, 2))
     y, mean, rstd = tt.layer_norm_forward(x, gamma, beta)
-    return [y, mean, rstd, *tt.layer_norm_backward(dy, x, mean, rstd, gamma)]
+    root = tt.rms_norm_forward(x, gamma)
+    sums = [*tt.add_layer_norm_forward(x, dy, gamma, beta), *tt.add_rms_norm_forward(x, dy, gamma)]
+    gradients = tt.layer_norm_backward(dy, x, mean, rstd, gamma)
+    return [y, mean, rstd, *gradients, *root, *tt.rms_norm_backward(dy, x, root.rstd, gamma), *sums]
 
 
 def batch_norm_case(shape, axis, dtype, place):
@@ -164,8 +167,8 @@ CASES = {
         for dtype in DTYPES
     },
     **{
-        f"layer_norm-{'x'.join(map(str, shape))}-{dtype}": (
-            lambda place, shape=shape, dtype=dtype: layer_norm_case(shape, dtype, place)
+        f"row_norms-{'x'.join(map(str, shape))}-{dtype}": (
+            lambda place, shape=shape, dtype=dtype: row_norms_case(shape, dtype, place)
         )
         for shape in ROWS
         for dtype in DTYPES

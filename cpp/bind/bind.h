@@ -16,6 +16,7 @@ void bind_group_norm(PyObject* module);
 void bind_layer_norm(PyObject* module);
 void bind_losses(PyObject* module);
 void bind_max_norm(PyObject* module);
+void bind_rms_norm(PyObject* module);
 void bind_sgd(PyObject* module);
 void bind_system(PyObject* module);
 }  // namespace trimtab

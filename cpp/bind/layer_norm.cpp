@@ -1,4 +1,4 @@
-#include "bind.h"
+#include "row_norm.h"
 
 namespace trimtab {
 namespace {
@@ -123,72 +123,77 @@ References
 Ba, J. L., Kiros, J. R., and Hinton, G. E. (2016). Layer Normalization. arXiv:1607.06450.
 )");
 
+const Signature add_layer_norm_forward_signature(
+    R"(add_layer_norm_forward(x, residual, gamma=None, beta=None, *, axis=-1, eps=1e-5)
+--
+
+Layer normalization of the sum of two arrays, both results in one pass.
+
+    summed = x + residual
+    y      = layer_norm(summed)
+
+Parameters
+----------
+x : array_like
+    float32, float64, float16 or bfloat16; any shape of at least one dimension.
+residual : array_like
+    Of `x`'s shape and dtype.
+gamma, beta, axis, eps
+    As for `layer_norm`.
+
+Returns
+-------
+y, summed : ndarray
+    Of `x`'s shape and dtype. The statistics are those of `summed` as it is returned.
+mean, rstd : ndarray of float64
+    As `layer_norm_forward` returns them for `summed`.
+
+See Also
+--------
+layer_norm : formula, errors, source.
+layer_norm_backward : on `summed`; its `dx`, plus the gradient that reaches `summed` by other ways, is the gradient of
+    both addends.
+)");
+
 ResultType forward_result("LayerNormForwardResult", "y mean rstd");
+ResultType add_result("AddLayerNormForwardResult", "y summed mean rstd");
 ResultType backward_result("LayerNormBackwardResult", "dx dgamma dbeta");
 
-PyObject* forward(const Arguments& in, bool keep_statistics) {
-    const Argument gamma = in[1], beta = in[2], axis = in[3], eps = in[4], out = in[5];
-    const Array x = read(in[0]);
-    const RowLayout layout = row_layout(axis, x);
-    const Parameter weight(gamma, x, layout.normalised, working_type(x), 1);
-    const Parameter bias(beta, x, layout.normalised, working_type(x), 0);
-    const double epsilon = eps.non_negative(1e-5);
-    Output y(out, x, {&x, &weight.array(), &bias.array()}, layout.order);
-    Array mean = keep_statistics ? empty_doubles(layout.kept) : Array();
-    Array rstd = keep_statistics ? empty_doubles(layout.kept) : Array();
-    const Array source = layout.order.empty() ? Array() : reordered(x, layout.order);
-    {
-        const Released released(x.size());
-        kernels->layer_norm->forward[int(x.dtype())]({.x = (source ? source : x).data(),
-                                                      .gamma = weight.data(),
-                                                      .beta = bias.data(),
-                                                      .y = y.data(),
-                                                      .mean = keep_statistics ? mean.doubles() : nullptr,
-                                                      .rstd = keep_statistics ? rstd.doubles() : nullptr,
-                                                      .rows = layout.rows,
-                                                      .width = layout.width,
-                                                      .eps = epsilon});
-    }
-    PyObject* result = y.finish();
-    return keep_statistics ? forward_result({result, mean.release(), rstd.release()}) : result;
+RowNormResult forward(const Arguments& in, bool keep) {
+    return row_norm_forward(*kernels->layer_norm,
+                            {.x = in[0], .gamma = in[1], .beta = in[2], .axis = in[3], .eps = in[4], .out = in[5]},
+                            1e-5, keep, keep);
 }
 
-PyObject* layer_norm(const Arguments& in) { return forward(in, false); }
-PyObject* layer_norm_forward(const Arguments& in) { return forward(in, true); }
+PyObject* layer_norm(const Arguments& in) { return forward(in, false).y; }
+
+PyObject* layer_norm_forward(const Arguments& in) {
+    const RowNormResult result = forward(in, true);
+    return forward_result({result.y, result.mean, result.rstd});
+}
+
+PyObject* add_layer_norm_forward(const Arguments& in) {
+    const RowNormResult result = row_norm_forward(
+        *kernels->layer_norm,
+        {.x = in[0], .residual = in[1], .gamma = in[2], .beta = in[3], .axis = in[4], .eps = in[5]}, 1e-5, true, true);
+    return add_result({result.y, result.summed, result.mean, result.rstd});
+}
 
 PyObject* layer_norm_backward(const Arguments& in) {
-    const Argument gamma = in[4], axis = in[5], out = in[6];
-    const Array dy = read(in[0]), x = read_like(in[1], dy);
-    const RowLayout layout = row_layout(axis, x);
-    const Array mean = read_statistic(in[2], layout.kept), rstd = read_statistic(in[3], layout.kept);
-    const Parameter weight(gamma, x, layout.normalised, working_type(x), 1);
-    Output dx(out, x, {&dy, &x, &mean, &rstd, &weight.array()}, layout.order);
-    Gradient dgamma(weight, layout.normalised), dbeta(weight, layout.normalised);
-    const bool moved = !layout.order.empty();
-    const Array gradient = moved ? reordered(dy, layout.order) : Array(),
-                source = moved ? reordered(x, layout.order) : Array();
-    {
-        const Released released(x.size());
-        kernels->layer_norm->backward[int(x.dtype())]({.dy = (moved ? gradient : dy).data(),
-                                                       .x = (moved ? source : x).data(),
-                                                       .gamma = weight.data(),
-                                                       .mean = mean.doubles(),
-                                                       .rstd = rstd.doubles(),
-                                                       .dx = dx.data(),
-                                                       .dgamma = dgamma.sums(),
-                                                       .dbeta = dbeta.sums(),
-                                                       .rows = layout.rows,
-                                                       .width = layout.width});
-    }
-    return backward_result({dx.finish(), dgamma.finish(), dbeta.finish()});
+    const RowNormGradients gradients = row_norm_backward(
+        *kernels->layer_norm,
+        {.dy = in[0], .x = in[1], .mean = in[2], .rstd = in[3], .gamma = in[4], .axis = in[5], .out = in[6]});
+    return backward_result({gradients.dx, gradients.dgamma, gradients.dbeta});
 }
 }  // namespace
 
 void bind_layer_norm(PyObject* module) {
     forward_result.create(module);
+    add_result.create(module);
     backward_result.create(module);
     add_functions(
         module, {method<layer_norm_signature, layer_norm>(), method<layer_norm_forward_signature, layer_norm_forward>(),
+                 method<add_layer_norm_forward_signature, add_layer_norm_forward>(),
                  method<layer_norm_backward_signature, layer_norm_backward>()});
 }
 }  // namespace trimtab

@@ -11,7 +11,7 @@
 namespace trimtab {
 namespace {
 
-constexpr ptrdiff_t rows_per_sum = 8;     // of a column summed in W; then they meet in double
+constexpr ptrdiff_t rows_per_sum = 8;      // of a column summed in W; then they meet in double
 constexpr ptrdiff_t rows_per_block = 256;  // about the same shift
 constexpr ptrdiff_t columns_per_tile = 1024;
 

@@ -22,10 +22,29 @@ class LayerNormForwardResult(NamedTuple):
     mean: _Statistic
     rstd: _Statistic
 
+class AddLayerNormForwardResult(NamedTuple):
+    y: Array
+    summed: Array
+    mean: _Statistic
+    rstd: _Statistic
+
 class LayerNormBackwardResult(NamedTuple):
     dx: Array
     dgamma: Array
     dbeta: Array
+
+class RMSNormForwardResult(NamedTuple):
+    y: Array
+    rstd: _Statistic
+
+class AddRMSNormForwardResult(NamedTuple):
+    y: Array
+    summed: Array
+    rstd: _Statistic
+
+class RMSNormBackwardResult(NamedTuple):
+    dx: Array
+    dgamma: Array
 
 class BatchNormForwardResult(NamedTuple):
     y: Array
@@ -132,6 +151,48 @@ def layer_norm_backward(
     axis: _Axes = -1,
     out: Array | None = None,
 ) -> LayerNormBackwardResult: ...
+def add_layer_norm_forward(
+    x: ArrayLike,
+    residual: ArrayLike,
+    gamma: ArrayLike | None = None,
+    beta: ArrayLike | None = None,
+    *,
+    axis: _Axes = -1,
+    eps: float = 1e-5,
+) -> AddLayerNormForwardResult: ...
+def rms_norm(
+    x: ArrayLike,
+    gamma: ArrayLike | None = None,
+    *,
+    axis: _Axes = -1,
+    eps: float = 1e-6,
+    out: Array | None = None,
+) -> Array: ...
+def rms_norm_forward(
+    x: ArrayLike,
+    gamma: ArrayLike | None = None,
+    *,
+    axis: _Axes = -1,
+    eps: float = 1e-6,
+    out: Array | None = None,
+) -> RMSNormForwardResult: ...
+def add_rms_norm_forward(
+    x: ArrayLike,
+    residual: ArrayLike,
+    gamma: ArrayLike | None = None,
+    *,
+    axis: _Axes = -1,
+    eps: float = 1e-6,
+) -> AddRMSNormForwardResult: ...
+def rms_norm_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    rstd: ArrayLike,
+    gamma: ArrayLike | None = None,
+    *,
+    axis: _Axes = -1,
+    out: Array | None = None,
+) -> RMSNormBackwardResult: ...
 def batch_norm(
     x: ArrayLike,
     mean: ArrayLike,

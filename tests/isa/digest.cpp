@@ -87,36 +87,43 @@ void convert(DType dtype, const Data& data) {
     print("convert", dtype, data.name, text({n}), {&narrow, &single, &wide, &ones});
 }
 
-void layer_norm(DType dtype, const Data& data) {
+void row_norm(const char* name, const RowNormKernels& table, bool centred, DType dtype, const Data& data) {
     for (const auto& [rows, width] : {std::pair<ptrdiff_t, ptrdiff_t>{67, 5}, {9, 64}, {70, 333}, {3, 9001}}) {
-        Array x(dtype, rows * width, data), dy(dtype, rows * width, ordinary);
+        Array x(dtype, rows * width, data), dy(dtype, rows * width, ordinary), residual(dtype, rows * width, data);
         Array gamma(working(dtype), width, ordinary), beta(working(dtype), width, ordinary);
-        Array y(dtype, rows * width), mean(DType::float64, rows), rstd(DType::float64, rows);
-        kernels->layer_norm->forward[int(dtype)]({.x = x,
-                                                  .gamma = gamma,
-                                                  .beta = beta,
-                                                  .y = y,
-                                                  .mean = mean,
-                                                  .rstd = rstd,
-                                                  .rows = rows,
-                                                  .width = width,
-                                                  .eps = eps});
-        print("layer_norm_forward", dtype, data.name, text({rows, width}), {&y, &mean, &rstd});
-
+        Array y(dtype, rows * width), summed(dtype, rows * width);
+        Array mean(DType::float64, rows), rstd(DType::float64, rows);
+        for (const bool added : {true, false}) {
+            table.forward[int(dtype)]({.x = x,
+                                       .residual = added ? residual.data() : nullptr,
+                                       .gamma = gamma,
+                                       .beta = beta,
+                                       .y = y,
+                                       .summed = summed,
+                                       .mean = centred ? static_cast<double*>(mean) : nullptr,
+                                       .rstd = rstd,
+                                       .rows = rows,
+                                       .width = width,
+                                       .eps = eps});
+            print(name, dtype, data.name, text({rows, width}), {&y, &summed, &mean, &rstd});
+        }
         Array dx(dtype, rows * width), dgamma(DType::float64, width), dbeta(DType::float64, width);
-        kernels->layer_norm->backward[int(dtype)]({.dy = dy,
-                                                   .x = x,
-                                                   .gamma = gamma,
-                                                   .mean = mean,
-                                                   .rstd = rstd,
-                                                   .dx = dx,
-                                                   .dgamma = dgamma,
-                                                   .dbeta = dbeta,
-                                                   .rows = rows,
-                                                   .width = width});
-        print("layer_norm_backward", dtype, data.name, text({rows, width}), {&dx, &dgamma, &dbeta});
+        table.backward[int(dtype)]({.dy = dy,
+                                    .x = x,
+                                    .gamma = gamma,
+                                    .mean = mean,
+                                    .rstd = rstd,
+                                    .dx = dx,
+                                    .dgamma = dgamma,
+                                    .dbeta = dbeta,
+                                    .rows = rows,
+                                    .width = width});
+        print(name, dtype, data.name, text({rows, width}), {&dx, &dgamma, &dbeta});
     }
 }
+
+void layer_norm(DType dtype, const Data& data) { row_norm("layer_norm", *kernels->layer_norm, true, dtype, data); }
+void rms_norm(DType dtype, const Data& data) { row_norm("rms_norm", *kernels->rms_norm, false, dtype, data); }
 
 void batch_norm(DType dtype, const Data& data) {
     for (const ChannelLayout layout : {ChannelLayout{1, 300, 67, 1}, {1, 700, 5, 1}, {2, 12, 9, 49}, {1, 3, 7, 5000}}) {
@@ -369,7 +376,8 @@ void losses(DType dtype, const Data& data) {
 
 int main() {
     choose_isa();
-    for (const auto family : {convert, layer_norm, batch_norm, group_norm, dropout, sgd, max_norm, activation, losses})
+    for (const auto family :
+         {convert, layer_norm, rms_norm, batch_norm, group_norm, dropout, sgd, max_norm, activation, losses})
         for (const DType dtype : dtypes)
             for (const Data& data : all_data)
                 if (holds(dtype, data)) family(dtype, data);

@@ -1,0 +1,25 @@
+// The calls that layer norm and RMS norm share.
+#pragma once
+#include "bind.h"
+
+namespace trimtab {
+
+// Arguments of a forward function; those that it does not have are left out.
+struct RowNormArguments {
+    Argument x, residual = {}, gamma, beta = {}, axis, eps, out = {};
+};
+// New references, null where nothing was asked for.
+struct RowNormResult {
+    PyObject *y, *summed = nullptr, *mean = nullptr, *rstd = nullptr;
+};
+RowNormResult row_norm_forward(const RowNormKernels& kernels, const RowNormArguments& in, double eps, bool keep_mean,
+                               bool keep_rstd);
+
+struct RowNormBackwardArguments {
+    Argument dy, x, mean = {}, rstd, gamma, axis, out;
+};
+struct RowNormGradients {
+    PyObject *dx, *dgamma, *dbeta = nullptr;  // dbeta is null where there is no mean
+};
+RowNormGradients row_norm_backward(const RowNormKernels& kernels, const RowNormBackwardArguments& in);
+}  // namespace trimtab
