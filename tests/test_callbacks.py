@@ -120,6 +120,19 @@ def test_best_weights_come_back_after_an_error():
     assert models[0].weight.value == 1
 
 
+def test_best_weights_of_an_earlier_fit_do_not_come_back():
+    class Fails(Callback):
+        def on_fit_begin(self, trainer, epochs, batches):
+            raise ArithmeticError
+
+    trainer = scripted([1, 2, 3], EarlyStopping(patience=9, restore_best_weights=True))
+    trainer.model.weight.value[...] = 7
+    trainer.callbacks.insert(0, Fails())
+    with pytest.raises(ArithmeticError):
+        trainer.fit(np.ones((2, 1)), [0, 0], validation_split=0.5, progress=False)
+    assert trainer.model.weight.value == 7
+
+
 def test_best_weights_include_running_statistics():
     model = nn.Sequential(nn.BatchNorm(1), nn.Linear(1, 2, rng=0))
     stopping = EarlyStopping("loss", patience=9, restore_best_weights=True)

@@ -113,6 +113,7 @@ class EarlyStopping(Callback):
         """Give the model the best weights."""
         if self._weights:
             trainer.model.load_state_dict(self._weights)
+            self._weights = {}
 
     def state_dict(self) -> dict[str, Array]:
         """Return the best value and weights and the counters."""
