@@ -46,12 +46,37 @@ class Compose:
 
 
 def light(axis: int | None = None) -> Compose:
-    """Return mirroring and shifts by up to a tenth (Hernandez-Garcia and Koenig 2018)."""
+    """Return the light augmentation of Hernandez-Garcia and Koenig (2018).
+
+    Mirroring, and shifts by up to a tenth.
+
+    Parameters
+    ----------
+    axis : {None, 1, -1}
+        The channel axis.
+
+    Returns
+    -------
+    Compose
+    """
     return Compose(Flip(axis=axis), Shift(0.1, axis=axis))
 
 
 def heavy(axis: int | None = None) -> Compose:
-    """Return `light`, rotation, shear, zoom, brightness and contrast (Hernandez-Garcia and Koenig 2018)."""
+    """Return the heavier augmentation of Hernandez-Garcia and Koenig (2018).
+
+    `light`, then rotation by up to 22.5 degrees, shear by up to 8.6, zoom by up to 0.15, brightness by up to
+    0.25 of the range of values and contrast between half and one and a half.
+
+    Parameters
+    ----------
+    axis : {None, 1, -1}
+        The channel axis.
+
+    Returns
+    -------
+    Compose
+    """
     return Compose(
         *light(axis).transforms,
         Rotation(22.5, axis=axis),

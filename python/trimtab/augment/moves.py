@@ -9,7 +9,17 @@ from trimtab.augment.transform import Transform, nearest_pixels, require_between
 
 
 class Flip(Transform):
-    """Mirrors an image with probability `p`, left to right or, if `vertical`, upside down."""
+    """Mirrors an image, or leaves it as it is.
+
+    Parameters
+    ----------
+    p : float
+        Probability of mirroring, from 0 to 1.
+    vertical : bool
+        Whether it is upside down rather than left to right.
+    axis : {None, 1, -1}
+        The channel axis.
+    """
 
     def __init__(self, p: float = 0.5, *, vertical: bool = False, axis: int | None = None) -> None:
         super().__init__(axis)
@@ -26,7 +36,15 @@ class Flip(Transform):
 
 
 class Shift(Transform):
-    """Shifts an image by up to `fraction` of its height and of its width, in whole pixels."""
+    """Shifts an image up or down and left or right, each by a uniform share rounded to whole pixels.
+
+    Parameters
+    ----------
+    fraction : float
+        Of height and width, the largest shift either way; from 0 to 1.
+    axis : {None, 1, -1}
+        The channel axis.
+    """
 
     def __init__(self, fraction: float = 0.1, *, axis: int | None = None) -> None:
         super().__init__(axis)
@@ -46,7 +64,17 @@ class Shift(Transform):
 
 
 class Crop(Transform):
-    """Cuts `size` (height and width; by default those of the image) out of an image padded by `padding`."""
+    """Cuts a part out of the image, or of the image with its edges continued; all places are as likely.
+
+    Parameters
+    ----------
+    padding : int
+        Rows and columns that continue the image on each side, >= 0.
+    size : (height, width), optional
+        Of the part; by default that of the image.
+    axis : {None, 1, -1}
+        The channel axis.
+    """
 
     def __init__(
         self, padding: int = 4, *, size: tuple[int, int] | None = None, axis: int | None = None

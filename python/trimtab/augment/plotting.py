@@ -40,12 +40,12 @@ def plot(
     """
     generator = np.random.default_rng(rng)
     originals = np.asarray(images)
-    rows = [originals, *(transform(originals, rng=generator) for _ in range(columns - 1))]
+    drawn = [originals, *(transform(originals, rng=generator) for _ in range(columns - 1))]
     pyplot = extras.load("matplotlib.pyplot")
     figure, panels = pyplot.subplots(
         len(originals), columns, figsize=(columns, len(originals)), squeeze=False, layout="constrained"
     )
-    for column, pictures in enumerate(rows):
+    for column, pictures in enumerate(drawn):
         for row, picture in enumerate(pictures):
             shown = picture if axis is None else np.moveaxis(picture, 0 if axis == 1 else -1, -1)
             panel = panels[row, column]

@@ -13,12 +13,12 @@ Limits = tuple[float, float] | None
 
 
 class Brightness(Transform):
-    """Adds up to `amount` of the range of values, to a whole image, either way.
+    """Adds one value to the whole image, uniform up to a share of the range of values either way.
 
     Parameters
     ----------
     amount : float
-        At least 0.
+        The largest share, >= 0.
     limits : (low, high), optional
         The range, which the result is clipped to. By default that of the dtype for integers, and the smallest
         and the largest value of the batch for floating types.
@@ -40,12 +40,12 @@ class Brightness(Transform):
 
 
 class Contrast(Transform):
-    """Scales the distance of values from the mean of the image, by a factor from `low` to `high`.
+    """Scales the distance of values from the mean of the image, by a uniform factor.
 
     Parameters
     ----------
     low, high : float
-        At least 0.
+        The ends of the factor, ``0 <= low <= high``; 1 is no change.
     limits : (low, high), optional
         The range that the result is clipped to; by default as for `Brightness`.
     axis : {None, 1, -1}
@@ -71,7 +71,15 @@ class Contrast(Transform):
 
 
 class Blur(Transform):
-    """Blurs an image by a Gaussian of up to `sigma` pixels standard deviation, cut off at 3 `sigma`."""
+    """Blurs an image by a Gaussian of uniform standard deviation.
+
+    Parameters
+    ----------
+    sigma : float
+        The largest standard deviation in pixels, from 0 to 100; all Gaussians are cut off at ``3 * sigma``.
+    axis : {None, 1, -1}
+        The channel axis.
+    """
 
     def __init__(self, sigma: float = 1.0, *, axis: int | None = None) -> None:
         super().__init__(axis)
@@ -97,7 +105,17 @@ class Blur(Transform):
 
 
 class CutOut(Transform):
-    """Fills a square of `size` pixels, centred anywhere in the image (DeVries and Taylor 2017)."""
+    """Fills a square, centred at any pixel of the image, with one value (DeVries and Taylor 2017).
+
+    Parameters
+    ----------
+    size : int
+        Length of a side in pixels, at least 1. What lies outside the image is lost.
+    fill : float
+        The value.
+    axis : {None, 1, -1}
+        The channel axis.
+    """
 
     def __init__(self, size: int, *, fill: float = 0.0, axis: int | None = None) -> None:
         super().__init__(axis)

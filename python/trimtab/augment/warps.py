@@ -27,7 +27,15 @@ class Warp(Transform):
 
 
 class Rotation(Warp):
-    """Turns an image by up to `degrees` either way."""
+    """Turns an image by a uniform angle.
+
+    Parameters
+    ----------
+    degrees : float
+        The largest angle either way, from 0 to 180.
+    axis : {None, 1, -1}
+        The channel axis.
+    """
 
     def __init__(self, degrees: float = 22.5, *, axis: int | None = None) -> None:
         super().__init__(axis)
@@ -41,7 +49,15 @@ class Rotation(Warp):
 
 
 class Shear(Warp):
-    """Slants an image by up to `degrees` either way: upright lines lean, level ones stay."""
+    """Slants an image by a uniform angle: upright lines lean, level ones stay.
+
+    Parameters
+    ----------
+    degrees : float
+        The largest angle either way, from 0 to 89.
+    axis : {None, 1, -1}
+        The channel axis.
+    """
 
     def __init__(self, degrees: float = 8.6, *, axis: int | None = None) -> None:
         super().__init__(axis)
@@ -54,7 +70,15 @@ class Shear(Warp):
 
 
 class Zoom(Warp):
-    """Scales height and width, each by a factor of its own from ``1 - amount`` to ``1 + amount``."""
+    """Scales height and width, each by a uniform factor of its own from ``1 - amount`` to ``1 + amount``.
+
+    Parameters
+    ----------
+    amount : float
+        From 0 to 0.99.
+    axis : {None, 1, -1}
+        The channel axis.
+    """
 
     def __init__(self, amount: float = 0.15, *, axis: int | None = None) -> None:
         super().__init__(axis)
