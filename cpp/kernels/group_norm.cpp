@@ -34,19 +34,25 @@ private:
 };
 
 // body over one row, with the parameters there.
-template <class W, int count>
-void visit(const GroupLayout& l, ptrdiff_t row, const RowParameter<W>* const (&parameters)[count],
-           const RunBody<W, count>& body) {
+template <int count, class W, class F>
+TRIMTAB_INLINE void visit(const GroupLayout& l, ptrdiff_t row, const RowParameter<W>* const (&parameters)[count],
+                          const F& body, bool past) {
     const ptrdiff_t start = row * width(l), group = row % l.groups;
+    if (l.channels == 1 && l.inner < 128) {  // too short for a call each
+        Vector<W> k[count];
+        for (int j = 0; j < count; ++j) k[j] = Vector<W>{} + parameters[j]->of(group, 0);
+        return sweep<W>(l.inner, [&](ptrdiff_t i, auto at) { body(k, start + i, body.y + start + i, at); });
+    }
+    const RunBody<W, count> runs(body, past);
     if (!one_by_one(l)) {
         Stream<W> stream[count];
         for (int j = 0; j < count; ++j) stream[j] = {parameters[j]->beside(group)};
-        return body(start, width(l), stream);
+        return runs(start, width(l), stream);
     }
     for (ptrdiff_t channel = 0; channel < l.channels; ++channel) {
         Uniform<W> uniform[count];
         for (int j = 0; j < count; ++j) uniform[j] = {Vector<W>{} + parameters[j]->of(group, channel)};
-        body(start + channel * l.inner, l.inner, uniform);
+        runs(start + channel * l.inner, l.inner, uniform);
     }
 }
 
@@ -80,8 +86,7 @@ void group_norm_forward(const GroupNormForward& a) {
             RowStatistics<W> statistics;
             statistics.template measure<true>(x + first * width(l), count, width(l), a.eps);
             for (ptrdiff_t r = 0; r < count; ++r) {
-                visit<W, 2>(l, first + r, {&gamma, &beta},
-                            RunBody<W, 2>(GroupForward<T>{x, y, statistics.standardise(r)}, past));
+                visit<2, W>(l, first + r, {&gamma, &beta}, GroupForward<T>{x, y, statistics.standardise(r)}, past);
                 if (a.mean) a.mean[first + r] = statistics.mean[r], a.rstd[first + r] = statistics.rstd[r];
             }
         }
@@ -170,7 +175,7 @@ private:
         }
         const auto [scale, slope, offset] = constants(row, h);
         const GroupBackward<T> body{dy_, x_, dx_, standardise, scale, slope, offset};
-        visit<W, 1>(l_, row, {&gamma_}, RunBody<W, 1>(body, past_));
+        visit<1, W>(l_, row, {&gamma_}, body, past_);
     }
 
     // A few samples of a group, with the gradients of the parameters summed in W beside the values.
