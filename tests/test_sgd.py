@@ -171,9 +171,12 @@ def test_statistics_are_sums_of_what_was_there_before(rng, dtype):
     np.testing.assert_allclose(result, expected, rtol=1e-13)
 
 
-def test_statistics_count_the_masters(rng):
+@pytest.mark.parametrize("skipped", [False, True])
+def test_statistics_count_the_masters(rng, skipped):
     masters, grads = normal(rng, [(50,)], "f4"), normal(rng, [(50,)], "f2")
-    result = tt.sgd_update([np.zeros(50, "f2")], grads, masters=copies(masters), lr=0.1, statistics=True)
+    grads[0][7] = np.inf if skipped else 0
+    options = {"lr": 0.1, "statistics": True, "skip_nonfinite": skipped}
+    result = tt.sgd_update([np.zeros(50, "f2")], grads, masters=copies(masters), **options)
     np.testing.assert_allclose(result.l2_norm_sq, np.square(wide(masters)).sum(), rtol=1e-13)
 
 
