@@ -1,14 +1,18 @@
-"""The examples, each in a short form."""
+"""The examples, each in a short form, and those in docstrings."""
 
+import doctest
 import importlib.util
+import pkgutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import trimtab
 from trimtab.datasets import Dataset, load_digits
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SCREEN = 70  # lines
+MODULES = [module.name for module in pkgutil.walk_packages(trimtab.__path__, "trimtab.")]
 
 
 def load(name):
@@ -71,3 +75,8 @@ def test_fashion_convnet(pictures):
 def test_an_example_fits_on_a_screen_and_has_a_test(path):
     assert len(path.read_text().splitlines()) <= SCREEN
     assert f"test_{path.stem}" in globals()
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+def test_examples_in_docstrings(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
