@@ -24,6 +24,9 @@ def trained(layer, *batches):
 @pytest.mark.parametrize(
     ("make", "shape"),
     [
+        (lambda: nn.RMSNorm(4, dtype=f64), (3, 4)),
+        (lambda: nn.RMSNorm((2, 3), dtype=f64), (3, 2, 3)),
+        (lambda: nn.RMSNorm(4, affine=False, dtype=f64), (3, 4)),
         (lambda: nn.GroupNorm(2, 6, dtype=f64), (3, 6)),
         (lambda: nn.GroupNorm(3, 6, dtype=f64), (2, 6, 2, 2)),
         (lambda: nn.GroupNorm(3, 6, axis=-1, dtype=f64), (2, 2, 2, 6)),
@@ -41,6 +44,15 @@ def trained(layer, *batches):
 def test_gradients(make, shape, training, rng):
     layer = trained(make(), rng.standard_normal(shape) + 0.3)
     assert check_gradients(layer.train(training), rng.standard_normal(shape))
+
+
+def test_rms_norm_is_the_specification(rng):
+    layer = trained(nn.RMSNorm((2, 3), eps=1e-3))
+    x = rng.standard_normal((4, 2, 3)).astype(np.float32)
+    expected = reference.rms_norm(x, layer.gamma.value, axis=(-2, -1), eps=1e-3)
+    assert_allclose(layer(x), expected, atol=1e-5)
+    assert list(layer.state_dict()) == ["gamma"]
+    assert not layer.gamma.decay
 
 
 @pytest.mark.parametrize("axis", [1, -1])
@@ -63,6 +75,10 @@ def test_group_and_instance_norm_are_the_specification(axis, rng):
         (lambda: nn.GroupNorm(4, 6), "GroupNorm: num_groups must divide the 6 channels, got 4"),
         (lambda: nn.GroupNorm(0, 6), "GroupNorm: num_groups must divide the 6 channels, got 0"),
         (lambda: nn.Whitening(6, num_groups=4), "Whitening: num_groups must divide the 6 channels, got 4"),
+        (
+            lambda: nn.RMSNorm(4)(np.ones((2, 3), np.float32)),
+            r"RMSNorm\(\(4,\)\): x must have last axes \(4,\), got shape \(2, 3\)",
+        ),
         (lambda: nn.BatchNorm(3, strided=True), "BatchNorm: strided must be False without"),
         (lambda: nn.BatchNorm(3, renorm=True, activation="relu"), "BatchNorm: renorm must be False with"),
         (lambda: nn.BatchNorm(3, renorm=True, virtual_batch_size=2), "BatchNorm: renorm must be False with"),

@@ -10,7 +10,7 @@ module          contents
 ``conv``        `Conv2d`
 ``pool``        `MaxPool2d`, `AvgPool2d`, `Flatten`
 ``activation``  `ReLU`, `LeakyReLU`, `Sigmoid`, `Tanh`
-``norm``        `LayerNorm`, `GroupNorm`, `InstanceNorm`
+``norm``        `LayerNorm`, `RMSNorm`, `GroupNorm`, `InstanceNorm`
 ``batch_norm``  `BatchNorm`, with its variants
 ``whitening``   `Whitening`
 ``dropout``     `Dropout`, `DropPath`, `AlphaDropout`, `GaussianDropout`
@@ -27,7 +27,7 @@ from trimtab.nn.fold import fold
 from trimtab.nn.inspection import gradcheck, gradient_norms
 from trimtab.nn.linear import Linear
 from trimtab.nn.module import Module, Parameter
-from trimtab.nn.norm import GroupNorm, InstanceNorm, LayerNorm
+from trimtab.nn.norm import GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from trimtab.nn.pool import AvgPool2d, Flatten, MaxPool2d
 from trimtab.nn.sequential import Residual, Sequential
 from trimtab.nn.whitening import Whitening
@@ -49,6 +49,7 @@ __all__ = [
     "MaxPool2d",
     "Module",
     "Parameter",
+    "RMSNorm",
     "Ramp",
     "ReLU",
     "Residual",

@@ -42,6 +42,12 @@ def require_channels(module: Module, x: Array, axis: int, channels: int) -> None
         raise ValueError(f"{module!r}: x must have {channels} channels, got shape {x.shape}")
 
 
+def require_last_axes(module: Module, x: Array, shape: tuple[int, ...]) -> None:
+    """Raise a ValueError that names the layer unless the last axes of `x` have `shape`."""
+    if x.shape[-len(shape) :] != shape:
+        raise ValueError(f"{module!r}: x must have last axes {shape}, got shape {x.shape}")
+
+
 class LayerNorm(Norm):
     """Layer normalization (Ba, Kiros and Hinton 2016): each sample by its own mean and variance.
 
@@ -74,8 +80,7 @@ class LayerNorm(Norm):
 
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x, whose last axes have `shape`."""
-        if x.shape[-len(self.shape) :] != self.shape:
-            raise ValueError(f"{self!r}: x must have last axes {self.shape}, got shape {x.shape}")
+        require_last_axes(self, x, self.shape)
         y, mean, rstd = kernels.layer_norm_forward(x, *self.affine, axis=self.axis, eps=self.eps)
         self.saved = x, mean, rstd
         return y
@@ -90,6 +95,57 @@ class LayerNorm(Norm):
 
     def __repr__(self) -> str:
         return f"LayerNorm({self.shape})"
+
+
+class RMSNorm(Module):
+    """Root mean square normalization (Zhang and Sennrich 2019): each sample by its root mean square.
+
+    ``y = gamma * x / sqrt(mean(x^2) + eps)``, the mean over the last axes of x, in training and evaluation
+    alike. Gamma starts at 1 and is not decayed; there is no shift.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Sizes of the last axes of x, those that are normalized over; the shape of gamma.
+    eps : float
+        Added to the mean square inside the root, >= 0.
+    affine : bool
+        Whether gamma is learned.
+    dtype : dtype_like
+        Of gamma: the dtype of x or wider.
+    """
+
+    def __init__(
+        self,
+        shape: int | tuple[int, ...],
+        *,
+        eps: float = 1e-6,
+        affine: bool = True,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        dtype = as_float_dtype(dtype)
+        self.gamma = Parameter(np.ones(self.shape, dtype), decay=False) if affine else None
+        self.axis, self.eps = tuple(range(-len(self.shape), 0)), eps
+
+    def forward(self, x: Array) -> Array:
+        """Return y of the shape and dtype of x, whose last axes have `shape`."""
+        require_last_axes(self, x, self.shape)
+        gamma = None if self.gamma is None else self.gamma.value
+        y, rstd = kernels.rms_norm_forward(x, gamma, axis=self.axis, eps=self.eps)
+        self.saved = x, rstd, gamma
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Return dx, through the mean square."""
+        x, rstd, gamma = self.saved
+        dx, dgamma = kernels.rms_norm_backward(dy, x, rstd, gamma, axis=self.axis)
+        if self.gamma is not None:
+            self.gamma.grad[...] = dgamma
+        return dx
+
+    def __repr__(self) -> str:
+        return f"RMSNorm({self.shape})"
 
 
 class GroupNorm(Norm):
