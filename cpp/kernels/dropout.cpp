@@ -1,6 +1,7 @@
 // Dropout in all its forms: decisions and normal numbers from the random stream, and their application. What is drawn for
 // a tile is applied while it is at hand.
 #include "../memory.h"
+#include "outlet.h"
 #include "philox.h"
 #include "tiles.h"
 
@@ -18,29 +19,30 @@ class Ties {
 public:
     TRIMTAB_INLINE Ties(const Philox& philox, uint64_t rest, ptrdiff_t first, uint8_t* bits)
         : philox_(philox), rest_(rest), first_(first), bits_(bits) {}
-    TRIMTAB_INLINE ~Ties() {
-        if (waiting_) settle();
-    }
     TRIMTAB_INLINE void add(ptrdiff_t i) {
         elements_[waiting_++] = uint64_t(i);
-        if (waiting_ == blocks_at_once) settle();
+        if (waiting_ == most) settle();
     }
-
-private:
     TRIMTAB_INLINE void settle() {
-        uint64_t further[blocks_at_once];
-        Blocks blocks[1];
-        philox_(Purpose::ties, {load<uint64_t>(elements_) + uint64_t(first_)}, blocks);
-        store<uint64_t>(further, blocks[0].first_half());
+        Words numbers[chains];
+        Blocks blocks[chains];
+        uint64_t further[most];
+        unroll<0, chains>(
+            [&](int k) { numbers[k] = load<uint64_t>(elements_ + k * blocks_at_once) + uint64_t(first_); });
+        philox_(Purpose::ties, numbers, blocks);
+        unroll<0, chains>([&](int k) { store<uint64_t>(further + k * blocks_at_once, blocks[k].first_half()); });
         for (int i = 0; i < waiting_; ++i)
             bits_[elements_[i] / 8] |= uint8_t((further[i] >= rest_) << elements_[i] % 8);
         waiting_ = 0;
     }
+
+private:
+    static constexpr int chains = 2, most = chains * blocks_at_once;
     const Philox& philox_;
     const uint64_t rest_;
     const ptrdiff_t first_;
     uint8_t* const bits_;
-    uint64_t elements_[blocks_at_once] = {};  // of the tile
+    uint64_t elements_[most] = {};  // of the tile
     int waiting_ = 0;
 };
 
@@ -48,15 +50,18 @@ private:
 TRIMTAB_LOOP void decide(const Decisions& d, ptrdiff_t first, ptrdiff_t count, uint8_t* bits) {
     const Philox philox(d.seed);
     const Bytes threshold = Bytes{} + d.byte;
-    {
+    TileBits tied;
+    random_bytes(philox, Purpose::decisions, first, count, [&](ptrdiff_t i, Bytes bytes) {
+        const uint64_t above = gather_bits(Bytes(bytes > threshold)), equal = gather_bits(Bytes(bytes == threshold));
+        __builtin_memcpy(bits + i / 8, &above, register_bytes / 8);
+        __builtin_memcpy(tied.bytes + i / 8, &equal, register_bytes / 8);
+    });
+    if (d.ties) {
         Ties ties(philox, d.rest, first, bits);
-        random_bytes(philox, Purpose::decisions, first, count, [&](ptrdiff_t i, Bytes bytes) {
-            const uint64_t kept = gather_bits(Bytes(bytes > threshold));
-            __builtin_memcpy(bits + i / 8, &kept, register_bytes / 8);
-            if (d.ties)
-                for (uint64_t tied = gather_bits(Bytes(bytes == threshold)); tied; tied &= tied - 1)
-                    ties.add(i + __builtin_ctzll(tied));
-        });
+        for (ptrdiff_t i = 0; i < count; i += 64)
+            for (uint64_t word = load_unaligned<uint64_t>(tied.bytes + i / 8); word; word &= word - 1)
+                ties.add(i + __builtin_ctzll(word));
+        ties.settle();
     }
     if (count % 8) bits[count / 8] &= uint8_t((1 << count % 8) - 1);
 }
@@ -96,21 +101,31 @@ private:
     int used_ = 0;
 };
 
+// f(begin, end, decision) for runs of elements begin..end of first..first + count that lie along the innermost dimension;
+// `decision` is that of element begin.
+template <class F>
+TRIMTAB_INLINE void for_runs(const Sharing& s, ptrdiff_t first, ptrdiff_t count, F&& f) {
+    const ptrdiff_t inner = s.extent[0];
+    ptrdiff_t row = first / inner, column = first % inner;
+    for (ptrdiff_t i = 0; i < count; ++row, column = 0) {
+        ptrdiff_t decision = column * s.step[0], outer = row;
+        for (int d = 1; d < s.ndim; outer /= s.extent[d++]) decision += outer % s.extent[d] * s.step[d];
+        const ptrdiff_t end = least(i + inner - column, count);
+        f(i, end, decision);
+        i = end;
+    }
+}
+
 // `mask` is readable for 8 bytes beyond its end.
 TRIMTAB_LOOP void expand(const Sharing& s, const uint8_t* mask, ptrdiff_t first, ptrdiff_t count, uint8_t* bits) {
     BitWriter writer(bits);
-    const ptrdiff_t inner = s.extent[0];
-    for (ptrdiff_t row = first / inner, column = first % inner; count > 0; ++row, column = 0) {
-        ptrdiff_t decision = column * s.step[0], outer = row;
-        for (int d = 1; d < s.ndim; outer /= s.extent[d++]) decision += outer % s.extent[d] * s.step[d];
-        const ptrdiff_t run = least(inner - column, count);
-        for (ptrdiff_t i = 0; i < run; i += BitWriter::most, decision += BitWriter::most * s.step[0]) {
-            const int length = int(least(run - i, BitWriter::most));
+    for_runs(s, first, count, [&](ptrdiff_t i, ptrdiff_t end, ptrdiff_t decision) {
+        for (; i < end; i += BitWriter::most, decision += BitWriter::most * s.step[0]) {
+            const int length = int(least(end - i, BitWriter::most));
             const uint64_t own = load_unaligned<uint64_t>(mask + decision / 8) >> decision % 8;
             writer.put((s.step[0] ? own : -(own & 1)) & ((uint64_t(1) << length) - 1), length);
         }
-        count -= run;
-    }
+    });
 }
 
 // ---- application ----
@@ -122,29 +137,56 @@ TRIMTAB_INLINE uint32_t lane_bits(const uint8_t* bits, ptrdiff_t i) {
 }
 
 template <class T>
-TRIMTAB_LOOP void apply(const Dropout& a, ptrdiff_t first, ptrdiff_t count, const uint8_t* bits) {
+TRIMTAB_LOOP void apply(const Dropout& a, ptrdiff_t first, ptrdiff_t count, const uint8_t* bits, bool past) {
     using W = Work<T>;
     const T* x = static_cast<const T*>(a.x) + first;
-    T* y = static_cast<T*>(a.y) + first;
     const W scale = W(a.scale), shift = W(a.shift);
     const Vector<W> dropped = Vector<W>{} + W(a.dropped);
-    sweep<W>(count, [&](ptrdiff_t i, auto at) {
-        at.store(y + i, choose<W>(lane_bits<W>(bits, i), at.load(x + i) * scale + shift, dropped));
+    Outlet<T> outlet(past);
+    outlet(static_cast<T*>(a.y) + first, count, [&](ptrdiff_t begin, ptrdiff_t end, T* to) {
+        const uint8_t* const own = bits + begin / 8;
+        sweep<W>(end - begin, [&](ptrdiff_t i, auto at) {
+            at.store(to + i, choose<W>(lane_bits<W>(own, i), at.load(x + begin + i) * scale + shift, dropped));
+        });
+    });
+}
+
+// The same where decisions are shared by long runs: what is dropped is not even read.
+template <class T>
+TRIMTAB_LOOP void apply_runs(const Dropout& a, ptrdiff_t first, ptrdiff_t count, bool past) {
+    using W = Work<T>;
+    const W scale = W(a.scale), shift = W(a.shift);
+    const Vector<W> dropped = Vector<W>{} + W(a.dropped);
+    Outlet<T> outlet(past);
+    for_runs(a.sharing, first, count, [&](ptrdiff_t run, ptrdiff_t run_end, ptrdiff_t decision) {
+        const bool kept = a.mask[decision / 8] >> decision % 8 & 1;
+        const T* const x = static_cast<const T*>(a.x) + first + run;
+        outlet(static_cast<T*>(a.y) + first + run, run_end - run, [&](ptrdiff_t begin, ptrdiff_t end, T* to) {
+            if (kept)
+                sweep<W>(end - begin,
+                         [&](ptrdiff_t i, auto at) { at.store(to + i, at.load(x + begin + i) * scale + shift); });
+            else
+                sweep<W>(end - begin, [&](ptrdiff_t i, auto at) { at.store(to + i, dropped); });
+        });
     });
 }
 
 template <class T>
 void dropout(const Dropout& a) {
+    const bool past = past_caches<T>(a.x, a.y, a.count);
     for_tiles(a.count, 0.3, [&](ptrdiff_t first, ptrdiff_t count) {
         TileBits bits;
         decide(a.decisions, first, count, bits.bytes);
         if (a.mask) copy_bits(bits.bytes, count, a.mask + first / 8);
-        apply<T>(a, first, count, bits.bytes);
+        apply<T>(a, first, count, bits.bytes, past);
     });
 }
 
 template <class T>
 void masked(const Dropout& a) {
+    const bool past = past_caches<T>(a.x, a.y, a.count);
+    if (a.sharing.ndim && a.sharing.step[0] == 0 && a.sharing.extent[0] >= 64)
+        return for_tiles(a.count, 0.1, [&](ptrdiff_t first, ptrdiff_t count) { apply_runs<T>(a, first, count, past); });
     const ptrdiff_t mask_bytes = (a.sharing.decisions + 7) / 8;
     Scratch<uint8_t> padded;
     if (a.sharing.ndim) {
@@ -157,7 +199,7 @@ void masked(const Dropout& a) {
             expand(a.sharing, padded, first, count, bits.bytes);
         else
             copy_bits(a.mask + first / 8, count, bits.bytes);
-        apply<T>(a, first, count, bits.bytes);
+        apply<T>(a, first, count, bits.bytes, past);
     });
 }
 
