@@ -25,7 +25,7 @@ struct Format<float> {
     static constexpr float round = 0x1.8p23f;         // added to a number and taken away, leaves the nearest integer
     static constexpr float lowest = -104, lift = 64;  // exp(lowest) is 0; 2^(n + lift) is normal for all that is above
     static constexpr float one_over_ln2 = 0x1.715476p0f, ln2 = 0x1.62e430p-1f, ln2_rest = -0x1.05c61p-29f;
-    // (exp(r) - 1 - r) / r^2 for |r| <= ln2 / 2: minimax, relative error of r times it 1.3e-8
+    // Minimax of (exp(r) - 1 - r) / r^2 for |r| <= ln2 / 2: exp(r) - 1 is right to 1.3e-8 of itself, in double to 2.6e-19.
     static constexpr float series[] = {0.0013946496f, 0.008366611f, 0.04166628f, 0.16666543f, 0.5f};
 };
 template <>

@@ -123,6 +123,11 @@ CASES = (
         for op in ("sgd_update", "sgd_update_clipped")
         for weights in WEIGHTS
     ),
+    *(
+        Case(op, shape, quick=prod(shape) <= 2**20)
+        for op in ("sigmoid", "tanh")
+        for shape in ((64, 256), (1024, 1024), (4096, 4096))
+    ),
     *(Case("max_norm", shape, quick=prod(shape) <= 2**20) for shape in ((512, 784), (4096, 4096))),
 )
 

@@ -106,6 +106,8 @@ def trimtab_table() -> Table:
     return {
         "sgd_update": sgd_update,
         "sgd_update_clipped": sgd_update_clipped,
+        "sigmoid": lambda i: partial(tt.sigmoid, i.x),
+        "tanh": lambda i: partial(tt.tanh, i.x),
         "max_norm": lambda i: partial(tt.max_norm, i.x, i.limit(), axis=-1),
         "dropout_forward": lambda i: partial(tt.dropout_forward, i.x, i.p, rng=np.random.default_rng(2)),
         "dropout_backward": dropout_backward,
@@ -275,6 +277,8 @@ def numpy_table() -> Table:
     return {
         "sgd_update": sgd_update,
         "sgd_update_clipped": sgd_update_clipped,
+        "sigmoid": lambda i: lambda: 1 / (1 + np.exp(-i.x)),
+        "tanh": lambda i: partial(np.tanh, i.x),
         "max_norm": max_norm,
         "dropout_forward": dropout_forward,
         "dropout_backward": dropout_backward,
@@ -438,6 +442,8 @@ def torch_table(compiled: bool) -> Table:
     return {
         "sgd_update": sgd_update,
         "sgd_update_clipped": sgd_update_clipped,
+        "sigmoid": lambda i: partial(translate(torch.sigmoid), torch.from_numpy(i.x)),
+        "tanh": lambda i: partial(translate(torch.tanh), torch.from_numpy(i.x)),
         "max_norm": max_norm,
         "dropout_forward": dropout_forward,
         "dropout_backward": dropout_backward,

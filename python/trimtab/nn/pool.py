@@ -60,11 +60,13 @@ class MaxPool2d(_Pool2d):
         dy = self.windows.channels_first(dy)
         dpadded = self.windows.padded(padded, grid)
         waiting = np.ones_like(y, bool)
+        found, share = np.empty_like(waiting), np.empty_like(y)
         for offset in self.windows.offsets():
-            found = waiting & (self.windows.under(padded, offset, grid) == y)
+            np.equal(self.windows.under(padded, offset, grid), y, out=found)
+            found &= waiting
+            waiting ^= found
             target = self.windows.under(dpadded, offset, grid)
-            target += np.where(found, dy, 0)
-            waiting &= ~found
+            target += np.multiply(dy, found, out=share)
         return np.moveaxis(self.windows.inside(dpadded, grid), 1, self.windows.axis)
 
 
