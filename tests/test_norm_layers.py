@@ -252,9 +252,16 @@ def test_whitening_averages_and_applies_them(rng):
     layer = nn.Whitening(6, num_groups=2, dtype=f64)
     for batch in batches:
         layer(batch)
-    assert list(layer.state_dict()) == ["running_mean", "running_matrix"]
+    running = {"running_mean": np.zeros(6), "running_matrix": np.tile(np.eye(3), (2, 1, 1))}
+    for batch in batches:
+        reference.whiten_forward(batch, num_groups=2, **running)
+    assert list(layer.state_dict()) == list(running)
+    for name, array in running.items():
+        assert_allclose(getattr(layer, name), array, rtol=1e-9, atol=1e-12)
     values = batches.reshape(-1, 6)
     y = layer.eval()(values)
+    groups = (values - running["running_mean"]).reshape(-1, 2, 3)
+    assert_allclose(y.reshape(-1, 2, 3), np.einsum("gij,ngj->ngi", running["running_matrix"], groups))
     for group in (slice(0, 3), slice(3, 6)):
         assert_allclose(np.cov(y[:, group].T), np.eye(3), atol=0.1)
     assert_allclose(y.mean(0), 0, atol=0.1)
