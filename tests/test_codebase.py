@@ -31,7 +31,7 @@ PLAIN_BINDINGS = {
 KERNEL_HEADERS = {"simd.h", "parallel.h", "memory.h", "kernels.h", "cstddef", "cstdint"}
 # What a kernel may ask of the rest of the module: threads, memory, and what every compiler takes for granted.
 KERNEL_IMPORTS = re.compile(
-    r"trimtab::(run|take_block|give_block)\(.*\)|mem(cpy|set|move)|fmaf?|sqrtf?|_GLOBAL_OFFSET_TABLE_"
+    r"trimtab::(run|take_block|give_block|last_cache_bytes)\(.*\)|mem(cpy|set|move)|fmaf?|sqrtf?|_GLOBAL_OFFSET_TABLE_"
     r"|_Unwind_Resume|__gxx_personality_v0|__stack_chk_fail"
 )
 PERSONALITY = "DW.ref.__gxx_personality_v0"  # a pointer that every object with destructors has
