@@ -8,7 +8,6 @@ import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import nn
-from trimtab.gradcheck import gradcheck
 
 f64 = np.float64
 
@@ -20,22 +19,6 @@ def network(dtype=np.float32):
         nn.ReLU(),
         nn.Sequential(nn.Linear(5, 3, rng=1, dtype=dtype), nn.LayerNorm(3, dtype=dtype)),
     )
-
-
-def check_gradients(module, x):
-    """Compare dx and the gradient of every parameter with central differences."""
-    parameters = module.parameters()
-
-    def forward(x, *values):
-        for parameter, value in zip(parameters, values, strict=True):
-            parameter.value[...] = value
-        return module.forward(x).copy()
-
-    def backward(dy, x, *values):
-        forward(x, *values)
-        return module.backward(dy), *(parameter.grad.copy() for parameter in parameters)
-
-    return gradcheck(forward, backward, [x, *(parameter.value for parameter in parameters)])
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -60,7 +43,7 @@ def check_gradients(module, x):
     ],
 )
 def test_gradients(module, shape, training, rng):
-    assert check_gradients(module().train(training), rng.standard_normal(shape))
+    assert nn.gradcheck(module().train(training), rng.standard_normal(shape))
 
 
 def test_linear_is_the_affine_map(rng):
@@ -318,7 +301,7 @@ def test_a_layer_written_from_the_docstring(rng):
             return dy * self.factor.value
 
     model = nn.Sequential(nn.Linear(4, 3, rng=0, dtype=f64), Scale(3))
-    assert check_gradients(model, rng.standard_normal((5, 4)))
+    assert nn.gradcheck(model, rng.standard_normal((5, 4)))
     assert list(model.state_dict()) == ["0.weight", "0.bias", "1.factor", "1.calls"]
 
 

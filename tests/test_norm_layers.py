@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
-from test_nn import check_gradients
 from trimtab import nn
 
 f64 = np.float64
@@ -43,7 +42,7 @@ def trained(layer, *batches):
 )
 def test_gradients(make, shape, training, rng):
     layer = trained(make(), rng.standard_normal(shape) + 0.3)
-    assert check_gradients(layer.train(training), rng.standard_normal(shape))
+    assert nn.gradcheck(layer.train(training), rng.standard_normal(shape))
 
 
 def test_rms_norm_is_the_specification(rng):
@@ -233,7 +232,7 @@ def test_renorm_gradients(rng):
     """Without limits to reach, training at any batch is a map with constant r and d."""
     x, dy = rng.standard_normal((2, 9, 3))
     layer = nn.BatchNorm(3, renorm=True, r_max=1.0, d_max=0.0, dtype=f64)
-    assert check_gradients(layer, x)
+    assert nn.gradcheck(layer, x)
     layer = trained(nn.BatchNorm(3, renorm=True, r_max=10.0, d_max=10.0, momentum=0.0, dtype=f64))
     layer(x)
     saved = reference.batch_renorm_forward(x, running_mean=np.zeros(3), running_std=np.ones(3))
