@@ -14,6 +14,7 @@ namespace {
 constexpr ptrdiff_t rows_per_sum = 8;      // of a column summed in W; then they meet in double
 constexpr ptrdiff_t rows_per_block = 256;  // about the same shift
 constexpr ptrdiff_t columns_per_tile = 1024;
+constexpr ptrdiff_t values_per_strip = 8192;
 
 // From which length inner runs are planes: a page, where they are visited channel by channel; less, where memory is
 // visited in its order.
@@ -328,7 +329,7 @@ void each_run(const Columns& columns, const Constants<W>& constants, double cost
                                 spread + t * spread_per_tile + j * columns.tile_columns());
             }
         });
-    constexpr ptrdiff_t together = 16;  // rows
+    const ptrdiff_t together = most(16, values_per_strip / columns.tile_columns());  // rows
     const ptrdiff_t strips = ceil_div(columns.rows(), together);
     parallel_for(columns.tiles() * strips, cost, [&](ptrdiff_t begin, ptrdiff_t end) {
         for (ptrdiff_t s = begin; s < end; ++s) {
@@ -340,8 +341,10 @@ void each_run(const Columns& columns, const Constants<W>& constants, double cost
                                              : spread + t * spread_per_tile + j * columns.tile_columns()};
             const ptrdiff_t stop = least(first + together, columns.rows());
             const ptrdiff_t whole = tile.columns_in(stop - 1) < tile.columns() ? stop - 1 : stop;
+            // Constants are loaded once for several rows, near enough to each other to fit the first cache.
+            const ptrdiff_t at_once = most(4, columns_per_tile / tile.columns());
             for (ptrdiff_t row = first, rows; row < stop; row += rows) {
-                rows = row < whole ? least(4, whole - row) : 1;
+                rows = row < whole ? least(at_once, whole - row) : 1;
                 body(tile.start() + row * columns.width(), tile.columns_in(row), stream, rows, columns.width());
             }
         }
@@ -373,11 +376,11 @@ void sum_then_visit(const ChannelLayout& l, const Statistic& statistic, double c
         const Scratch<double> sums(2 * units);
         const Scratch<W> values(count * units);
         const Constants<W> constants{values, units};
-        unit_sums(statistic, way, cost / 2, sums, sums + units);
+        unit_sums(statistic, way, cost, sums, sums + units);  // threads that wake for it stay for what follows
         each_unit(l, [&](auto at, ptrdiff_t unit, ptrdiff_t c) {
             finish(at, unit, c, at.load(sums + unit), at.load(sums + units + unit), constants.from(unit));
         });
-        each_run<count>(l, constants, cost / 2, body);
+        each_run<count>(l, constants, cost, body);
     };
     if (!sums_by_planes(l)) return in_two_passes(Columns(l));
     const Planes planes{l};
