@@ -286,7 +286,7 @@ Grouped grouped(const Argument& x_argument, const Array& x, const Argument* num_
     return layout;
 }
 
-char* sample(void* data, const Array& x, const Grouped& layout, npy_intp first) {
+char* from_sample(npy_intp first, void* data, const Array& x, const Grouped& layout) {
     return static_cast<char*>(data) + first * layout.values_per_sample() * x.itemsize();
 }
 
@@ -299,7 +299,7 @@ void forward_in_parts(const Grouped& layout, const Array& x, const Parameter& ga
         const npy_intp units = samples * layout.each.channels;
         const Scratch<double> of_channels(2 * units);
         double *const means = of_channels, *const rstds = means + units;
-        kernels->batch_norm->moments[int(x.dtype())]({.x = sample(x.data(), x, layout, first),
+        kernels->batch_norm->moments[int(x.dtype())]({.x = from_sample(first, x.data(), x, layout),
                                                       .mean = means,
                                                       .var = rstds,
                                                       .layout = layout.by_channel(samples)});
@@ -311,11 +311,11 @@ void forward_in_parts(const Grouped& layout, const Array& x, const Parameter& ga
             std::fill_n(means + unit, group_channels, mean[group]);
             std::fill_n(rstds + unit, group_channels, rstd[group]);
         }
-        kernels->batch_norm->apply[int(x.dtype())]({.x = sample(x.data(), x, layout, first),
+        kernels->batch_norm->apply[int(x.dtype())]({.x = from_sample(first, x.data(), x, layout),
                                                     .gamma = gamma.data(),
                                                     .beta = beta.data(),
                                                     .residual = nullptr,
-                                                    .y = sample(y, x, layout, first),
+                                                    .y = from_sample(first, y, x, layout),
                                                     .mean = means,
                                                     .rstd = rstds,
                                                     .layout = layout.by_channel(samples),
@@ -371,8 +371,8 @@ void backward_in_parts(const Grouped& layout, const Array& dy, const Array& x, c
         double *const sum_dy = scale + units, *const sum_dy_xhat = sum_dy + units;
         layout.spread(mean.doubles() + first * layout.groups, samples, means);
         layout.spread(rstd.doubles() + first * layout.groups, samples, rstds);
-        kernels->batch_norm->backward_sums[int(x.dtype())]({.dy = sample(dy.data(), x, layout, first),
-                                                            .x = sample(x.data(), x, layout, first),
+        kernels->batch_norm->backward_sums[int(x.dtype())]({.dy = from_sample(first, dy.data(), x, layout),
+                                                            .x = from_sample(first, x.data(), x, layout),
                                                             .mean = means,
                                                             .rstd = rstds,
                                                             .sum_dy = sum_dy,
@@ -391,9 +391,9 @@ void backward_in_parts(const Grouped& layout, const Array& dy, const Array& x, c
             std::fill_n(sum_dy + unit, group_channels, mean_h / double(layout.values_per_group()));
             std::fill_n(sum_dy_xhat + unit, group_channels, mean_hx / double(layout.values_per_group()));
         }
-        kernels->batch_norm->backward_apply[int(x.dtype())]({.dy = sample(dy.data(), x, layout, first),
-                                                             .x = sample(x.data(), x, layout, first),
-                                                             .dx = sample(dx, x, layout, first),
+        kernels->batch_norm->backward_apply[int(x.dtype())]({.dy = from_sample(first, dy.data(), x, layout),
+                                                             .x = from_sample(first, x.data(), x, layout),
+                                                             .dx = from_sample(first, dx, x, layout),
                                                              .mean = means,
                                                              .rstd = rstds,
                                                              .scale = scale,
