@@ -57,6 +57,12 @@ struct RowNormBackward {
 struct ChannelLayout {
     ptrdiff_t blocks, outer, channels, inner;
 };
+// Corrects x̂ to r * x̂ + d: what statistics from elsewhere would give, within limits.
+struct Renormalise {
+    const double *mean, *std;  // of each channel
+    double r_max, d_max;
+    double *r, *d;  // of each unit
+};
 struct BatchNormForward {
     const void *x, *gamma, *beta, *residual;  // residual may be null
     void* y;
@@ -64,6 +70,7 @@ struct BatchNormForward {
     ChannelLayout layout;
     double eps;
     bool relu;
+    const Renormalise* renormalise = nullptr;
 };
 // The same with given statistics.
 struct BatchNormApply {

@@ -115,10 +115,6 @@ Ioffe, S. (2017). Batch Renormalization. NeurIPS.
 ResultType forward_result("BatchRenormForwardResult", "y mean rstd r d");
 ResultType backward_result("BatchRenormBackwardResult", "dx dgamma dbeta");
 
-double clip(double v, double limit_below, double limit_above) {
-    return v < limit_below ? limit_below : v > limit_above ? limit_above : v;  // NaN stays
-}
-
 // Values for each channel in x's working type.
 Scratch<char> working(const Array& x, const double* values, npy_intp channels) {
     const DType dtype = working_type(x);
@@ -136,7 +132,7 @@ PyObject* batch_renorm_forward(const Arguments& in) {
     const Shape shape = {channels};
     if (layout.outer * layout.inner < 2)
         in[0].fail(PyExc_ValueError, "have more than one value per channel", "shape " + text(x.shape()));
-    const Parameter gamma(in[1], x, shape, DType::float64, 1), beta(in[2], x, shape, DType::float64, 0);
+    const Parameter gamma(in[1], x, shape, working_type(x), 1), beta(in[2], x, shape, working_type(x), 0);
     for (const Argument& running : {running_mean, running_std})
         if (!running.given()) running.fail(PyExc_TypeError, "be a numpy.ndarray", "NoneType");
     Running means(running_mean, channels), deviations(running_std, channels);
@@ -146,34 +142,31 @@ PyObject* batch_renorm_forward(const Arguments& in) {
     const double momentum = in[7].between(0, 1, 0.01), epsilon = eps.non_negative(1e-5);
     Output y(out, x, {&x, &gamma.array(), &beta.array()});
     Array mean = empty_doubles(shape), rstd = empty_doubles(shape), r = empty_doubles(shape), d = empty_doubles(shape);
-    const Array std = empty_doubles(shape);
+    const Array std = empty_doubles(shape);  // the variance, to begin with
     if (x.size() > 0) {
-        const Scratch<double> of_channels(4 * channels);
-        double *const mean_before = of_channels, *const std_before = mean_before + channels;
-        double *const scale = std_before + channels, *const shift = scale + channels;
-        means.widen(mean_before);
-        deviations.widen(std_before);
+        const Scratch<double> before(2 * channels);
+        means.widen(before);
+        deviations.widen(before + channels);
+        const Renormalise renormalise{.mean = before,
+                                      .std = before + channels,
+                                      .r_max = r_max,
+                                      .d_max = d_max,
+                                      .r = r.doubles(),
+                                      .d = d.doubles()};
         const Released released(x.size());
-        kernels->batch_norm->moments[int(x.dtype())](
-            {.x = x.data(), .mean = mean.doubles(), .var = std.doubles(), .layout = layout});
-        for (npy_intp c = 0; c < channels; ++c) {
-            std.doubles()[c] = std::sqrt(std.doubles()[c] + epsilon);
-            rstd.doubles()[c] = 1 / std.doubles()[c];
-            r.doubles()[c] = clip(std.doubles()[c] / std_before[c], 1 / r_max, r_max);
-            d.doubles()[c] = clip((mean.doubles()[c] - mean_before[c]) / std_before[c], -d_max, d_max);
-            scale[c] = r.doubles()[c] * rstd.doubles()[c];
-            shift[c] = d.doubles()[c] * gamma.doubles()[c] + beta.doubles()[c];
-        }
-        const Scratch<char> weight = working(x, gamma.doubles(), channels), bias = working(x, shift, channels);
-        kernels->batch_norm->apply[int(x.dtype())]({.x = x.data(),
-                                                    .gamma = weight,
-                                                    .beta = bias,
-                                                    .residual = nullptr,
-                                                    .y = y.data(),
-                                                    .mean = mean.doubles(),
-                                                    .rstd = scale,
-                                                    .layout = layout,
-                                                    .relu = false});
+        kernels->batch_norm->forward[int(x.dtype())]({.x = x.data(),
+                                                      .gamma = gamma.data(),
+                                                      .beta = beta.data(),
+                                                      .residual = nullptr,
+                                                      .y = y.data(),
+                                                      .mean = mean.doubles(),
+                                                      .rstd = rstd.doubles(),
+                                                      .var = std.doubles(),
+                                                      .layout = layout,
+                                                      .eps = epsilon,
+                                                      .relu = false,
+                                                      .renormalise = &renormalise});
+        for (npy_intp c = 0; c < channels; ++c) std.doubles()[c] = std::sqrt(std.doubles()[c] + epsilon);
     }
     means.update(mean.doubles(), momentum, 1);
     deviations.update(std.doubles(), momentum, 1);

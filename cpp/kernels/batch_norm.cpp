@@ -123,6 +123,21 @@ void batch_norm_apply(const BatchNormApply& a) {
     });
 }
 
+TRIMTAB_INLINE Doubles clip(Doubles v, double low, double high) {
+    const Doubles above = v < low ? Doubles{} + low : v;  // NaN stays
+    return above > high ? Doubles{} + high : above;
+}
+template <class W, class At>
+TRIMTAB_INLINE void renormalise(At at, const Renormalise& to, ptrdiff_t unit, ptrdiff_t c, Doubles mean, Doubles std,
+                                const W* gamma, const Constants<double>& constants) {
+    const Doubles r = clip(std / at.load(to.std + c), 1 / to.r_max, to.r_max);
+    const Doubles d = clip((mean - at.load(to.mean + c)) / at.load(to.std + c), -to.d_max, to.d_max);
+    at.store(to.r + unit, r);
+    at.store(to.d + unit, d);
+    at.store(constants.of(forward_scale), at.load(constants.of(forward_scale)) * r);
+    at.store(constants.of(forward_beta), fma(d, at.load(gamma), at.load(constants.of(forward_beta))));
+}
+
 template <class T>
 void batch_norm_forward(const BatchNormForward& a) {
     using W = Work<T>;
@@ -136,6 +151,7 @@ void batch_norm_forward(const BatchNormForward& a) {
         at.store(a.var + unit, var);
         at.store(a.rstd + unit, rstd);
         set_forward(at, mean, rstd, gamma + c, beta + c, constants);
+        if (a.renormalise) renormalise(at, *a.renormalise, unit, c, mean, sqrt(var + a.eps), gamma + c, constants);
     };
     with_forward_body<T>(a, [&](const auto& body) {
         sum_then_visit<double, forward_constants>(a.layout, statistic, 0.3 * double(size(a.layout)), finish, body);

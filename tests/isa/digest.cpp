@@ -148,6 +148,23 @@ void batch_norm(DType dtype, const Data& data) {
                                           .mean_hx = second,
                                           .layout = layout});
         print("batch_norm_parts", dtype, data.name, shape, {&mean, &rstd, &first, &second, &dx});
+        Array before(DType::float64, 2 * channels, {"", 1, 0.5}), r(DType::float64, units), d(DType::float64, units);
+        const double* const running = before;
+        const Renormalise renormalise{
+            .mean = running, .std = running + channels, .r_max = 1.5, .d_max = 0.5, .r = r, .d = d};
+        table.forward[int(dtype)]({.x = x,
+                                   .gamma = gamma,
+                                   .beta = beta,
+                                   .residual = nullptr,
+                                   .y = y,
+                                   .mean = mean,
+                                   .rstd = rstd,
+                                   .var = var,
+                                   .layout = layout,
+                                   .eps = eps,
+                                   .relu = false,
+                                   .renormalise = &renormalise});
+        print("batch_renorm", dtype, data.name, shape, {&y, &mean, &rstd, &var, &r, &d});
         for (const bool fused : {false, true}) {
             kernels->batch_norm->forward[int(dtype)]({.x = x,
                                                       .gamma = gamma,
