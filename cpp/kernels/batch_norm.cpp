@@ -83,7 +83,8 @@ TRIMTAB_INLINE void set_forward(At at, Doubles mean, Doubles rstd, const W* gamm
     at.store(constants.of(forward_beta), at.load(beta));
 }
 
-template <class T, bool relu, bool residual>
+// Rare choices are made for each register: predicted well, they cost less than a loop for each combination.
+template <class T, bool relu>
 struct ForwardBody {
     using Result = T;
     const T *x, *added;
@@ -91,7 +92,7 @@ struct ForwardBody {
     template <class At>
     TRIMTAB_INLINE void operator()(const Doubles* k, ptrdiff_t j, T* to, At at) const {
         Doubles v = fma(at.load(x + j) - k[forward_mean], k[forward_scale], k[forward_beta]);
-        if constexpr (residual) v += at.load(added + j);
+        if (added) v += at.load(added + j);
         if constexpr (relu) v = v < 0 ? Doubles{} : v;
         at.store(to, v);
     }
@@ -102,10 +103,10 @@ TRIMTAB_INLINE void with_forward_body(const Arguments& a, F&& f) {
     const auto x = static_cast<const T*>(a.x), residual = static_cast<const T*>(a.residual);
     const auto y = static_cast<T*>(a.y);
     const bool past = past_caches<T>(x, y, size(a.layout));
-    lift<2, 2>([&](auto with_relu, auto with_residual) {
-        const ForwardBody<T, with_relu.value, with_residual.value> body{x, residual, y};
+    lift<2>([&](auto with_relu) {
+        const ForwardBody<T, with_relu.value> body{x, residual, y};
         f(RunBody<double, forward_constants>(body, past));
-    }, a.relu, a.residual != nullptr);
+    }, a.relu);
 }
 
 template <class T>
@@ -266,18 +267,19 @@ TRIMTAB_INLINE void set_backward(At at, Doubles mean, Doubles rstd, Doubles thro
     at.store(constants.of(backward_offset), offset + slope * ((at.load(constants.of(backward_high)) - mean) * rstd));
 }
 
-template <class T, bool relu, bool residual, bool training>
+template <class T, bool relu>
 struct BackwardBody {
     using Result = T;
     using W = Work<T>;
     Incoming<T, relu> incoming;
     const T* x;
     T *y, *dresidual;
+    bool training;
     template <class At>
     TRIMTAB_INLINE void operator()(const Vector<W>* k, ptrdiff_t j, T* to, At at) const {
         const Vector<W> g = incoming(j, at);
-        if constexpr (residual) at.store(dresidual + j, g);
-        if constexpr (training)
+        if (dresidual) at.store(dresidual + j, g);
+        if (training)
             at.store(to, fma(k[backward_slope], (at.load(x + j) - k[backward_high]) * k[backward_scale],
                              fma(k[backward_through], g, k[backward_offset])));
         else
@@ -304,14 +306,12 @@ void batch_norm_backward(const BatchNormBackward& a) {
         at.store(sums + unit, g);
         at.store(sums + units + unit, gx);
     };
-    const auto visit = [&](auto relu, const RunBody<W, backward_constants>& body) {
+    lift<2>([&](auto relu) {
         const UnitGradientSums<T, relu.value> statistic{{dy, y}, x, a.mean, a.rstd};
-        sum_then_visit<W, backward_constants>(l, statistic, 0.5 * double(size(l)), finish, body);
-    };
-    lift<2, 2, 2>([&](auto relu, auto residual, auto training) {
-        const BackwardBody<T, relu.value, residual.value, training.value> body{{dy, y}, x, dx, dresidual};
-        visit(relu, RunBody<W, backward_constants>(body, past));
-    }, a.y != nullptr, a.dresidual != nullptr, a.training);
+        const BackwardBody<T, relu.value> body{{dy, y}, x, dx, dresidual, a.training};
+        sum_then_visit<W, backward_constants>(l, statistic, 0.5 * double(size(l)), finish,
+                                              RunBody<W, backward_constants>(body, past));
+    }, a.y != nullptr);
     each_unit(l, [&](auto at, ptrdiff_t unit, ptrdiff_t c) {
         at.store(a.dbeta + c, at.load(a.dbeta + c) + at.load(sums + unit));
         at.store(a.dgamma + c, at.load(a.dgamma + c) + at.load(sums + units + unit));
@@ -338,8 +338,8 @@ void batch_norm_backward_apply(const BatchNormBackwardApply& a) {
                         minus_rstd * at.load(a.mean_hx + unit), minus_rstd * at.load(a.mean_h + unit),
                         constants.from(unit));
     });
-    const BackwardBody<T, false, false, true> body{
-        {static_cast<const T*>(a.dy), nullptr}, static_cast<const T*>(a.x), static_cast<T*>(a.dx), nullptr};
+    const BackwardBody<T, false> body{
+        {static_cast<const T*>(a.dy), nullptr}, static_cast<const T*>(a.x), static_cast<T*>(a.dx), nullptr, true};
     const bool past = past_caches<T>(a.x, a.dx, size(l));
     each_run<backward_constants>(l, constants, 0.25 * double(size(l)), RunBody<W, backward_constants>(body, past));
 }
