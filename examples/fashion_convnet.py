@@ -10,7 +10,7 @@ import sys
 import numpy as np
 from trimtab import Trainer, augment, callbacks, datasets, losses, nn, optim
 
-EPOCHS, BATCH = 12, 128
+EPOCHS, BATCH = 14, 128
 LEARNING_RATE, MOMENTUM, DECAY = 0.1, 0.9, 5e-4
 
 
@@ -27,7 +27,7 @@ def network(widths: tuple[int, ...], rng: np.random.Generator) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.2), nn.Linear(9 * widths[-1], 10, rng=rng))
 
 
-def main(data: datasets.Dataset, epochs: int = EPOCHS, widths: tuple[int, ...] = (16, 64, 128)) -> float:
+def main(data: datasets.Dataset, epochs: int = EPOCHS, widths: tuple[int, ...] = (32, 64, 128)) -> float:
     """Train, and return the accuracy on the test images."""
     x_train, x_test = (x[..., None] for x in (data.x_train, data.x_test))
     rng = np.random.default_rng(0)
