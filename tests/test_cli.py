@@ -7,8 +7,9 @@ from math import prod
 import pytest
 import trimtab as tt
 from trimtab import cli, terminal
+from trimtab.bench import report
 from trimtab.bench.cases import CASES, Case, Inputs, Weights, resnet50
-from trimtab.bench.measure import check, measure, outputs
+from trimtab.bench.measure import Timing, check, measure, outputs
 from trimtab.bench.peers import installed, numpy_table, trimtab_table
 
 FEW = Weights("few", ((5, 7), (3,), (2, 3, 1)))
@@ -117,10 +118,24 @@ def test_resnet50_has_the_parameters_of_its_paper():
     assert sum(prod(shape) for shape in shapes) == 25_557_032
 
 
-def test_wrong_results_are_not_timed():
-    wrong = {"wrong": {"layer_norm": lambda inputs: lambda: inputs.x}}
-    with pytest.raises(ValueError, match=r"wrong: layer_norm 5x7 must be within 0\.0001 of float64, got"):
-        measure(Case("layer_norm", (5, 7)), wrong, 1, 0.0)
+def test_wrong_results_are_not_timed(capsys):
+    wrong, case = {"layer_norm": lambda inputs: lambda: inputs.x}, Case("layer_norm", (5, 7))
+    said = "layer_norm 5x7 must be within 0.0001 of float64, got"
+    assert list(measure(case, {"trimtab": trimtab_table(), "other": wrong}, 1, 0.0)) == ["trimtab"]
+    assert f"other: {said}" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=f"trimtab: {re.escape(said)}"):
+        measure(case, {"trimtab": wrong}, 1, 0.0)
+
+
+def test_wrong_results_are_shown_as_such(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    timings = {"trimtab": Timing(2.0, 1.0, 3.0), "fine": Timing(3.0, 3.0, 3.0)}
+    measurements = {SMALL[0]: timings, SMALL[1]: timings | {"other": Timing(5.0, 5.0, 5.0)}}
+    report.table(measurements)
+    first, second = (line.split()[-2:] for line in capsys.readouterr().out.splitlines()[2:])
+    assert first == ["1.5x", "wrong"]
+    assert second == ["1.5x", "2.5x"]
+    report.plot(measurements, tmp_path / "bench.png")
 
 
 def test_quartiles_enclose_the_median():

@@ -13,11 +13,10 @@ import numpy as np
 import trimtab as tt
 from trimtab import extras
 from trimtab.bench.cases import Case
-from trimtab.bench.measure import Timing
+from trimtab.bench.measure import OURS, Timing
 from trimtab.terminal import can_encode, print_table
 
 Measurements: TypeAlias = dict[Case, dict[str, Timing]]
-OURS = "trimtab"
 
 
 def duration(seconds: float) -> str:
@@ -25,6 +24,11 @@ def duration(seconds: float) -> str:
     micro = "µs" if can_encode("µ", sys.stdout) else "us"
     value, unit = (seconds * 1e6, micro) if seconds < 1e-3 else (seconds * 1e3, "ms")
     return f"{value:#.3g}".rstrip(".") + f" {unit}"
+
+
+def times_ours(timings: dict[str, Timing], name: str) -> float:
+    """Return how many times longer than ours a library takes; NaN where its result was wrong."""
+    return timings[name].median / timings[OURS].median if name in timings else float("nan")
 
 
 def table(measurements: Measurements) -> None:
@@ -35,7 +39,7 @@ def table(measurements: Measurements) -> None:
     rows = []
     for case, timings in measurements.items():
         ours = timings[OURS]
-        ratios = [f"{timings[name].median / ours.median:.1f}x" for name in others]
+        ratios = [f"{times_ours(timings, name):.1f}x" if name in timings else "wrong" for name in others]
         quartiles = f"{duration(ours.lower)} - {duration(ours.upper)}"
         rows.append([f"{case.op} {case.label}", duration(ours.median), quartiles, *ratios])
     print_table(["operation", OURS, "quartiles", *others], rows)
@@ -68,12 +72,12 @@ def plot(measurements: Measurements, path: Path) -> None:
     places = np.arange(len(measurements))
     height = 0.8 / len(others)
     for position, name in enumerate(others):
-        ratios = [timings[name].median / timings[OURS].median for timings in measurements.values()]
+        ratios = [times_ours(timings, name) for timings in measurements.values()]
         centres = places + (position - (len(others) - 1) / 2) * height
         axes.barh(centres, np.subtract(ratios, 1), height * 0.9, left=1, label=name)
         for centre, ratio in zip(centres, ratios, strict=True):
-            end = (max(ratio, 1), centre)
-            axes.annotate(f"{ratio:.1f}x", end, (3, 0), textcoords="offset points", va="center", fontsize=7)
+            label, end = (f"{ratio:.1f}x", max(ratio, 1)) if ratio == ratio else ("wrong", 1)
+            axes.annotate(label, (end, centre), (3, 0), textcoords="offset points", va="center", fontsize=7)
     axes.axvline(1, color="black", lw=0.8)
     axes.set_yticks(places, [f"{case.op}  {case.label}" for case in measurements], fontsize=8)
     axes.invert_yaxis()
