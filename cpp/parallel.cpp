@@ -17,13 +17,14 @@
 namespace trimtab {
 namespace {
 
-// Nanoseconds. Waking a sleeping team costs 10 to 50 us, a team still spinning from the last region 1 to 2 us.
+// Nanoseconds. Waking a sleeping team costs 10 to 50 us, a team still spinning from the last region 1 to 2 us. Work in
+// between is shared where calls follow each other closely: the team is awake then or, once woken, stays so for the next.
 constexpr double worth_waking = 40e3, worth_sharing = 8e3, share_per_thread = 4e3;
 constexpr int64_t team_stays_hot = 200'000;
 
 std::atomic<bool> team_in_use = false;
-std::atomic<int64_t> last_region = INT64_MIN / 2;
-bool used_threads = false;  // written only by the holder of the team
+std::atomic<int64_t> last_call = INT64_MIN / 2;  // of those worth sharing
+bool used_threads = false;                       // written only by the holder of the team
 bool forked_from_threads = false;
 
 int64_t now() { return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1); }
@@ -93,7 +94,7 @@ std::atomic<int> requested = std::min({environment_limit(), affinity_limit(), cg
 int threads_for(std::ptrdiff_t count, double cost) {
     if (count < 2 || cost < worth_sharing || forked_from_threads || omp_in_parallel()) return 1;
     const int threads = int(std::min({double(num_threads()), double(count), cost / share_per_thread}));
-    if (threads > 1 && cost < worth_waking && now() - last_region > team_stays_hot) return 1;
+    if (threads > 1 && cost < worth_waking && now() - last_call > team_stays_hot) return 1;
     return threads;
 }
 
@@ -135,10 +136,13 @@ void set_num_threads(int n) { requested = n; }
 void run(std::ptrdiff_t count, double cost, Task task, const void* work) {
     if (count <= 0) return;
     const int threads = threads_for(count, cost);
-    if (threads == 1 || team_in_use.exchange(true, std::memory_order_acquire)) return task(work, 0, count);
-    used_threads = true;
-    run_shared(count, threads, task, work);
-    last_region.store(now(), std::memory_order_relaxed);
-    team_in_use.store(false, std::memory_order_release);
+    if (threads == 1 || team_in_use.exchange(true, std::memory_order_acquire)) {
+        task(work, 0, count);
+    } else {
+        used_threads = true;
+        run_shared(count, threads, task, work);
+        team_in_use.store(false, std::memory_order_release);
+    }
+    if (cost >= worth_sharing) last_call.store(now(), std::memory_order_relaxed);
 }
 }  // namespace trimtab

@@ -22,6 +22,9 @@
 // A loop of its own: everything it calls is inlined into it, and it is not inlined into its many callers.
 #define TRIMTAB_LOOP __attribute__((noinline, noclone, flatten))
 
+// Too long to stand in every loop.
+#define TRIMTAB_OUTLINE inline __attribute__((noinline))
+
 namespace trimtab {
 namespace {  // internal linkage: code of one instruction set must never be merged with another's
 
@@ -134,7 +137,7 @@ TRIMTAB_INLINE Doubles sqrt(Doubles v) {
 }
 // Without the instruction: the product of two floats is exact in double, and the sum there is rounded to odd (the last
 // bit set if anything was lost), so that the rounding to float is the only one that counts.
-TRIMTAB_INLINE Floats fma(Floats a, Floats b, Floats c) {
+TRIMTAB_OUTLINE Floats fma(Floats a, Floats b, Floats c) {
     using Wide = VectorOf<double, lanes<float>>::type;
     using WideBits = VectorOf<int64_t, lanes<float>>::type;
     const Wide product = __builtin_convertvector(a, Wide) * __builtin_convertvector(b, Wide);
@@ -146,18 +149,18 @@ TRIMTAB_INLINE Floats fma(Floats a, Floats b, Floats c) {
     const WideBits odd = ((lost > 0) == (sum > 0)) ? bits + 1 : bits - 1;
     return __builtin_convertvector(bit_cast<Wide>(inexact ? odd : bits), Floats);
 }
-TRIMTAB_INLINE Doubles fma(Doubles a, Doubles b, Doubles c) {
+TRIMTAB_OUTLINE Doubles fma(Doubles a, Doubles b, Doubles c) {
     for (int i = 0; i < lanes<double>; ++i) c[i] = __builtin_fma(a[i], b[i], c[i]);
     return c;
 }
-TRIMTAB_INLINE Floats widen_half(HalfBits h) {
+TRIMTAB_OUTLINE Floats widen_half(HalfBits h) {
     const Bits bits = __builtin_convertvector(h, Bits), magnitude = (bits & 0x7fff) << 13;
     const Bits finite = bit_cast<Bits>(bit_cast<Floats>(magnitude) * 0x1p112f);
     const Bits quiet = (magnitude > 0x0f800000) & 0x400000;
     const Bits wide = magnitude >= 0x0f800000 ? magnitude | 0x7f800000 | quiet : finite;
     return bit_cast<Floats>(wide | (bits & 0x8000) << 16);
 }
-TRIMTAB_INLINE HalfBits narrow_half(Floats v) {
+TRIMTAB_OUTLINE HalfBits narrow_half(Floats v) {
     const Bits bits = bit_cast<Bits>(v), magnitude = bits & 0x7fffffff;
     const Bits normal = (magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13;
     const Bits subnormal = bit_cast<Bits>(bit_cast<Floats>(magnitude) + 0.5f) - 0x3f000000;
