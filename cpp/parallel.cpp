@@ -19,7 +19,7 @@ namespace {
 
 // Nanoseconds. Waking a sleeping team costs 10 to 50 us, a team still spinning from the last region 1 to 2 us. Work in
 // between is shared where calls follow each other closely: the team is awake then or, once woken, stays so for the next.
-constexpr double worth_waking = 40e3, worth_sharing = 8e3, share_per_thread = 4e3;
+constexpr double worth_waking = 40e3, worth_sharing = 15e3, share_per_thread = 4e3;
 constexpr int64_t team_stays_hot = 200'000;
 
 std::atomic<bool> team_in_use = false;
