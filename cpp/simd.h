@@ -411,7 +411,8 @@ template <int quantities, class W, class F>
 TRIMTAB_INLINE void sum_lanes(ptrdiff_t begin, ptrdiff_t end, PartialSums<W, quantities>& sums, F&& f) {
     constexpr int registers = PartialSums<W, quantities>::registers, step = registers * lanes<W>;
     constexpr int fitting = register_count / 2 / quantities;
-    constexpr int group = fitting < registers ? fitting : registers;  // visited together: their sums stay in registers
+    // Visited together, so that their sums stay in registers: a number that divides theirs.
+    constexpr int group = fitting >= registers ? registers : fitting >= 8 ? 8 : fitting >= 4 ? 4 : fitting >= 2 ? 2 : 1;
     const ptrdiff_t whole = end - (end - begin) % step;
     unroll<0, registers / group>([&](int g) __attribute__((always_inline)) {
         Vector<W> part[group][quantities] = {};

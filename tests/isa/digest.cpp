@@ -16,6 +16,7 @@ namespace {
 constexpr DType dtypes[dtype_count] = {DType::float32, DType::float64, DType::float16, DType::bfloat16};
 constexpr const char* dtype_names[dtype_count] = {"float32", "float64", "float16", "bfloat16"};
 constexpr ptrdiff_t dtype_bytes[dtype_count] = {4, 8, 2, 2};
+constexpr uint64_t infinities[dtype_count] = {0x7f800000, 0x7ff0000000000000, 0x7c00, 0x7f80};
 
 DType working(DType dtype) { return dtype == DType::float64 ? dtype : DType::float32; }
 
@@ -34,7 +35,10 @@ constexpr Data all_data[] = {ordinary, {"shifted", 900, 1}, {"tiny", 0, 1e-22}, 
 class Array {
 public:
     explicit Array(ptrdiff_t bytes) : bytes_(std::size_t(bytes)) {}
-    Array(DType dtype, ptrdiff_t count) : Array(count * dtype_bytes[int(dtype)]) {}
+    Array(DType dtype, ptrdiff_t count) : Array(count * dtype_bytes[int(dtype)]) {
+        width_ = std::size_t(dtype_bytes[int(dtype)]);
+        infinity_ = infinities[int(dtype)];
+    }
     Array(DType dtype, ptrdiff_t count, Data data) : Array(dtype, count) {
         std::vector<double> values(static_cast<std::size_t>(count));
         for (double& value : values) value = data.centre + data.spread * draw();
@@ -44,9 +48,14 @@ public:
     operator void*() { return data(); }
     operator double*() { return reinterpret_cast<double*>(bytes_.data()); }
     operator uint8_t*() { return bytes_.data(); }
-    // FNV-1a
+    // FNV-1a. Sign and payload of a NaN are what each processor makes of them.
     void add_to(uint64_t& hash) const {
-        for (const uint8_t byte : bytes_) hash = (hash ^ byte) * 0x100000001b3;
+        for (std::size_t i = 0; i < bytes_.size(); i += width_) {
+            uint64_t bits = 0;
+            std::memcpy(&bits, &bytes_[i], width_);
+            if (infinity_ && (bits & ((uint64_t(1) << (8 * width_ - 1)) - 1)) > infinity_) bits = infinity_ + 1;
+            for (std::size_t byte = 0; byte < width_; ++byte, bits >>= 8) hash = (hash ^ (bits & 0xff)) * 0x100000001b3;
+        }
     }
 
 private:
@@ -59,6 +68,8 @@ private:
         return double(int64_t(z ^ z >> 31)) * 0x1p-63;
     }
     std::vector<uint8_t> bytes_;
+    std::size_t width_ = 1;
+    uint64_t infinity_ = 0;  // its bits; 0: not numbers
 };
 
 void print(const char* kernel, DType dtype, const char* data, const std::string& shape,
