@@ -452,8 +452,6 @@ TRIMTAB_INLINE Vector<W> choose(uint32_t bits, Vector<W> yes, Vector<W> no) {
     return ((Lanes{} + int(bits)) & weights) != 0 ? yes : no;
 }
 
-TRIMTAB_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
-
 // A copy of which no cache keeps anything. A thread's copies are complete for others after its next atomic operation, as
 // the one that takes or ends a task.
 TRIMTAB_INLINE void copy_past_caches(void* to, const void* from, ptrdiff_t bytes) {
