@@ -5,7 +5,7 @@ import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import Trainer, datasets, losses, nn, optim, set_num_threads
-from trimtab.gradcheck import gradcheck
+from trimtab.gradients import gradcheck
 
 f64 = np.float64
 LAYERS = {

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from trimtab.gradcheck import GradientError, gradcheck
+from trimtab.gradients import GradientError, gradcheck
 
 x = np.linspace(-2, 2, 6).reshape(2, 3)
 

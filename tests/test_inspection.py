@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import nn
-from trimtab.gradcheck import GradientError
+from trimtab.gradients import GradientError
 from trimtab.nn import inspection, sequential
 
 f64 = np.float64

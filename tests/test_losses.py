@@ -14,7 +14,7 @@ from norms import arithmetic, assert_within, rounding, storage_error
 from numpy.testing import assert_allclose, assert_array_equal
 from strategies import DTYPES, LAYOUTS, PARAMETER_DTYPES, arrays, shapes
 from trimtab import losses
-from trimtab.gradcheck import gradcheck
+from trimtab.gradients import gradcheck
 
 # Of float32 and float64 arithmetic: relative to the largest term a result is the sum of.
 ERROR = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 4e-15}

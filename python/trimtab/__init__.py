@@ -1,7 +1,7 @@
 """Normalization, dropout and weight-decay kernels for NumPy arrays on the CPU, and a thin training layer.
 
-The kernels stand here, compiled, arrays in and arrays out; the training layer is in the submodules, which are
-loaded when they are first used.
+The kernels stand here, compiled, arrays in and arrays out; the training layer is in the submodules. What is written
+in Python is loaded when it is first used.
 """
 
 import importlib
@@ -68,17 +68,23 @@ from trimtab._core import (
     tanh_backward,
     trim_memory,
 )
-from trimtab.gradcheck import gradcheck
-from trimtab.whitening import whiten_backward, whiten_forward
 
 if TYPE_CHECKING:
     from trimtab import augment, callbacks, datasets, early_stopping, losses, nn, optim
+    from trimtab.gradients import gradcheck
     from trimtab.trainer import History, Trainer
+    from trimtab.whitening import whiten_backward, whiten_forward
 
 __version__ = "0.1.0"
 
 _submodules = ("augment", "callbacks", "datasets", "early_stopping", "losses", "nn", "optim")
-_members = {"History": "trainer", "Trainer": "trainer"}
+_members = {
+    "History": "trainer",
+    "Trainer": "trainer",
+    "gradcheck": "gradients",
+    "whiten_backward": "whitening",
+    "whiten_forward": "whitening",
+}
 
 __all__ = [
     "History",
@@ -158,7 +164,9 @@ def __getattr__(name: str) -> Any:
     if name in _submodules:
         return importlib.import_module(f"trimtab.{name}")
     if name in _members:
-        return getattr(importlib.import_module(f"trimtab.{_members[name]}"), name)
+        member = getattr(importlib.import_module(f"trimtab.{_members[name]}"), name)
+        globals()[name] = member
+        return member
     raise AttributeError(f"module 'trimtab' has no attribute {name!r}")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trimtab._typing import Array
-from trimtab.gradcheck import gradcheck as check_function
+from trimtab.gradients import gradcheck as check_function
 from trimtab.nn.module import Module
 
 
