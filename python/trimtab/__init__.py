@@ -1,7 +1,7 @@
 """Normalization, dropout and weight-decay kernels for NumPy arrays on the CPU, and a thin training layer.
 
-The kernels stand here, compiled, arrays in and arrays out; the training layer is in the submodules. What is written
-in Python is loaded when it is first used.
+The kernels stand here, compiled, arrays in and arrays out; the training layer is in the submodules. What is
+written in Python is loaded when it is first used.
 """
 
 import importlib
