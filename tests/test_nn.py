@@ -305,7 +305,7 @@ def test_a_layer_written_from_the_docstring(rng):
     assert list(model.state_dict()) == ["0.weight", "0.bias", "1.factor", "1.calls"]
 
 
-@pytest.mark.parametrize("name", ["nn.module", "nn.sequential", "trainer", "gradcheck"])
+@pytest.mark.parametrize("name", ["nn.module", "nn.sequential", "trainer", "gradients"])
 def test_docstring_examples(name):
     results = doctest.testmod(importlib.import_module(f"trimtab.{name}"))
     assert results.attempted > 0
