@@ -76,14 +76,11 @@ TRIMTAB_INLINE V load_unaligned(const void* p) {
     return v;
 }
 
-TRIMTAB_INLINE HalfFloats lower_half(Floats v) { return load_unaligned<HalfFloats>(&v); }
-TRIMTAB_INLINE HalfFloats upper_half(Floats v) {
-    return load_unaligned<HalfFloats>(reinterpret_cast<const HalfFloats*>(&v) + 1);
-}
-
 // ---- what has no spelling in vector extensions, or none that compiles well ----
 
 #if defined(__AVX512F__)
+TRIMTAB_INLINE HalfFloats lower_half(Floats v) { return _mm512_castps512_ps256(v); }
+TRIMTAB_INLINE HalfFloats upper_half(Floats v) { return _mm512_extractf32x8_ps(v, 1); }
 TRIMTAB_INLINE Doubles widen_float(HalfFloats v) { return _mm512_cvtps_pd(v); }
 TRIMTAB_INLINE HalfFloats narrow_double(Doubles v) { return _mm512_cvtpd_ps(v); }
 TRIMTAB_INLINE Doubles sqrt(Doubles v) { return _mm512_sqrt_pd(v); }
@@ -97,6 +94,8 @@ TRIMTAB_INLINE Words odd_pairs(Words a, Words b) { return Words(_mm512_unpackhi_
 TRIMTAB_INLINE void stream(char* p, Bytes v) { _mm512_stream_si512(reinterpret_cast<__m512i*>(p), __m512i(v)); }
 TRIMTAB_INLINE uint64_t gather_bits(Bytes condition) { return _mm512_movepi8_mask(__m512i(condition)); }
 #elif defined(__AVX2__)
+TRIMTAB_INLINE HalfFloats lower_half(Floats v) { return _mm256_castps256_ps128(v); }
+TRIMTAB_INLINE HalfFloats upper_half(Floats v) { return _mm256_extractf128_ps(v, 1); }
 TRIMTAB_INLINE Doubles widen_float(HalfFloats v) { return _mm256_cvtps_pd(v); }
 TRIMTAB_INLINE HalfFloats narrow_double(Doubles v) { return _mm256_cvtpd_ps(v); }
 TRIMTAB_INLINE Doubles sqrt(Doubles v) { return _mm256_sqrt_pd(v); }
@@ -110,6 +109,8 @@ TRIMTAB_INLINE Words odd_pairs(Words a, Words b) { return Words(_mm256_unpackhi_
 TRIMTAB_INLINE void stream(char* p, Bytes v) { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), __m256i(v)); }
 TRIMTAB_INLINE uint64_t gather_bits(Bytes condition) { return uint32_t(_mm256_movemask_epi8(__m256i(condition))); }
 #elif defined(__aarch64__)
+TRIMTAB_INLINE HalfFloats lower_half(Floats v) { return HalfFloats(vget_low_f32(v)); }
+TRIMTAB_INLINE HalfFloats upper_half(Floats v) { return HalfFloats(vget_high_f32(v)); }
 TRIMTAB_INLINE Doubles widen_float(HalfFloats v) { return Doubles(vcvt_f64_f32(v)); }
 TRIMTAB_INLINE HalfFloats narrow_double(Doubles v) { return HalfFloats(vcvt_f32_f64(v)); }
 TRIMTAB_INLINE Doubles sqrt(Doubles v) { return Doubles(vsqrtq_f64(v)); }
@@ -129,6 +130,8 @@ TRIMTAB_INLINE uint64_t gather_bits(Bytes condition) {
     return uint64_t(vaddv_u8(vget_low_u8(bits))) | uint64_t(vaddv_u8(vget_high_u8(bits))) << 8;
 }
 #else
+TRIMTAB_INLINE HalfFloats lower_half(Floats v) { return HalfFloats{v[0], v[1]}; }
+TRIMTAB_INLINE HalfFloats upper_half(Floats v) { return HalfFloats{v[2], v[3]}; }
 TRIMTAB_INLINE Doubles widen_float(HalfFloats v) { return __builtin_convertvector(v, Doubles); }
 TRIMTAB_INLINE HalfFloats narrow_double(Doubles v) { return __builtin_convertvector(v, HalfFloats); }
 TRIMTAB_INLINE Doubles sqrt(Doubles v) {
@@ -370,15 +373,14 @@ TRIMTAB_INLINE Doubles meet(Floats* v) {
     });
     return meet<2 * left>(wide);
 }
-template <int registers, class V>
-TRIMTAB_INLINE double total(V* v) {
+TRIMTAB_INLINE double total(Doubles v) {
     double last[lanes<double>];
-    store<double>(last, meet<registers>(v));
+    store<double>(last, v);
     fold<lanes<double>, 1>(last);
     return last[0];
 }
 // Lane r: the total of vectors[r], summed as total() does.
-TRIMTAB_INLINE Doubles totals(Doubles (&vectors)[lanes<double>]) {
+TRIMTAB_INLINE Doubles totals(Doubles* vectors) {
     unroll_halves<lanes<double>>([&](auto size) __attribute__((always_inline)) {
         constexpr int half = decltype(size)::value / 2;  // of what is left of a vector, that is now folded
         Longs low, high;
@@ -403,8 +405,8 @@ template <class W, int quantities>
 struct PartialSums {
     static constexpr int registers = 256 / register_bytes;
     Vector<W> of[quantities][registers];
-    TRIMTAB_INLINE double total(int quantity) { return trimtab::total<registers>(of[quantity]); }
     TRIMTAB_INLINE Doubles meet(int quantity) { return trimtab::meet<registers>(of[quantity]); }
+    TRIMTAB_INLINE double total(int quantity) { return trimtab::total(meet(quantity)); }
 };
 
 template <int quantities, class W, class F>
@@ -423,12 +425,24 @@ TRIMTAB_INLINE void sum_lanes(ptrdiff_t begin, ptrdiff_t end, PartialSums<W, qua
                                       __attribute__((always_inline)) { sums.of[q][g * group + r] = part[r][q]; });
         });
     });
-    if (whole < end)
-        sweep<W>(end - whole, [&](ptrdiff_t i, auto at) __attribute__((always_inline)) {
-            Vector<W> part[quantities] = {};
-            f(whole + i, at, part);
-            unroll<0, quantities>([&](int q) __attribute__((always_inline)) { sums.of[q][i / lanes<W>] += part[q]; });
+    // The rest, register by register: an index known only at run time would keep all sums in memory.
+    const ptrdiff_t rest = end - whole, left = rest % lanes<W>;
+    const auto add = [&](int r, const Vector<W>(&part)[quantities]) __attribute__((always_inline)) {
+        unroll<0, quantities>([&](int q) __attribute__((always_inline)) { sums.of[q][r] += part[q]; });
+    };
+    unroll<0, registers>([&](int r) __attribute__((always_inline)) {
+        if (rest < (r + 1) * lanes<W>) return;
+        Vector<W> part[quantities] = {};
+        f(whole + r * lanes<W>, Whole<W>{}, part);
+        add(r, part);
+    });
+    if (left > 0) {
+        Vector<W> part[quantities] = {};
+        f(end - left, First<W>{left}, part);
+        unroll<0, registers>([&](int r) __attribute__((always_inline)) {
+            if (rest - left == r * lanes<W>) add(r, part);
         });
+    }
 }
 
 template <class W, int quantities, class F>

@@ -54,17 +54,13 @@ TRIMTAB_INLINE bool trusted(double var, double eps) {
 constexpr int sample_size = 16;
 constexpr ptrdiff_t stretch = 4096;  // values summed about the same shift
 
+// The sum of the first values, in lanes that have not met.
 template <class W, class T>
-TRIMTAB_INLINE W sample_mean(const T* x, ptrdiff_t n) {
+TRIMTAB_INLINE Doubles sample(const T* x, ptrdiff_t n) {
     constexpr int registers = sample_size / lanes<W>;
-    Vector<W> sample[registers] = {};
-    n = least(n, sample_size);
-    sweep<W>(n, [&](ptrdiff_t i, auto at) { sample[i / lanes<W>] = at.load(x + i); });
-    fold<registers, 1>(sample);
-    W sum[lanes<W>];
-    store<W>(sum, sample[0]);
-    fold<lanes<W>, 1>(sum);
-    return sum[0] / W(n);
+    Vector<W> values[registers] = {};
+    sweep<W>(least(n, sample_size), [&](ptrdiff_t i, auto at) { values[i / lanes<W>] = at.load(x + i); });
+    return meet<registers>(values);
 }
 
 // Sums of x - shift and of its square.
@@ -84,13 +80,9 @@ TRIMTAB_LOOP void sum_about(W shift, const T* x, ptrdiff_t n, double (&sums)[2])
     reduce<W>(n, sums, SumAbout<W, T>{shift, x});
 }
 
-// The same again where the shift was too far off; returns the better one.
-template <class W, class T>
-TRIMTAB_INLINE W centre_sums(W shift, const T* x, ptrdiff_t n, double (&sums)[2]) {
-    if (!off_centre(double(n), sums[0], sums[1])) return shift;
-    const W better = W(double(shift) + sums[0] / double(n));
-    sum_about(better, x, n, sums);
-    return better;
+template <class W>
+TRIMTAB_INLINE W better_shift(W shift, double sum, ptrdiff_t n) {
+    return W(double(shift) + sum / double(n));
 }
 
 // The moments of one stretch more.
@@ -98,9 +90,12 @@ template <class W, class T>
 TRIMTAB_INLINE Moments add_stretch(const Moments& before, const T* x, ptrdiff_t n) {
     const double count = double(n);
     double sums[2];
-    W shift = before.count == 0 ? sample_mean<W>(x, n) : W(before.mean);
+    W shift = W(before.count == 0 ? total(sample<W>(x, n)) / double(least(n, sample_size)) : before.mean);
     sum_about(shift, x, n, sums);
-    if (before.count == 0) shift = centre_sums(shift, x, n, sums);
+    if (before.count == 0 && off_centre(count, sums[0], sums[1])) {
+        shift = better_shift(shift, sums[0], n);
+        sum_about(shift, x, n, sums);
+    }
     const auto m = about(double(shift), count, sums[0], sums[1]);
     return combine(before, {count, m.mean, m.m2});
 }

@@ -8,9 +8,9 @@
 namespace trimtab {
 namespace {
 
-// Rows whose statistics are finished together: a register of divisions and roots takes little longer than one.
-constexpr ptrdiff_t most_together = 8;
-constexpr ptrdiff_t values_together = 4096;  // of theirs, which stay in the first cache
+// Rows whose statistics are finished together: registers of divisions and roots take little longer than one of them.
+constexpr ptrdiff_t most_together = 32;
+constexpr ptrdiff_t values_together = 8192;  // of theirs, which stay in the first cache
 
 // A value for each of them.
 template <class E>
@@ -20,8 +20,8 @@ struct alignas(64) Each {
     TRIMTAB_INLINE E* operator+(ptrdiff_t r) { return values + r; }
 };
 template <class F>
-TRIMTAB_INLINE void for_each_row(F&& f) {
-    sweep<double>(most_together, f);
+TRIMTAB_INLINE void for_each_row(ptrdiff_t rows, F&& f) {
+    for (ptrdiff_t r = 0; r < rows; r += lanes<double>) f(r, Whole<double>{});
 }
 
 // Sums that make up the statistics of a row: of x - shift and its square, or of x^2 alone.
@@ -40,38 +40,45 @@ struct RowSums {
     }
 };
 
-// Mean and sum of (x - mean)^2 of some rows. Not centred: zeros and sums of x^2.
+// Mean and variance of some rows. Not centred: zero and the mean of x^2.
 template <class W, bool centred, class T>
-TRIMTAB_LOOP void row_moments(const T* x, ptrdiff_t rows, ptrdiff_t width, Each<double>& mean, Each<double>& m2) {
+TRIMTAB_LOOP void row_moments(const T* x, ptrdiff_t rows, ptrdiff_t width, Each<double>& mean, Each<double>& variance) {
+    Each<double> m2;
     using Sums = RowSums<W, T, centred>;
     constexpr int quantities = Sums::quantities;
     for (ptrdiff_t i = 0; i < width; i += stretch) {
         const ptrdiff_t n = least(width - i, stretch);
         Each<W> shift;
         Each<double> sums[quantities];
-        if constexpr (centred)
-            for (ptrdiff_t r = 0; r < rows; ++r) shift[r] = i == 0 ? sample_mean<W>(x + r * width, n) : W(mean[r]);
-        // Step by step for all rows: what is a chain of latencies in each overlaps with that of the others.
-        PartialSums<W, quantities> partial[most_together];
+        if constexpr (centred) {
+            Doubles of_rows[most_together];
+            if (i == 0)
+                for (ptrdiff_t r = 0; r < rows; ++r) of_rows[r] = sample<W>(x + r * width, n);
+            for_each_row(rows, [&](ptrdiff_t r, auto at) {
+                at.store(shift + r, i == 0 ? totals(of_rows + r) / double(least(n, sample_size)) : at.load(mean + r));
+            });
+        }
         for (ptrdiff_t begin = 0; begin < n; begin += segment) {
-            for (ptrdiff_t r = 0; r < rows; ++r)
-                sum_lanes<quantities>(begin, least(begin + segment, n), partial[r], Sums{shift[r], x + r * width + i});
+            Doubles of_rows[quantities][most_together];
+            for (ptrdiff_t r = 0; r < rows; ++r) {
+                PartialSums<W, quantities> partial;
+                sum_lanes<quantities>(begin, least(begin + segment, n), partial, Sums{shift[r], x + r * width + i});
+                unroll<0, quantities>([&](int q) { of_rows[q][r] = partial.meet(q); });
+            }
             for (ptrdiff_t r = 0; r < rows; r += lanes<double>)
-                unroll<0, quantities>([&](int q) {
-                    Doubles of_rows[lanes<double>];
-                    unroll<0, lanes<double>>([&](int k) { of_rows[k] = partial[r + k].meet(q); });
-                    store<double>(sums[q] + r, load<double>(sums[q] + r) + totals(of_rows));
-                });
+                unroll<0, quantities>(
+                    [&](int q) { store<double>(sums[q] + r, load<double>(sums[q] + r) + totals(of_rows[q] + r)); });
         }
         if constexpr (centred)
-            if (i == 0)
-                for (ptrdiff_t r = 0; r < rows; ++r) {
-                    double both[2] = {sums[0][r], sums[1][r]};
-                    shift[r] = centre_sums(shift[r], x + r * width, n, both);
+            for (ptrdiff_t r = 0; i == 0 && r < rows; ++r)
+                if (off_centre(double(n), sums[0][r], sums[1][r])) {
+                    double both[2];
+                    shift[r] = better_shift(shift[r], sums[0][r], n);
+                    sum_about(shift[r], x + r * width, n, both);
                     sums[0][r] = both[0];
                     sums[1][r] = both[1];
                 }
-        for_each_row([&](ptrdiff_t r, auto at) {
+        for_each_row(rows, [&](ptrdiff_t r, auto at) {
             MeanAndM2<Doubles> m{Doubles{}, at.load(sums[quantities - 1] + r)};
             if constexpr (centred) m = about(at.load(shift + r), double(n), at.load(sums[0] + r), m.m2);
             if (i > 0) {
@@ -82,6 +89,7 @@ TRIMTAB_LOOP void row_moments(const T* x, ptrdiff_t rows, ptrdiff_t width, Each<
             at.store(m2 + r, m.m2);
         });
     }
+    for_each_row(rows, [&](ptrdiff_t r, auto at) { at.store(variance + r, at.load(m2 + r) / double(width)); });
 }
 
 // What some rows are standardised by.
@@ -93,20 +101,20 @@ struct RowStatistics {
 
     template <bool centred, class T>
     TRIMTAB_LOOP void measure(const T* x, ptrdiff_t rows, ptrdiff_t width, double eps) {
-        Each<double> m2;
-        row_moments<W, centred>(x, rows, width, mean, m2);
+        Each<double> variance;
+        row_moments<W, centred>(x, rows, width, mean, variance);
         for (ptrdiff_t r = 0; r < rows; ++r)
-            if (!trusted<W>(m2[r] / double(width), eps)) {
-                Each<double> wide_mean, wide_m2;
-                row_moments<double, centred>(x + r * width, 1, width, wide_mean, wide_m2);
+            if (!trusted<W>(variance[r], eps)) {
+                Each<double> wide_mean, wide_variance;
+                row_moments<double, centred>(x + r * width, 1, width, wide_mean, wide_variance);
                 mean[r] = wide_mean[0];
-                m2[r] = wide_m2[0];
+                variance[r] = wide_variance[0];
             }
-        for_each_row([&](ptrdiff_t r, auto at) {
-            const Doubles centre = at.load(mean + r), variance = at.load(m2 + r) / double(width);
-            const Doubles root = reciprocal_root(variance + eps);
+        for_each_row(rows, [&](ptrdiff_t r, auto at) {
+            const Doubles centre = at.load(mean + r), spread = at.load(variance + r);
+            const Doubles root = reciprocal_root(spread + eps);
             at.store(rstd + r, root);
-            at.store(high + r, high_part<W>(centre, variance));
+            at.store(high + r, high_part<W>(centre, spread));
             at.store(scale + r, root);
             at.store(scale_low + r, root - at.load(scale + r));
             at.store(rest + r, (at.load(high + r) - centre) * root);
