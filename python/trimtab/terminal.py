@@ -20,6 +20,14 @@ def can_encode(text: str, stream: TextIO) -> bool:
     return True
 
 
+def print_status(text: str, stays: bool = False) -> None:
+    """Print a line on stderr, in place of the last one where the terminal can do so and it need not stay."""
+    rewrites = can_style(sys.stderr)
+    start, end = "\r\033[K" if rewrites else "", "" if rewrites and not stays else "\n"
+    if rewrites or text:
+        print(start + text, end=end, file=sys.stderr, flush=True)
+
+
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print aligned columns, the first to the left and all others to the right, below a header and a rule."""
     stream = sys.stdout

@@ -4,17 +4,16 @@
 module        contents
 ============  ========================================================
 ``cases``     what is measured: operations and shapes
-``peers``     who is measured: each operation in each library
+``peers``     who is measured: a file for each library, a method for each operation
 ``measure``   how: checked results, libraries in turn, medians
 ``report``    table, JSON, plot
 ============  ========================================================
 
-A new operation is a row in ``CASES`` and an entry in each table of ``peers``.
+A new operation is a row in ``CASES`` and a method of each library.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from trimtab.bench import report
 from trimtab.bench.cases import CASES
 from trimtab.bench.measure import measure
 from trimtab.bench.peers import installed, use_threads
+from trimtab.terminal import print_status
 
 
 def run(
@@ -33,7 +33,7 @@ def run(
     json: Path | None = None,
     plot: Path | None = None,
 ) -> None:
-    """Measure, print the table and write what is asked for.
+    """Measure, print the table and write what is asked for; when interrupted, of what has been measured.
 
     Parameters
     ----------
@@ -56,15 +56,24 @@ def run(
         raise ValueError(f"bench: ops must be parts of {known}, got {', '.join(ops or ())}")
     if plot:
         extras.load("matplotlib.figure", "bench")
-    tables = installed(quick)
+    libraries = installed(quick)
     rounds, block_seconds = (5, 0.005) if quick else (9, 0.02)
-    measurements = {}
-    with use_threads(threads or tt.get_num_threads()):
-        for number, case in enumerate(cases, start=1):
-            print(f"{number}/{len(cases)} {case.op} {case.label}", file=sys.stderr)
-            measurements[case] = measure(case, tables, rounds, block_seconds)
-        report.table(measurements)
-        if json:
-            report.write_json(measurements, json)
-        if plot:
-            report.plot(measurements, plot)
+    measurements: report.Measurements = {}
+    with use_threads(libraries, threads or tt.get_num_threads()):
+        try:
+            for number, case in enumerate(cases, start=1):
+                print_status(f"{number}/{len(cases)} {case.op} {case.label}")
+                measurements[case] = measure(case, libraries, rounds, block_seconds)
+        finally:
+            print_status("")
+            if measurements:
+                write(measurements, json, plot)
+
+
+def write(measurements: report.Measurements, json: Path | None, plot: Path | None) -> None:
+    """Print the table and write the files."""
+    report.table(measurements)
+    if json:
+        report.write_json(measurements, json)
+    if plot:
+        report.plot(measurements, plot)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from math import prod
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from trimtab._typing import Array
 
@@ -58,7 +61,7 @@ class Case:
 
     `axis` is the channel axis of batch, group and instance norm; layer norm and max-norm work on the last
     axis. `groups` are those of group norm, `p` is the chance of dropout, `weights` what an update is applied
-    to, of which `shape` is the first. Quick cases are also part of the short run.
+    to, of which `shape` is the first.
     """
 
     op: str
@@ -67,7 +70,11 @@ class Case:
     groups: int | None = None
     p: float | None = None
     weights: Weights | None = None
-    quick: bool = False
+
+    @property
+    def quick(self) -> bool:
+        """Whether it is part of the short run, too."""
+        return (self.weights.size if self.weights else prod(self.shape)) <= 2**20
 
     @property
     def label(self) -> str:
@@ -80,116 +87,142 @@ class Case:
         return "x".join(map(str, self.shape)) + layout + groups + chance
 
 
+Layout: TypeAlias = tuple[Shape, int]
+
+
+def first(*shapes: Shape) -> tuple[Layout, ...]:
+    """Shapes with channels along axis 1."""
+    return tuple((shape, 1) for shape in shapes)
+
+
+def last(*shapes: Shape) -> tuple[Layout, ...]:
+    """Shapes with channels along the last axis."""
+    return tuple((shape, -1) for shape in shapes)
+
+
+def cases(ops: Sequence[str], layouts: Sequence[Layout], **options: Any) -> Iterator[Case]:
+    """Make a case of each operation in each layout."""
+    for op in ops:
+        for shape, axis in layouts:
+            yield Case(op, shape, axis, **options)
+
+
+def updates(*ops: str) -> Iterator[Case]:
+    """Make a case of each operation for the parameters of each model."""
+    for op in ops:
+        for weights in WEIGHTS:
+            yield Case(op, weights.shapes[0], weights=weights)
+
+
+ROW, ROWS = last((1, 768)), last((64, 256), (4096, 768), (8192, 4096))
+COLUMNS = last((256, 1024), (8192, 512))
+IMAGES = first((32, 64, 56, 56)) + last((32, 56, 56, 64))
+PLANES = first((8, 512, 7, 7), (8, 512, 28, 28))
+FLAT = last((64, 1024), (1024, 1024), (4096, 4096))
+
 CASES = (
-    *(
-        Case("layer_norm", shape, quick=prod(shape) <= 2**22)
-        for shape in ((1, 768), (64, 256), (4096, 768), (8192, 4096))
+    *cases(["layer_norm", "layer_norm_backward"], ROW + ROWS),
+    *cases(["add_layer_norm_forward"], ROWS),
+    *cases(["rms_norm", "rms_norm_backward"], ROW + ROWS),
+    *cases(["add_rms_norm_forward"], ROWS),
+    *cases(["batch_norm_forward", "batch_norm_backward", "batch_norm"], COLUMNS + IMAGES),
+    *cases(["batch_norm_residual_relu", "batch_norm_residual_relu_backward"], IMAGES),
+    *cases(["batch_moments"], COLUMNS + IMAGES),
+    *cases(["group_norm", "group_norm_backward"], PLANES + IMAGES, groups=32),
+    *cases(
+        ["instance_norm", "instance_norm_backward"],
+        PLANES + first((16, 64, 64, 64)) + last((16, 64, 64, 64)),
     ),
-    *(
-        Case("layer_norm_backward", shape, quick=prod(shape) <= 2**22)
-        for shape in ((4096, 768), (8192, 4096))
+    *(case for p in (0.5, 0.1) for case in cases(["dropout_forward"], last((1, 1024)) + FLAT, p=p)),
+    *cases(["dropout_backward", "add_dropout_forward", "alpha_dropout_forward"], FLAT, p=0.5),
+    *updates("sgd_update", "sgd_update_clipped", "sgd_optimizer", "penalty"),
+    *cases(["max_norm"], last((512, 784), (4096, 4096))),
+    *cases(
+        [
+            op + direction
+            for op in ("relu", "leaky_relu", "sigmoid", "tanh")
+            for direction in ("", "_backward")
+        ],
+        FLAT,
     ),
-    *(
-        Case(op, shape, axis, quick=len(shape) == 2)
-        for op in ("batch_norm_forward", "batch_norm_backward", "batch_norm")
-        for shape, axis in (((8192, 512), 1), ((32, 64, 56, 56), 1), ((32, 56, 56, 64), -1))
-    ),
-    *(
-        Case(op, shape, axis)
-        for op in ("batch_norm_residual_relu", "batch_norm_residual_relu_backward")
-        for shape, axis in (((32, 64, 56, 56), 1), ((32, 56, 56, 64), -1))
-    ),
-    *(
-        Case(op, shape, axis, groups=32, quick=prod(shape) <= 2**20)
-        for op in ("group_norm", "group_norm_backward")
-        for shape, axis in (((8, 512, 7, 7), 1), ((32, 64, 56, 56), 1), ((32, 56, 56, 64), -1))
-    ),
-    *(
-        Case(op, shape, axis, quick=prod(shape) <= 2**20)
-        for op in ("instance_norm", "instance_norm_backward")
-        for shape, axis in (((8, 512, 7, 7), 1), ((16, 64, 64, 64), 1), ((16, 64, 64, 64), -1))
-    ),
-    *(
-        Case("dropout_forward", shape, p=p, quick=prod(shape) <= 2**20)
-        for shape in ((1, 1024), (64, 1024), (1024, 1024), (4096, 4096))
-        for p in (0.5, 0.1)
-    ),
-    *(
-        Case("dropout_backward", shape, p=0.5, quick=prod(shape) <= 2**20)
-        for shape in ((1024, 1024), (4096, 4096))
-    ),
-    *(
-        Case(op, weights.shapes[0], weights=weights, quick=weights.size <= 2**21)
-        for op in ("sgd_update", "sgd_update_clipped")
-        for weights in WEIGHTS
-    ),
-    *(
-        Case(op, shape, quick=prod(shape) <= 2**20)
-        for op in ("sigmoid", "tanh")
-        for shape in ((64, 256), (1024, 1024), (4096, 4096))
-    ),
-    *(Case("max_norm", shape, quick=prod(shape) <= 2**20) for shape in ((512, 784), (4096, 4096))),
+    *cases(["softmax_cross_entropy"], last((64, 10), (256, 1000), (512, 32000))),
+    *cases(["mse", "huber"], last((64, 10), (1024, 1024))),
 )
 
 
-@dataclass(frozen=True)
 class Inputs:
-    """The arrays of a case; `mean` and `var` are running statistics, (C,) like gamma and beta.
+    """The arrays of a case: drawn when they are asked for, of the same values in every dtype.
 
-    `residual` is what is added, and what a ReLU returned.
+    `gamma`, `beta` and the running statistics `mean` and `var` are (C,), of the channels along `axis`. The
+    options of the operations are here, too.
     """
 
-    x: Array
-    dy: Array
-    gamma: Array
-    beta: Array
-    mean: Array
-    var: Array
-    residual: Array
-    axis: int
-    groups: int
-    p: float
-    shapes: tuple[Shape, ...]
-    eps: float = 1e-5
+    eps, slope, label_smoothing = 1e-5, 0.05, 0.1
+    # So low a rate that the weights stay where they are for many updates
+    lr, momentum, weight_decay, max_grad_norm = 1e-3, 0.9, 0.01, 1.0
 
-    @classmethod
-    def of(cls, case: Case) -> Self:
-        """Draw float32 arrays, the same for every run."""
-        rng = np.random.default_rng(0)
+    def __init__(self, case: Case, dtype: DTypeLike = np.float32) -> None:
+        self.shape, self.axis, self.p = case.shape, case.axis, case.p or 0.0
+        self.dtype = np.dtype(dtype)
+        self.channels = case.shape[case.axis]
+        self.groups = case.groups or self.channels
+        self.weights = case.weights.shapes if case.weights else ()
 
-        def normal(shape: tuple[int, ...], around: float = 0.0) -> Array:
-            return rng.standard_normal(shape, np.float32) + np.float32(around)
+    def normal(self, name: str, shape: Shape, around: float = 0.0) -> Array:
+        """Draw from a stream that belongs to the name."""
+        values = np.random.default_rng([*name.encode()]).standard_normal(shape, np.float32)
+        values += np.float32(around)
+        return values.astype(self.dtype, copy=False)
 
-        channels = (case.shape[case.axis],)
-        x, dy = normal(case.shape, 0.5), normal(case.shape)
-        gamma, beta, mean = normal(channels, 1), normal(channels), normal(channels)
-        var = np.square(normal(channels, 1)) + np.float32(0.5)
-        shapes = case.weights.shapes if case.weights else ()
-        residual, groups = normal(case.shape), case.groups or channels[0]
-        return cls(x, dy, gamma, beta, mean, var, residual, case.axis, groups, case.p or 0, shapes)
+    @property
+    def update(self) -> dict[str, Any]:
+        """The options that all libraries give the same names."""
+        return {"lr": self.lr, "momentum": self.momentum, "weight_decay": self.weight_decay}
 
+    @cached_property
+    def x(self) -> Array:
+        return self.normal("x", self.shape, 0.5)
+
+    @cached_property
+    def dy(self) -> Array:
+        return self.normal("dy", self.shape)
+
+    @cached_property
+    def residual(self) -> Array:
+        """What is added to `x`; also the result of a pass whose backward is measured."""
+        return self.normal("residual", self.shape)
+
+    @cached_property
+    def gamma(self) -> Array:
+        return self.normal("gamma", (self.channels,), 1)
+
+    @cached_property
+    def beta(self) -> Array:
+        return self.normal("beta", (self.channels,))
+
+    @cached_property
+    def mean(self) -> Array:
+        return self.normal("mean", (self.channels,))
+
+    @cached_property
+    def var(self) -> Array:
+        return np.square(self.normal("var", (self.channels,), 1)) + 0.5
+
+    @cached_property
+    def labels(self) -> Array:
+        """A class for each row."""
+        return np.random.default_rng(0).integers(self.shape[-1], size=self.shape[0])
+
+    @cached_property
+    def keep(self) -> Array:
+        """What a dropout kept whose backward is measured."""
+        return np.random.default_rng(1).random(self.shape, np.float32) >= self.p
+
+    @cached_property
     def limit(self) -> float:
         """A length that about half of the rows exceed."""
-        return float(np.median(np.linalg.norm(self.x, axis=-1)))
+        return float(np.median(np.linalg.norm(self.normal("x", self.shape, 0.5), axis=-1)))
 
-    def weights(self) -> tuple[list[Array], list[Array], list[Array]]:
-        """Draw the arrays of an update: parameters, gradients, momentum buffers."""
-        rng = np.random.default_rng(2)
-        w, g, v = (
-            [rng.standard_normal(shape, np.float32).astype(self.x.dtype) for shape in self.shapes]
-            for _ in range(3)
-        )
-        return w, g, v
-
-    def keep(self) -> Array:
-        """Draw what dropout keeps, the same for every library."""
-        return np.random.default_rng(1).random(self.x.shape, np.float32) >= self.p
-
-    def wide(self) -> Inputs:
-        """Return the same values in float64."""
-        arrays: dict[str, Any] = {
-            name: value.astype(np.float64)
-            for name, value in vars(self).items()
-            if isinstance(value, np.ndarray)
-        }
-        return replace(self, **arrays)
+    def each_weight(self, name: str) -> list[Array]:
+        """Draw an array for each parameter of a model: these are updated, so every call draws them anew."""
+        return [self.normal(f"{name} {number}", shape) for number, shape in enumerate(self.weights)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan, prod, sqrt
 from time import perf_counter, sleep
 from typing import Any
 
@@ -11,61 +13,104 @@ import numpy as np
 
 from trimtab._typing import Array
 from trimtab.bench.cases import Case, Inputs
-from trimtab.bench.peers import Call, Table, numpy_table
+from trimtab.bench.peers.library import Call, Library
+from trimtab.bench.peers.numpy import NumPy
+from trimtab.terminal import print_status
 
 # Long enough for the thread pool of the library measured before to stop spinning
 PAUSE_SECONDS = 0.02
 # Of the largest value of a result; float32 sums in NumPy are the loosest
 TOLERANCE = 1e-4
 OURS = "trimtab"
+# What drops at random, and how many standard deviations from the expected share are chance
+DROPS, DEVIATIONS = {"dropout_forward", "add_dropout_forward", "alpha_dropout_forward"}, 6
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds per call over the rounds: the median and both quartiles."""
+    """Seconds per call over the rounds: the median and both quartiles; NaN where the result was wrong."""
 
     median: float
     lower: float
     upper: float
 
+    @property
+    def spread(self) -> float:
+        """Half the distance between the quartiles, as a share of the median."""
+        return (self.upper - self.lower) / (2 * self.median)
+
+
+WRONG = Timing(nan, nan, nan)
+
 
 def outputs(result: Any) -> list[Array]:
     """Return the arrays of a result."""
     return [
-        np.asarray(array)
+        np.atleast_1d(array)
         for array in (result if isinstance(result, tuple) else (result,))
         if array is not None
     ]
 
 
-def check(name: str, case: Case, call: Call, expected: list[Array]) -> None:
-    """Raise a ValueError if a result is not that of float64 NumPy: of dropout, where both keep an element."""
-    for array, reference in zip(outputs(call()), expected, strict=False):
-        if case.p is not None:
-            array, reference = array * (reference != 0), reference * (array != 0)
-        error = np.abs(array - reference).max() / np.abs(reference).max()
-        if not error <= TOLERANCE:
-            raise ValueError(
-                f"{name}: {case.op} {case.label} must be within {TOLERANCE:g} of float64, got {error:.1g}"
-            )
+def expect(case: Case) -> list[list[Array]]:
+    """Return the right results, in float64; of what drops at random, with all kept and with all dropped."""
+    inputs = Inputs(case, np.float64)
+    draws = (True, False) if case.op in DROPS else (None,)
+    return [outputs(getattr(NumPy(keep), case.op)(inputs)()) for keep in draws]
 
 
-def measure(case: Case, tables: dict[str, Table], rounds: int, block_seconds: float) -> dict[str, Timing]:
-    """Check every library and time it in blocks of calls, one block of each library in turn.
+def error(array: Array, references: Sequence[Array]) -> float:
+    """Return how far an array is from the nearest of several, element by element, by their largest value."""
+    distances = [np.subtract(array, reference, dtype=np.float64) for reference in references]
+    for distance in distances:
+        np.abs(distance, out=distance)
+    largest = max(np.abs(reference).max() for reference in references)
+    return float(functools.reduce(np.minimum, distances).max() / largest)
+
+
+def dropped(array: Array, all_kept: Array, all_dropped: Array) -> float:
+    """Return the share of elements that are dropped."""
+    return float(np.mean(np.abs(array - all_dropped) < np.abs(array - all_kept)))
+
+
+def check(name: str, case: Case, call: Call, expected: list[list[Array]]) -> None:
+    """Raise a ValueError if a result is not what is expected, or not so much is dropped."""
+
+    def require(what: str, right: bool, got: float) -> None:
+        if not right:
+            raise ValueError(f"{name}: {case.op} {case.label} must {what}, got {got:.1g}")
+
+    results = outputs(call())
+    for array, references in zip(results, zip(*expected, strict=True), strict=False):
+        far = error(array, references)
+        require(f"be within {TOLERANCE:g} of float64", far <= TOLERANCE, far)
+    if case.op in DROPS and case.p is not None:
+        share = dropped(results[0], *(arrays[0] for arrays in expected))
+        deviation = sqrt(case.p * (1 - case.p) / prod(case.shape))
+        require(f"drop {case.p:g} of all", abs(share - case.p) <= DEVIATIONS * deviation, share)
+
+
+def measure(case: Case, libraries: Sequence[Library], rounds: int, block_seconds: float) -> dict[str, Timing]:
+    """Check every library that has the operation and time it in blocks of calls, one of each in turn.
 
     Others whose result is wrong are not timed, and a line on stderr says so; for ours it is an error.
     """
-    inputs = Inputs.of(case)
-    expected = outputs(numpy_table()[case.op](inputs.wide())())
-    calls = {name: table[case.op](inputs) for name, table in tables.items()}
-    for name, call in list(calls.items()):
+    inputs, expected = Inputs(case), expect(case)
+    timings: dict[str, Timing] = {}
+    calls: dict[str, Call] = {}
+    for library in libraries:
+        call = library.prepare(case.op, inputs)
+        if call is None:
+            continue
+        timings[library.name] = WRONG
         try:
-            check(name, case, call, expected)
+            check(library.name, case, call, expected)
         except ValueError as wrong:
-            if name == OURS:
+            if library.name == OURS:
                 raise
-            print(wrong, file=sys.stderr)
-            del calls[name]
+            print_status(str(wrong), stays=True)
+        else:
+            calls[library.name] = call
     del expected
     repeats = {name: max(1, round(block_seconds / block(call, 1))) for name, call in calls.items()}
     seconds: dict[str, list[float]] = {name: [] for name in calls}
@@ -73,9 +118,9 @@ def measure(case: Case, tables: dict[str, Table], rounds: int, block_seconds: fl
         for name, call in calls.items():
             sleep(PAUSE_SECONDS)
             seconds[name].append(block(call, repeats[name]))
-    return {
-        name: Timing(*map(float, np.quantile(times, (0.5, 0.25, 0.75)))) for name, times in seconds.items()
-    }
+    for name, times in seconds.items():
+        timings[name] = Timing(*map(float, np.quantile(times, (0.5, 0.25, 0.75))))
+    return timings
 
 
 def block(call: Call, repeats: int) -> float:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, astuple
+from itertools import groupby
+from math import isnan
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,37 +21,61 @@ from trimtab.terminal import can_encode, print_table
 
 Measurements: TypeAlias = dict[Case, dict[str, Timing]]
 
+COLORS = ("#7f7f7f", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+LINE_INCHES, MARGIN_INCHES = 0.2, 1.0
+BESIDE: Any = {"textcoords": "offset points", "va": "center", "fontsize": 8}
 
-def duration(seconds: float) -> str:
+
+def three_digits(value: float) -> str:
+    """Return three digits, or all that stand before the point."""
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
+
+
+def duration(seconds: float, micro: str = "µ") -> str:
     """Return three digits with a unit."""
-    micro = "µs" if can_encode("µ", sys.stdout) else "us"
-    value, unit = (seconds * 1e6, micro) if seconds < 1e-3 else (seconds * 1e3, "ms")
-    return f"{value:#.3g}".rstrip(".") + f" {unit}"
+    return (
+        f"{three_digits(seconds * 1e6)} {micro}s" if seconds < 1e-3 else f"{three_digits(seconds * 1e3)} ms"
+    )
 
 
-def times_ours(timings: dict[str, Timing], name: str) -> float:
-    """Return how many times longer than ours a library takes; NaN where its result was wrong."""
-    return timings[name].median / timings[OURS].median if name in timings else float("nan")
+def others(measurements: Measurements) -> list[str]:
+    """Return the libraries beside ours."""
+    return list(dict.fromkeys(name for timings in measurements.values() for name in timings if name != OURS))
+
+
+def times_ours(timings: dict[str, Timing], name: str) -> str:
+    """Return how many times longer than ours a library takes, if it has the operation."""
+    if name not in timings:
+        return ""
+    ratio = timings[name].median / timings[OURS].median
+    return "wrong" if isnan(ratio) else f"{three_digits(ratio)}x"
+
+
+def by_operation(measurements: Measurements) -> Iterator[tuple[str, list[Case]]]:
+    """Return the cases below the name of their operation."""
+    return ((op, [*cases]) for op, cases in groupby(measurements, key=lambda case: case.op))
 
 
 def table(measurements: Measurements) -> None:
-    """Print our median and quartiles, and how many times longer each other library takes."""
-    others = list(
-        dict.fromkeys(name for timings in measurements.values() for name in timings if name != OURS)
-    )
-    rows = []
-    for case, timings in measurements.items():
-        ours = timings[OURS]
-        ratios = [f"{times_ours(timings, name):.1f}x" if name in timings else "wrong" for name in others]
-        quartiles = f"{duration(ours.lower)} - {duration(ours.upper)}"
-        rows.append([f"{case.op} {case.label}", duration(ours.median), quartiles, *ratios])
-    print_table(["operation", OURS, "quartiles", *others], rows)
+    """Print our median with its spread, and how many times longer each other library takes."""
+    plus_minus, micro = ("±", "µ") if can_encode("±µ", sys.stdout) else ("+-", "u")
+    names, rows = others(measurements), []
+    for op, cases in by_operation(measurements):
+        rows.append([op, "", "", *("" for _ in names)])
+        for case in cases:
+            timings, ours = measurements[case], measurements[case][OURS]
+            ratios = [times_ours(timings, name) for name in names]
+            rows.append(
+                [f"  {case.label}", duration(ours.median, micro), f"{plus_minus}{ours.spread:.0%}", *ratios]
+            )
+    print_table(["operation", OURS, "spread", *names], rows)
 
 
 def write_json(measurements: Measurements, path: Path) -> None:
-    """Write every timing in seconds, with what they were measured on."""
+    """Write every timing in seconds, null where a result was wrong, with what they were measured on."""
     results = [
-        asdict(case) | {"seconds": {name: asdict(timing) for name, timing in timings.items()}}
+        asdict(case)
+        | {"seconds": {name: None if isnan(t.median) else asdict(t) for name, t in timings.items()}}
         for case, timings in measurements.items()
     ]
     machine = {
@@ -61,30 +88,42 @@ def write_json(measurements: Measurements, path: Path) -> None:
 
 
 def plot(measurements: Measurements, path: Path) -> None:
-    """Draw how many times longer than ours each library takes, one group of bars for each case."""
-    figure = extras.load("matplotlib.figure", "bench").Figure(
-        figsize=(8, 1.2 + 0.55 * len(measurements)), dpi=150, layout="constrained"
-    )
+    """Draw where each other library stands beside ours, a line for each case, with quartiles and our time."""
+    headings: dict[str, int] = {}
+    places: dict[Case, int] = {}
+    for op, cases in by_operation(measurements):
+        headings[op] = len(headings) + len(places)
+        for case in cases:
+            places[case] = len(headings) + len(places)
+    lines = len(headings) + len(places)
+
+    height = MARGIN_INCHES + LINE_INCHES * lines
+    figure = extras.load("matplotlib.figure", "bench").Figure((9, height), dpi=150, layout="constrained")
     axes = figure.subplots()
-    others = list(
-        dict.fromkeys(name for timings in measurements.values() for name in timings if name != OURS)
-    )
-    places = np.arange(len(measurements))
-    height = 0.8 / len(others)
-    for position, name in enumerate(others):
-        ratios = [times_ours(timings, name) for timings in measurements.values()]
-        centres = places + (position - (len(others) - 1) / 2) * height
-        axes.barh(centres, np.subtract(ratios, 1), height * 0.9, left=1, label=name)
-        for centre, ratio in zip(centres, ratios, strict=True):
-            label, end = (f"{ratio:.1f}x", max(ratio, 1)) if ratio == ratio else ("wrong", 1)
-            axes.annotate(label, (end, centre), (3, 0), textcoords="offset points", va="center", fontsize=7)
-    axes.axvline(1, color="black", lw=0.8)
-    axes.set_yticks(places, [f"{case.op}  {case.label}" for case in measurements], fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}x")
-    axes.margins(x=0.1)
-    axes.set_xlabel(f"time, as a multiple of trimtab's ({tt.isa()}, threads: {tt.get_num_threads()})")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    axes.set(xscale="log", ylim=(lines - 0.4, -0.7))
+    for color, name in zip(COLORS, others(measurements), strict=False):
+        timed = [case for case in places if name in measurements[case]]
+        at = [places[case] for case in timed]
+        ours = [measurements[case][OURS].median for case in timed]
+        middle, low, high = np.array([astuple(measurements[case][name]) for case in timed]).T / ours
+        axes.hlines(at, low, high, color=color, lw=5, alpha=0.4)
+        axes.scatter(middle, at, s=24, color=color, label=name, zorder=3)
+        for place in np.array(at)[np.isnan(middle)].tolist():
+            axes.annotate(f"{name}: wrong", (1, place), (5, 0), color=color, **BESIDE)
+    for case, place in places.items():
+        time = duration(measurements[case][OURS].median)
+        axes.annotate(time, (1, place), (5, 0), xycoords=("axes fraction", "data"), **BESIDE)
+    axes.axvline(1, color="black", lw=1)
+
+    axes.set_yticks([*headings.values(), *places.values()], [*headings, *(case.label for case in places)])
+    axes.tick_params(axis="y", length=0, labelsize=8)
+    for label in axes.get_yticklabels()[: len(headings)]:
+        label.set_weight("bold")
+    axes.xaxis.set_major_formatter("{x:g}×")
+    axes.grid(axis="x", color="#e0e0e0")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "left", "right"]].set_visible(False)
+    where = f"{tt.isa()}, threads: {tt.get_num_threads()}"
+    axes.set_xlabel(f"time as a multiple of trimtab's, which stands at the right ({where})")
+    figure.legend(loc="outside upper center", ncols=len(COLORS), frameon=False)
     figure.savefig(path)

@@ -1,0 +1,34 @@
+"""Who is measured: the same operations in every library that is installed, a file for each library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+from trimtab.bench.peers.library import Library
+from trimtab.bench.peers.numpy import NumPy
+from trimtab.bench.peers.trimtab import Trimtab
+
+
+def installed(quick: bool) -> list[Library]:
+    """Return every library that is here, ours first; nothing that compiles in a quick run."""
+    libraries: list[Library] = [Trimtab(), NumPy()]
+    if find_spec("torch"):
+        from trimtab.bench.peers.torch import Torch
+
+        libraries += [Torch()] if quick else [Torch(), Torch(compiled=True)]
+    return libraries
+
+
+@contextmanager
+def use_threads(libraries: Sequence[Library], threads: int) -> Iterator[None]:
+    """Give every library the same number of threads, for a while."""
+    before = [library.get_num_threads() for library in libraries]
+    try:
+        for library in libraries:
+            library.set_num_threads(threads)
+        yield
+    finally:
+        for library, number in zip(libraries, before, strict=True):
+            library.set_num_threads(number)

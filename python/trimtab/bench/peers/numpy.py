@@ -1,0 +1,302 @@
+"""NumPy as a person would write it; in float64, what all results are checked against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import prod
+from typing import TypeAlias
+
+import numpy as np
+
+from trimtab._typing import Array
+from trimtab.bench.cases import Inputs
+from trimtab.bench.peers.library import Call, Library
+
+Axes: TypeAlias = tuple[int, ...]
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. 2017
+
+
+def all_but(i: Inputs, axis: int) -> Axes:
+    return tuple(other for other in range(len(i.shape)) if other != axis % len(i.shape))
+
+
+def broadcast(i: Inputs, channels: Array) -> Array:
+    """Give values of the channels a shape that broadcasts."""
+    return np.expand_dims(channels, all_but(i, i.axis))
+
+
+def standardize(i: Inputs, x: Array, axes: Axes) -> Array:
+    centred = x - x.mean(axis=axes, keepdims=True)
+    var = np.square(centred).mean(axis=axes, keepdims=True)
+    standardized: Array = centred / np.sqrt(var + i.eps)
+    return standardized
+
+
+def through_statistics(h: Array, xhat: Array, rstd: Array, axes: Axes) -> Array:
+    inner = (h * xhat).mean(axis=axes, keepdims=True)
+    dx: Array = rstd * (h - h.mean(axis=axes, keepdims=True) - xhat * inner)
+    return dx
+
+
+def norm_backward(i: Inputs, axes: Axes) -> Callable[[Array], tuple[Array, Array, Array]]:
+    """Return the backward of a norm over some axes, a function of dy."""
+    gamma, others = broadcast(i, i.gamma), all_but(i, i.axis)
+    mean = i.x.mean(axis=axes, keepdims=True)
+    rstd = 1 / np.sqrt(i.x.var(axis=axes, keepdims=True) + i.eps)
+
+    def backward(dy: Array) -> tuple[Array, Array, Array]:
+        xhat = (i.x - mean) * rstd
+        dx = through_statistics(dy * gamma, xhat, rstd, axes)
+        return dx, (dy * xhat).sum(axis=others), dy.sum(axis=others)
+
+    return backward
+
+
+def in_groups(i: Inputs, array: Array) -> Array:
+    """(samples, groups, values), each channel's in one piece."""
+    return np.moveaxis(array, i.axis, 1).reshape(len(array), i.groups, -1)
+
+
+def of_groups(i: Inputs, grouped: Array) -> Array:
+    """The inverse."""
+    return np.moveaxis(grouped.reshape(np.moveaxis(i.x, i.axis, 1).shape), 1, i.axis)
+
+
+def update(i: Inputs, all_w: list[Array], all_g: list[Array], all_v: list[Array], spare: list[Array]) -> None:
+    for w, g, v, s in zip(all_w, all_g, all_v, spare, strict=True):
+        np.multiply(v, i.momentum, out=v)
+        np.add(v, g, out=v)
+        np.multiply(w, i.weight_decay, out=s)
+        np.add(v, s, out=v)
+        np.multiply(v, i.lr, out=s)
+        np.subtract(w, s, out=w)
+
+
+class NumPy(Library):
+    """Whole arrays at a time.
+
+    Parameters
+    ----------
+    keep : bool, optional
+        What a dropout keeps: all or nothing. It draws where this is absent.
+    """
+
+    name = "NumPy"
+
+    def __init__(self, keep: bool | None = None) -> None:
+        self.keep = keep
+
+    def keeper(self, i: Inputs) -> Callable[[], Array]:
+        if self.keep is not None:
+            same = np.full(i.shape, self.keep)
+            return lambda: same
+        rng = np.random.default_rng(3)
+        return lambda: rng.random(i.shape, np.float32) >= i.p
+
+    def layer_norm(self, i: Inputs) -> Call:
+        return lambda: standardize(i, i.x, (-1,)) * i.gamma + i.beta
+
+    def layer_norm_backward(self, i: Inputs) -> Call:
+        return partial(norm_backward(i, (-1,)), i.dy)
+
+    def add_layer_norm_forward(self, i: Inputs) -> Call:
+        def call() -> tuple[Array, Array]:
+            summed = i.x + i.residual
+            return standardize(i, summed, (-1,)) * i.gamma + i.beta, summed
+
+        return call
+
+    def rms_norm(self, i: Inputs) -> Call:
+        return lambda: i.x / np.sqrt(np.square(i.x).mean(axis=-1, keepdims=True) + i.eps) * i.gamma
+
+    def rms_norm_backward(self, i: Inputs) -> Call:
+        rstd = 1 / np.sqrt(np.square(i.x).mean(axis=-1, keepdims=True) + i.eps)
+        rows = all_but(i, -1)
+
+        def call() -> tuple[Array, Array]:
+            xhat, h = i.x * rstd, i.dy * i.gamma
+            dx = rstd * (h - xhat * (h * xhat).mean(axis=-1, keepdims=True))
+            return dx, (i.dy * xhat).sum(axis=rows)
+
+        return call
+
+    def add_rms_norm_forward(self, i: Inputs) -> Call:
+        def call() -> tuple[Array, Array]:
+            summed = i.x + i.residual
+            rms = np.sqrt(np.square(summed).mean(axis=-1, keepdims=True) + i.eps)
+            return summed / rms * i.gamma, summed
+
+        return call
+
+    def batch_norm_forward(self, i: Inputs) -> Call:
+        gamma, beta, axes = broadcast(i, i.gamma), broadcast(i, i.beta), all_but(i, i.axis)
+        return lambda: standardize(i, i.x, axes) * gamma + beta
+
+    def batch_norm_backward(self, i: Inputs) -> Call:
+        return partial(norm_backward(i, all_but(i, i.axis)), i.dy)
+
+    def batch_norm(self, i: Inputs) -> Call:
+        gamma, beta, mean, var = (broadcast(i, values) for values in (i.gamma, i.beta, i.mean, i.var))
+        return lambda: (i.x - mean) * (gamma / np.sqrt(var + i.eps)) + beta
+
+    def batch_norm_residual_relu(self, i: Inputs) -> Call:
+        normalized = self.batch_norm_forward(i)
+        return lambda: np.maximum(normalized() + i.residual, 0)
+
+    def batch_norm_residual_relu_backward(self, i: Inputs) -> Call:
+        backward = norm_backward(i, all_but(i, i.axis))
+
+        def call() -> tuple[Array, ...]:
+            g = i.dy * (i.residual > 0)
+            return *backward(g), g
+
+        return call
+
+    def batch_moments(self, i: Inputs) -> Call:
+        axes = all_but(i, i.axis)
+        return lambda: (i.x.mean(axis=axes), i.x.var(axis=axes))
+
+    def group_norm(self, i: Inputs) -> Call:
+        gamma, beta = broadcast(i, i.gamma), broadcast(i, i.beta)
+        return lambda: of_groups(i, standardize(i, in_groups(i, i.x), (2,))) * gamma + beta
+
+    def group_norm_backward(self, i: Inputs) -> Call:
+        gamma, others, x = broadcast(i, i.gamma), all_but(i, i.axis), in_groups(i, i.x)
+        mean, rstd = x.mean(axis=2, keepdims=True), 1 / np.sqrt(x.var(axis=2, keepdims=True) + i.eps)
+
+        def call() -> tuple[Array, Array, Array]:
+            xhat, h = (in_groups(i, i.x) - mean) * rstd, in_groups(i, i.dy * gamma)
+            dx = of_groups(i, through_statistics(h, xhat, rstd, (2,)))
+            return dx, (i.dy * of_groups(i, xhat)).sum(axis=others), i.dy.sum(axis=others)
+
+        return call
+
+    instance_norm, instance_norm_backward = group_norm, group_norm_backward
+
+    def dropout_forward(self, i: Inputs) -> Call:
+        keep, scale = self.keeper(i), 1 / (1 - i.p)
+        return lambda: i.x * keep() * scale
+
+    def dropout_backward(self, i: Inputs) -> Call:
+        scale = 1 / (1 - i.p)
+        return lambda: i.dy * i.keep * scale
+
+    def add_dropout_forward(self, i: Inputs) -> Call:
+        keep, scale = self.keeper(i), 1 / (1 - i.p)
+        return lambda: (i.x + i.beta) * keep() * scale + i.residual
+
+    def alpha_dropout_forward(self, i: Inputs) -> Call:
+        keep, dropped = self.keeper(i), -SELU_SCALE * SELU_ALPHA
+        scale = ((1 - i.p) * (1 + i.p * dropped**2)) ** -0.5
+        at_kept, at_dropped = -scale * dropped * i.p, scale * dropped * (1 - i.p)
+        return lambda: np.where(keep(), scale * i.x + at_kept, at_dropped)
+
+    def sgd_update(self, i: Inputs) -> Call:
+        w, g, v = map(i.each_weight, "wgv")
+        spare, updated = [np.empty_like(array) for array in w], (*w, *v)
+
+        def call() -> tuple[Array, ...]:
+            update(i, w, g, v, spare)
+            return updated
+
+        return call
+
+    def sgd_update_clipped(self, i: Inputs) -> Call:
+        w, g, v = map(i.each_weight, "wgv")
+        spare, updated = [np.empty_like(array) for array in w], (*w, *v)
+
+        def call() -> tuple[object, ...]:
+            l1_norm = sum(np.abs(array).sum() for array in w)
+            l2_norm_sq = sum(np.vdot(array, array) for array in w)
+            norm = np.sqrt(sum(np.vdot(array, array) for array in g))
+            for array in g:
+                array *= i.max_grad_norm / max(norm, i.max_grad_norm)
+            update(i, w, g, v, spare)
+            for array in g:
+                array.fill(0)
+            return (l1_norm, l2_norm_sq, min(norm, i.max_grad_norm)), norm, *updated
+
+        return call
+
+    def sgd_optimizer(self, i: Inputs) -> Call:
+        w, g = map(i.each_weight, "wg")
+        v, spare = [np.zeros_like(array) for array in w], [np.empty_like(array) for array in w]
+        updated = tuple(w)
+
+        def call() -> tuple[Array, ...]:
+            update(i, w, g, v, spare)
+            for array in g:
+                array.fill(0)
+            return updated
+
+        return call
+
+    def max_norm(self, i: Inputs) -> Call:
+        def call() -> Array:
+            length = np.sqrt(np.square(i.x).sum(axis=-1, keepdims=True))
+            w: Array = i.x * np.minimum(1, i.limit / length)
+            return w
+
+        return call
+
+    def penalty(self, i: Inputs) -> Call:
+        all_w = i.each_weight("w")
+        return lambda: sum(np.abs(w).sum() + i.weight_decay / 2 * np.vdot(w, w) for w in all_w)
+
+    def relu(self, i: Inputs) -> Call:
+        return lambda: np.maximum(i.x, 0)
+
+    def relu_backward(self, i: Inputs) -> Call:
+        return lambda: i.dy * (i.residual > 0)
+
+    def leaky_relu(self, i: Inputs) -> Call:
+        return lambda: np.where(i.x > 0, i.x, i.x * i.slope)
+
+    def leaky_relu_backward(self, i: Inputs) -> Call:
+        return lambda: np.where(i.x > 0, i.dy, i.dy * i.slope)
+
+    def sigmoid(self, i: Inputs) -> Call:
+        return lambda: 1 / (1 + np.exp(-i.x))
+
+    def sigmoid_backward(self, i: Inputs) -> Call:
+        return lambda: i.dy * i.residual * (1 - i.residual)
+
+    def tanh(self, i: Inputs) -> Call:
+        return lambda: np.tanh(i.x)
+
+    def tanh_backward(self, i: Inputs) -> Call:
+        return lambda: i.dy * (1 - np.square(i.residual))
+
+    def softmax_cross_entropy(self, i: Inputs) -> Call:
+        rows, classes = i.shape
+        at_label, other = np.arange(rows), i.label_smoothing / classes
+
+        def call() -> tuple[Array, Array]:
+            shifted = i.x - i.x.max(axis=1, keepdims=True)
+            exp = np.exp(shifted)
+            total = exp.sum(axis=1, keepdims=True)
+            dlogits = exp / total
+            dlogits -= other
+            dlogits[at_label, i.labels] -= 1 - i.label_smoothing
+            dlogits /= rows
+            log_p = (1 - i.label_smoothing) * shifted[at_label, i.labels] + other * shifted.sum(axis=1)
+            return (np.log(total[:, 0]) - log_p).mean(), dlogits
+
+        return call
+
+    def mse(self, i: Inputs) -> Call:
+        def call() -> tuple[Array, Array]:
+            difference = i.x - i.residual
+            return np.square(difference).mean(), difference * (2 / prod(i.shape))
+
+        return call
+
+    def huber(self, i: Inputs) -> Call:
+        def call() -> tuple[Array, Array]:
+            difference = i.x - i.residual
+            clipped = np.clip(difference, -1, 1)
+            return (clipped * (difference - clipped / 2)).mean(), clipped / prod(i.shape)
+
+        return call

@@ -1,0 +1,299 @@
+"""PyTorch, called eagerly or through ``torch.compile``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch  # type: ignore[import-not-found,unused-ignore]
+from torch.nn import functional  # type: ignore[import-not-found,unused-ignore]
+from torch.optim.sgd import sgd  # type: ignore[import-not-found,unused-ignore]
+
+from trimtab._typing import Array
+from trimtab.bench.cases import Inputs
+from trimtab.bench.peers.library import Call, Library
+
+aten = torch.ops.aten
+ALL_GRADIENTS = [True, True, True]
+
+
+def images(i: Inputs, *arrays: Array) -> list[Any]:
+    """The channel axis of PyTorch is 1, however the values lie in memory."""
+    return [torch.from_numpy(array).movedim(i.axis, 1) for array in arrays]
+
+
+def rows(*arrays: Array) -> list[Any]:
+    return [torch.from_numpy(array) for array in arrays]
+
+
+class Torch(Library):
+    """Functions without gradients where there are such; the fused forms of the optimizer.
+
+    Parameters
+    ----------
+    compiled : bool
+        Whether ``torch.compile`` translates what is run, for one shape.
+    """
+
+    def __init__(self, compiled: bool = False) -> None:
+        self.name, self.compiled = ("torch.compile" if compiled else "PyTorch"), compiled
+        # What is fused already cannot be compiled
+        self.implementation: Any = {"fused": not compiled, "foreach": compiled}
+
+    def translate(self, function: Any) -> Any:
+        """Return what is run, which may be compiled anew: after some shapes of a function PyTorch gives up."""
+        if not self.compiled:
+            return function
+        torch.compiler.reset()
+        return torch.compile(function, dynamic=False)
+
+    def get_num_threads(self) -> int:
+        threads: int = torch.get_num_threads()
+        return threads
+
+    def set_num_threads(self, threads: int) -> None:
+        torch.set_num_threads(threads)
+
+    def layer_norm(self, i: Inputs) -> Call:
+        x, gamma, beta = rows(i.x, i.gamma, i.beta)
+        run = self.translate(functional.layer_norm)
+        return lambda: run(x, x.shape[1:], gamma, beta, i.eps)
+
+    def layer_norm_backward(self, i: Inputs) -> Call:
+        x, dy, gamma, beta = rows(i.x, i.dy, i.gamma, i.beta)
+        _, mean, rstd = aten.native_layer_norm(x, x.shape[1:], gamma, beta, i.eps)
+        run = self.translate(lambda *a: aten.native_layer_norm_backward(*a, ALL_GRADIENTS))
+        return lambda: run(dy, x, x.shape[1:], mean, rstd, gamma, beta)
+
+    def add_layer_norm_forward(self, i: Inputs) -> Call:
+        x, residual, gamma, beta = rows(i.x, i.residual, i.gamma, i.beta)
+
+        def chain(x: Any, residual: Any) -> tuple[Any, Any]:
+            summed = x + residual
+            return functional.layer_norm(summed, x.shape[1:], gamma, beta, i.eps), summed
+
+        return partial(self.translate(chain), x, residual)
+
+    def rms_norm(self, i: Inputs) -> Call:
+        x, gamma = rows(i.x, i.gamma)
+        run = self.translate(functional.rms_norm)
+        return lambda: run(x, x.shape[1:], gamma, i.eps)
+
+    def rms_norm_backward(self, i: Inputs) -> Call:
+        x, dy, gamma = rows(i.x, i.dy, i.gamma)
+        leaves = x.requires_grad_(), gamma.requires_grad_()
+        y = self.translate(functional.rms_norm)(x, x.shape[1:], gamma, i.eps)
+        return lambda: torch.autograd.grad(y, leaves, dy, retain_graph=True)
+
+    def add_rms_norm_forward(self, i: Inputs) -> Call:
+        x, residual, gamma = rows(i.x, i.residual, i.gamma)
+
+        def chain(x: Any, residual: Any) -> tuple[Any, Any]:
+            summed = x + residual
+            return functional.rms_norm(summed, x.shape[1:], gamma, i.eps), summed
+
+        return partial(self.translate(chain), x, residual)
+
+    def batch_norm(self, i: Inputs, training: bool = False) -> Call:
+        (x,), (gamma, beta) = images(i, i.x), rows(i.gamma, i.beta)
+        mean, var = rows(i.mean.copy(), i.var.copy())
+        run = self.translate(functional.batch_norm)
+        return lambda: run(x, mean, var, gamma, beta, training, 0.1, i.eps).movedim(1, i.axis)
+
+    def batch_norm_forward(self, i: Inputs) -> Call:
+        return self.batch_norm(i, training=True)
+
+    def batch_norm_backward(self, i: Inputs) -> Call:
+        (x, dy), (gamma, beta) = images(i, i.x, i.dy), rows(i.gamma, i.beta)
+        _, *saved = aten.native_batch_norm(x, gamma, beta, None, None, True, 0.1, i.eps)
+        run = self.translate(lambda *a: aten.native_batch_norm_backward(*a, True, i.eps, ALL_GRADIENTS))
+
+        def call() -> tuple[Any, ...]:
+            dx, *gradients = run(dy, x, gamma, None, None, *saved)
+            return dx.movedim(1, i.axis), *gradients
+
+        return call
+
+    def batch_norm_residual_relu(self, i: Inputs) -> Call:
+        (x, residual), (gamma, beta) = images(i, i.x, i.residual), rows(i.gamma, i.beta)
+
+        def chain(x: Any, residual: Any) -> Any:
+            normalized = functional.batch_norm(x, None, None, gamma, beta, training=True, eps=i.eps)
+            return torch.relu(normalized + residual)
+
+        run = self.translate(chain)
+        return lambda: run(x, residual).movedim(1, i.axis)
+
+    def batch_norm_residual_relu_backward(self, i: Inputs) -> Call:
+        (x, dy, y), (gamma, beta) = images(i, i.x, i.dy, i.residual), rows(i.gamma, i.beta)
+        _, *saved = aten.native_batch_norm(x, gamma, beta, None, None, True, 0.1, i.eps)
+
+        def chain(dy: Any, y: Any, *a: Any) -> tuple[Any, ...]:
+            g = aten.threshold_backward(dy, y, 0)
+            return *aten.native_batch_norm_backward(g, *a, True, i.eps, ALL_GRADIENTS), g
+
+        run = self.translate(chain)
+
+        def call() -> tuple[Any, ...]:
+            dx, dgamma, dbeta, dresidual = run(dy, y, x, gamma, None, None, *saved)
+            return dx.movedim(1, i.axis), dgamma, dbeta, dresidual.movedim(1, i.axis)
+
+        return call
+
+    def batch_moments(self, i: Inputs) -> Call:
+        (x,) = images(i, i.x)
+        run = self.translate(
+            lambda x: torch.var_mean(x, dim=[d for d in range(x.ndim) if d != 1], correction=0)
+        )
+
+        def call() -> tuple[Any, Any]:
+            var, mean = run(x)
+            return mean, var
+
+        return call
+
+    def group_norm(self, i: Inputs) -> Call:
+        (x,), (gamma, beta) = images(i, i.x), rows(i.gamma, i.beta)
+        run = self.translate(functional.group_norm)
+        return lambda: run(x, i.groups, gamma, beta, i.eps).movedim(1, i.axis)
+
+    def group_norm_backward(self, i: Inputs) -> Call:
+        (x, dy), (gamma, beta) = images(i, i.x, i.dy), rows(i.gamma, i.beta)
+        sizes = *x.shape[:2], x[0, 0].numel(), i.groups
+        _, mean, rstd = aten.native_group_norm(x, gamma, beta, *sizes, i.eps)
+        run = self.translate(lambda *a: aten.native_group_norm_backward(*a, *sizes, ALL_GRADIENTS))
+
+        def call() -> tuple[Any, ...]:
+            dx, *gradients = run(dy, x, mean, rstd, gamma)
+            return dx.movedim(1, i.axis), *gradients
+
+        return call
+
+    def instance_norm(self, i: Inputs) -> Call:
+        (x,), (gamma, beta) = images(i, i.x), rows(i.gamma, i.beta)
+        run = self.translate(partial(functional.instance_norm, weight=gamma, bias=beta, eps=i.eps))
+        return lambda: run(x).movedim(1, i.axis)
+
+    instance_norm_backward = group_norm_backward  # the quicker of the two ways
+
+    def dropout_forward(self, i: Inputs) -> Call:
+        return partial(self.translate(lambda x: aten.native_dropout(x, i.p, True)), *rows(i.x))
+
+    def dropout_backward(self, i: Inputs) -> Call:
+        run = self.translate(lambda dy, keep: aten.native_dropout_backward(dy, keep, 1 / (1 - i.p)))
+        return partial(run, *rows(i.dy, i.keep))
+
+    def add_dropout_forward(self, i: Inputs) -> Call:
+        run = self.translate(lambda x, bias, residual: functional.dropout(x + bias, i.p) + residual)
+        return partial(run, *rows(i.x, i.beta, i.residual))
+
+    def alpha_dropout_forward(self, i: Inputs) -> Call:
+        return partial(self.translate(lambda x: functional.alpha_dropout(x, i.p, training=True)), *rows(i.x))
+
+    def update_options(self, i: Inputs) -> dict[str, Any]:
+        return {"dampening": 0.0, "nesterov": False, "maximize": False, **i.update, **self.implementation}
+
+    def sgd_update(self, i: Inputs) -> Call:
+        w, g, v = (rows(*i.each_weight(name)) for name in "wgv")
+        updated = (*w, *v)
+        run = self.translate(partial(sgd, **self.update_options(i)))
+
+        def call() -> tuple[Any, ...]:
+            run(w, g, v)
+            return updated
+
+        return call
+
+    def sgd_update_clipped(self, i: Inputs) -> Call:
+        w, g, v = (rows(*i.each_weight(name)) for name in "wgv")
+        options, updated = self.update_options(i), (*w, *v)
+
+        def clipped(w: list[Any], g: list[Any], v: list[Any]) -> tuple[Any, ...]:
+            l1_norm = torch.stack(torch._foreach_norm(w, 1)).sum()
+            l2_norm_sq = torch.nn.utils.get_total_norm(w) ** 2
+            norm = torch.nn.utils.get_total_norm(g)
+            torch._foreach_mul_(g, (i.max_grad_norm / norm).clamp(max=1.0))
+            sgd(w, g, v, **options)
+            torch._foreach_zero_(g)
+            return l1_norm, l2_norm_sq, norm
+
+        run = self.translate(clipped)
+
+        def call() -> tuple[Any, ...]:
+            *sums, norm = run(w, g, v)
+            return (*sums, min(norm, i.max_grad_norm)), norm, *updated
+
+        return call
+
+    def sgd_optimizer(self, i: Inputs) -> Call:
+        parameters = rows(*i.each_weight("w"))
+        for parameter, g in zip(parameters, rows(*i.each_weight("g")), strict=True):
+            parameter.grad = g
+        optimizer, updated = torch.optim.SGD(parameters, **i.update, **self.implementation), tuple(parameters)
+        step = self.translate(optimizer.step)
+
+        def call() -> tuple[Any, ...]:
+            step()
+            optimizer.zero_grad(set_to_none=False)
+            return updated
+
+        return call
+
+    def max_norm(self, i: Inputs) -> Call:
+        return partial(self.translate(lambda x: torch.renorm(x, 2, 0, i.limit)), *rows(i.x))
+
+    def penalty(self, i: Inputs) -> Call:
+        def sums(w: list[Any]) -> Any:
+            l1_norms, l2_norms = torch._foreach_norm(w, 1), torch._foreach_norm(w, 2)
+            return torch.stack(l1_norms).sum() + i.weight_decay / 2 * torch.stack(l2_norms).square().sum()
+
+        return partial(self.translate(sums), rows(*i.each_weight("w")))
+
+    def relu(self, i: Inputs) -> Call:
+        return partial(self.translate(torch.relu), *rows(i.x))
+
+    def relu_backward(self, i: Inputs) -> Call:
+        return partial(self.translate(lambda *a: aten.threshold_backward(*a, 0)), *rows(i.dy, i.residual))
+
+    def leaky_relu(self, i: Inputs) -> Call:
+        return partial(self.translate(lambda x: functional.leaky_relu(x, i.slope)), *rows(i.x))
+
+    def leaky_relu_backward(self, i: Inputs) -> Call:
+        run = self.translate(lambda *a: aten.leaky_relu_backward(*a, i.slope, False))
+        return partial(run, *rows(i.dy, i.x))
+
+    def sigmoid(self, i: Inputs) -> Call:
+        return partial(self.translate(torch.sigmoid), *rows(i.x))
+
+    def sigmoid_backward(self, i: Inputs) -> Call:
+        return partial(self.translate(lambda *a: aten.sigmoid_backward(*a)), *rows(i.dy, i.residual))
+
+    def tanh(self, i: Inputs) -> Call:
+        return partial(self.translate(torch.tanh), *rows(i.x))
+
+    def tanh_backward(self, i: Inputs) -> Call:
+        return partial(self.translate(lambda *a: aten.tanh_backward(*a)), *rows(i.dy, i.residual))
+
+    def loss(self, i: Inputs, function: Callable[[Any], Any]) -> Call:
+        """A loss of x and its gradient, as training asks for them."""
+        x = torch.from_numpy(i.x).requires_grad_()
+        run = self.translate(function)
+
+        def call() -> tuple[Any, Any]:
+            loss = run(x)
+            return loss.detach(), *torch.autograd.grad(loss, x)
+
+        return call
+
+    def softmax_cross_entropy(self, i: Inputs) -> Call:
+        labels = torch.from_numpy(i.labels)
+        return self.loss(i, lambda x: functional.cross_entropy(x, labels, label_smoothing=i.label_smoothing))
+
+    def mse(self, i: Inputs) -> Call:
+        target = torch.from_numpy(i.residual)
+        return self.loss(i, lambda x: functional.mse_loss(x, target))
+
+    def huber(self, i: Inputs) -> Call:
+        target = torch.from_numpy(i.residual)
+        return self.loss(i, lambda x: functional.huber_loss(x, target))
