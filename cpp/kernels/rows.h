@@ -209,7 +209,8 @@ struct RowGradient {
 
 // dx of rows [row, row + count), and their terms of dgamma and dbeta added to the panel's.
 template <int count, bool centred, class T>
-TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row, Work<T>* dgamma, Work<T>* dbeta) {
+TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row, Work<T>* dgamma, Work<T>* dbeta,
+                                       Outlet<T>& outlet) {
     using W = Work<T>;
     const ptrdiff_t width = a.width;
     RowGradient<T, centred> rows[count];
@@ -226,19 +227,23 @@ TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row, 
         rows[r].mean_h = centred ? W(factor * sums[r][0]) : 0;
         rows[r].mean_hx = W(factor * sums[r][1]);
     }
-    T* dx = static_cast<T*>(a.dx) + row * width;
-    sweep<W>(width, [&](ptrdiff_t i, auto at) {
-        Vector<W> sum_gx = at.load(dgamma + i), sum_g = centred ? at.load(dbeta + i) : Vector<W>{};
-        const Vector<W> weight = at.load(rows[0].gamma + i);
-        unroll<0, count>([&](int r) {
-            const Vector<W> g = at.load(rows[r].dy + i), normal = rows[r].standardise(at.load(rows[r].x + i));
-            sum_g += g;
-            sum_gx = fma(g, normal, sum_gx);
-            const Vector<W> h = fma(g * weight, Vector<W>{} + rows[r].standardise.scale, Vector<W>{} + rows[r].mean_h);
-            at.store(dx + r * width + i, fma(normal, Vector<W>{} + rows[r].mean_hx, h));
+    outlet(static_cast<T*>(a.dx) + row * width, width, count, width,
+           [&](ptrdiff_t from, ptrdiff_t to, T* dx, ptrdiff_t distance) {
+        sweep<W>(to - from, [&](ptrdiff_t j, auto at) {
+            const ptrdiff_t i = from + j;
+            Vector<W> sum_gx = at.load(dgamma + i), sum_g = centred ? at.load(dbeta + i) : Vector<W>{};
+            const Vector<W> weight = at.load(rows[0].gamma + i);
+            unroll<0, count>([&](int r) {
+                const Vector<W> g = at.load(rows[r].dy + i), normal = rows[r].standardise(at.load(rows[r].x + i));
+                sum_g += g;
+                sum_gx = fma(g, normal, sum_gx);
+                const Vector<W> h =
+                    fma(g * weight, Vector<W>{} + rows[r].standardise.scale, Vector<W>{} + rows[r].mean_h);
+                at.store(dx + r * distance + j, fma(normal, Vector<W>{} + rows[r].mean_hx, h));
+            });
+            at.store(dgamma + i, sum_gx);
+            if constexpr (centred) at.store(dbeta + i, sum_g);
         });
-        at.store(dgamma + i, sum_gx);
-        if constexpr (centred) at.store(dbeta + i, sum_g);
     });
 }
 
@@ -250,9 +255,11 @@ void normalise_rows_backward(const RowNormBackward& a) {
     const ptrdiff_t panels_per_task = ceil_div(panels, most_panels);
     const ptrdiff_t tasks = panels ? ceil_div(panels, panels_per_task) : 0;
     const ptrdiff_t sums = parameters * width;
+    const bool past = past_caches<T>(a.x, a.dx, a.rows * width);
     const Scratch<double> partial(tasks * sums);  // [task][dgamma, dbeta][width]
     parallel_for(tasks, double(a.rows) * (30 + 0.4 * double(width)), [&](ptrdiff_t begin, ptrdiff_t end) {
         const Scratch<W> panel(2 * width);
+        Outlet<T> outlet(past);
         for (ptrdiff_t task = begin; task < end; ++task) {
             double* const total = partial + task * sums;
             sweep<double>(sums, [&](ptrdiff_t i, auto at) { at.store(total + i, Doubles{}); });
@@ -262,8 +269,8 @@ void normalise_rows_backward(const RowNormBackward& a) {
                 const ptrdiff_t panel_end = least(row + rows_per_panel, stop);
                 sweep<W>(2 * width, [&](ptrdiff_t i, auto at) { at.store(panel + i, Vector<W>{}); });
                 for (; row + rows_at_once <= panel_end; row += rows_at_once)
-                    differentiate_rows<rows_at_once, centred, T>(a, row, panel, panel + width);
-                for (; row < panel_end; ++row) differentiate_rows<1, centred, T>(a, row, panel, panel + width);
+                    differentiate_rows<rows_at_once, centred, T>(a, row, panel, panel + width, outlet);
+                for (; row < panel_end; ++row) differentiate_rows<1, centred, T>(a, row, panel, panel + width, outlet);
                 sweep<double>(
                     sums, [&](ptrdiff_t i, auto at) { at.store(total + i, at.load(total + i) + at.load(panel + i)); });
             }
