@@ -254,6 +254,27 @@ struct Huber {
     double delta, scale, gradient_scale;
 };
 
+struct Plane {
+    ptrdiff_t height, width;
+};
+// Images (samples, image, groups, channels) under a kernel that stands on `output` places; x[0] lies `before` elements
+// after the first, and its elements `spacing` apart: all around and in between are zeros.
+struct ConvolutionLayout {
+    ptrdiff_t samples, groups, channels, outputs;  // channels and outputs of a group
+    Plane image, kernel, before, stride, spacing, output;
+};
+// y (samples, output, groups, outputs)
+struct Convolution {
+    const void *x, *weight, *bias;  // weight (groups, kernel, channels, outputs) and bias are of the working type
+    void* y;
+    ConvolutionLayout layout;
+};
+struct ConvolutionWeights {
+    const void *dy, *x;
+    void* dweight;  // in the working type
+    ConvolutionLayout layout;
+};
+
 template <class Arguments>
 using Kernel = void (*)(const Arguments&);
 
@@ -303,6 +324,10 @@ struct LossesKernels {
     Kernel<SoftmaxCrossEntropy> softmax_cross_entropy[dtype_count];
     Kernel<Huber> huber[dtype_count];
 };
+struct ConvolutionKernels {
+    Kernel<Convolution> forward[dtype_count];
+    Kernel<ConvolutionWeights> weights[dtype_count];
+};
 
 // All families: the type of each one's table, and its name.
 // clang-format off
@@ -316,7 +341,8 @@ struct LossesKernels {
     each(SgdKernels, sgd, level)               \
     each(MaxNormKernels, max_norm, level)      \
     each(ActivationKernels, activation, level) \
-    each(LossesKernels, losses, level)
+    each(LossesKernels, losses, level)         \
+    each(ConvolutionKernels, convolution, level)
 // clang-format on
 
 // The tables of one instruction set.

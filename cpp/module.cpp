@@ -22,6 +22,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
         bind_max_norm(m.ptr());
         bind_activation(m.ptr());
         bind_losses(m.ptr());
+        bind_convolution(m.ptr());
     } catch (const Raised&) {
         throw pybind11::error_already_set();
     }

@@ -621,6 +621,35 @@ def huber(pred, target, *, delta=1.0, reduction="mean"):
     }[reduction]
 
 
+def _under(x, kernel, before, stride, spacing, place):
+    """What lies under the kernel at a place: (N, A, B, channels) of images (N, H, W, channels)."""
+    window = np.zeros((len(x), *kernel, x.shape[3]))
+    for element in np.ndindex(*kernel):
+        at = np.multiply(place, stride) + element - before
+        inside = at // spacing
+        if not np.any(at % spacing) and np.all(inside >= 0) and np.all(inside < x.shape[1:3]):
+            window[:, *element] = x[:, *inside]
+    return window
+
+
+def convolve(x, weight, bias, before, stride, spacing, output):
+    groups, *kernel, channels, outputs = weight.shape
+    y = np.empty((len(x), *output, groups, outputs))
+    for place in np.ndindex(*output):
+        window = _under(x, kernel, before, stride, spacing, place).reshape(len(x), *kernel, groups, channels)
+        y[:, *place] = np.einsum("nabgc,gabco->ngo", window, weight.astype(f64))
+    return y.reshape(len(x), *output, -1) + (0 if bias is None else bias)
+
+
+def convolve_weights(dy, x, groups, kernel, before, stride):
+    dweight = 0
+    for place in np.ndindex(*dy.shape[1:3]):
+        window = _under(x, kernel, before, stride, (1, 1), place).reshape(len(x), *kernel, groups, -1)
+        at = dy[:, *place].astype(f64).reshape(len(x), groups, -1)
+        dweight += np.einsum("nabgc,ngo->gabco", window, at)
+    return dweight
+
+
 def relu(x):
     """max(x, 0)"""
     return np.maximum(wide(x), 0)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import nn
-from trimtab.nn import conv
 
 f64 = np.float64
 CONVOLUTIONS = [  # inputs, outputs, kernel, stride, padding, groups, image
@@ -82,22 +81,6 @@ def test_convolution(inputs, outputs, kernel, stride, padding, groups, image, ax
     assert y.flags.c_contiguous
     assert_allclose(np.moveaxis(y, axis, 1), expected, atol=1e-13)
     assert nn.gradcheck(layer, x[:2])
-
-
-@pytest.mark.parametrize("axis", AXES)
-@pytest.mark.parametrize("groups", [1, 2])
-def test_convolution_in_several_parts(axis, groups, rng, monkeypatch):
-    """As many samples at a time as fit; the last part is smaller."""
-    layer = nn.Conv2d(4, 6, 3, padding=1, groups=groups, axis=axis, rng=0, dtype=f64)
-    x = images(rng, 7, 4, (5, 4), axis)
-    dy = rng.standard_normal(layer(x).shape)
-    results = []
-    for size in (1 << 30, 2 * 8 * 9 * 4 * 20, 1):
-        monkeypatch.setattr(conv, "COLUMN_BYTES", size)
-        results.append((layer(x), layer.backward(dy), layer.weight.grad.copy()))
-    for result in results[1:]:
-        for got, expected in zip(result, results[0], strict=True):
-            assert_allclose(got, expected, atol=1e-12)
 
 
 def test_both_layouts_are_one_layer(rng):

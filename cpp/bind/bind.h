@@ -10,6 +10,7 @@ void bind_activation(PyObject* module);
 void bind_batch_norm(PyObject* module);
 void bind_batch_norm_parts(PyObject* module);
 void bind_batch_renorm(PyObject* module);
+void bind_convolution(PyObject* module);
 void bind_dropout(PyObject* module);
 void bind_fold_batch_norm(PyObject* module);
 void bind_group_norm(PyObject* module);

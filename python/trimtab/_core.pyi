@@ -15,6 +15,7 @@ _Seed: TypeAlias = int | np.random.Generator | None
 SgdPlan: TypeAlias = object  # a capsule
 _Arrays: TypeAlias = Array | Sequence[Array]
 _Reduction: TypeAlias = Literal["mean", "sum", "none"]
+_Plane: TypeAlias = tuple[int, int]
 _Activation: TypeAlias = Literal["relu"] | None
 
 class LayerNormForwardResult(NamedTuple):
@@ -476,6 +477,18 @@ def mse(pred: ArrayLike, target: ArrayLike, *, reduction: _Reduction = "mean") -
 def huber(
     pred: ArrayLike, target: ArrayLike, *, delta: float = 1.0, reduction: _Reduction = "mean"
 ) -> RegressionLossResult: ...
+def convolve(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    before: _Plane,
+    stride: _Plane,
+    spacing: _Plane,
+    output: _Plane,
+) -> Array: ...
+def convolve_weights(
+    dy: ArrayLike, x: ArrayLike, groups: int, kernel: _Plane, before: _Plane, stride: _Plane
+) -> Array: ...
 def relu(x: ArrayLike, *, out: Array | None = None) -> Array: ...
 def relu_backward(dy: ArrayLike, y: ArrayLike, *, out: Array | None = None) -> Array: ...
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.05, *, out: Array | None = None) -> Array: ...

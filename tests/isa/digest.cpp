@@ -400,12 +400,33 @@ void losses(DType dtype, const Data& data) {
                              .gradient_scale = 0.3});
     print("huber", dtype, data.name, text({count}), {&dpred, &values, &loss});
 }
+
+void convolution(DType dtype, const Data& data) {
+    for (const Plane& spacing : {Plane{1, 1}, Plane{2, 1}}) {
+        const ConvolutionLayout layout{.samples = 3,
+                                       .groups = 2,
+                                       .channels = 5,
+                                       .outputs = 37,
+                                       .image = {17, 19},
+                                       .kernel = {3, 2},
+                                       .before = {1, 1},
+                                       .stride = {1, 2},
+                                       .spacing = spacing,
+                                       .output = {18, 10}};
+        Array x(dtype, 3 * 17 * 19 * 10, data), dy(dtype, 3 * 18 * 10 * 74, ordinary), y(dtype, 3 * 18 * 10 * 74);
+        Array weight(working(dtype), 2 * 6 * 5 * 37, ordinary), bias(working(dtype), 74, ordinary);
+        Array dweight(working(dtype), 2 * 6 * 5 * 37);
+        kernels->convolution->forward[int(dtype)]({.x = x, .weight = weight, .bias = bias, .y = y, .layout = layout});
+        kernels->convolution->weights[int(dtype)]({.dy = dy, .x = x, .dweight = dweight, .layout = layout});
+        print("convolution", dtype, data.name, text({spacing.height, spacing.width}), {&y, &dweight});
+    }
+}
 }  // namespace
 
 int main() {
     choose_isa();
-    for (const auto family :
-         {convert, layer_norm, rms_norm, batch_norm, group_norm, dropout, sgd, max_norm, activation, losses})
+    for (const auto family : {convert, layer_norm, rms_norm, batch_norm, group_norm, dropout, sgd, max_norm, activation,
+                              losses, convolution})
         for (const DType dtype : dtypes)
             for (const Data& data : all_data)
                 if (holds(dtype, data)) family(dtype, data);

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import DTypeLike
 
+import trimtab._core as kernels
 from trimtab._typing import Array, Seed
 from trimtab.nn.init import Init, initial_weight
 from trimtab.nn.module import Module, Parameter, as_float_dtype, require_shape
-from trimtab.nn.windows import Grid, Padding, Size, Windows
-
-# Of the columns that are made at a time: they are still in the cache when they are multiplied.
-COLUMN_BYTES = 2 << 20
-
-# How windows (samples, groups, channels, height, width, kernel height, kernel width) lie in memory, by
-# channel axis: what is contiguous in the image stays so, and one reshape makes matrices of them.
-_ORDERS = {1: (0, 1, 2, 5, 6, 3, 4), -1: (1, 0, 3, 4, 5, 6, 2)}
+from trimtab.nn.windows import Padding, Size, Windows
 
 
 class Conv2d(Module):
@@ -80,86 +72,37 @@ class Conv2d(Module):
     def forward(self, x: Array) -> Array:
         """Return y of shape (N, outputs, height, width), or channels last."""
         grid = self.windows.grid(self, x.shape, self.inputs)
-        padded = self.windows.pad(x, grid)
-        self.saved = padded, grid
-        weight = self._matrix(self.weight.value)
-        y = np.empty(self.windows.shape(len(x), self.outputs, grid.output), np.result_type(x, weight))
-        for part, columns in self._columns(padded, grid):
-            np.matmul(weight, self._flat(columns), out=self._outputs(y[part]))
-        if self.bias is not None:
-            self.windows.channels_first(y)[...] += self.bias.value[:, None, None]
-        return y
+        x = self.windows.channels_last(x)
+        self.saved = x, grid
+        weight = self._grouped(self.weight.value).transpose(0, 3, 4, 2, 1)
+        bias = None if self.bias is None else self.bias.value
+        y = kernels.convolve(x, weight, bias, grid.before, self.windows.stride, (1, 1), grid.output)
+        return self.windows.in_layout(y)
 
     def backward(self, dy: Array) -> Array | None:
         """Return dx; the gradients of weight and bias are sums over samples and places."""
-        padded, grid = self.saved
-        require_shape(self, "dy", dy, self.windows.shape(len(padded), self.outputs, grid.output))
-        dy = np.ascontiguousarray(dy)
+        x, grid = self.saved
+        require_shape(self, "dy", dy, self.windows.shape(len(x), self.outputs, grid.output))
+        dy = self.windows.channels_last(dy)
         if self.bias is not None:
-            np.sum(self.windows.channels_first(dy), axis=(0, 2, 3), out=self.bias.grad)
-        weight = self._matrix(self.weight.value)
-        dweight = np.zeros(weight.shape, weight.dtype)
-        dpadded = self.windows.padded(padded, grid) if self.wants_dx else None
-        for part, columns in self._columns(padded, grid):
-            outputs, flat = self._outputs(dy[part]), self._flat(columns)
-            dweight += np.matmul(outputs, flat.mT).reshape(-1, *weight.shape).sum(axis=0)
-            if dpadded is not None:
-                np.matmul(weight.mT, outputs, out=flat)
-                self._add_columns(columns, dpadded[part], grid)
-        self.weight.grad[...] = self._from_matrix(dweight)
-        if dpadded is None:
+            np.sum(dy, axis=(0, 1, 2), out=self.bias.grad)
+        dweight = kernels.convolve_weights(
+            dy, x, self.groups, self.windows.kernel, grid.before, self.windows.stride
+        )
+        self._grouped(self.weight.grad)[...] = dweight.transpose(0, 4, 3, 1, 2)
+        if not self.wants_dx:
             return None
-        return np.moveaxis(self.windows.inside(dpadded, grid), 1, self.windows.axis)
+        # dx is the convolution, with the kernel the other way round, of dy with zeros between its places
+        weight = self._grouped(self.weight.value)[..., ::-1, ::-1].transpose(0, 3, 4, 1, 2)
+        rows, columns = (
+            size - 1 - before for size, before in zip(self.windows.kernel, grid.before, strict=True)
+        )
+        dx = kernels.convolve(dy, weight, None, (rows, columns), (1, 1), self.windows.stride, grid.image)
+        return self.windows.in_layout(dx)
 
-    # For each group: weight (outputs, elements) @ columns (elements, places) = y (outputs, places), with the
-    # samples before the groups (channels first) or among the places (channels last).
-
-    def _columns(self, padded: Array, grid: Grid) -> Iterator[tuple[slice, Array]]:
-        """Yield slices of the samples and copies of their windows, which all lie in the same memory."""
-        windows = self.windows.views(padded)
-        windows = windows.reshape(len(windows), self.groups, -1, *windows.shape[2:])
-        step = max(1, COLUMN_BYTES // max(1, windows[:1].size * windows.itemsize))
-        order = _ORDERS[self.windows.axis]
-        memory = np.empty([windows[:step].shape[axis] for axis in order], windows.dtype)
-        buffer = memory.transpose(np.argsort(order))
-        for first in range(0, len(windows), step):
-            part = slice(first, min(first + step, len(windows)))
-            columns = buffer[: part.stop - first]
-            np.copyto(columns, windows[part])
-            yield part, columns
-
-    def _add_columns(self, columns: Array, dpadded: Array, grid: Grid) -> None:
-        """Add each window to the place it was copied from."""
-        for offset in self.windows.offsets():
-            values = columns[..., *offset]
-            target = self.windows.under(dpadded, offset, grid)
-            target += values.reshape(target.shape)
-
-    def _flat(self, columns: Array) -> Array:
-        """Windows as a matrix, in the same memory."""
-        ordered = columns.transpose(_ORDERS[self.windows.axis])
-        if self.windows.axis == 1:
-            return ordered.reshape(*ordered.shape[:2], -1, ordered.shape[-2] * ordered.shape[-1])
-        return ordered.reshape(self.groups, -1, int(np.prod(ordered.shape[-3:]))).mT
-
-    def _outputs(self, y: Array) -> Array:
-        """y or dy as a matrix, in the same memory."""
-        if self.windows.axis == 1:
-            return y.reshape(len(y), self.groups, self.outputs // self.groups, -1)
-        return y.reshape(-1, self.groups, self.outputs // self.groups).transpose(1, 2, 0)
-
-    def _matrix(self, weight: Array) -> Array:
-        """The weight as a matrix, its elements in the order of windows."""
-        if self.windows.axis == -1:
-            weight = weight.transpose(0, 2, 3, 1)
-        return weight.reshape(self.groups, self.outputs // self.groups, -1)
-
-    def _from_matrix(self, matrix: Array) -> Array:
-        """The inverse of `_matrix`."""
-        outputs, inputs, height, width = self.weight.value.shape
-        if self.windows.axis == 1:
-            return matrix.reshape(outputs, inputs, height, width)
-        return matrix.reshape(outputs, height, width, inputs).transpose(0, 3, 1, 2)
+    def _grouped(self, weight: Array) -> Array:
+        """A view (groups, outputs, inputs, height, width)."""
+        return weight.reshape(self.groups, -1, *weight.shape[1:])
 
     def __repr__(self) -> str:
         kernel = "x".join(map(str, self.windows.kernel))

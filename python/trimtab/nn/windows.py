@@ -76,6 +76,14 @@ class Windows:
         """Of images of that size, in the layout of the layer."""
         return (samples, channels, *size) if self.axis == 1 else (samples, *size, channels)
 
+    def channels_last(self, x: Array) -> Array:
+        """Images of the layer's layout as contiguous ones (N, H, W, C)."""
+        return np.ascontiguousarray(np.moveaxis(x, self.axis, -1))
+
+    def in_layout(self, images: Array) -> Array:
+        """Images (N, H, W, C) as contiguous ones of the layer's layout."""
+        return np.ascontiguousarray(np.moveaxis(images, -1, self.axis))
+
     def channels_first(self, x: Array) -> Array:
         """A view (N, C, H, W) of images in the layout of the layer."""
         return np.moveaxis(x, self.axis, 1)

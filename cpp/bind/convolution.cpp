@@ -1,0 +1,165 @@
+#include <algorithm>
+#include <limits>
+
+#include "bind.h"
+
+namespace trimtab {
+namespace {
+
+const Signature convolve_signature(
+    R"(convolve(x, weight, bias, before, stride, spacing, output)
+--
+
+Convolution of images whose channels stand last (without the flip: correlation).
+
+    y[n, i, j, g, o] = bias[g, o] + sum over a, b, c of weight[g, a, b, c, o]
+                       * z[n, i * stride + a - before, j * stride + b - before, g, c]
+
+where z is `x` with its elements `spacing` apart, and zeros in between and all around.
+
+Parameters
+----------
+x : array_like
+    Shape (N, H, W, G * C), of one of the four dtypes.
+weight : array_like
+    Shape (G, A, B, C, O), of `x`'s dtype or wider.
+bias : array_like or None
+    Shape (G * O,), of `x`'s dtype or wider.
+before, stride, spacing, output : tuple of two ints
+    For height and width: zeros before `x` (negative: elements left out), the step of the kernel, the step of the
+    elements of `x`, and the places of the kernel.
+
+Returns
+-------
+y : ndarray
+    Shape (N, *output, G * O), of `x`'s dtype, summed in float32 or wider. The bits do not depend on the number of threads
+    or on the instruction set.
+
+Raises
+------
+TypeError, ValueError
+    An argument of the wrong dtype, kind, shape or range.
+)");
+
+const Signature convolve_weights_signature(
+    R"(convolve_weights(dy, x, groups, kernel, before, stride)
+--
+
+Gradient of `convolve` with respect to its weight, for a spacing of 1.
+
+    dweight[g, a, b, c, o] = sum over n, i, j of dy[n, i, j, g, o]
+                             * z[n, i * stride + a - before, j * stride + b - before, g, c]
+
+Parameters
+----------
+dy : array_like
+    Gradient with respect to y: shape (N, *output, G * O), of one of the four dtypes.
+x : array_like
+    Of the forward pass: shape (N, H, W, G * C), of `dy`'s dtype.
+groups : int
+    G.
+kernel, before, stride : tuple of two ints
+    For height and width; A and B are `kernel`.
+
+Returns
+-------
+dweight : ndarray
+    Shape (G, A, B, C, O), float64 where `dy` is, else float32. The bits do not depend on the number of threads or on the
+    instruction set.
+
+Raises
+------
+TypeError, ValueError
+    An argument of the wrong dtype, kind, shape or range.
+)");
+
+// Neither sums nor products of two of them overflow.
+constexpr npy_intp largest = std::numeric_limits<int32_t>::max();
+
+Plane read_plane(const Argument& argument, npy_intp least) {
+    const std::string rule = "be a tuple of two ints from " + std::to_string(least) + " to " + std::to_string(largest);
+    if (!PyTuple_Check(argument.value()) || PyTuple_GET_SIZE(argument.value()) != 2) argument.type_error(rule);
+    const npy_intp height = argument.item(0).integer(rule.c_str()), width = argument.item(1).integer(rule.c_str());
+    if (std::min(height, width) < least || std::max(height, width) > largest) argument.value_error(rule);
+    return {height, width};
+}
+
+// The extents of an array of `ndim` axes.
+const npy_intp* read_extents(const Argument& argument, const Array& array, int ndim, const char* shape) {
+    if (array.ndim() != ndim) argument.fail(PyExc_ValueError, std::string("have shape ") + shape, text(array.shape()));
+    if (*std::max_element(array.dims(), array.dims() + ndim) > largest)
+        argument.fail(PyExc_ValueError, "have at most " + std::to_string(largest) + " entries along an axis",
+                      text(array.shape()));
+    return array.dims();
+}
+
+Array empty_like_sums(const Shape& shape, DType working) {
+    static PyArray_Descr* const descr = PyArray_DescrFromType(NPY_FLOAT);
+    return working == DType::float64 ? empty_doubles(shape) : empty(shape, descr, working);
+}
+
+PyObject* convolve(const Arguments& in) {
+    const Array x = read(in[0]);
+    const npy_intp* const image = read_extents(in[0], x, 4, "(N, H, W, G * C)");
+    const Array weight = read(in[1]);
+    const npy_intp* const w = read_extents(in[1], weight, 5, "(G, A, B, C, O)");
+    if (w[0] == 0 || w[0] * w[3] != image[3])
+        in[1].fail(PyExc_ValueError, "be of the " + std::to_string(image[3]) + " channels of x", text(weight.shape()));
+    const Parameter factors(in[1], x, weight.shape(), working_type(x), 0);
+    const Parameter bias(in[2], x, {w[0] * w[4]}, working_type(x), 0);
+    const ConvolutionLayout layout{.samples = image[0],
+                                   .groups = w[0],
+                                   .channels = w[3],
+                                   .outputs = w[4],
+                                   .image = {image[1], image[2]},
+                                   .kernel = {w[1], w[2]},
+                                   .before = read_plane(in[3], -largest),
+                                   .stride = read_plane(in[4], 1),
+                                   .spacing = read_plane(in[5], 1),
+                                   .output = read_plane(in[6], 0)};
+    Array y = empty({image[0], layout.output.height, layout.output.width, w[0] * w[4]}, x.descr(), x.dtype());
+    {
+        const Released released(y.size());
+        kernels->convolution->forward[int(x.dtype())](
+            {.x = x.data(), .weight = factors.data(), .bias = bias.data(), .y = y.data(), .layout = layout});
+    }
+    return y.release();
+}
+
+PyObject* convolve_weights(const Arguments& in) {
+    const Array dy = read(in[0]);
+    const npy_intp* const gradient = read_extents(in[0], dy, 4, "(N, *output, G * O)");
+    const Array x = read(in[1]);
+    require_dtype(in[1], x, dy.dtype());
+    const npy_intp* const image = read_extents(in[1], x, 4, "(N, H, W, G * C)");
+    if (image[0] != gradient[0])
+        in[1].fail(PyExc_ValueError, "have " + std::to_string(gradient[0]) + " samples as dy", text(x.shape()));
+    const char* const rule = "divide the channels of dy and x";
+    const npy_intp groups = in[2].integer(rule);
+    if (groups < 1 || gradient[3] % groups || image[3] % groups) in[2].value_error(rule);
+    const ConvolutionLayout layout{.samples = image[0],
+                                   .groups = groups,
+                                   .channels = image[3] / groups,
+                                   .outputs = gradient[3] / groups,
+                                   .image = {image[1], image[2]},
+                                   .kernel = read_plane(in[3], 0),
+                                   .before = read_plane(in[4], -largest),
+                                   .stride = read_plane(in[5], 1),
+                                   .spacing = {1, 1},
+                                   .output = {gradient[1], gradient[2]}};
+    Array dweight = empty_like_sums(
+        {groups, layout.kernel.height, layout.kernel.width, layout.channels, layout.outputs}, working_type(x));
+    {
+        const Released released(dy.size());
+        kernels->convolution->weights[int(x.dtype())](
+            {.dy = dy.data(), .x = x.data(), .dweight = dweight.data(), .layout = layout});
+    }
+    return dweight.release();
+}
+}  // namespace
+
+void bind_convolution(PyObject* module) {
+    add_functions(module,
+                  {method<convolve_signature, convolve>(), method<convolve_weights_signature, convolve_weights>()});
+}
+}  // namespace trimtab
