@@ -73,6 +73,12 @@ def test_wrong_dropouts_are_noticed(call):
     assert timings["other"] is WRONG
 
 
+def test_failures_are_not_timed(capsys):
+    other = named("other", "layer_norm", lambda inputs: inputs.x.reshape(-1, 3))
+    assert measure(LAYER_NORM, [Trimtab(), other], 1, 0.0)["other"] is WRONG
+    assert "cannot reshape" in capsys.readouterr().err
+
+
 def test_a_library_may_lack_an_operation(capsys):
     other = named("other", "rms_norm", lambda inputs: inputs.x)
     assert list(measure(LAYER_NORM, [Trimtab(), other], 1, 0.0)) == ["trimtab"]

@@ -100,7 +100,9 @@ def plot(measurements: Measurements, path: Path) -> None:
     height = MARGIN_INCHES + LINE_INCHES * lines
     figure = extras.load("matplotlib.figure", "bench").Figure((9, height), dpi=150, layout="constrained")
     axes = figure.subplots()
-    axes.set(xscale="log", ylim=(lines - 0.4, -0.7))
+    axes.set_xscale("log", subs=(2, 5))
+    axes.hlines([*places.values()], 0, 1, transform=axes.get_yaxis_transform(), color="#eeeeee", lw=0.8)
+    at_right = ("axes fraction", "data")
     for color, name in zip(COLORS, others(measurements), strict=False):
         timed = [case for case in places if name in measurements[case]]
         at = [places[case] for case in timed]
@@ -112,18 +114,23 @@ def plot(measurements: Measurements, path: Path) -> None:
             axes.annotate(f"{name}: wrong", (1, place), (5, 0), color=color, **BESIDE)
     for case, place in places.items():
         time = duration(measurements[case][OURS].median)
-        axes.annotate(time, (1, place), (5, 0), xycoords=("axes fraction", "data"), **BESIDE)
-    axes.axvline(1, color="black", lw=1)
+        axes.annotate(time, (1, place), (6, 0), xycoords=at_right, **BESIDE)
+    axes.annotate(OURS, (1, -0.9), (6, 0), xycoords=at_right, weight="bold", **BESIDE)
+    axes.axvline(1, color="black", lw=1.5, label=OURS)
+    axes.set(xlim=axes.get_xlim(), ylim=(lines - 0.4, -0.7))
+    axes.axvspan(axes.get_xlim()[0], 1, color="black", alpha=0.06, lw=0)
 
     axes.set_yticks([*headings.values(), *places.values()], [*headings, *(case.label for case in places)])
-    axes.tick_params(axis="y", length=0, labelsize=8)
+    axes.tick_params(which="both", labelsize=8, length=4)
+    axes.tick_params(axis="y", length=0)
     for label in axes.get_yticklabels()[: len(headings)]:
         label.set_weight("bold")
     axes.xaxis.set_major_formatter("{x:g}×")
-    axes.grid(axis="x", color="#e0e0e0")
+    axes.xaxis.set_minor_formatter("{x:g}×")
+    axes.grid(axis="x", which="both", color="#e0e0e0")
     axes.set_axisbelow(True)
     axes.spines[["top", "left", "right"]].set_visible(False)
     where = f"{tt.isa()}, threads: {tt.get_num_threads()}"
-    axes.set_xlabel(f"time as a multiple of trimtab's, which stands at the right ({where})")
-    figure.legend(loc="outside upper center", ncols=len(COLORS), frameon=False)
+    axes.set_xlabel(f"time of a call, as a multiple of trimtab's ({where})", fontsize=9)
+    figure.legend(loc="outside upper center", ncols=len(COLORS), frameon=False, fontsize=9)
     figure.savefig(path)

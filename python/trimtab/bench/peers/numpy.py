@@ -216,7 +216,7 @@ class NumPy(Library):
             update(i, w, g, v, spare)
             for array in g:
                 array.fill(0)
-            return (l1_norm, l2_norm_sq, min(norm, i.max_grad_norm)), norm, *updated
+            return l1_norm, l2_norm_sq, min(norm, i.max_grad_norm), norm, *updated
 
         return call
 

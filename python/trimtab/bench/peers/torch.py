@@ -42,7 +42,7 @@ class Torch(Library):
         self.implementation: Any = {"fused": not compiled, "foreach": compiled}
 
     def translate(self, function: Any) -> Any:
-        """Return what is run, which may be compiled anew: after some shapes of a function PyTorch gives up."""
+        """Return what is run; compiled from scratch, as PyTorch gives up after some shapes of a function."""
         if not self.compiled:
             return function
         torch.compiler.reset()
@@ -207,22 +207,17 @@ class Torch(Library):
 
     def sgd_update_clipped(self, i: Inputs) -> Call:
         w, g, v = (rows(*i.each_weight(name)) for name in "wgv")
-        options, updated = self.update_options(i), (*w, *v)
+        updated = (*w, *v)
+        step = self.translate(partial(sgd, **self.update_options(i)))
 
-        def clipped(w: list[Any], g: list[Any], v: list[Any]) -> tuple[Any, ...]:
+        def call() -> tuple[Any, ...]:
             l1_norm = torch.stack(torch._foreach_norm(w, 1)).sum()
             l2_norm_sq = torch.nn.utils.get_total_norm(w) ** 2
             norm = torch.nn.utils.get_total_norm(g)
             torch._foreach_mul_(g, (i.max_grad_norm / norm).clamp(max=1.0))
-            sgd(w, g, v, **options)
+            step(w, g, v)
             torch._foreach_zero_(g)
-            return l1_norm, l2_norm_sq, norm
-
-        run = self.translate(clipped)
-
-        def call() -> tuple[Any, ...]:
-            *sums, norm = run(w, g, v)
-            return (*sums, min(norm, i.max_grad_norm)), norm, *updated
+            return l1_norm, l2_norm_sq, min(norm, i.max_grad_norm), norm, *updated
 
         return call
 

@@ -116,8 +116,8 @@ class Trimtab(Library):
         def call() -> tuple[Any, ...]:
             norm = tt.clip_grad_norm(g, np.inf)
             scale = i.max_grad_norm / max(norm, i.max_grad_norm)
-            sums = tt.sgd_update(w, g, v, grad_scale=scale, zero_grad=True, statistics=True, **i.update)
-            return sums, norm, *updated
+            sums: Any = tt.sgd_update(w, g, v, grad_scale=scale, zero_grad=True, statistics=True, **i.update)
+            return *sums, norm, *updated
 
         return call
 
