@@ -40,7 +40,9 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=0, help="seed of the first run (%(default)s)")
     demo.set_defaults(run=run_demo)
 
-    bench = commands.add_parser("bench", help="time the kernels beside NumPy and every other library that is installed")
+    bench = commands.add_parser(
+        "bench", help="time the kernels beside NumPy and every other library that is installed"
+    )
     bench.add_argument("--quick", action="store_true", help="small shapes, few rounds, nothing compiled")
     bench.add_argument(
         "--ops", nargs="+", metavar="OP", help="only operations whose name contains one of these"

@@ -153,8 +153,8 @@ CASES = (
 class Inputs:
     """The arrays of a case: drawn when they are asked for, of the same values in every dtype.
 
-    `gamma`, `beta` and the running statistics `mean` and `var` are (C,), of the channels along `axis`. The
-    options of the operations are here, too.
+    `gamma`, `beta` and the running statistics `mean` and `var` are (C,), of the channels along `axis`;
+    `others` are the other axes. The options of the operations are here, too.
     """
 
     eps, slope, label_smoothing = 1e-5, 0.05, 0.1
@@ -166,6 +166,7 @@ class Inputs:
         self.dtype = np.dtype(dtype)
         self.channels = case.shape[case.axis]
         self.groups = case.groups or self.channels
+        self.others = tuple(axis for axis in range(len(self.shape)) if axis != self.axis % len(self.shape))
         self.weights = case.weights.shapes if case.weights else ()
 
     def normal(self, name: str, shape: Shape, around: float = 0.0) -> Array:

@@ -18,6 +18,10 @@ def installed(quick: bool) -> list[Library]:
         from trimtab.bench.peers.torch import Torch
 
         libraries += [Torch()] if quick else [Torch(), Torch(compiled=True)]
+    if find_spec("jax") and not quick:
+        from trimtab.bench.peers.jax import Jax
+
+        libraries.append(Jax())
     return libraries
 
 

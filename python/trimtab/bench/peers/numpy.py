@@ -18,13 +18,9 @@ Axes: TypeAlias = tuple[int, ...]
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. 2017
 
 
-def all_but(i: Inputs, axis: int) -> Axes:
-    return tuple(other for other in range(len(i.shape)) if other != axis % len(i.shape))
-
-
 def broadcast(i: Inputs, channels: Array) -> Array:
     """Give values of the channels a shape that broadcasts."""
-    return np.expand_dims(channels, all_but(i, i.axis))
+    return np.expand_dims(channels, i.others)
 
 
 def standardize(i: Inputs, x: Array, axes: Axes) -> Array:
@@ -42,7 +38,7 @@ def through_statistics(h: Array, xhat: Array, rstd: Array, axes: Axes) -> Array:
 
 def norm_backward(i: Inputs, axes: Axes) -> Callable[[Array], tuple[Array, Array, Array]]:
     """Return the backward of a norm over some axes, a function of dy."""
-    gamma, others = broadcast(i, i.gamma), all_but(i, i.axis)
+    gamma, others = broadcast(i, i.gamma), i.others
     mean = i.x.mean(axis=axes, keepdims=True)
     rstd = 1 / np.sqrt(i.x.var(axis=axes, keepdims=True) + i.eps)
 
@@ -113,7 +109,7 @@ class NumPy(Library):
 
     def rms_norm_backward(self, i: Inputs) -> Call:
         rstd = 1 / np.sqrt(np.square(i.x).mean(axis=-1, keepdims=True) + i.eps)
-        rows = all_but(i, -1)
+        rows = i.others
 
         def call() -> tuple[Array, Array]:
             xhat, h = i.x * rstd, i.dy * i.gamma
@@ -131,11 +127,11 @@ class NumPy(Library):
         return call
 
     def batch_norm_forward(self, i: Inputs) -> Call:
-        gamma, beta, axes = broadcast(i, i.gamma), broadcast(i, i.beta), all_but(i, i.axis)
+        gamma, beta, axes = broadcast(i, i.gamma), broadcast(i, i.beta), i.others
         return lambda: standardize(i, i.x, axes) * gamma + beta
 
     def batch_norm_backward(self, i: Inputs) -> Call:
-        return partial(norm_backward(i, all_but(i, i.axis)), i.dy)
+        return partial(norm_backward(i, i.others), i.dy)
 
     def batch_norm(self, i: Inputs) -> Call:
         gamma, beta, mean, var = (broadcast(i, values) for values in (i.gamma, i.beta, i.mean, i.var))
@@ -146,7 +142,7 @@ class NumPy(Library):
         return lambda: np.maximum(normalized() + i.residual, 0)
 
     def batch_norm_residual_relu_backward(self, i: Inputs) -> Call:
-        backward = norm_backward(i, all_but(i, i.axis))
+        backward = norm_backward(i, i.others)
 
         def call() -> tuple[Array, ...]:
             g = i.dy * (i.residual > 0)
@@ -155,7 +151,7 @@ class NumPy(Library):
         return call
 
     def batch_moments(self, i: Inputs) -> Call:
-        axes = all_but(i, i.axis)
+        axes = i.others
         return lambda: (i.x.mean(axis=axes), i.x.var(axis=axes))
 
     def group_norm(self, i: Inputs) -> Call:
@@ -163,7 +159,7 @@ class NumPy(Library):
         return lambda: of_groups(i, standardize(i, in_groups(i, i.x), (2,))) * gamma + beta
 
     def group_norm_backward(self, i: Inputs) -> Call:
-        gamma, others, x = broadcast(i, i.gamma), all_but(i, i.axis), in_groups(i, i.x)
+        gamma, others, x = broadcast(i, i.gamma), i.others, in_groups(i, i.x)
         mean, rstd = x.mean(axis=2, keepdims=True), 1 / np.sqrt(x.var(axis=2, keepdims=True) + i.eps)
 
         def call() -> tuple[Array, Array, Array]:
