@@ -275,6 +275,22 @@ struct ConvolutionWeights {
     ConvolutionLayout layout;
 };
 
+// x (samples, image, channels) and y (samples, output, channels): the largest under a kernel that may overhang the image.
+struct MaxPoolLayout {
+    ptrdiff_t samples, channels;
+    Plane image, kernel, before, stride, output;
+};
+struct MaxPool {
+    const void* x;
+    void* y;
+    MaxPoolLayout layout;
+};
+struct MaxPoolBackward {
+    const void *dy, *x, *y;
+    void* dx;
+    MaxPoolLayout layout;
+};
+
 template <class Arguments>
 using Kernel = void (*)(const Arguments&);
 
@@ -328,6 +344,10 @@ struct ConvolutionKernels {
     Kernel<Convolution> forward[dtype_count];
     Kernel<ConvolutionWeights> weights[dtype_count];
 };
+struct MaxPoolKernels {
+    Kernel<MaxPool> forward[dtype_count];
+    Kernel<MaxPoolBackward> backward[dtype_count];
+};
 
 // All families: the type of each one's table, and its name.
 // clang-format off
@@ -342,7 +362,8 @@ struct ConvolutionKernels {
     each(MaxNormKernels, max_norm, level)      \
     each(ActivationKernels, activation, level) \
     each(LossesKernels, losses, level)         \
-    each(ConvolutionKernels, convolution, level)
+    each(ConvolutionKernels, convolution, level) \
+    each(MaxPoolKernels, max_pool, level)
 // clang-format on
 
 // The tables of one instruction set.

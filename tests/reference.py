@@ -650,6 +650,34 @@ def convolve_weights(dy, x, groups, kernel, before, stride):
     return dweight
 
 
+def _pooled(x, kernel, before, stride, place):
+    """The part of the images (N, H, W, C) under the kernel at a place, as an index."""
+    first = np.multiply(place, stride) - before
+    rows, columns = (slice(max(at, 0), max(at + size, 0)) for at, size in zip(first, kernel, strict=True))
+    return slice(None), rows, columns
+
+
+def max_pool(x, kernel, before, stride, output):
+    y = np.empty((len(x), *output, x.shape[3]))
+    for place in np.ndindex(*output):
+        window = x[_pooled(x, kernel, before, stride, place)].astype(f64)
+        y[:, *place] = window.max(axis=(1, 2), initial=-inf)
+    return y
+
+
+def max_pool_backward(dy, x, kernel, before, stride):
+    dx = np.zeros(x.shape)
+    for place in np.ndindex(*dy.shape[1:3]):
+        under = _pooled(x, kernel, before, stride, place)
+        if not x[under].size:
+            continue
+        for sample, channel in np.ndindex(len(x), x.shape[3]):
+            window = x[under][sample, :, :, channel]
+            row, column = np.unravel_index(np.argmax(window), window.shape)  # the first of equal values
+            dx[under][sample, row, column, channel] += dy[sample, *place, channel]
+    return dx
+
+
 def relu(x):
     """max(x, 0)"""
     return np.maximum(wide(x), 0)

@@ -24,6 +24,7 @@ PLAIN_BINDINGS = {
     "batch_norm_parts": "test_batch_norm_parts.py",
     "batch_renorm": "test_batch_renorm.py",
     "fold_batch_norm": "test_fold_batch_norm.py",
+    "images": "test_images.py",
     "random": "test_dropout.py",
     "row_norm": "test_layer_norm.py",
     "system": "test_parallel.py",
@@ -158,7 +159,7 @@ STUB = ast.parse((PACKAGE / "_core.pyi").read_text())
 FUNCTIONS = {node.name: node for node in STUB.body if isinstance(node, ast.FunctionDef)}
 RESULTS = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef)}
 PRIVATE = {  # what the Python side of the package calls
-    *("build_info", "convolve", "convolve_weights"),
+    *("build_info", "convolve", "convolve_weights", "max_pool", "max_pool_backward", "transpose"),
     *("sgd_grad_norm", "sgd_plan", "sgd_step"),
 }
 COMPILED = sorted(name for name in FUNCTIONS if name in tt.__all__)

@@ -5,7 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from trimtab import nn
+from strategies import DTYPES
+from trimtab import _core, nn
 
 f64 = np.float64
 CONVOLUTIONS = [  # inputs, outputs, kernel, stride, padding, groups, image
@@ -165,6 +166,20 @@ def test_a_small_convnet(rng):
             nn.Linear(2, 3, **options),
         )
         assert nn.gradcheck(model, images(rng, 3, 1, (4, 4), axis))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(3, 17, 50), (40, 33, 64), (2, 1, 5), (0, 3, 4), (2, 0, 4)])
+def test_transpose(shape, dtype, rng):
+    x = rng.standard_normal(shape).astype(dtype)
+    y = _core.transpose(x)
+    assert y.flags.c_contiguous
+    assert_array_equal(y, x.swapaxes(1, 2))
+
+
+def test_transpose_refuses_other_shapes():
+    with pytest.raises(ValueError, match=r"^transpose: x must have shape \(N, A, B\), got \(3, 4\)$"):
+        _core.transpose(np.ones((3, 4)))
 
 
 CONV = nn.Conv2d(3, 4, 3)

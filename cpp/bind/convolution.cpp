@@ -1,7 +1,4 @@
-#include <algorithm>
-#include <limits>
-
-#include "bind.h"
+#include "images.h"
 
 namespace trimtab {
 namespace {
@@ -73,26 +70,6 @@ TypeError, ValueError
     An argument of the wrong dtype, kind, shape or range.
 )");
 
-// Neither sums nor products of two of them overflow.
-constexpr npy_intp largest = std::numeric_limits<int32_t>::max();
-
-Plane read_plane(const Argument& argument, npy_intp least) {
-    const std::string rule = "be a tuple of two ints from " + std::to_string(least) + " to " + std::to_string(largest);
-    if (!PyTuple_Check(argument.value()) || PyTuple_GET_SIZE(argument.value()) != 2) argument.type_error(rule);
-    const npy_intp height = argument.item(0).integer(rule.c_str()), width = argument.item(1).integer(rule.c_str());
-    if (std::min(height, width) < least || std::max(height, width) > largest) argument.value_error(rule);
-    return {height, width};
-}
-
-// The extents of an array of `ndim` axes.
-const npy_intp* read_extents(const Argument& argument, const Array& array, int ndim, const char* shape) {
-    if (array.ndim() != ndim) argument.fail(PyExc_ValueError, std::string("have shape ") + shape, text(array.shape()));
-    if (*std::max_element(array.dims(), array.dims() + ndim) > largest)
-        argument.fail(PyExc_ValueError, "have at most " + std::to_string(largest) + " entries along an axis",
-                      text(array.shape()));
-    return array.dims();
-}
-
 Array empty_like_sums(const Shape& shape, DType working) {
     static PyArray_Descr* const descr = PyArray_DescrFromType(NPY_FLOAT);
     return working == DType::float64 ? empty_doubles(shape) : empty(shape, descr, working);
@@ -113,7 +90,7 @@ PyObject* convolve(const Arguments& in) {
                                    .outputs = w[4],
                                    .image = {image[1], image[2]},
                                    .kernel = {w[1], w[2]},
-                                   .before = read_plane(in[3], -largest),
+                                   .before = read_plane(in[3], -largest_extent),
                                    .stride = read_plane(in[4], 1),
                                    .spacing = read_plane(in[5], 1),
                                    .output = read_plane(in[6], 0)};
@@ -143,7 +120,7 @@ PyObject* convolve_weights(const Arguments& in) {
                                    .outputs = gradient[3] / groups,
                                    .image = {image[1], image[2]},
                                    .kernel = read_plane(in[3], 0),
-                                   .before = read_plane(in[4], -largest),
+                                   .before = read_plane(in[4], -largest_extent),
                                    .stride = read_plane(in[5], 1),
                                    .spacing = {1, 1},
                                    .output = {gradient[1], gradient[2]}};

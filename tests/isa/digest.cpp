@@ -421,6 +421,23 @@ void convolution(DType dtype, const Data& data) {
         print("convolution", dtype, data.name, text({spacing.height, spacing.width}), {&y, &dweight});
     }
 }
+
+void max_pool(DType dtype, const Data& data) {
+    for (const ptrdiff_t channels : {1, 37}) {
+        const MaxPoolLayout layout{.samples = 3,
+                                   .channels = channels,
+                                   .image = {9, 11},
+                                   .kernel = {3, 2},
+                                   .before = {1, 0},
+                                   .stride = {2, 1},
+                                   .output = {5, 11}};
+        Array x(dtype, 3 * 9 * 11 * channels, data), dx(dtype, 3 * 9 * 11 * channels);
+        Array y(dtype, 3 * 5 * 11 * channels), dy(dtype, 3 * 5 * 11 * channels, ordinary);
+        kernels->max_pool->forward[int(dtype)]({.x = x, .y = y, .layout = layout});
+        kernels->max_pool->backward[int(dtype)]({.dy = dy, .x = x, .y = y, .dx = dx, .layout = layout});
+        print("max_pool", dtype, data.name, text({channels}), {&y, &dx});
+    }
+}
 }  // namespace
 
 int main() {

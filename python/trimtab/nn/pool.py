@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+import trimtab._core as kernels
 from trimtab._typing import Array
 from trimtab.nn.module import Module, require_shape
 from trimtab.nn.windows import Padding, Size, Windows
@@ -45,29 +46,18 @@ class MaxPool2d(_Pool2d):
     def forward(self, x: Array) -> Array:
         """Return y of shape (N, C, height, width), or channels last."""
         grid = self.windows.grid(self, x.shape)
-        padded = self.windows.pad(x, grid, -np.inf)
-        first, *others = self.windows.offsets()
-        y = self.windows.under(padded, first, grid).copy(order="K")
-        for offset in others:
-            np.maximum(y, self.windows.under(padded, offset, grid), out=y)
-        self.saved = padded, y, grid
-        return np.moveaxis(y, 1, self.windows.axis)
+        x = self.windows.channels_last(x)
+        y = kernels.max_pool(x, self.windows.kernel, grid.before, self.windows.stride, grid.output)
+        self.saved = x, y, grid
+        return self.windows.in_layout(y)
 
     def backward(self, dy: Array) -> Array:
         """Return dx, which is dy where the largest values stood, added up where windows overlap."""
-        padded, y, grid = self.saved
-        require_shape(self, "dy", dy, self.windows.shape(y.shape[0], y.shape[1], grid.output))
-        dy = self.windows.channels_first(dy)
-        dpadded = self.windows.padded(padded, grid)
-        waiting = np.ones_like(y, bool)
-        found, share = np.empty_like(waiting), np.empty_like(y)
-        for offset in self.windows.offsets():
-            np.equal(self.windows.under(padded, offset, grid), y, out=found)
-            found &= waiting
-            waiting ^= found
-            target = self.windows.under(dpadded, offset, grid)
-            target += np.multiply(dy, found, out=share)
-        return np.moveaxis(self.windows.inside(dpadded, grid), 1, self.windows.axis)
+        x, y, grid = self.saved
+        require_shape(self, "dy", dy, self.windows.shape(len(x), x.shape[-1], grid.output))
+        dy = self.windows.channels_last(dy)
+        dx = kernels.max_pool_backward(dy, x, y, self.windows.kernel, grid.before, self.windows.stride)
+        return self.windows.in_layout(dx)
 
 
 class AvgPool2d(_Pool2d):

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+import trimtab._core as kernels
 from trimtab._typing import Array
 
 Size: TypeAlias = int | tuple[int, int]
@@ -78,11 +79,17 @@ class Windows:
 
     def channels_last(self, x: Array) -> Array:
         """Images of the layer's layout as contiguous ones (N, H, W, C)."""
-        return np.ascontiguousarray(np.moveaxis(x, self.axis, -1))
+        if self.axis == -1:
+            return np.ascontiguousarray(x)
+        samples, channels, *image = x.shape
+        return kernels.transpose(x.reshape(samples, channels, -1)).reshape(samples, *image, channels)
 
     def in_layout(self, images: Array) -> Array:
-        """Images (N, H, W, C) as contiguous ones of the layer's layout."""
-        return np.ascontiguousarray(np.moveaxis(images, -1, self.axis))
+        """Contiguous images (N, H, W, C) as contiguous ones of the layer's layout."""
+        if self.axis == -1:
+            return images
+        samples, *image, channels = images.shape
+        return kernels.transpose(images.reshape(samples, -1, channels)).reshape(samples, channels, *image)
 
     def channels_first(self, x: Array) -> Array:
         """A view (N, C, H, W) of images in the layout of the layer."""
@@ -119,11 +126,6 @@ class Windows:
             for first, stride, count in zip(offset, self.stride, grid.output, strict=True)
         )
         return padded[..., rows, columns]
-
-    def views(self, padded: Array) -> Array:
-        """A read-only view (N, C, output height, output width, kernel height, kernel width)."""
-        rows, columns = self.stride
-        return np.lib.stride_tricks.sliding_window_view(padded, self.kernel, (2, 3))[:, :, ::rows, ::columns]
 
 
 def _pair(layer: str, name: str, value: Size, least: int, others: str = "") -> tuple[int, int]:
