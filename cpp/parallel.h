@@ -14,8 +14,8 @@ void set_num_threads(int n);
 using Task = void (*)(const void* work, std::ptrdiff_t begin, std::ptrdiff_t end);
 
 // Calls task(work, begin, end) on ranges that cover 0..count. `cost` is the time of all of it on one thread, in ns: work
-// too short to share runs on the calling thread, and so does everything inside a task, in a forked child of a process
-// that had threads, and while another Python thread has the team.
+// too short to share runs on the calling thread, and so does everything inside a task and while another Python thread has
+// the team.
 void run(std::ptrdiff_t count, double cost, Task task, const void* work);
 
 namespace {

@@ -1,8 +1,6 @@
 """Threads of ours beside those of others: forks, Python threads, limits from outside."""
 
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -163,20 +161,76 @@ print(len(os.listdir("/proc/self/task")) - before)
     assert int(run_python(code, TRIMTAB_NUM_THREADS="1")) == 0
 
 
-@pytest.mark.parametrize(
-    ("given", "spins"),
-    [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "30000000000")],
-    ids=["default", "count", "policy"],
-)
-def test_idle_threads_do_not_keep_cores_from_blas(given, spins):
-    """What the user sets stands; what we set is gone from the environment."""
-    code = "import os, trimtab; print(sorted(name for name in os.environ if name[:4] in ('GOMP', 'OMP_')))"
-    environment = {name: value for name, value in os.environ.items() if name[:4] not in ("GOMP", "OMP_")}
-    given = given | {"OMP_DISPLAY_ENV": "VERBOSE"}
-    child = subprocess.run(
-        [sys.executable, "-c", code], env=environment | given, capture_output=True, text=True, check=True
-    )
-    if "GOMP_SPINCOUNT" not in child.stderr:
-        pytest.skip("OpenMP is not that of GNU")
-    assert f"GOMP_SPINCOUNT = '{spins}'" in child.stderr
-    assert child.stdout.strip() == str(sorted(given))
+@needs_two_cpus
+def test_a_forked_child_has_threads_of_its_own(run_python):
+    code = """
+import os
+import warnings
+import numpy as np
+import trimtab as tt
+warnings.simplefilter("ignore", DeprecationWarning)
+x = np.ones((4000, 768), np.float32)
+tt.layer_norm(x)
+child = os.fork()
+if child == 0:
+    alone = len(os.listdir("/proc/self/task"))
+    tt.layer_norm(x)
+    os._exit(len(os.listdir("/proc/self/task")) - alone)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    if not os.path.exists("/proc/self/task"):
+        pytest.skip("needs /proc")
+    assert run_python(code, TRIMTAB_NUM_THREADS="2") == "1"
+
+
+@needs_two_cpus
+def test_idle_threads_leave_the_cpu_and_the_signals_to_others(run_python):
+    code = """
+import os
+import signal
+import time
+import numpy as np
+import trimtab as tt
+before = set(os.listdir("/proc/self/task"))
+tt.layer_norm(np.ones((4000, 768), np.float32))
+(worker,) = set(os.listdir("/proc/self/task")) - before
+time.sleep(0.05)
+start = time.process_time()
+time.sleep(0.5)
+status = dict(line.split(":", 1) for line in open(f"/proc/self/task/{worker}/status"))
+blocked = int(status["SigBlk"], 16)
+print(time.process_time() - start < 0.05, status["State"].split()[0], blocked >> (signal.SIGINT - 1) & 1)
+"""
+    if not os.path.exists("/proc/self/task"):
+        pytest.skip("needs /proc")
+    assert run_python(code, TRIMTAB_NUM_THREADS="2") == "True S 1"
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_every_task_is_done_once(threads):
+    """Calls that follow each other closely, of all sizes, with more threads than CPUs."""
+    tt.set_num_threads(threads)
+    sizes = [100, 5000, 20000, 70000, 300000]
+    weights = [np.zeros(size, np.float32) for size in sizes]
+    gradients = [np.full(size, -1, np.float32) for size in sizes]
+    for _ in range(300):
+        for weight, gradient in zip(weights, gradients, strict=True):
+            tt.sgd_update(weight, gradient, lr=1.0)
+    for weight in weights:
+        np.testing.assert_array_equal(weight, 300)
+
+
+@needs_two_cpus
+def test_threads_that_share_a_cpu(run_python):
+    code = """
+import os
+import numpy as np
+import trimtab as tt
+tt.set_num_threads(4)
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+weight, gradient = np.zeros(100000, np.float32), np.full(100000, -1, np.float32)
+for _ in range(500):
+    tt.sgd_update(weight, gradient, lr=1.0)
+print(weight.min(), weight.max())
+"""
+    assert run_python(code, TRIMTAB_NUM_THREADS="4") == "500.0 500.0"

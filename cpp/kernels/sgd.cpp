@@ -220,7 +220,7 @@ void update(const SgdUpdate& a) {
     void* const* const masters = a.masters ? a.masters : a.weights.data;
     const Line line(a.weights);
     const TaskSums<weight_sums + 1> sums(a.sums ? line.tasks() : 0);
-    line.visit(a.sums ? 0.4 : 0.2, [&](ptrdiff_t task, ptrdiff_t array, ptrdiff_t offset, ptrdiff_t n) {
+    line.visit(a.sums ? 0.4 : 0.15, [&](ptrdiff_t task, ptrdiff_t array, ptrdiff_t offset, ptrdiff_t n) {
         const Piece<T, M> piece{.w = static_cast<T*>(a.weights.data[array]) + offset,
                                 .g = static_cast<T*>(a.gradients[array]) + offset,
                                 .master = static_cast<M*>(masters[array]) + offset,

@@ -7,7 +7,6 @@ written in Python is loaded when it is first used.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from trimtab import _loading  # noqa: F401, before anything else loads the kernels
 from trimtab._config import show_config
 from trimtab._core import (
     add_dropout_forward,
