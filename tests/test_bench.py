@@ -114,7 +114,7 @@ def test_results_are_shown_as_ratios(capsys, tmp_path):
 
 def test_the_table_fits_100_columns(capsys):
     timing = Timing(123e-6, 1e-6, 250e-6)
-    names = ["trimtab", "NumPy", "PyTorch", "torch.compile", "JAX"]
+    names = ["trimtab", "NumPy", "PyTorch", "torch.compile", "JAX", "Numba"]
     report.table({case: dict.fromkeys(names, timing) for case in CASES})
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
 

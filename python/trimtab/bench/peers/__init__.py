@@ -22,6 +22,10 @@ def installed(quick: bool) -> list[Library]:
         from trimtab.bench.peers.jax import Jax
 
         libraries.append(Jax())
+    if find_spec("numba") and not quick:
+        from trimtab.bench.peers.numba import Numba
+
+        libraries.append(Numba())
     return libraries
 
 
