@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numba  # type: ignore[import-not-found,import-untyped,unused-ignore]
@@ -11,7 +12,7 @@ from trimtab._typing import Array
 from trimtab.bench.cases import Inputs
 from trimtab.bench.peers.library import Call, Library
 
-compiled: Any = numba.njit(parallel=True, fastmath=True)
+compiled: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(parallel=True, fastmath=True)
 
 
 @compiled
