@@ -1,13 +1,13 @@
-"""The kernels beside NumPy and PyTorch.
+"""The kernels beside NumPy and every other library that is installed.
 
-============  ========================================================
+============  =========================================================================
 module        contents
-============  ========================================================
+============  =========================================================================
 ``cases``     what is measured: operations and shapes
 ``peers``     who is measured: a file for each library, a method for each operation
 ``measure``   how: checked results, libraries in turn, medians
 ``report``    table, JSON, plot
-============  ========================================================
+============  =========================================================================
 
 A new operation is a row in ``CASES`` and a method of each library.
 """

@@ -29,7 +29,7 @@ def rms_normalize(eps: float, x: Any, gamma: Any) -> Any:
 def run(function: Callable[..., Any], *arguments: Any) -> Call:
     """Return a call that waits for its result."""
     jitted, given = jax.jit(function), jax.device_put(arguments)
-    return lambda: jax.block_until_ready(jitted(*given))
+    return lambda: jax.block_until_ready(jitted(*given))  # type: ignore[no-untyped-call,unused-ignore]
 
 
 def backward(function: Callable[..., Any], i: Inputs, *arguments: Any) -> Call:

@@ -67,12 +67,15 @@ class Numba(Library):
 
     name = "Numba"
 
+    def __init__(self) -> None:
+        self.most_threads: int = numba.get_num_threads()
+
     def get_num_threads(self) -> int:
         threads: int = numba.get_num_threads()
         return threads
 
     def set_num_threads(self, threads: int) -> None:
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(threads, self.most_threads))
 
     def layer_norm(self, i: Inputs) -> Call:
         eps = np.float32(i.eps)
