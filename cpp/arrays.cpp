@@ -8,6 +8,7 @@ namespace {
 // Is this a sequence of arrays, rather than something that is an array by itself?
 bool is_list(PyObject* value) {
     if (PyList_Check(value) || PyTuple_Check(value)) return true;
+    if (PyArray_Check(value)) return false;
     return PySequence_Check(value) && !PyUnicode_Check(value) && !PyBytes_Check(value) &&
            !PyObject_HasAttrString(value, "__array__");
 }

@@ -24,7 +24,7 @@ class Scratch {
 public:
     Scratch() = default;
     TRIMTAB_ALWAYS_INLINE explicit Scratch(std::ptrdiff_t count)
-        : data_(static_cast<E*>(take_block(std::size_t(count) * sizeof(E)))) {}
+        : data_(count ? static_cast<E*>(take_block(std::size_t(count) * sizeof(E))) : nullptr) {}
     TRIMTAB_ALWAYS_INLINE Scratch(Scratch&& other) noexcept : data_(other.data_) { other.data_ = nullptr; }
     TRIMTAB_ALWAYS_INLINE Scratch& operator=(Scratch&& other) noexcept {
         E* const data = data_;
