@@ -119,8 +119,9 @@ class Torch(Library):
         (x, residual), (gamma, beta) = images(i, i.x, i.residual), rows(i.gamma, i.beta)
 
         def chain(x: Any, residual: Any) -> Any:
-            normalized = functional.batch_norm(x, None, None, gamma, beta, training=True, eps=i.eps)
-            return torch.relu(normalized + residual)
+            summed = functional.batch_norm(x, None, None, gamma, beta, training=True, eps=i.eps)
+            summed += residual
+            return torch.relu_(summed)
 
         run = self.translate(chain)
         return lambda: run(x, residual).movedim(1, i.axis)
