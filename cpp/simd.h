@@ -77,6 +77,7 @@ TRIMTAB_INLINE V load_unaligned(const void* p) {
 }
 
 // ---- what has no spelling in vector extensions, or none that compiles well ----
+// larger(x, y) is x where that is NaN; y is a number other than 0.
 
 #if defined(__AVX512F__)
 TRIMTAB_INLINE HalfFloats lower_half(Floats v) { return _mm512_castps512_ps256(v); }
@@ -86,6 +87,8 @@ TRIMTAB_INLINE HalfFloats narrow_double(Doubles v) { return _mm512_cvtpd_ps(v); 
 TRIMTAB_INLINE Doubles sqrt(Doubles v) { return _mm512_sqrt_pd(v); }
 TRIMTAB_INLINE Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
 TRIMTAB_INLINE Doubles fma(Doubles a, Doubles b, Doubles c) { return _mm512_fmadd_pd(a, b, c); }
+TRIMTAB_INLINE Floats larger(Floats x, Floats y) { return _mm512_max_ps(y, x); }
+TRIMTAB_INLINE Doubles larger(Doubles x, Doubles y) { return _mm512_max_pd(y, x); }
 TRIMTAB_INLINE Floats widen_half(HalfBits h) { return _mm512_cvtph_ps(__m256i(h)); }
 TRIMTAB_INLINE HalfBits narrow_half(Floats v) { return HalfBits(_mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT)); }
 TRIMTAB_INLINE Words multiply_halves(Words a, Words b) { return Words(_mm512_mul_epu32(__m512i(a), __m512i(b))); }
@@ -101,6 +104,8 @@ TRIMTAB_INLINE HalfFloats narrow_double(Doubles v) { return _mm256_cvtpd_ps(v); 
 TRIMTAB_INLINE Doubles sqrt(Doubles v) { return _mm256_sqrt_pd(v); }
 TRIMTAB_INLINE Floats fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
 TRIMTAB_INLINE Doubles fma(Doubles a, Doubles b, Doubles c) { return _mm256_fmadd_pd(a, b, c); }
+TRIMTAB_INLINE Floats larger(Floats x, Floats y) { return _mm256_max_ps(y, x); }
+TRIMTAB_INLINE Doubles larger(Doubles x, Doubles y) { return _mm256_max_pd(y, x); }
 TRIMTAB_INLINE Floats widen_half(HalfBits h) { return _mm256_cvtph_ps(__m128i(h)); }
 TRIMTAB_INLINE HalfBits narrow_half(Floats v) { return HalfBits(_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT)); }
 TRIMTAB_INLINE Words multiply_halves(Words a, Words b) { return Words(_mm256_mul_epu32(__m256i(a), __m256i(b))); }
@@ -116,6 +121,8 @@ TRIMTAB_INLINE HalfFloats narrow_double(Doubles v) { return HalfFloats(vcvt_f32_
 TRIMTAB_INLINE Doubles sqrt(Doubles v) { return Doubles(vsqrtq_f64(v)); }
 TRIMTAB_INLINE Floats fma(Floats a, Floats b, Floats c) { return Floats(vfmaq_f32(c, a, b)); }
 TRIMTAB_INLINE Doubles fma(Doubles a, Doubles b, Doubles c) { return Doubles(vfmaq_f64(c, a, b)); }
+TRIMTAB_INLINE Floats larger(Floats x, Floats y) { return Floats(vmaxq_f32(x, y)); }
+TRIMTAB_INLINE Doubles larger(Doubles x, Doubles y) { return Doubles(vmaxq_f64(x, y)); }
 TRIMTAB_INLINE Floats widen_half(HalfBits h) { return Floats(vcvt_f32_f16(float16x4_t(h))); }
 TRIMTAB_INLINE HalfBits narrow_half(Floats v) { return HalfBits(vcvt_f16_f32(v)); }
 TRIMTAB_INLINE Words multiply_halves(Words a, Words b) {
@@ -138,6 +145,8 @@ TRIMTAB_INLINE Doubles sqrt(Doubles v) {
     for (int i = 0; i < lanes<double>; ++i) v[i] = __builtin_sqrt(v[i]);
     return v;
 }
+TRIMTAB_INLINE Floats larger(Floats x, Floats y) { return y > x ? y : x; }
+TRIMTAB_INLINE Doubles larger(Doubles x, Doubles y) { return y > x ? y : x; }
 // Without the instruction: the product of two floats is exact in double, and the sum there is rounded to odd (the last
 // bit set if anything was lost), so that the rounding to float is the only one that counts.
 TRIMTAB_OUTLINE Floats fma(Floats a, Floats b, Floats c) {

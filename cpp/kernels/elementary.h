@@ -55,6 +55,11 @@ TRIMTAB_INLINE Vector<W> magnitude(Vector<W> x) {
     using F = Format<W>;
     return bit_cast<Vector<W>>(bit_cast<typename F::Lanes>(x) & ~F::sign);
 }
+template <class W>
+TRIMTAB_INLINE Vector<W> minus_magnitude(Vector<W> x) {
+    using F = Format<W>;
+    return bit_cast<Vector<W>>(bit_cast<typename F::Lanes>(x) | F::sign);
+}
 // x >= 0 with the sign of y.
 template <class W>
 TRIMTAB_INLINE Vector<W> with_sign_of(Vector<W> y, Vector<W> x) {
@@ -89,41 +94,38 @@ private:
 template <class W>
 TRIMTAB_INLINE Vector<W> exp_below_1(Vector<W> x) {
     using F = Format<W>;
-    const Exponential<W> e(x < F::lowest ? Vector<W>{} + F::lowest : x);
+    const Exponential<W> e(larger(x, Vector<W>{} + F::lowest));
     const Vector<W> power = e.power(int(F::lift));
     constexpr W back = is_same<W, float> ? W(0x1p-64) : W(0x1p-512);
     return fma(power, e.p, power) * back;
 }
 
-// 1 / (d + rest) to twice the digits: `rest` is what d lost to rounding.
+// n - q * (d + d_rest), where q is nearly the quotient and d_rest what d lost to rounding.
 template <class V>
-struct Reciprocal {
-    V value, rest;
-    TRIMTAB_INLINE Reciprocal(V d, V d_rest) : value(1 / d) {
-        rest = value * fma(-value, d_rest, fma(-value, d, V{} + 1));
-    }
-};
-
-// e^[x < 0] / (1 + e) with e = exp(-|x|), to 1.5 ulp.
-template <class W>
-TRIMTAB_INLINE Vector<W> sigmoid(Vector<W> x) {
-    const Vector<W> e = exp_below_1<W>(-magnitude<W>(x)), sum = e + 1;
-    const Reciprocal<Vector<W>> inverse(sum, e - (sum - 1));
-    const Vector<W> numerator = x < 0 ? e : Vector<W>{} + 1;
-    return fma(numerator, inverse.value, numerator * inverse.rest);
+TRIMTAB_INLINE V remainder(V n, V q, V d, V d_rest) {
+    return fma(-q, d_rest, fma(-q, d, n));
 }
 
-// m / (2 - m) with m = 1 - exp(-2|x|), which keeps its digits near 0; to 1.5 ulp.
+// q = e^[x < 0] / (1 + e) with e = exp(-|x|), to 1.5 ulp; 1 / (1 + e) is q or 1 - q.
+template <class W>
+TRIMTAB_INLINE Vector<W> sigmoid(Vector<W> x) {
+    const Vector<W> one = Vector<W>{} + 1;
+    const Vector<W> e = exp_below_1<W>(minus_magnitude<W>(x)), sum = e + one, rest = e - (sum - one);
+    const Vector<W> n = x < 0 ? e : one, q = n / sum;
+    return fma(remainder(n, q, sum, rest), x < 0 ? one - q : q, q);
+}
+
+// q = m / (2 - m) with m = 1 - exp(-2|x|), which keeps its digits near 0; to 1.5 ulp. 1 / (2 - m) is (1 + q) / 2.
 template <class W>
 TRIMTAB_INLINE Vector<W> tanh(Vector<W> x) {
     constexpr W one_from = is_same<W, float> ? 10 : 20;
-    const Vector<W> size = magnitude<W>(x);
-    const Exponential<W> e(-2 * (size > one_from ? Vector<W>{} + one_from : size));
+    const Vector<W> half = Vector<W>{} + W(0.5), below_0 = minus_magnitude<W>(x);
+    const Exponential<W> e(larger(below_0 + below_0, Vector<W>{} - 2 * one_from));
     const Vector<W> power = e.power(0), below = 1 - power;
     const Vector<W> m = fma(-power, e.p, below), m_rest = fma(-power, e.p, below - m);
-    const Vector<W> difference = 2 - m;
-    const Reciprocal<Vector<W>> inverse(difference, ((2 - difference) - m) - m_rest);
-    return with_sign_of<W>(x, fma(m, inverse.value, fma(m, inverse.rest, m_rest * inverse.value)));
+    const Vector<W> d = 2 - m, q = m / d;
+    const Vector<W> missing = remainder(m, q, d, ((2 - d) - m) - m_rest) + m_rest;
+    return with_sign_of<W>(x, fma(missing, fma(q, half, half), q));
 }
 
 // The natural logarithm of a positive normal number, to 1 ulp: x = 2^n (1 + f), sqrt(1/2) <= 1 + f < sqrt(2).
