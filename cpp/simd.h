@@ -483,9 +483,9 @@ TRIMTAB_INLINE void copy_past_caches(void* to, const void* from, ptrdiff_t bytes
     const char* const source = static_cast<const char*>(from);
     const ptrdiff_t head = least(bytes, ptrdiff_t(-reinterpret_cast<uintptr_t>(target) & (line - 1)));
     const ptrdiff_t whole = head + (bytes - head) / line * line;
-    __builtin_memcpy(target, source, size_t(head));
+    if (head > 0) __builtin_memcpy(target, source, size_t(head));
     for (ptrdiff_t i = head; i < whole; i += register_bytes) stream(target + i, load_unaligned<Bytes>(source + i));
-    __builtin_memcpy(target + whole, source + whole, size_t(bytes - whole));
+    if (whole < bytes) __builtin_memcpy(target + whole, source + whole, size_t(bytes - whole));
 }
 }  // namespace
 }  // namespace trimtab

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 from trimtab import Trainer, augment, callbacks, datasets, losses, nn, optim
 
-EPOCHS, BATCH = 14, 128
+EPOCHS, BATCH = 30, 128
 LEARNING_RATE, MOMENTUM, DECAY = 0.1, 0.9, 5e-4
 
 

@@ -23,11 +23,14 @@ public:
     TRIMTAB_INLINE void operator()(T* y, ptrdiff_t n, ptrdiff_t rows, ptrdiff_t stride, F&& f) {
         const ptrdiff_t piece = past_caches_ ? buffered / rows : n;
         for (ptrdiff_t i = 0; i < n; i += piece) {
-            const ptrdiff_t end = least(i + piece, n);
-            f(i, end, past_caches_ ? buffer_ : y + i, past_caches_ ? piece : stride);
-            if (past_caches_)
+            const ptrdiff_t end = least(i + piece, n), count = end - i;
+            f(i, end, past_caches_ ? buffer_ : y + i, past_caches_ ? count : stride);
+            if (!past_caches_) continue;
+            if (count == stride)  // nothing lies between the rows
+                copy_past_caches(y, buffer_, rows * count * ptrdiff_t(sizeof(T)));
+            else
                 for (ptrdiff_t r = 0; r < rows; ++r)
-                    copy_past_caches(y + r * stride + i, buffer_ + r * piece, (end - i) * ptrdiff_t(sizeof(T)));
+                    copy_past_caches(y + r * stride + i, buffer_ + r * count, count * ptrdiff_t(sizeof(T)));
         }
     }
 
