@@ -14,11 +14,19 @@
 namespace trimtab {
 namespace {
 
-constexpr std::size_t alignment = 64, huge_page = 2 << 20;
+constexpr std::size_t alignment = 64, page = 4096, huge_page = 2 << 20;
 
+// Stands right before the memory that is handed out.
 struct alignas(alignment) Header {
     std::size_t capacity;
 };
+
+// Of the memory from the begin of its block. Recycled memory begins a page. A load waits for stores before it whose
+// addresses end in the same 12 bits: behind NumPy's large arrays, which begin 16 bytes after a page, results that begin
+// later in theirs are written just where the next loads seem to be.
+std::size_t offset(std::size_t capacity) { return capacity >= recycled_bytes ? page : sizeof(Header); }
+
+void release(Header* block) { std::free(reinterpret_cast<char*>(block + 1) - offset(block->capacity)); }
 
 // Kept blocks, the most recently returned last. There are few: a linear search is shorter than any index.
 std::mutex guard;
@@ -55,13 +63,13 @@ std::size_t size_class(std::size_t bytes) {
 }
 
 Header* allocate(std::size_t capacity) {
-    const std::size_t bytes = sizeof(Header) + capacity;
+    const std::size_t bytes = offset(capacity) + capacity;
     const bool large = bytes >= 2 * huge_page;
-    const std::size_t boundary = large ? huge_page : alignment;
-    void* memory = std::aligned_alloc(boundary, (bytes + boundary - 1) / boundary * boundary);
+    const std::size_t boundary = large ? huge_page : offset(capacity);
+    char* const memory = static_cast<char*>(std::aligned_alloc(boundary, (bytes + boundary - 1) / boundary * boundary));
     if (!memory) return nullptr;
     if (large) madvise(memory, bytes, MADV_HUGEPAGE);  // advice: where it is refused, pages are small
-    return new (memory) Header{capacity};
+    return new (memory + offset(capacity) - sizeof(Header)) Header{capacity};
 }
 
 // Releases the blocks kept longest until `target` bytes are left. Called with the guard held.
@@ -69,7 +77,7 @@ void shrink(std::size_t target) {
     std::size_t released = 0;
     while (kept_bytes > target) {
         kept_bytes -= kept[released]->capacity;
-        std::free(kept[released++]);
+        release(kept[released++]);
     }
     kept.erase(kept.begin(), kept.begin() + std::ptrdiff_t(released));
 }
@@ -108,7 +116,7 @@ void give_block(void* memory) {
             return;
         }
     }
-    std::free(block);
+    release(block);
 }
 
 std::size_t trim_memory() {

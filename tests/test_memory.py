@@ -29,12 +29,12 @@ def address(array):
 
 
 @pytest.mark.parametrize("shape", [LARGE, (65, 257), (1000, 1001), (3, 5, 7, 11, 100)])
-def test_large_results_are_aligned(rng, shape):
+def test_large_results_begin_a_page(rng, shape):
     x = rng.standard_normal(shape).astype(np.float32)
     y, mean, rstd = tt.layer_norm_forward(x)
     dx = tt.layer_norm_backward(x, x, mean, rstd).dx
     for result in (y, dx, tt.batch_norm_forward(x, axis=-1).y):
-        assert address(result) % 64 == 0
+        assert address(result) % 4096 == 0
         assert result.flags.c_contiguous
         assert result.flags.owndata
         assert result.flags.writeable
