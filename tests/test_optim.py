@@ -198,6 +198,45 @@ def test_masters_add_up_small_steps(rng):
     assert optimizer.state_dict()["master.0"].dtype == np.float32
 
 
+class Weights(nn.Module):
+    def __init__(self, values):
+        self.weight = nn.Parameter(np.array(values, "f2"))
+
+
+def test_masters_follow_what_is_loaded():
+    """Those that no longer round to their parameter; the others keep what rounding lost."""
+    model = Weights([1.0, 1.0, 1.0])
+    optimizer = SGD(model, lr=1e-4, masters=True)
+    model.weight.grad[...] = 1
+    optimizer.step()
+    before = optimizer.state_dict()["master.0"]
+    assert_allclose(before, 1 - 1e-4, rtol=1e-7)
+    model.load_state_dict({"weight": [1.0, 3.0, np.nan]})
+    assert_array_equal(optimizer.state_dict()["master.0"], [before[0], 3, np.nan])
+    model.weight.grad[...] = 0
+    optimizer.step()
+    assert_array_equal(model.weight.value, np.array([1, 3, np.nan], "f2"))
+
+
+def test_masters_of_a_checkpoint_stay_in_either_order():
+    """Model and optimizer are loaded one after the other, and go on with the bits that were saved."""
+    saved = Weights([1.0, 0.5])
+    first = SGD(saved, lr=1e-3, momentum=0.9, masters=True)
+    saved.weight.grad[...] = 1
+    first.step()
+    states = saved.state_dict(), first.state_dict()
+    first.step()
+    for order in (0, 1), (1, 0):
+        model = Weights([7.0, 8.0])
+        second = SGD(model, lr=1e-3, momentum=0.9, masters=True)
+        for which in order:
+            (model, second)[which].load_state_dict(states[which])
+        model.weight.grad[...] = 1
+        second.step()
+        assert_array_equal(second.state_dict()["master.0"], first.state_dict()["master.0"])
+        assert_array_equal(model.weight.value, saved.weight.value)
+
+
 @pytest.mark.parametrize("masters", [False, True])
 def test_max_norm_bounds_the_weights_into_each_unit(masters, rng):
     weight = nn.Parameter(rng.standard_normal((4, 3, 2, 2)).astype("f2"))

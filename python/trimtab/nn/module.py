@@ -29,14 +29,18 @@ class Parameter:
         ``value`` in place.
     name : str
         Dotted path such as ``"0.weight"`` below the module that listed it last (see `Module.parameters`).
+    loads : int
+        How often `Module.load_state_dict` has replaced the value. What is derived from the value and kept,
+        such as an optimizer's master, is refreshed where the count has changed.
     """
 
-    __slots__ = ("decay", "grad", "name", "value")
+    __slots__ = ("decay", "grad", "loads", "name", "value")
 
     def __init__(self, value: ArrayLike, *, decay: bool = True) -> None:
         self.value: Array = np.array(value, order="C")
         self.grad: Array = np.zeros_like(self.value)
         self.decay = decay
+        self.loads = 0
         self.name = ""
 
     def __repr__(self) -> str:
@@ -184,6 +188,8 @@ class Module:
             If an array is not real; nothing has been changed.
         """
         copy_state(self._state(), state, "the model")
+        for parameter in self.parameters():
+            parameter.loads += 1
 
     def summary(self, input_shape: tuple[int, ...]) -> str:
         """Return a table of the layers: the shape of their output for one sample, their parameters.

@@ -48,7 +48,8 @@ class SGD:
         Whether a step leaves zeros in every ``grad``. The layers of `trimtab.nn` do not need it.
     masters : bool
         Whether 16-bit parameters are rounded copies of float32 originals that the optimizer keeps. Without
-        them a change below half a unit of the parameter's last place is lost.
+        them a change below half a unit of the parameter's last place is lost. The originals follow what
+        `Module.load_state_dict` changes; what is written into a ``value`` by hand the next step overwrites.
     decay_all : bool
         Whether decay, L1 and `max_norm` also apply to parameters that exclude them: biases and those of norm
         layers.
@@ -187,6 +188,8 @@ class SGD:
 
     def _state(self) -> dict[str, Array]:
         slots = [slot for group in self._groups for slot in group.slots]
+        for slot in slots:
+            slot.follow()
         return {"steps": np.array(self.steps)} | {
             f"{name}.{number}": array
             for number, slot in enumerate(slots)
@@ -203,7 +206,16 @@ class _Slot:
         value = parameter.value
         self.master = value.astype(np.float32) if master and value.itemsize == 2 else None
         self.weight = value if self.master is None else self.master
+        self.loads = parameter.loads
         self.momentum = np.zeros_like(self.weight) if momentum else None
+
+    def follow(self) -> None:
+        """After the model has loaded its state: take over what no longer is the master rounded."""
+        if self.master is None or self.loads == self.parameter.loads:
+            return
+        value = self.parameter.value
+        np.copyto(self.master, value, where=self.master.astype(value.dtype) != value)
+        self.loads = self.parameter.loads
 
     def bound(self, limit: float) -> None:
         """Project the weights into each unit into the ball of radius `limit`."""
@@ -237,6 +249,7 @@ class _Group:
             )
             for parameter in (given.parameters() if isinstance(given, Module) else given)
         ]
+        self._mastered = [slot for slot in self.slots if slot.master is not None]
         self._limit = _bound("max_norm", limit)
         self._bounded = [
             slot for slot in self.slots if self._limit < inf and slot.decays and slot.weight.ndim > 1
@@ -255,6 +268,8 @@ class _Group:
         self, lr: float, grad_scale: float, first: bool, statistics: bool
     ) -> list[kernels.SgdStatistics | None]:
         """Update the parameters, and return the statistics of each plan."""
+        for slot in self._mastered:
+            slot.follow()
         results = [kernels.sgd_step(plan, lr, grad_scale, first, statistics) for plan in self._plans]
         for slot in self._bounded:
             slot.bound(self._limit)
