@@ -104,6 +104,18 @@ def test_convolution_of_strided_images(rng):
     )
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
+@pytest.mark.parametrize("parameters", ["f4", "f8"])
+def test_images_of_another_dtype_than_the_weight(dtype, parameters, rng):
+    """The result has that of the images, the gradient that of the weight."""
+    layer = nn.Conv2d(2, 3, 3, rng=0, dtype=parameters)
+    x = images(rng, 2, 2, (4, 5), 1).astype(dtype)
+    y = layer(x)
+    assert y.dtype == layer.backward(y).dtype == dtype
+    expected = convolved(x.astype(f64), layer.weight.value, layer.bias.value, 1, 0, 1)
+    assert_allclose(y, expected, atol=4e-3 if dtype == "f2" else 1e-5)
+
+
 def test_first_convolution_is_spared_its_dx(rng):
     layer = nn.Conv2d(1, 2, 3, rng=0)
     layer.wants_dx = False

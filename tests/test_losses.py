@@ -240,7 +240,7 @@ def test_targets_of_any_real_dtype():
         ([0, 1, 2, 3, 4], ValueError, "labels must be between 0 and 3, got 4"),
         ([0, -1, 2, 3, 3], ValueError, "labels must be between 0 and 3, got -1"),
         ([0, 1], ValueError, r"labels must have shape \(5,\), got \(2,\)"),
-        ([0.0, 1.0, 2.0, 3.0, 3.0], ValueError, r"labels must have shape \(5, 4\), got \(5,\)"),
+        ([0.0, 1.0, 2.0, 3.0, 3.0], TypeError, "CrossEntropy: class ids must be integers, got dtype float64"),
         ([True] * 5, TypeError, "labels must be integers, or probabilities of .*, got dtype bool"),
     ],
 )

@@ -284,6 +284,49 @@ def test_wrong_arguments(change, message, data):
         assert_array_equal(array, before[name])
 
 
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"epochs": 1.5}, TypeError, "epochs must be an int, got 1.5"),
+        ({"batch_size": 32.0}, TypeError, "batch_size must be an int, got 32.0"),
+        ({"x": [["a", "b"]] * 65}, TypeError, "x must be real numbers, got dtype <U1"),
+        ({"x": np.ones((65, 2), complex)}, TypeError, "x must be real numbers, got dtype complex128"),
+        ({"x": [[1.0, 2.0], [3.0]]}, ValueError, "x must have samples of one shape, got setting an array"),
+        (
+            {"validation_data": np.ones((65, 2))},
+            TypeError,
+            "validation_data must be samples and t",
+        ),
+        (
+            {"validation_data": ([], [], [])},
+            TypeError,
+            "validation_data must be samples and t",
+        ),
+    ],
+)
+def test_arguments_of_the_wrong_kind(change, error, message, data):
+    with pytest.raises(error, match=f"^fit: {message}"):
+        trainer().fit(**({"x": data[0], "y": data[1], "progress": False} | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"loss": CrossEntropy}, TypeError, "loss must be a Loss, got <class"),
+        ({"optimizer": SGD(nn.Linear(2, 2), 0.1)}, ValueError, "optimizer must hold parameters of the model"),
+        ({"callbacks": None}, TypeError, "callbacks must be a sequence of Callback, got None"),
+        ({"callbacks": Callback()}, TypeError, "callbacks must be a sequence of Callback, got <"),
+        ({"callbacks": [Callback]}, TypeError, r"callbacks must be a sequence of Callback, got \[<class"),
+    ],
+)
+def test_what_a_trainer_is_made_of(change, error, message):
+    model = nn.Linear(2, 2)
+    arguments = {"model": model, "loss": CrossEntropy(), "optimizer": SGD(model, 0.1)}
+    Trainer(**arguments)
+    with pytest.raises(error, match=f"^Trainer: {message}"):
+        Trainer(**(arguments | change))
+
+
 def test_history_plots_training_and_validation():
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("agg")

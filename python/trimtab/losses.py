@@ -113,6 +113,9 @@ class CrossEntropy(Loss):
 
     def __call__(self, output: Array, target: ArrayLike) -> tuple[float, Array]:
         """Return the loss and its gradient."""
+        labels = np.asarray(target)
+        if labels.ndim == 1 and labels.dtype.kind == "f":
+            raise TypeError(f"CrossEntropy: class ids must be integers, got dtype {labels.dtype}")
         return kernels.softmax_cross_entropy(
             output,
             target,

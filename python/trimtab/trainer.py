@@ -103,6 +103,12 @@ class Trainer:
     def __init__(
         self, model: Module, loss: Loss, optimizer: SGD, callbacks: Sequence[Callback] = (), rng: Seed = None
     ) -> None:
+        if not isinstance(loss, Loss):
+            raise TypeError(f"Trainer: loss must be a Loss, got {loss!r}")
+        if not {*optimizer.parameters} <= {*model.parameters()}:
+            raise ValueError(f"Trainer: optimizer must hold parameters of the model, got {optimizer!r}")
+        if not isinstance(callbacks, Sequence) or not all(isinstance(item, Callback) for item in callbacks):
+            raise TypeError(f"Trainer: callbacks must be a sequence of Callback, got {callbacks!r}")
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.callbacks = list(callbacks)
         self.rng = np.random.default_rng(rng)
@@ -157,15 +163,19 @@ class Trainer:
 
         Raises
         ------
-        ValueError
-            If an argument is out of range, x and y have different lengths or none, or `resume` is no
-            checkpoint of such a training; nothing has been changed then.
+        TypeError, ValueError
+            If an argument is of the wrong kind or out of range, x and y have different lengths or none, or
+            `resume` is no checkpoint of such a training; nothing has been changed then.
         """
         _require_positive("fit", epochs=epochs, batch_size=batch_size)
         x, y = self._pair("fit", x, y)
         if validation_data is not None and validation_split:
             raise ValueError(f"fit: validation_split must be 0 with validation_data, got {validation_split}")
         if validation_data is not None:
+            if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
+                raise TypeError(
+                    f"fit: validation_data must be samples and targets, got {type(validation_data).__name__}"
+                )
             validation_data = self._pair("fit", *validation_data, of=" of validation_data")
         elif validation_split:
             x, y, validation_data = _hold_out(x, y, validation_split)
@@ -341,8 +351,15 @@ class Trainer:
         return {"loss": value} | metrics, gradient
 
     def _samples(self, function: str, x: ArrayLike, of: str = "") -> Array:
+        try:
+            given = np.asarray(x)
+        except ValueError as error:
+            raise ValueError(f"{function}: x{of} must have samples of one shape, got {error}") from error
         parameters = self.model.parameters()
-        samples = np.asarray(x, dtype=parameters[0].value.dtype if parameters else None)
+        dtype = parameters[0].value.dtype if parameters else given.dtype
+        if not np.can_cast(given.dtype, dtype, "same_kind"):
+            raise TypeError(f"{function}: x{of} must be real numbers, got dtype {given.dtype}")
+        samples = given.astype(dtype, copy=False)
         if samples.ndim == 0 or len(samples) == 0:
             raise ValueError(f"{function}: x{of} must hold at least one sample, got shape {samples.shape}")
         return samples
@@ -358,6 +375,8 @@ class Trainer:
 
 def _require_positive(function: str, **counts: int) -> None:
     for name, count in counts.items():
+        if not isinstance(count, int | np.integer):
+            raise TypeError(f"{function}: {name} must be an int, got {count!r}")
         if count < 1:
             raise ValueError(f"{function}: {name} must be at least 1, got {count}")
 

@@ -74,8 +74,8 @@ class Conv2d(Module):
         grid = self.windows.grid(self, x.shape, self.inputs)
         x = self.windows.channels_last(x)
         self.saved = x, grid
-        weight = self._grouped(self.weight.value).transpose(0, 3, 4, 2, 1)
-        bias = None if self.bias is None else self.bias.value
+        weight = self._grouped(self._wide(self.weight, x)).transpose(0, 3, 4, 2, 1)
+        bias = None if self.bias is None else self._wide(self.bias, x)
         y = kernels.convolve(x, weight, bias, grid.before, self.windows.stride, (1, 1), grid.output)
         return self.windows.in_layout(y)
 
@@ -93,12 +93,17 @@ class Conv2d(Module):
         if not self.wants_dx:
             return None
         # dx is the convolution, with the kernel the other way round, of dy with zeros between its places
-        weight = self._grouped(self.weight.value)[..., ::-1, ::-1].transpose(0, 3, 4, 1, 2)
+        weight = self._grouped(self._wide(self.weight, dy))[..., ::-1, ::-1].transpose(0, 3, 4, 1, 2)
         rows, columns = (
             size - 1 - before for size, before in zip(self.windows.kernel, grid.before, strict=True)
         )
         dx = kernels.convolve(dy, weight, None, (rows, columns), (1, 1), self.windows.stride, grid.image)
         return self.windows.in_layout(dx)
+
+    @staticmethod
+    def _wide(parameter: Parameter, x: Array) -> Array:
+        """The value, no narrower than x: the kernel computes in the type of x."""
+        return parameter.value.astype(np.promote_types(parameter.value.dtype, x.dtype), copy=False)
 
     def _grouped(self, weight: Array) -> Array:
         """A view (groups, outputs, inputs, height, width)."""

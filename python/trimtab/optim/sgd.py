@@ -214,7 +214,9 @@ class _Slot:
         if self.master is None or self.loads == self.parameter.loads:
             return
         value = self.parameter.value
-        np.copyto(self.master, value, where=self.master.astype(value.dtype) != value)
+        with np.errstate(over="ignore"):  # a master that was not loaded may be infinite in 16 bits
+            rounded = self.master.astype(value.dtype)
+        np.copyto(self.master, value, where=rounded != value)
         self.loads = self.parameter.loads
 
     def bound(self, limit: float) -> None:
