@@ -8,6 +8,7 @@ import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import nn
+from trimtab.nn import linear
 
 f64 = np.float64
 
@@ -310,3 +311,21 @@ def test_docstring_examples(name):
     results = doctest.testmod(importlib.import_module(f"trimtab.{name}"))
     assert results.attempted > 0
     assert results.failed == 0
+
+
+@pytest.mark.parametrize("few_products", [0, 10**9])
+@pytest.mark.parametrize("shape", [(7, 5), (2, 3, 5), (0, 5)])
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_linear_by_either_product(few_products, shape, dtype, rng, monkeypatch):
+    """By BLAS and, where there is little to do, by a kernel of the library."""
+    monkeypatch.setattr(linear, "FEW_PRODUCTS", few_products)
+    layer = nn.Linear(5, 4, rng=0, dtype=dtype)
+    x, dy = rng.standard_normal(shape).astype(dtype), rng.standard_normal((*shape[:-1], 4)).astype(dtype)
+    weight = layer.weight.value.astype("f8")
+    y, dx = layer(x), layer.backward(dy)
+    assert y.dtype == dx.dtype == dtype
+    tolerance = {"f2": 2e-2, "f4": 1e-5, "f8": 1e-13}[dtype]
+    np.testing.assert_allclose(y, x.astype("f8") @ weight.T, atol=tolerance)
+    np.testing.assert_allclose(dx, dy.astype("f8") @ weight, atol=tolerance)
+    expected = dy.astype("f8").reshape(-1, 4).T @ x.astype("f8").reshape(-1, 5)
+    np.testing.assert_allclose(layer.weight.grad, expected, atol=tolerance)

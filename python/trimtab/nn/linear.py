@@ -5,9 +5,24 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
+import trimtab._core as kernels
 from trimtab._typing import Array, Seed
 from trimtab.nn.init import Init, initial_weight
 from trimtab.nn.module import Module, Parameter, as_float_dtype, require_shape
+
+# Up to so many multiply-adds a product is not worth the threads of BLAS: awake, they compete for the cores
+# with those of the kernels before and after it.
+FEW_PRODUCTS = 4_000_000
+
+
+def _product(a: Array, b: Array) -> Array:
+    """Return a @ b, which is also the convolution of len(a) images of one pixel."""
+    if a.dtype != b.dtype or a.dtype.char not in "efd" or a.size * b.shape[1] > FEW_PRODUCTS:
+        product: Array = a @ b
+        return product
+    once = (1, 1)
+    images = kernels.convolve(a[:, None, None], b[None, None, None], None, (0, 0), once, once, once)
+    return images.reshape(len(a), b.shape[1])
 
 
 class Linear(Module):
@@ -55,7 +70,7 @@ class Linear(Module):
         """Return y of shape (..., outputs) for x of shape (..., inputs)."""
         require_shape(self, "x", x, (*x.shape[:-1], self.inputs))
         self.saved = x
-        y: Array = x @ self.weight.value.T
+        y = _product(x.reshape(-1, self.inputs), self.weight.value.T).reshape(*x.shape[:-1], self.outputs)
         if self.bias is not None:
             y += self.bias.value
         return y
@@ -65,10 +80,10 @@ class Linear(Module):
         x = self.saved
         require_shape(self, "dy", dy, (*x.shape[:-1], self.outputs))
         rows = dy.reshape(-1, self.outputs)
-        np.matmul(rows.T, x.reshape(-1, self.inputs), out=self.weight.grad)
+        self.weight.grad[...] = _product(rows.T, x.reshape(-1, self.inputs))
         if self.bias is not None:
             np.sum(rows, axis=0, out=self.bias.grad)
-        return dy @ self.weight.value if self.wants_dx else None
+        return _product(rows, self.weight.value).reshape(x.shape) if self.wants_dx else None
 
     def __repr__(self) -> str:
         return f"Linear({self.inputs}, {self.outputs})"
