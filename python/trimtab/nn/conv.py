@@ -16,8 +16,9 @@ class Conv2d(Module):
     """Convolution of images (N, C, H, W), or (N, H, W, C) with ``axis=-1`` (without the flip: correlation).
 
     ``y[n, o, i, j] = bias[o] + sum of weight[o, c, a, b] * x[n, c, i * stride + a, j * stride + b]`` over
-    c, a and b, on the padded x. The windows under the kernel become the columns of a matrix, which the weight
-    multiplies. The bias starts at 0 and is not decayed.
+    c, a and b, on the padded x. It is computed with the channels last, where images (N, C, H, W) are copied
+    to and from. The bits depend neither on the number of threads nor on the instruction set. The bias starts
+    at 0 and is not decayed.
 
     Parameters
     ----------
