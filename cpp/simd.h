@@ -2,10 +2,9 @@
 //
 // A kernel is written once, for every instruction set and storage type, as lambdas over vectors of a working type W
 // (float or double):
-//   sweep<W>(n, f)         f(i, at) at every vector of 0..n; `at` loads and stores: whole vectors, or the tail
-//   reduce<W>(n, sums, f)  f(i, at, acc) adds into the accumulators acc[q]; sums[q] are their totals
-// The bits do not depend on the instruction set: sums run over virtual lanes by element index (256 bytes of them: 64
-// floats or 32 doubles) and meet in one fixed tree, multiply-adds are fused everywhere, nothing is approximated.
+//   sweep<W>(n, f)   f(i, at) at every vector of 0..n; `at` loads and stores: whole vectors, or the tail
+// The bits do not depend on the instruction set: multiply-adds are fused everywhere, nothing is approximated, and sums have
+// one order (kernels/sums.h).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -50,6 +49,8 @@ template <class W>
 constexpr int lanes = register_bytes / int(sizeof(W));
 template <class W>
 using Vector = typename VectorOf<W, lanes<W>>::type;
+template <class V>
+using Element = __typeof__(V{}[0]);
 
 using Floats = Vector<float>;
 using Doubles = Vector<double>;
@@ -197,6 +198,29 @@ TRIMTAB_INLINE uint64_t gather_bits(Bytes condition) {
 }
 #endif
 
+// ---- loops unrolled by the compiler ----
+
+template <int n>
+struct Constant {
+    static constexpr int value = n;
+};
+template <int begin, int end, class F>
+TRIMTAB_INLINE void unroll(F&& f) {
+    if constexpr (begin < end) {
+        f(begin);
+        unroll<begin + 1, end>(f);
+    }
+}
+
+// f(Constant<size>{}), f(Constant<size / 2>{}) ... down to 2.
+template <int size, class F>
+TRIMTAB_INLINE void unroll_halves(F&& f) {
+    if constexpr (size > 1) {
+        f(Constant<size>{});
+        unroll_halves<size / 2>(f);
+    }
+}
+
 // ---- storage type T <-> vectors of the working type W ----
 
 template <class T>
@@ -243,8 +267,24 @@ TRIMTAB_INLINE void store(T* p, Vector<W> v) {
     }
 }
 
-// The first `count` of the elements that fill a register, or a part of one. A masked access does in one step what a loop
-// does element by element.
+// In every lane. Minus zero, which leaves every value as it is and so costs nothing; plus zero would be an addition.
+template <class W>
+TRIMTAB_INLINE Vector<W> broadcast(W value) {
+    return value - Vector<W>{};
+}
+
+// The first `count` of the elements that fill a register, or a part of one: in halves, or with a masked access in one
+// step. A register loaded just after it was stored in pieces waits for them.
+template <class T, int size>
+TRIMTAB_INLINE void copy_halves(T* to, const T* from, ptrdiff_t count) {
+    unroll_halves<size>([&](auto part) __attribute__((always_inline)) {
+        constexpr int half = decltype(part)::value / 2;
+        if (count & half) {
+            __builtin_memcpy(to, from, half * sizeof(T));
+            to += half, from += half;
+        }
+    });
+}
 #if defined(__AVX512F__)
 template <class T, int size>
 TRIMTAB_INLINE void copy_in(T* to, const T* from, ptrdiff_t count) {
@@ -269,11 +309,26 @@ TRIMTAB_INLINE void copy_out(T* to, const T* from, ptrdiff_t count) {
 #else
 template <class T, int size>
 TRIMTAB_INLINE void copy_in(T* to, const T* from, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; ++i) to[i] = from[i];
+#if defined(__AVX2__)
+    if constexpr (sizeof(T) >= 4) {
+        constexpr int words = size * int(sizeof(T)) / 4;
+        typename VectorOf<int32_t, words>::type word;
+        unroll<0, words>([&](int i) __attribute__((always_inline)) { word[i] = i; });
+        const auto wanted = word < int(count) * int(sizeof(T) / 4);
+        if constexpr (words == 8)
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                                _mm256_maskload_epi32(reinterpret_cast<const int*>(from), __m256i(wanted)));
+        else
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                             _mm_maskload_epi32(reinterpret_cast<const int*>(from), __m128i(wanted)));
+        return;
+    }
+#endif
+    copy_halves<T, size>(to, from, count);
 }
 template <class T, int size>
 TRIMTAB_INLINE void copy_out(T* to, const T* from, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; ++i) to[i] = from[i];
+    copy_halves<T, size>(to, from, count);
 }
 #endif
 
@@ -334,135 +389,33 @@ TRIMTAB_INLINE void sweep(ptrdiff_t n, F&& f) {
     if (i < n) f(i, First<W>{n - i});
 }
 
-// ---- sums ----
-
-template <int n>
-struct Constant {
-    static constexpr int value = n;
+// The same without a partial access, whose store costs as much as several whole ones: the last vector overlaps the one
+// before it. It is taken first and stored last, so that results may replace what they are made of. f stores once, to T.
+template <class W, class T>
+struct Ahead {
+    T*& to;
+    Vector<W>& result;
+    template <class E>
+    TRIMTAB_INLINE Vector<W> load(const E* p) const {
+        return trimtab::load<W>(p);
+    }
+    TRIMTAB_INLINE void store(T* p, Vector<W> v) const {
+        to = p;
+        result = v;
+    }
 };
-template <int begin, int end, class F>
-TRIMTAB_INLINE void unroll(F&& f) {
-    if constexpr (begin < end) {
-        f(begin);
-        unroll<begin + 1, end>(f);
-    }
+template <class W, class T, class F>
+TRIMTAB_INLINE void sweep_overlapping(ptrdiff_t n, F&& f) {
+    const ptrdiff_t whole = n - n % lanes<W>;
+    if (whole == n || whole == 0) return sweep<W>(n, f);
+    T* to;
+    Vector<W> result;
+    f(n - lanes<W>, Ahead<W, T>{to, result});
+    for (ptrdiff_t i = 0; i < whole; i += lanes<W>) f(i, Whole<W>{});
+    store<W>(to, result);
 }
 
-// f(Constant<size>{}), f(Constant<size / 2>{}) ... down to 2.
-template <int size, class F>
-TRIMTAB_INLINE void unroll_halves(F&& f) {
-    if constexpr (size > 1) {
-        f(Constant<size>{});
-        unroll_halves<size / 2>(f);
-    }
-}
-
-// Element i of the first half plus element i of the second, until `count` are left.
-template <int size, int count, class V>
-TRIMTAB_INLINE void fold(V* v) {
-    if constexpr (size > count) {
-        unroll<0, size / 2>([&](int i) __attribute__((always_inline)) { v[i] += v[i + size / 2]; });
-        fold<size / 2, count>(v);
-    }
-}
-// In one vector of doubles; floats meet there when 16 partial sums are left.
-template <int registers>
-TRIMTAB_INLINE Doubles meet(Doubles* v) {
-    fold<registers, 1>(v);
-    return v[0];
-}
-template <int registers>
-TRIMTAB_INLINE Doubles meet(Floats* v) {
-    constexpr int left = 16 / lanes<float>;
-    fold<registers, left>(v);
-    Doubles wide[2 * left];
-    unroll<0, left>([&](int i) __attribute__((always_inline)) {
-        wide[2 * i] = widen_float(lower_half(v[i]));
-        wide[2 * i + 1] = widen_float(upper_half(v[i]));
-    });
-    return meet<2 * left>(wide);
-}
-TRIMTAB_INLINE double total(Doubles v) {
-    double last[lanes<double>];
-    store<double>(last, v);
-    fold<lanes<double>, 1>(last);
-    return last[0];
-}
-// Lane r: the total of vectors[r], summed as total() does.
-TRIMTAB_INLINE Doubles totals(Doubles* vectors) {
-    unroll_halves<lanes<double>>([&](auto size) __attribute__((always_inline)) {
-        constexpr int half = decltype(size)::value / 2;  // of what is left of a vector, that is now folded
-        Longs low, high;
-        unroll<0, lanes<double>>([&](int k) __attribute__((always_inline)) {
-            const int part = k / half;
-            low[k] = part % 2 * lanes<double> + part / 2 * (2 * half) + k % half;
-            high[k] = low[k] + half;
-        });
-        unroll<0, half>([&](int i) __attribute__((always_inline)) {
-            vectors[i] = __builtin_shuffle(vectors[i], vectors[i + half], low) +
-                         __builtin_shuffle(vectors[i], vectors[i + half], high);
-        });
-    });
-    return vectors[0];
-}
-
-// Elements summed in W: bounds a float sum to 16 terms a virtual lane, and 4 of them to a double.
-constexpr ptrdiff_t segment = 1024;
-
-// Sums over a segment in its virtual lanes, before they meet.
-template <class W, int quantities>
-struct PartialSums {
-    static constexpr int registers = 256 / register_bytes;
-    Vector<W> of[quantities][registers];
-    TRIMTAB_INLINE Doubles meet(int quantity) { return trimtab::meet<registers>(of[quantity]); }
-    TRIMTAB_INLINE double total(int quantity) { return trimtab::total(meet(quantity)); }
-};
-
-template <int quantities, class W, class F>
-TRIMTAB_INLINE void sum_lanes(ptrdiff_t begin, ptrdiff_t end, PartialSums<W, quantities>& sums, F&& f) {
-    constexpr int registers = PartialSums<W, quantities>::registers, step = registers * lanes<W>;
-    constexpr int fitting = register_count / 2 / quantities;
-    // Visited together, so that their sums stay in registers: a number that divides theirs.
-    constexpr int group = fitting >= registers ? registers : fitting >= 8 ? 8 : fitting >= 4 ? 4 : fitting >= 2 ? 2 : 1;
-    const ptrdiff_t whole = end - (end - begin) % step;
-    unroll<0, registers / group>([&](int g) __attribute__((always_inline)) {
-        Vector<W> part[group][quantities] = {};
-        for (ptrdiff_t i = begin + g * group * lanes<W>; i < whole; i += step)
-            unroll<0, group>([&](int r) __attribute__((always_inline)) { f(i + r * lanes<W>, Whole<W>{}, part[r]); });
-        unroll<0, group>([&](int r) __attribute__((always_inline)) {
-            unroll<0, quantities>([&](int q)
-                                      __attribute__((always_inline)) { sums.of[q][g * group + r] = part[r][q]; });
-        });
-    });
-    // The rest, register by register: an index known only at run time would keep all sums in memory.
-    const ptrdiff_t rest = end - whole, left = rest % lanes<W>;
-    const auto add = [&](int r, const Vector<W>(&part)[quantities]) __attribute__((always_inline)) {
-        unroll<0, quantities>([&](int q) __attribute__((always_inline)) { sums.of[q][r] += part[q]; });
-    };
-    unroll<0, registers>([&](int r) __attribute__((always_inline)) {
-        if (rest < (r + 1) * lanes<W>) return;
-        Vector<W> part[quantities] = {};
-        f(whole + r * lanes<W>, Whole<W>{}, part);
-        add(r, part);
-    });
-    if (left > 0) {
-        Vector<W> part[quantities] = {};
-        f(end - left, First<W>{left}, part);
-        unroll<0, registers>([&](int r) __attribute__((always_inline)) {
-            if (rest - left == r * lanes<W>) add(r, part);
-        });
-    }
-}
-
-template <class W, int quantities, class F>
-TRIMTAB_INLINE void reduce(ptrdiff_t n, double (&sums)[quantities], F&& f) {
-    for (double& sum : sums) sum = 0;
-    for (ptrdiff_t i = 0; i < n; i += segment) {
-        PartialSums<W, quantities> partial;
-        sum_lanes<quantities, W>(i, n - i < segment ? n : i + segment, partial, f);
-        unroll<0, quantities>([&](int q) __attribute__((always_inline)) { sums[q] += partial.total(q); });
-    }
-}
+TRIMTAB_INLINE bool any(Longs condition) { return gather_bits(bit_cast<Bytes>(condition)) != 0; }
 
 TRIMTAB_INLINE Floats to_floats(Ints v) { return __builtin_convertvector(v, Floats); }
 

@@ -125,8 +125,8 @@ void batch_norm_apply(const BatchNormApply& a) {
 }
 
 TRIMTAB_INLINE Doubles clip(Doubles v, double low, double high) {
-    const Doubles above = v < low ? Doubles{} + low : v;  // NaN stays
-    return above > high ? Doubles{} + high : above;
+    const Doubles above = v < low ? broadcast(low) : v;  // NaN stays
+    return above > high ? broadcast(high) : above;
 }
 template <class W, class At>
 TRIMTAB_INLINE void renormalise(At at, const Renormalise& to, ptrdiff_t unit, ptrdiff_t c, Doubles mean, Doubles std,
@@ -206,9 +206,9 @@ struct UnitGradientSums {
     }
     TRIMTAB_LOOP Sums in_runs(const Planes& planes, ptrdiff_t unit, ptrdiff_t begin, ptrdiff_t end) const {
         W standard[standard_constants];
-        set_standard<W>(First<double>{1}, Doubles{} + mean[unit], Doubles{} + rstd[unit], {standard, 1});
+        set_standard<W>(First<double>{1}, broadcast(mean[unit]), broadcast(rstd[unit]), {standard, 1});
         Vector<W> k[standard_constants];
-        for (int j = 0; j < standard_constants; ++j) k[j] = Vector<W>{} + standard[j];
+        for (int j = 0; j < standard_constants; ++j) k[j] = broadcast(standard[j]);
         Sums total = {};
         planes.runs().visit(begin, end, [&](ptrdiff_t offset, ptrdiff_t n) {
             const ptrdiff_t start = planes.start(unit) + offset;

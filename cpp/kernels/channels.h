@@ -92,8 +92,7 @@ struct Tile {
     void expand(const W* of_channels, W* of_columns) const {
         for (ptrdiff_t r = 0; r < c.repeat; ++r)
             for (ptrdiff_t k = 0; k < channels; ++k, of_columns += c.l.inner)
-                sweep<W>(c.l.inner,
-                         [&](ptrdiff_t i, auto at) { at.store(of_columns + i, Vector<W>{} + of_channels[k]); });
+                sweep<W>(c.l.inner, [&](ptrdiff_t i, auto at) { at.store(of_columns + i, broadcast(of_channels[k])); });
     }
 };
 
@@ -295,7 +294,7 @@ private:
 
 template <int count, class W>
 TRIMTAB_INLINE void load_uniform(const Constants<W>& constants, Uniform<W> (&uniform)[count]) {
-    for (int j = 0; j < count; ++j) uniform[j] = {Vector<W>{} + *constants.of(j)};
+    for (int j = 0; j < count; ++j) uniform[j] = {broadcast(*constants.of(j))};
 }
 
 // In the order of memory.
@@ -391,7 +390,7 @@ void sum_then_visit(const ChannelLayout& l, const Statistic& statistic, double c
             W values[count];
             const Constants<W> constants{values, 1};
             const Sums sum = unit_sum(statistic, planes, unit);
-            finish(First<double>{1}, unit, unit % l.channels, Doubles{} + sum.first, Doubles{} + sum.second, constants);
+            finish(First<double>{1}, unit, unit % l.channels, broadcast(sum.first), broadcast(sum.second), constants);
             Uniform<W> uniform[count];
             load_uniform<count>(constants, uniform);
             for (ptrdiff_t s = runs.stretches(); s-- > 0;)

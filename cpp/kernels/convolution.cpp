@@ -16,11 +16,6 @@ constexpr int tile_width = tile_vectors * lanes<W>;
 constexpr ptrdiff_t panel_bytes = 128 << 10;  // a fraction of a core's second cache
 constexpr ptrdiff_t most_tile_rows = 12;      // on any instruction set: what is cut to it is cut alike
 
-template <class W>
-TRIMTAB_INLINE Vector<W> broadcast(W value) {
-    return value - Vector<W>{};
-}
-
 constexpr ptrdiff_t most_terms = 256;  // summed in W one after the other, before the sum is added to others
 
 // tile[i][j] = sum over k < count of a[i * row + k * step] * b[k][j]

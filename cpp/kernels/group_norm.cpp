@@ -21,9 +21,10 @@ public:
         parallel_for(l.groups * l.channels, double(l.groups * width(l)), [this](ptrdiff_t begin, ptrdiff_t end) {
             for (ptrdiff_t c = begin; c < end; ++c)
                 sweep<W>(l_.inner,
-                         [&](ptrdiff_t i, auto at) { at.store(spread_ + c * l_.inner + i, Vector<W>{} + values_[c]); });
+                         [&](ptrdiff_t i, auto at) { at.store(spread_ + c * l_.inner + i, broadcast(values_[c])); });
         });
     }
+    const W* begin() const { return values_; }
     W of(ptrdiff_t group, ptrdiff_t channel) const { return values_[group * l_.channels + channel]; }
     const W* beside(ptrdiff_t group) const { return spread_ + group * width(l_); }
 
@@ -38,11 +39,6 @@ template <int count, class W, class F>
 TRIMTAB_INLINE void visit(const GroupLayout& l, ptrdiff_t row, const RowParameter<W>* const (&parameters)[count],
                           const F& body, bool past) {
     const ptrdiff_t start = row * width(l), group = row % l.groups;
-    if (l.channels == 1 && l.inner < 128) {  // too short for a call each
-        Vector<W> k[count];
-        for (int j = 0; j < count; ++j) k[j] = Vector<W>{} + parameters[j]->of(group, 0);
-        return sweep<W>(l.inner, [&](ptrdiff_t i, auto at) { body(k, start + i, body.y + start + i, at); });
-    }
     const RunBody<W, count> runs(body, past);
     if (!one_by_one(l)) {
         Stream<W> stream[count];
@@ -51,8 +47,28 @@ TRIMTAB_INLINE void visit(const GroupLayout& l, ptrdiff_t row, const RowParamete
     }
     for (ptrdiff_t channel = 0; channel < l.channels; ++channel) {
         Uniform<W> uniform[count];
-        for (int j = 0; j < count; ++j) uniform[j] = {Vector<W>{} + parameters[j]->of(group, channel)};
+        for (int j = 0; j < count; ++j) uniform[j] = {broadcast(parameters[j]->of(group, channel))};
         runs(start + channel * l.inner, l.inner, uniform);
+    }
+}
+
+// Rows of one channel, too short for a call each.
+bool are_short_channels(const GroupLayout& l) { return l.channels == 1 && l.inner < 128; }
+template <class Body, int count, class W, class F>
+TRIMTAB_INLINE void visit_short(const GroupLayout& l, ptrdiff_t first, ptrdiff_t rows,
+                                const RowParameter<W>* const (&parameters)[count], F&& body_of) {
+    const ptrdiff_t inner = l.inner, groups = l.groups;
+    const W* from[count];
+    for (int j = 0; j < count; ++j) from[j] = parameters[j]->begin();
+    ptrdiff_t group = first % groups, start = first * inner;
+    for (ptrdiff_t r = 0; r < rows; ++r, start += inner) {
+        Vector<W> k[count];
+        for (int j = 0; j < count; ++j) k[j] = broadcast(from[j][group]);
+        const Body body = body_of(r);
+        const auto to = body.y + start;
+        sweep_overlapping<W, typename Body::Result>(inner,
+                                                    [&](ptrdiff_t i, auto at) { body(k, start + i, to + i, at); });
+        if (++group == groups) group = 0;
     }
 }
 
@@ -85,10 +101,13 @@ void group_norm_forward(const GroupNormForward& a) {
             const ptrdiff_t count = least(together, stop - first);
             RowStatistics<W> statistics;
             statistics.template measure<true>(x + first * width(l), count, width(l), a.eps);
-            for (ptrdiff_t r = 0; r < count; ++r) {
-                visit<2, W>(l, first + r, {&gamma, &beta}, GroupForward<T>{x, y, statistics.standardise(r)}, past);
-                if (a.mean) a.mean[first + r] = statistics.mean[r], a.rstd[first + r] = statistics.rstd[r];
-            }
+            const auto body_of = [&](ptrdiff_t r) { return GroupForward<T>{x, y, statistics.standardise(r)}; };
+            if (are_short_channels(l))
+                visit_short<GroupForward<T>, 2, W>(l, first, count, {&gamma, &beta}, body_of);
+            else
+                for (ptrdiff_t r = 0; r < count; ++r) visit<2, W>(l, first + r, {&gamma, &beta}, body_of(r), past);
+            for (ptrdiff_t r = 0; a.mean && r < count; ++r)
+                a.mean[first + r] = statistics.mean[r], a.rstd[first + r] = statistics.rstd[r];
         }
     });
 }
@@ -100,15 +119,28 @@ struct Pair {
     double g, gx;
 };
 
-template <class W, class T, class F>
-TRIMTAB_INLINE Pair sum_products(const T* x, ptrdiff_t n, const QuickStandardise<W>& standardise, F&& g) {
-    double sums[2];
-    reduce<W>(n, sums, [&](ptrdiff_t i, auto at, auto& acc) {
+template <class T, class G>
+struct Products {
+    using W = Work<T>;
+    G g;
+    const T* x;
+    QuickStandardise<W> standardise;
+    template <class At>
+    TRIMTAB_INLINE void operator()(ptrdiff_t i, At at, Vector<W> (&acc)[2]) const {
         const Vector<W> v = g(i, at);
         acc[0] += v;
         acc[1] = fma(v, at.keep(standardise(at.load(x + i))), acc[1]);
-    });
+    }
+};
+template <class T, class G>
+TRIMTAB_INLINE Pair sum_products(ptrdiff_t n, const Products<T, G>& products) {
+    double sums[2];
+    reduce<Work<T>>(n, sums, products);
     return {sums[0], sums[1]};
+}
+template <class T>
+TRIMTAB_INLINE auto values_from(const T* p) {
+    return [p](ptrdiff_t i, auto at) { return at.load(p + i); };
 }
 
 // dx = scale * h + slope * x̂ + offset
@@ -122,8 +154,8 @@ struct GroupBackward {
     W scale, slope, offset;
     template <class At>
     TRIMTAB_INLINE void operator()(const Vector<W>* k, ptrdiff_t j, T* to, At at) const {
-        const Vector<W> through = fma(at.load(dy + j) * k[0], Vector<W>{} + scale, Vector<W>{} + offset);
-        at.store(to, fma(standardise(at.load(x + j)), Vector<W>{} + slope, through));
+        const Vector<W> through = fma(at.load(dy + j) * k[0], broadcast(scale), broadcast(offset));
+        at.store(to, fma(standardise(at.load(x + j)), broadcast(slope), through));
     }
 };
 
@@ -145,12 +177,17 @@ public:
           partial_(panels_ * 2 * channels_) {}
 
     void run() const {
-        parallel_for(panels_ * l_.groups, 30 * double(rows(l_)) + 0.5 * values(l_),
-                     [&](ptrdiff_t begin, ptrdiff_t end) {
-            const Scratch<W> sums(one_by_one(l_) ? 0 : 2 * width(l_));
-            for (ptrdiff_t task = begin; task < end; ++task)
-                one_by_one(l_) ? row(task) : panel(task / l_.groups, task % l_.groups, sums);
-        });
+        const double cost = 30 * double(rows(l_)) + 0.5 * values(l_);
+        if (are_short_channels(l_))
+            parallel_for(ceil_div(rows(l_), most_together), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
+                for (ptrdiff_t task = begin; task < end; ++task) short_rows(task * most_together);
+            });
+        else
+            parallel_for(panels_ * l_.groups, cost, [&](ptrdiff_t begin, ptrdiff_t end) {
+                const Scratch<W> sums(one_by_one(l_) ? 0 : 2 * width(l_));
+                for (ptrdiff_t task = begin; task < end; ++task)
+                    one_by_one(l_) ? row(task) : panel(task / l_.groups, task % l_.groups, sums);
+            });
         parallel_for(channels_, double(panels_ * channels_), [&](ptrdiff_t begin, ptrdiff_t end) {
             total(partial_, a_.dbeta, begin, end);
             total(partial_ + channels_, a_.dgamma, begin, end);
@@ -166,8 +203,7 @@ private:
         Pair h = {};
         for (ptrdiff_t channel = 0; channel < l_.channels; ++channel) {
             const T *const dy = dy_ + start + channel * l_.inner, *const x = x_ + start + channel * l_.inner;
-            const Pair sum =
-                sum_products<W>(x, l_.inner, standardise, [dy](ptrdiff_t i, auto at) { return at.load(dy + i); });
+            const Pair sum = sum_products(l_.inner, Products{values_from(dy), x, standardise});
             const double weight = gamma_.of(group, channel);
             sums[channel] = sum.g;
             sums[channels_ + channel] = sum.gx;
@@ -176,6 +212,39 @@ private:
         const auto [scale, slope, offset] = constants(row, h);
         const GroupBackward<T> body{dy_, x_, dx_, standardise, scale, slope, offset};
         visit<1, W>(l_, row, {&gamma_}, body, past_);
+    }
+
+    // The rows from `first` that are taken together.
+    TRIMTAB_LOOP void short_rows(ptrdiff_t first) const {
+        const ptrdiff_t count = least(most_together, rows(l_) - first), n = l_.inner;
+        Each<W> high, scale, rest, slope, offset;
+        const auto standardise = [&](ptrdiff_t r) { return QuickStandardise<W>{high[r], scale[r], rest[r]}; };
+        sweep<double>(count, [&](ptrdiff_t r, auto at) {
+            const Doubles mean = at.load(a_.mean + first + r), rstd = at.load(a_.rstd + first + r);
+            at.store(high + r, mean);
+            at.store(scale + r, rstd);
+            at.store(rest + r, (at.load(high + r) - mean) * rstd);
+        });
+        Each<W> sums[2];
+        sum_each<W>(count, n, sums, [&](ptrdiff_t r) {
+            const ptrdiff_t start = (first + r) * n;
+            return Products{values_from(dy_ + start), x_ + start, standardise(r)};
+        });
+        for (ptrdiff_t r = 0, group = first % l_.groups, panel = first / l_.groups; r < count; ++r) {
+            double* const to = partial_ + panel * 2 * channels_ + group;
+            to[0] = sums[0][r];
+            to[channels_] = sums[1][r];
+            slope[r] = gamma_.of(group, 0);
+            if (++group == l_.groups) group = 0, ++panel;
+        }
+        for_each_row(count, [&](ptrdiff_t r, auto at) {
+            const Doubles share = at.load(scale + r) * at.load(slope + r) / double(-n);
+            at.store(slope + r, share * at.load(sums[1] + r));
+            at.store(offset + r, share * at.load(sums[0] + r));
+        });
+        visit_short<GroupBackward<T>, 1, W>(l_, first, count, {&gamma_}, [&](ptrdiff_t r) {
+            return GroupBackward<T>{dy_, x_, dx_, standardise(r), scale[r], slope[r], offset[r]};
+        });
     }
 
     // A few samples of a group, with the gradients of the parameters summed in W beside the values.
@@ -188,15 +257,15 @@ private:
             const T *const dy = dy_ + row * n, *const x = x_ + row * n;
             T* const dx = dx_ + row * n;
             const QuickStandardise<W> standardise(a_.mean[row], a_.rstd[row]);
-            const Pair h = sum_products<W>(
-                x, n, standardise, [dy, gamma](ptrdiff_t i, auto at) { return at.load(dy + i) * at.load(gamma + i); });
+            const auto gradient = [dy, gamma](ptrdiff_t i, auto at) { return at.load(dy + i) * at.load(gamma + i); };
+            const Pair h = sum_products(n, Products{gradient, x, standardise});
             const auto [scale, slope, offset] = constants(row, h);
             sweep<W>(n, [&](ptrdiff_t i, auto at) {
                 const Vector<W> g = at.load(dy + i), normal = standardise(at.load(x + i));
                 at.store(sums + i, at.load(sums + i) + g);
                 at.store(sums + n + i, fma(g, normal, at.load(sums + n + i)));
-                const Vector<W> through = fma(g * at.load(gamma + i), Vector<W>{} + scale, Vector<W>{} + offset);
-                at.store(dx + i, fma(normal, Vector<W>{} + slope, through));
+                const Vector<W> through = fma(g * at.load(gamma + i), broadcast(scale), broadcast(offset));
+                at.store(dx + i, fma(normal, broadcast(slope), through));
             });
         }
         double* const to = partial_ + panel * 2 * channels_ + group * l_.channels;

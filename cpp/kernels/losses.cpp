@@ -1,6 +1,7 @@
 // Losses and their gradients. Values are summed in double, in an order that depends on the shape alone.
 #include "../memory.h"
 #include "elementary.h"
+#include "sums.h"
 #include "tiles.h"
 
 namespace trimtab {

@@ -1,6 +1,6 @@
 // Bounds the length of the rows of x (rows, width).
 #include "../parallel.h"
-#include "../simd.h"
+#include "sums.h"
 
 namespace trimtab {
 namespace {

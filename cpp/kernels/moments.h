@@ -8,7 +8,7 @@
 //
 // Sums in float hold for standard deviations of 1e-15 to 1e15; whatever lies outside is visited again in double.
 #pragma once
-#include "../simd.h"
+#include "sums.h"
 
 namespace trimtab {
 namespace {
@@ -46,9 +46,13 @@ TRIMTAB_INLINE Moments combine(const Moments& a, const Moments& b) {
     const auto both = combine<double>({a.mean, a.m2}, a.count, {b.mean, b.m2}, b.count);
     return {a.count + b.count, both.mean, both.m2};
 }
+template <class V>
+TRIMTAB_INLINE auto holds_in_float(V var, double eps) {
+    return (var + eps > 1e-30) & (var + eps < 1e30);
+}
 template <class W>
 TRIMTAB_INLINE bool trusted(double var, double eps) {
-    return is_same<W, double> || (var + eps > 1e-30 && var + eps < 1e30);
+    return is_same<W, double> || holds_in_float(var, eps);
 }
 
 constexpr int sample_size = 16;
@@ -56,11 +60,15 @@ constexpr ptrdiff_t stretch = 4096;  // values summed about the same shift
 
 // The sum of the first values, in lanes that have not met.
 template <class W, class T>
-TRIMTAB_INLINE Doubles sample(const T* x, ptrdiff_t n) {
+TRIMTAB_INLINE Vector<W> sample(const T* x, ptrdiff_t n) {
     constexpr int registers = sample_size / lanes<W>;
     Vector<W> values[registers] = {};
-    sweep<W>(least(n, sample_size), [&](ptrdiff_t i, auto at) { values[i / lanes<W>] = at.load(x + i); });
-    return meet<registers>(values);
+    if (n >= sample_size)
+        unroll<0, registers>([&](int i) { values[i] = load<W>(x + i * lanes<W>); });
+    else
+        sweep<W>(n, [&](ptrdiff_t i, auto at) { values[i / lanes<W>] = at.load(x + i); });
+    fold<registers, 1>(values);
+    return values[0];
 }
 
 // Sums of x - shift and of its square.
@@ -90,7 +98,7 @@ template <class W, class T>
 TRIMTAB_INLINE Moments add_stretch(const Moments& before, const T* x, ptrdiff_t n) {
     const double count = double(n);
     double sums[2];
-    W shift = W(before.count == 0 ? total(sample<W>(x, n)) / double(least(n, sample_size)) : before.mean);
+    W shift = W(before.count == 0 ? total(sample<W>(x, n)) / W(least(n, sample_size)) : before.mean);
     sum_about(shift, x, n, sums);
     if (before.count == 0 && off_centre(count, sums[0], sums[1])) {
         shift = better_shift(shift, sums[0], n);
@@ -145,8 +153,8 @@ template <class W>
 struct Standardise {
     W high, scale, scale_low, rest;
     TRIMTAB_INLINE Vector<W> operator()(Vector<W> x) const {
-        const Vector<W> d = x - high, lost = x - (d + high), all = Vector<W>{} + scale;
-        return fma(d, all, fma(lost, all, fma(d, Vector<W>{} + scale_low, Vector<W>{} + rest)));
+        const Vector<W> d = x - high, lost = x - (d + high), all = broadcast(scale);
+        return fma(d, all, fma(lost, all, fma(d, broadcast(scale_low), broadcast(rest))));
     }
 };
 
@@ -155,11 +163,10 @@ template <class W>
 struct QuickStandardise {
     W high, scale, rest;
     QuickStandardise() = default;
+    TRIMTAB_INLINE QuickStandardise(W high, W scale, W rest) : high(high), scale(scale), rest(rest) {}
     TRIMTAB_INLINE QuickStandardise(double mean, double rstd)
         : high(W(mean)), scale(W(rstd)), rest(W((double(high) - mean) * rstd)) {}
-    TRIMTAB_INLINE Vector<W> operator()(Vector<W> x) const {
-        return fma(x - high, Vector<W>{} + scale, Vector<W>{} + rest);
-    }
+    TRIMTAB_INLINE Vector<W> operator()(Vector<W> x) const { return fma(x - high, broadcast(scale), broadcast(rest)); }
 };
 }  // namespace
 }  // namespace trimtab

@@ -15,7 +15,7 @@ constexpr ptrdiff_t values_together = 8192;  // of theirs, which stay in the fir
 // A value for each of them.
 template <class E>
 struct alignas(64) Each {
-    E values[most_together] = {};
+    E values[most_together];
     TRIMTAB_INLINE E& operator[](ptrdiff_t r) { return values[r]; }
     TRIMTAB_INLINE E* operator+(ptrdiff_t r) { return values + r; }
 };
@@ -40,8 +40,45 @@ struct RowSums {
     }
 };
 
-// Mean and variance of some rows. Not centred: zero and the mean of x^2.
-template <class W, bool centred, class T>
+// Sums terms of(r) of the first n values of each row, to sums[q][r].
+template <class W, int quantities, class Of>
+TRIMTAB_INLINE void sum_each(ptrdiff_t rows, ptrdiff_t n, Each<double> (&sums)[quantities], Of&& of) {
+    for (ptrdiff_t r = 0; r < rows; r += lanes<double>) {
+        Doubles total[quantities] = {};
+        // Step by step for all rows: what is a chain of latencies in each overlaps with that of the others.
+        for (ptrdiff_t begin = 0; begin < n; begin += segment) {
+            Doubles met[quantities][lanes<double>];
+            for (ptrdiff_t k = 0; k < least(lanes<double>, rows - r); ++k) {
+                PartialSums<W, quantities> partial;
+                sum_lanes<quantities>(begin, least(begin + segment, n), partial, of(r + k));
+                unroll<0, quantities>([&](int q) { met[q][k] = partial.meet(q); });
+            }
+            unroll<0, quantities>([&](int q) { total[q] += totals(met[q]); });
+        }
+        unroll<0, quantities>([&](int q) { store<double>(sums[q] + r, total[q]); });
+    }
+}
+// The same for rows that fill few registers: in fewer virtual lanes, and these meet in W. No sum is longer than it would
+// be in the lanes of a long row.
+constexpr ptrdiff_t short_width = 256;
+template <class W, int quantities, class Of>
+TRIMTAB_INLINE void sum_each(ptrdiff_t rows, ptrdiff_t n, Each<W> (&sums)[quantities], Of&& of) {
+    for (ptrdiff_t r = 0; r < rows; r += lanes<W>) {
+        Vector<W> met[quantities][lanes<W>];
+        for (ptrdiff_t k = 0; k < least(lanes<W>, rows - r); ++k) {
+            PartialSums<W, quantities, 64> partial;
+            sum_lanes<quantities>(0, n, partial, of(r + k));
+            unroll<0, quantities>([&](int q) {
+                fold<partial.registers, 1>(partial.of[q]);
+                met[q][k] = partial.of[q][0];
+            });
+        }
+        unroll<0, quantities>([&](int q) { store<W>(sums[q] + r, totals(met[q])); });
+    }
+}
+
+// Mean and variance of some rows. Not centred: zero and the mean of x^2. Total: what sums are kept in.
+template <class W, bool centred, class Total, class T>
 TRIMTAB_LOOP void row_moments(const T* x, ptrdiff_t rows, ptrdiff_t width, Each<double>& mean, Each<double>& variance) {
     Each<double> m2;
     using Sums = RowSums<W, T, centred>;
@@ -49,35 +86,33 @@ TRIMTAB_LOOP void row_moments(const T* x, ptrdiff_t rows, ptrdiff_t width, Each<
     for (ptrdiff_t i = 0; i < width; i += stretch) {
         const ptrdiff_t n = least(width - i, stretch);
         Each<W> shift;
-        Each<double> sums[quantities];
         if constexpr (centred) {
-            Doubles of_rows[most_together];
-            if (i == 0)
-                for (ptrdiff_t r = 0; r < rows; ++r) of_rows[r] = sample<W>(x + r * width, n);
+            if (i > 0)
+                for_each_row(rows, [&](ptrdiff_t r, auto at) { at.store(shift + r, at.load(mean + r)); });
+            else
+                for (ptrdiff_t r = 0; r < rows; r += lanes<W>) {
+                    Vector<W> samples[lanes<W>];
+                    for (ptrdiff_t k = 0; k < least(lanes<W>, rows - r); ++k)
+                        samples[k] = sample<W>(x + (r + k) * width, n);
+                    store<W>(shift + r, totals(samples) / W(least(n, sample_size)));
+                }
+        }
+        Each<Total> sums[quantities];
+        sum_each<W>(rows, n, sums, [&](ptrdiff_t r) { return Sums{shift[r], x + r * width + i}; });
+        if constexpr (centred) {
+            Longs off = {};
             for_each_row(rows, [&](ptrdiff_t r, auto at) {
-                at.store(shift + r, i == 0 ? totals(of_rows + r) / double(least(n, sample_size)) : at.load(mean + r));
+                off |= off_centre(double(n), at.load(sums[0] + r), at.load(sums[1] + r));
             });
-        }
-        for (ptrdiff_t begin = 0; begin < n; begin += segment) {
-            Doubles of_rows[quantities][most_together];
-            for (ptrdiff_t r = 0; r < rows; ++r) {
-                PartialSums<W, quantities> partial;
-                sum_lanes<quantities>(begin, least(begin + segment, n), partial, Sums{shift[r], x + r * width + i});
-                unroll<0, quantities>([&](int q) { of_rows[q][r] = partial.meet(q); });
-            }
-            for (ptrdiff_t r = 0; r < rows; r += lanes<double>)
-                unroll<0, quantities>(
-                    [&](int q) { store<double>(sums[q] + r, load<double>(sums[q] + r) + totals(of_rows[q] + r)); });
-        }
-        if constexpr (centred)
-            for (ptrdiff_t r = 0; i == 0 && r < rows; ++r)
-                if (off_centre(double(n), sums[0][r], sums[1][r])) {
+            for (ptrdiff_t r = 0; any(off) && i == 0 && r < rows; ++r)
+                if (off_centre(double(n), double(sums[0][r]), double(sums[1][r]))) {
                     double both[2];
                     shift[r] = better_shift(shift[r], sums[0][r], n);
                     sum_about(shift[r], x + r * width, n, both);
-                    sums[0][r] = both[0];
-                    sums[1][r] = both[1];
+                    sums[0][r] = Total(both[0]);
+                    sums[1][r] = Total(both[1]);
                 }
+        }
         for_each_row(rows, [&](ptrdiff_t r, auto at) {
             MeanAndM2<Doubles> m{Doubles{}, at.load(sums[quantities - 1] + r)};
             if constexpr (centred) m = about(at.load(shift + r), double(n), at.load(sums[0] + r), m.m2);
@@ -92,6 +127,21 @@ TRIMTAB_LOOP void row_moments(const T* x, ptrdiff_t rows, ptrdiff_t width, Each<
     for_each_row(rows, [&](ptrdiff_t r, auto at) { at.store(variance + r, at.load(m2 + r) / double(width)); });
 }
 
+// Those that sums in float do not hold.
+template <bool centred, class T>
+TRIMTAB_INLINE void measure_in_double(const T* x, ptrdiff_t rows, ptrdiff_t width, double eps, Each<double>& mean,
+                                      Each<double>& variance) {
+    Longs doubtful = {};
+    for_each_row(rows, [&](ptrdiff_t r, auto at) { doubtful |= ~holds_in_float(at.load(variance + r), eps); });
+    for (ptrdiff_t r = 0; any(doubtful) && r < rows; ++r) {
+        if (holds_in_float(variance[r], eps)) continue;
+        Each<double> wide_mean, wide_variance;
+        row_moments<double, centred, double>(x + r * width, 1, width, wide_mean, wide_variance);
+        mean[r] = wide_mean[0];
+        variance[r] = wide_variance[0];
+    }
+}
+
 // What some rows are standardised by.
 template <class W>
 struct RowStatistics {
@@ -102,14 +152,11 @@ struct RowStatistics {
     template <bool centred, class T>
     TRIMTAB_LOOP void measure(const T* x, ptrdiff_t rows, ptrdiff_t width, double eps) {
         Each<double> variance;
-        row_moments<W, centred>(x, rows, width, mean, variance);
-        for (ptrdiff_t r = 0; r < rows; ++r)
-            if (!trusted<W>(variance[r], eps)) {
-                Each<double> wide_mean, wide_variance;
-                row_moments<double, centred>(x + r * width, 1, width, wide_mean, wide_variance);
-                mean[r] = wide_mean[0];
-                variance[r] = wide_variance[0];
-            }
+        if (width <= short_width)
+            row_moments<W, centred, W>(x, rows, width, mean, variance);
+        else
+            row_moments<W, centred, double>(x, rows, width, mean, variance);
+        if constexpr (!is_same<W, double>) measure_in_double<centred>(x, rows, width, eps, mean, variance);
         for_each_row(rows, [&](ptrdiff_t r, auto at) {
             const Doubles centre = at.load(mean + r), spread = at.load(variance + r);
             const Doubles root = reciprocal_root(spread + eps);
@@ -237,9 +284,8 @@ TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row, 
                 const Vector<W> g = at.load(rows[r].dy + i), normal = rows[r].standardise(at.load(rows[r].x + i));
                 sum_g += g;
                 sum_gx = fma(g, normal, sum_gx);
-                const Vector<W> h =
-                    fma(g * weight, Vector<W>{} + rows[r].standardise.scale, Vector<W>{} + rows[r].mean_h);
-                at.store(dx + r * distance + j, fma(normal, Vector<W>{} + rows[r].mean_hx, h));
+                const Vector<W> h = fma(g * weight, broadcast(rows[r].standardise.scale), broadcast(rows[r].mean_h));
+                at.store(dx + r * distance + j, fma(normal, broadcast(rows[r].mean_hx), h));
             });
             at.store(dgamma + i, sum_gx);
             if constexpr (centred) at.store(dbeta + i, sum_g);

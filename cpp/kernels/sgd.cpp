@@ -5,6 +5,7 @@
 #include "../memory.h"
 #include "../parallel.h"
 #include "lift.h"
+#include "sums.h"
 
 namespace trimtab {
 namespace {
