@@ -11,6 +11,7 @@ respect to ``y``. Sizes: C channels, G groups, N samples, m values for each stat
 import fractions
 import math
 import statistics
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -264,10 +265,12 @@ def update_running(running, batch, momentum):
     running[...] = (1 - momentum) * wide(running) + momentum * batch
 
 
-def blocks_of(samples, virtual_batch_size):
-    """Consecutive slices of the first axis; the last may be shorter."""
-    size = virtual_batch_size or samples
-    return [slice(start, start + size) for start in range(0, samples, size)]
+def blocks_of(x, virtual_batch_size, axis):
+    """Consecutive slices of the first axis; the last may be shorter; a single value joins those before it."""
+    starts = list(range(0, len(x), virtual_batch_size or len(x)))
+    if len(starts) > 1 and x[starts[-1] :].size == x.shape[axis]:
+        starts.pop()
+    return [slice(*ends) for ends in pairwise([*starts, len(x)])]
 
 
 def batch_norm_forward(
@@ -291,10 +294,10 @@ def batch_norm_forward(
         mean, var, count = batch_moments(x, axis=axis)
         update_running(running_mean, mean, momentum)
         update_running(running_var, var * count / (count - 1) if unbiased else var, momentum)
-    moments = [batch_moments(x[block], axis=axis) for block in blocks_of(len(x), virtual_batch_size)]
+    moments = [batch_moments(x[block], axis=axis) for block in blocks_of(x, virtual_batch_size, axis)]
     y = [
         batch_norm(x[block], mean, var, gamma, beta, axis=axis, eps=eps)
-        for block, (mean, var, _) in zip(blocks_of(len(x), virtual_batch_size), moments, strict=True)
+        for block, (mean, var, _) in zip(blocks_of(x, virtual_batch_size, axis), moments, strict=True)
     ]
     z = np.concatenate(y) + (0 if residual is None else wide(residual))
     mean = np.array([m.mean for m in moments])
@@ -327,7 +330,7 @@ def batch_norm_backward(
         g = np.where(wide(y) > 0, g, 0)
     dx = np.empty_like(x)
     dgamma, dbeta = np.zeros((2, x.shape[axis]))
-    blocks = blocks_of(len(x), virtual_batch_size)
+    blocks = blocks_of(x, virtual_batch_size, axis)
     for block, mu, s in zip(blocks, np.atleast_2d(mean), np.atleast_2d(rstd), strict=True):
         sums = batch_norm_backward_sums(g[block], x[block], mu, s, axis=axis)
         dbeta += sums[0]

@@ -312,11 +312,6 @@ FUNCTIONS = [
                 ValueError,
                 "running_var must not overlap running_mean, got ...",
             ),
-            (
-                {"virtual_batch_size": 3},
-                ValueError,
-                "virtual_batch_size must ... got 3",
-            ),  # leaves one for the last
         ),
     ),
     Function(

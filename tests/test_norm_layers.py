@@ -35,6 +35,7 @@ def trained(layer, *batches):
         (lambda: nn.Whitening(3, dtype=f64), (6, 3)),
         (lambda: nn.Whitening(4, num_groups=2, axis=-1, dtype=f64), (3, 2, 4)),
         (lambda: nn.BatchNorm(3, virtual_batch_size=2, dtype=f64), (6, 3, 2)),
+        (lambda: nn.BatchNorm(3, virtual_batch_size=2, dtype=f64), (5, 3)),  # the last sample joins a block
         (lambda: nn.BatchNorm(3, virtual_batch_size=2, strided=True, dtype=f64), (6, 3, 2)),
         (lambda: nn.BatchNorm(3, activation="relu", dtype=f64), (5, 3, 2)),
         (lambda: nn.BatchNorm(3, frozen=True, dtype=f64), (5, 3)),

@@ -81,8 +81,9 @@ unbiased : bool, default True
     Which variance is averaged: m/(m-1) times the batch's (True; as in the paper, and PyTorch), or the batch's itself
     (False; as in Keras and Flax). The result is always normalised by the latter.
 virtual_batch_size : int, optional
-    Ghost batches: normalise consecutive blocks of this many samples (axis 0) each by itself; the last may be shorter. At
-    least 2. The running statistics are those of the whole batch, pooled exactly.
+    Ghost batches: normalise consecutive blocks of this many samples (axis 0) each by itself; the last may be shorter, but
+    joins the block before it where it would have one value per channel. At least 2. The running statistics are those of
+    the whole batch, pooled exactly.
 
 Returns
 -------
@@ -94,8 +95,8 @@ mean, rstd : ndarray of float64
 Raises
 ------
 TypeError, ValueError, numpy.exceptions.AxisError
-    As `batch_norm`; also where `x` or a block has fewer than two values per channel, where only one running statistic is
-    given, or `momentum` or `virtual_batch_size` is out of range. Nothing has been changed then.
+    As `batch_norm`; also where `x` has fewer than two values per channel, where only one running statistic is given, or
+    `momentum` or `virtual_batch_size` is out of range. Nothing has been changed then.
 
 See Also
 --------
@@ -174,7 +175,8 @@ bool is_relu(const Argument& activation) {
     return true;
 }
 
-// Consecutive layouts that x is made of: blocks of the same size, then perhaps a shorter one.
+// Consecutive layouts that x is made of: blocks of the same size, then perhaps one of another: shorter or, where that
+// would leave one value per channel, whose variance says nothing, longer by a sample.
 struct Part {
     ChannelLayout layout;
     npy_intp first_unit = 0, first_value = 0;
@@ -189,7 +191,9 @@ std::vector<Part> parts(const Argument& virtual_batch_size, const ChannelLayout&
     if (size < 2) virtual_batch_size.value_error(rule);
     if (l.outer % std::max<npy_intp>(samples, 1) != 0 || (x.ndim() > 0 && l.outer == 1 && samples != 1))
         virtual_batch_size.value_error("be None where the channels lie along axis 0");
-    const npy_intp per_sample = samples ? l.outer / samples : 0, blocks = samples / size, rest = samples % size;
+    const npy_intp per_sample = samples ? l.outer / samples : 0;
+    npy_intp blocks = samples / size, rest = samples % size;
+    if (blocks && rest * per_sample * l.inner == 1) --blocks, rest += size;
     std::vector<Part> all;
     if (blocks) all.push_back({{blocks, size * per_sample, l.channels, l.inner}});
     if (rest)
@@ -276,9 +280,6 @@ PyObject* batch_norm_forward(const Arguments& in) {
     const bool relu = is_relu(activation);
     const Array residual = added.given() ? read_like(added, x) : Array();
     const std::vector<Part> all = parts(virtual_batch_size, layout, x);
-    for (const Part& part : all)
-        if (part.values_per_unit() < 2)
-            virtual_batch_size.value_error("leave more than one value per channel to the last block");
     Output y(out, x, {&x, &weight.array(), &bias.array(), &residual});
     const Shape shape = statistics_shape(virtual_batch_size, all, channels);
     Array mean = empty_doubles(shape), rstd = empty_doubles(shape);

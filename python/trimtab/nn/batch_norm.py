@@ -74,7 +74,8 @@ class BatchNorm(Norm):
         Applied last, in the same pass.
     virtual_batch_size : int, optional
         Ghost batches (Hoffer et al. 2017): in training every so many samples are normalized by themselves;
-        the last of these blocks may be shorter. The running averages are those of the whole batch.
+        the last of these blocks may be shorter, but a single value a channel joins the block before it. The
+        running averages are those of the whole batch.
     strided : bool
         Whether the samples of a ghost batch are those `batch size / virtual_batch_size` apart, as tf-keras
         groups them, instead of neighbors; the batch size is then a multiple.
