@@ -10,14 +10,15 @@ from trimtab._typing import Array, Seed
 from trimtab.nn.init import Init, initial_weight
 from trimtab.nn.module import Module, Parameter, as_float_dtype, require_shape
 
-# Up to so many multiply-adds a product is not worth the threads of BLAS: awake, they compete for the cores
-# with those of the kernels before and after it.
-FEW_PRODUCTS = 4_000_000
+# Multiply-adds of a product that OpenBLAS shares among threads although there is little to do: awake, they
+# compete for the cores with those of the kernels before and after it.
+FEWEST_SHARED, FEW = 4 * 65_536, 4_000_000
 
 
 def _product(a: Array, b: Array) -> Array:
     """Return a @ b, which is also the convolution of len(a) images of one pixel."""
-    if a.dtype != b.dtype or a.dtype.char not in "efd" or a.size * b.shape[1] > FEW_PRODUCTS:
+    few = FEWEST_SHARED < a.size * b.shape[1] <= FEW
+    if not few or a.dtype != b.dtype or a.dtype.char not in "efd":
         product: Array = a @ b
         return product
     once = (1, 1)
