@@ -67,7 +67,7 @@ PLACES = {  # concern: how code that deals with it looks, and the only files tha
     "threads": (r"\bomp\b|\bomp_", {"parallel.cpp"}),
     "vectors": (
         r"immintrin|arm_neon|vector_size|convertvector|\b_mm\d*_|\b__m\d|\bv\w+q_[fsu]\d",
-        {"simd.h"},
+        {"simd.h", "vectors.h", "avx512.h", "avx2.h", "neon.h", "baseline.h"},
     ),
     "the CPU": (r"cpu_supports|cpu_init|cpuid|getauxval", {"dispatch.cpp"}),
     "instruction sets": (r"TRIMTAB_LEVEL\(", {"dispatch.cpp"}),
