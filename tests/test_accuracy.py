@@ -160,3 +160,16 @@ def test_subnormal_numbers_are_not_flushed(rng):
     expected = reference.batch_norm_forward(x, gamma).y
     assert np.all(y != 0)
     np.testing.assert_allclose(y, expected, rtol=0, atol=2 * float(np.finfo(np.float32).smallest_subnormal))
+
+
+@pytest.mark.parametrize("width", [100, 1000, 4096, 10000])
+@pytest.mark.parametrize("norm", ["layer_norm", "batch_norm"])
+def test_a_beginning_far_from_the_rest(norm, width, rng):
+    """The first values, which say about where the mean lies, may mislead."""
+    x = rng.standard_normal((7, width), np.float32)
+    x[:, :16] += 1e4
+    y = tt.layer_norm(x) if norm == "layer_norm" else tt.batch_norm_forward(x[None]).y[0]
+    expected = reference.layer_norm(x)
+    np.testing.assert_allclose(
+        y, expected, rtol=0, atol=4 * np.spacing(np.abs(expected).max(), dtype=np.float32)
+    )
