@@ -1,4 +1,4 @@
-"""Results too large for the caches go to memory another way, with the bits of those that replace their input."""
+"""Results too large for the caches go to memory another way, with the bits of those written in place."""
 
 from pathlib import Path
 
