@@ -3,6 +3,7 @@
 // A kernel is written once, for every instruction set and storage type, as lambdas over vectors of a working type W
 // (float or double):
 //   sweep<W>(n, f)   f(i, at) at every vector of 0..n; `at` loads and stores: whole vectors, or the tail
+//   sweep<W>(n, f, PastCaches{})  the same where the arrays that `at` meets as input and output are too large for the caches
 // The bits do not depend on the instruction set: multiply-adds are fused everywhere, nothing is approximated, and sums have
 // one order (kernels/sums.h).
 #pragma once
@@ -71,9 +72,18 @@ TRIMTAB_INLINE Vector<W> broadcast(W value) {
     return value - Vector<W>{};
 }
 
-// Access to all lanes of a vector, and to the first `count` of them.
+// Access to all lanes of a vector, and to the first `count` of them. input() and output() belong to what a pass over
+// arrays reads and writes once.
 template <class W>
 struct Whole {
+    template <class T>
+    TRIMTAB_INLINE Vector<W> input(const T* p) const {
+        return trimtab::load<W>(p);
+    }
+    template <class T>
+    TRIMTAB_INLINE void output(T* p, Vector<W> v) const {
+        trimtab::store<W>(p, v);
+    }
     template <class T>
     TRIMTAB_INLINE Vector<W> load(const T* p) const {
         return trimtab::load<W>(p);
@@ -98,6 +108,14 @@ template <class W>
 struct First {
     ptrdiff_t count;
     template <class T>
+    TRIMTAB_INLINE Vector<W> input(const T* p) const {
+        return load(p);
+    }
+    template <class T>
+    TRIMTAB_INLINE void output(T* p, Vector<W> v) const {
+        store(p, v);
+    }
+    template <class T>
     TRIMTAB_INLINE Vector<W> load(const T* p) const {
         T whole[lanes<W>] = {};
         copy_in<T, lanes<W>>(whole, p, count);
@@ -121,24 +139,59 @@ struct First {
     }
 };
 
-template <class W, class F>
-TRIMTAB_INLINE void sweep(ptrdiff_t n, F&& f) {
+// Whole vectors of arrays that the caches do not hold. As one is read, what lies `ahead` bytes further on is fetched into
+// the second cache; what is written stays in none, if `streams`: its address is then a multiple of a register.
+template <class W, bool streams>
+struct Passing : Whole<W> {
+    ptrdiff_t ahead;
+    template <class T>
+    TRIMTAB_INLINE Vector<W> input(const T* p) const {
+        __builtin_prefetch(reinterpret_cast<const char*>(p) + ahead, 0, 2);
+        return trimtab::load<W>(p);
+    }
+    template <class T>
+    TRIMTAB_INLINE void output(T* p, Vector<W> v) const {
+        if constexpr (streams)
+            stream(reinterpret_cast<char*>(p), bit_cast<Bytes>(v));
+        else
+            trimtab::store<W>(p, v);
+    }
+};
+
+// Where a sweep meets its arrays.
+struct InCaches {
+    template <class W>
+    TRIMTAB_INLINE Whole<W> at() const {
+        return {};
+    }
+};
+template <bool streams>
+struct PastCaches {
+    ptrdiff_t ahead = 0;
+    template <class W>
+    TRIMTAB_INLINE Passing<W, streams> at() const {
+        return {{}, ahead};
+    }
+};
+
+template <class W, class F, class Where = InCaches>
+TRIMTAB_INLINE void sweep(ptrdiff_t n, F&& f, Where where = {}) {
     ptrdiff_t i = 0;
-    for (; i + lanes<W> <= n; i += lanes<W>) f(i, Whole<W>{});
+    for (; i + lanes<W> <= n; i += lanes<W>) f(i, where.template at<W>());
     if (i < n) f(i, First<W>{n - i});
 }
 
 // The same without a partial access, whose store costs as much as several whole ones: the last vector overlaps the one
-// before it. It is taken first and stored last, so that results may replace what they are made of. f stores once, to T.
+// before it. It is taken first and stored last, so that results may replace what they are made of. f has one output.
 template <class W, class T>
 struct Ahead {
     T*& to;
     Vector<W>& result;
     template <class E>
-    TRIMTAB_INLINE Vector<W> load(const E* p) const {
+    TRIMTAB_INLINE Vector<W> input(const E* p) const {
         return trimtab::load<W>(p);
     }
-    TRIMTAB_INLINE void store(T* p, Vector<W> v) const {
+    TRIMTAB_INLINE void output(T* p, Vector<W> v) const {
         to = p;
         result = v;
     }

@@ -28,10 +28,11 @@ struct UnitMoments {
         const Scratch<W> centre(channels), spread(columns);
         const Scratch<double> of_columns(2 * columns), sum(channels), square(channels);
         const W* const shift = tile.c.plain() ? centre : spread;
+        const bool past = past_caches<T>(1, size(tile.c.l));
         const auto sum_about_centre = [&](ptrdiff_t row, ptrdiff_t stop) TRIMTAB_LOOP {
             if (!tile.c.plain()) tile.expand<W>(centre, spread);
-            sum_rows<W, 2>(tile, row, stop, of_columns, {sum, square},
-                           [&](ptrdiff_t j, auto at, auto& acc, ptrdiff_t i) {
+            sum_rows<W, 2, 1>(tile, row, stop, past, of_columns, {sum, square},
+                              [x = x, shift](ptrdiff_t j, auto at, auto& acc, ptrdiff_t i) {
                 const Vector<W> d = at.load(x + j) - at.load(shift + i);
                 acc[0] += d;
                 acc[1] = fma(d, d, acc[1]);
@@ -39,23 +40,25 @@ struct UnitMoments {
         };
         // A sample for a shift to begin with.
         const ptrdiff_t sampled = least(begin + sample_size, end);
-        sum_rows<W, 1>(tile, begin, sampled, of_columns, {sum},
-                       [&](ptrdiff_t j, auto at, auto& acc, ptrdiff_t) { acc[0] += at.load(x + j); });
+        sum_rows<W, 1, 1>(tile, begin, sampled, false, of_columns, {sum},
+                          [x = x](ptrdiff_t j, auto at, auto& acc, ptrdiff_t) { acc[0] += at.load(x + j); });
         const double sample_count = tile.c.count(begin, sampled);
-        for (ptrdiff_t k = 0; k < channels; ++k) centre[k] = W(sum[k] / sample_count);
+        sweep<double>(channels, [&](ptrdiff_t k, auto at) { at.store(centre + k, at.load(sum + k) / sample_count); });
 
         for (ptrdiff_t row = begin; row < end; row += rows_per_block) {
             const ptrdiff_t stop = least(row + rows_per_block, end);
             const double count_before = tile.c.count(begin, row), count = tile.c.count(row, stop);
             sum_about_centre(row, stop);
             if (row == begin) {
-                bool again = false;
-                for (ptrdiff_t k = 0; k < channels; ++k)
-                    if (off_centre(count, sum[k], square[k])) {
-                        centre[k] = W(double(centre[k]) + sum[k] / count);
-                        again = true;
-                    }
-                if (again) sum_about_centre(row, stop);
+                Longs off = {};
+                sweep<double>(channels, [&](ptrdiff_t k, auto at) {
+                    off |= off_centre(count, at.load(sum + k), at.load(square + k));
+                });
+                if (any(off)) {
+                    for (ptrdiff_t k = 0; k < channels; ++k)
+                        if (off_centre(count, sum[k], square[k])) centre[k] = W(double(centre[k]) + sum[k] / count);
+                    sum_about_centre(row, stop);
+                }
             }
             sweep<double>(channels, [&](ptrdiff_t k, auto at) {
                 auto m = about<Doubles>(at.load(centre + k), count, at.load(sum + k), at.load(square + k));
@@ -91,10 +94,10 @@ struct ForwardBody {
     T* y;
     template <class At>
     TRIMTAB_INLINE void operator()(const Doubles* k, ptrdiff_t j, T* to, At at) const {
-        Doubles v = fma(at.load(x + j) - k[forward_mean], k[forward_scale], k[forward_beta]);
-        if (added) v += at.load(added + j);
+        Doubles v = fma(at.input(x + j) - k[forward_mean], k[forward_scale], k[forward_beta]);
+        if (added) v += at.input(added + j);
         if constexpr (relu) v = v < 0 ? Doubles{} : v;
-        at.store(to, v);
+        at.output(to, v);
     }
 };
 
@@ -114,8 +117,8 @@ void batch_norm_apply(const BatchNormApply& a) {
     using W = Work<T>;
     const auto gamma = static_cast<const W*>(a.gamma), beta = static_cast<const W*>(a.beta);
     const ptrdiff_t units = a.layout.blocks * a.layout.channels;
-    const Scratch<double> table(forward_constants * units);
-    const Constants<double> constants{table, units};
+    const Scratch<double> table(forward_constants * apart<double>(units));
+    const Constants<double> constants{table, apart<double>(units)};
     each_unit(a.layout, [&](auto at, ptrdiff_t unit, ptrdiff_t c) {
         set_forward(at, at.load(a.mean + unit), at.load(a.rstd + unit), gamma + c, beta + c, constants.from(unit));
     });
@@ -175,8 +178,8 @@ struct Incoming {
     const T *dy, *y;
     template <class At>
     TRIMTAB_INLINE auto operator()(ptrdiff_t i, At at) const {
-        const auto g = at.load(dy + i);
-        if constexpr (relu) return at.load(y + i) > 0 ? g : decltype(g){};
+        const auto g = at.input(dy + i);
+        if constexpr (relu) return at.input(y + i) > 0 ? g : decltype(g){};
         return g;
     }
 };
@@ -225,21 +228,24 @@ struct UnitGradientSums {
     }
     TRIMTAB_LOOP void in_columns(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, double* g, double* gx) const {
         const ptrdiff_t columns = tile.columns(), channels = tile.channels;
-        const Scratch<W> of_channels(standard_constants * channels), spread(standard_constants * columns);
+        const Scratch<W> of_channels(standard_constants * apart<W>(channels));
+        const Scratch<W> spread(standard_constants * apart<W>(columns));
         const Scratch<double> of_columns(2 * columns);
-        const Constants<W> constants{of_channels, channels};
+        const Constants<W> constants{of_channels, apart<W>(channels)};
         sweep<double>(channels, [&](ptrdiff_t k, auto at) {
             set_standard<W>(at, at.load(mean + tile.unit() + k), at.load(rstd + tile.unit() + k), constants.from(k));
         });
         const W* standard[standard_constants];
         for (int j = 0; j < standard_constants; ++j) {
-            standard[j] = tile.c.plain() ? constants.of(j) : spread + j * columns;
-            if (!tile.c.plain()) tile.expand<W>(constants.of(j), spread + j * columns);
+            standard[j] = tile.c.plain() ? constants.of(j) : spread + j * apart<W>(columns);
+            if (!tile.c.plain()) tile.expand<W>(constants.of(j), spread + j * apart<W>(columns));
         }
-        sum_rows<W, 2>(tile, begin, end, of_columns, {g, gx}, [&](ptrdiff_t j, auto at, auto& acc, ptrdiff_t i) {
+        const bool past = past_caches<T>(2, size(tile.c.l));
+        sum_rows<W, 2, 2>(tile, begin, end, past, of_columns, {g, gx},
+                          [incoming = incoming, x = x, high = standard[standard_high], scale = standard[standard_scale],
+                           rest = standard[standard_rest]](ptrdiff_t j, auto at, auto& acc, ptrdiff_t i) {
             const Vector<W> v = incoming(j, at);
-            const Vector<W> normal = fma(at.load(x + j) - at.load(standard[standard_high] + i),
-                                         at.load(standard[standard_scale] + i), at.load(standard[standard_rest] + i));
+            const Vector<W> normal = fma(at.input(x + j) - at.load(high + i), at.load(scale + i), at.load(rest + i));
             acc[0] += v;
             acc[1] = fma(v, normal, acc[1]);
         });
@@ -280,10 +286,10 @@ struct BackwardBody {
         const Vector<W> g = incoming(j, at);
         if (dresidual) at.store(dresidual + j, g);
         if (training)
-            at.store(to, fma(k[backward_slope], (at.load(x + j) - k[backward_high]) * k[backward_scale],
-                             fma(k[backward_through], g, k[backward_offset])));
+            at.output(to, fma(k[backward_slope], (at.input(x + j) - k[backward_high]) * k[backward_scale],
+                              fma(k[backward_through], g, k[backward_offset])));
         else
-            at.store(to, k[backward_through] * g);
+            at.output(to, k[backward_through] * g);
     }
 };
 
@@ -330,8 +336,8 @@ void batch_norm_backward_apply(const BatchNormBackwardApply& a) {
     using W = Work<T>;
     const ChannelLayout& l = a.layout;
     const ptrdiff_t units = l.blocks * l.channels;
-    const Scratch<W> table(backward_constants * units);
-    const Constants<W> constants{table, units};
+    const Scratch<W> table(backward_constants * apart<W>(units));
+    const Constants<W> constants{table, apart<W>(units)};
     each_unit(l, [&](auto at, ptrdiff_t unit, ptrdiff_t) {
         const Doubles minus_rstd = -at.load(a.rstd + unit);
         set_backward<W>(at, at.load(a.mean + unit), -minus_rstd, at.load(a.scale + unit),

@@ -38,6 +38,15 @@ struct Planes {
 
 // ---- columns ----
 
+constexpr ptrdiff_t page_bytes = 4096;
+
+// Rows that come from beyond the caches are visited one at a time, in the order of memory, where several share a page: what
+// fetches ahead in a core follows few streams in each.
+template <class T>
+TRIMTAB_INLINE bool one_at_a_time(bool past_caches, ptrdiff_t stride) {
+    return past_caches && stride * ptrdiff_t(sizeof(T)) < page_bytes;
+}
+
 struct Columns {
     ChannelLayout l;
     ptrdiff_t repeat;         // rows of x in a row of the matrix
@@ -55,7 +64,7 @@ struct Columns {
     ptrdiff_t tiles_per_block() const { return ceil_div(l.channels, tile_channels); }
     ptrdiff_t tiles() const { return l.blocks * tiles_per_block(); }
     // Panels enough to share among threads, counting those of all tiles, and each long beside what it takes to begin one.
-    ptrdiff_t rows_per_panel() const { return least(rows(), most(64, ceil_div(rows() * tiles(), 32))); }
+    ptrdiff_t rows_per_panel() const { return least(rows(), most(128, ceil_div(rows() * tiles(), 32))); }
     ptrdiff_t panels() const { return ceil_div(rows(), rows_per_panel()); }
     ptrdiff_t panel_begin(ptrdiff_t panel) const { return least(panel * rows_per_panel(), rows()); }
     // Values of one channel in rows begin..end.
@@ -101,29 +110,61 @@ TRIMTAB_INLINE void clear(W* values, ptrdiff_t n) {
     sweep<W>(n, [&](ptrdiff_t i, auto at) { at.store(values + i, Vector<W>{}); });
 }
 
-// Sums terms of rows begin..end to totals[q][channel]; f(offset, at, acc, column) adds one row's. `columns`: room for
-// totals of columns, where these are not channels.
-template <class W, int quantities, class F>
-TRIMTAB_INLINE void sum_rows(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, double* columns,
-                             double* const (&totals)[quantities], F&& f) {
-    const ptrdiff_t stride = tile.c.width();
+// Sums terms of rows begin..end to totals[q][channel]; f(offset, at, acc, column) adds one row's. Rows are visited some at
+// once or, where they come from beyond the caches, in the order of memory. `columns`: room for totals of columns, where
+// these are not channels.
+template <class W, int quantities, int arrays, class F>
+TRIMTAB_INLINE void sum_rows(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, bool past_caches, double* columns,
+                             double* const (&totals)[quantities], const F f) {
+    const ptrdiff_t stride = tile.c.width(), width = tile.columns();
+    const bool by_one = one_at_a_time<W>(past_caches, stride);
+    // Lines at the same place of their pages compete for the eight places of a set of the first cache.
+    const bool by_fewer = arrays > 1 && stride * ptrdiff_t(sizeof(W)) >= page_bytes;
+    const Scratch<W> room(by_one || by_fewer ? quantities * width : 0);
     double* sums[quantities];
+    W* partial[quantities];  // of fewer than rows_per_sum
     for (int q = 0; q < quantities; ++q) {
-        sums[q] = tile.c.plain() ? totals[q] : columns + q * tile.columns();
-        clear<double>(sums[q], tile.columns());
+        sums[q] = tile.c.plain() ? totals[q] : columns + q * width;
+        partial[q] = room + q * width;
+        clear<double>(sums[q], width);
     }
-    const auto visit = [&](ptrdiff_t row, ptrdiff_t n, auto rows) {
+    const auto visit = [&](ptrdiff_t row, ptrdiff_t n, auto rows, auto first, auto last, auto where) {
         const ptrdiff_t start = tile.start() + row * stride;
         sweep<W>(n, [&](ptrdiff_t i, auto at) {
             Vector<W> acc[quantities] = {};
-            unroll<0, decltype(rows)::value>([&](int r) { f(start + r * stride + i, at, acc, i); });
-            unroll<0, quantities>([&](int q) { at.add(sums[q] + i, acc[q]); });
-        });
+            if constexpr (!first.value) unroll<0, quantities>([&](int q) { acc[q] = at.load(partial[q] + i); });
+            unroll<0, rows.value>([&](int r) { f(start + r * stride + i, at, acc, i); });
+            unroll<0, quantities>([&](int q) {
+                if constexpr (last.value)
+                    at.add(sums[q] + i, acc[q]);
+                else
+                    at.store(partial[q] + i, acc[q]);
+            });
+        }, where);
     };
-    const ptrdiff_t whole = tile.columns_in(end - 1) < tile.columns() ? end - 1 : end;
+    constexpr Constant<1> one, yes;
+    constexpr Constant<0> no;
+    const ptrdiff_t whole = tile.columns_in(end - 1) < width ? end - 1 : end;
     ptrdiff_t row = begin;
-    for (; row + rows_per_sum <= whole; row += rows_per_sum) visit(row, tile.columns(), Constant<rows_per_sum>{});
-    for (; row < end; ++row) visit(row, tile.columns_in(row), Constant<1>{});
+    const auto visit_all = [&](auto rows, auto where) {
+        for (; row + rows_per_sum <= whole; row += rows_per_sum) {
+            if constexpr (rows.value == rows_per_sum) {
+                visit(row, width, rows, yes, yes, where);
+            } else {
+                constexpr ptrdiff_t last = rows_per_sum - rows.value;
+                visit(row, width, rows, yes, no, where);
+                for (ptrdiff_t r = rows.value; r < last; r += rows.value) visit(row + r, width, rows, no, no, where);
+                visit(row + last, width, rows, no, yes, where);
+            }
+        }
+    };
+    if (by_one)
+        visit_all(one, PastCaches<false>{page_bytes / 2});
+    else if (by_fewer)
+        visit_all(Constant<rows_per_sum / arrays>{}, InCaches{});
+    else
+        visit_all(Constant<rows_per_sum>{}, InCaches{});
+    for (; row < end; ++row) visit(row, tile.columns_in(row), one, yes, yes, InCaches{});
     if (!tile.c.plain())
         for (int q = 0; q < quantities; ++q) tile.collapse(sums[q], totals[q]);
 }
@@ -237,6 +278,14 @@ struct Stream {
     }
 };
 
+// How far apart tables of n values lie that are read side by side: lines whose addresses are equal in 12 bits compete for
+// few places in the first cache.
+template <class W>
+TRIMTAB_INLINE ptrdiff_t apart(ptrdiff_t n) {
+    constexpr ptrdiff_t page = page_bytes / sizeof(W), step = 640 / sizeof(W);  // lines of six tables
+    return n + (step + (page - 1) * n) % page;
+}
+
 // Where a unit's constants are kept: constant j at of(j).
 template <class W>
 struct Constants {
@@ -253,8 +302,18 @@ template <class W, int count>
 class RunBody {
 public:
     template <class F>
-    RunBody(const F& f, bool past_caches)
-        : f_(&f), past_caches_(past_caches), uniform_(call<F, Uniform<W>>), stream_(call<F, Stream<W>>) {}
+    RunBody(const F& f, bool past_caches, ptrdiff_t ahead = 0)
+        : f_(&f),
+          past_caches_(past_caches),
+          ahead_(ahead),
+          uniform_(call<F, Uniform<W>>),
+          stream_(call<F, Stream<W>>) {}
+    // The same, with `ahead` for the Outlet.
+    RunBody fetching(ptrdiff_t ahead) const {
+        RunBody body = *this;
+        body.ahead_ = ahead;
+        return body;
+    }
     template <class Kind>
     void operator()(ptrdiff_t offset, ptrdiff_t n, const Kind* constants, ptrdiff_t rows = 1,
                     ptrdiff_t stride = 0) const {
@@ -269,25 +328,31 @@ private:
     TRIMTAB_LOOP static void call(const RunBody& body, ptrdiff_t offset, ptrdiff_t n, ptrdiff_t rows, ptrdiff_t stride,
                                   const Kind* constants) {
         const F f = *static_cast<const F*>(body.f_);
+        using T = typename F::Result;
         Kind constant[count];
         for (int j = 0; j < count; ++j) constant[j] = constants[j];
-        Outlet<typename F::Result> outlet(body.past_caches_);
-        outlet(f.y + offset, n, rows, stride, [&](ptrdiff_t begin, ptrdiff_t end, auto* to, ptrdiff_t distance) {
-            sweep<W>(end - begin, [&](ptrdiff_t i, auto at) {
-                Vector<W> k[count];
-                unroll<0, count>([&](int j) { k[j] = constant[j](begin + i, at); });
-                const ptrdiff_t first = offset + begin + i;
-                if constexpr (is_same<Kind, Uniform<W>>)
-                    f(k, first, to + i, at);
-                else
-                    for (ptrdiff_t r = 0; r < rows; ++r) f(k, first + r * stride, to + r * distance + i, at);
-            });
+        const ptrdiff_t together = one_at_a_time<T>(body.past_caches_, stride) ? 1 : rows;
+        Outlet<T, W> outlet(body.past_caches_, body.ahead_);
+        outlet(f.y + offset, n, rows, stride,
+               [&](ptrdiff_t begin, ptrdiff_t end, T* to, ptrdiff_t distance, auto where) {
+            for (ptrdiff_t row = 0; row < rows; row += together)
+                sweep<W>(end - begin, [&](ptrdiff_t i, auto at) {
+                    Vector<W> k[count];
+                    unroll<0, count>([&](int j) { k[j] = constant[j](begin + i, at); });
+                    const ptrdiff_t first = offset + begin + i;
+                    if constexpr (is_same<Kind, Uniform<W>>)
+                        f(k, first, to + i, at);
+                    else
+                        for (ptrdiff_t r = row; r < row + together; ++r)
+                            f(k, first + r * stride, to + r * distance + i, at);
+                }, where);
         });
     }
     template <class Kind>
     using Call = void (*)(const RunBody&, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const Kind*);
     const void* f_;
     bool past_caches_;
+    ptrdiff_t ahead_;
     Call<Uniform<W>> uniform_;
     Call<Stream<W>> stream_;
 };
@@ -317,15 +382,14 @@ void each_run(const Planes& planes, const Constants<W>& constants, double cost, 
 
 template <int count, class W>
 void each_run(const Columns& columns, const Constants<W>& constants, double cost, const RunBody<W, count>& body) {
-    const ptrdiff_t spread_per_tile = columns.plain() ? 0 : count * columns.tile_columns();
+    const ptrdiff_t stride = apart<W>(columns.tile_columns()), spread_per_tile = columns.plain() ? 0 : count * stride;
     const Scratch<W> spread(columns.tiles() * spread_per_tile);  // [tile][constant][column]
     if (!columns.plain())
         parallel_for(columns.tiles(), double(columns.tiles() * spread_per_tile), [&](ptrdiff_t begin, ptrdiff_t end) {
             for (ptrdiff_t t = begin; t < end; ++t) {
                 const Tile tile(columns, t);
                 for (int j = 0; j < count; ++j)
-                    tile.expand(constants.of(j) + tile.unit(),
-                                spread + t * spread_per_tile + j * columns.tile_columns());
+                    tile.expand(constants.of(j) + tile.unit(), spread + t * spread_per_tile + j * stride);
             }
         });
     const ptrdiff_t together = most(16, values_per_strip / columns.tile_columns());  // rows
@@ -337,7 +401,7 @@ void each_run(const Columns& columns, const Constants<W>& constants, double cost
             Stream<W> stream[count];
             for (int j = 0; j < count; ++j)
                 stream[j] = {columns.plain() ? constants.of(j) + tile.unit()
-                                             : spread + t * spread_per_tile + j * columns.tile_columns()};
+                                             : spread + t * spread_per_tile + j * stride};
             const ptrdiff_t stop = least(first + together, columns.rows());
             const ptrdiff_t whole = tile.columns_in(stop - 1) < tile.columns() ? stop - 1 : stop;
             // Constants are loaded once for several rows, near enough to each other to fit the first cache.
@@ -373,8 +437,8 @@ void sum_then_visit(const ChannelLayout& l, const Statistic& statistic, double c
     const auto in_two_passes = [&](const auto& way) {
         const ptrdiff_t units = way.units();
         const Scratch<double> sums(2 * units);
-        const Scratch<W> values(count * units);
-        const Constants<W> constants{values, units};
+        const Scratch<W> values(count * apart<W>(units));
+        const Constants<W> constants{values, apart<W>(units)};
         unit_sums(statistic, way, cost, sums, sums + units);  // threads that wake for it stay for what follows
         each_unit(l, [&](auto at, ptrdiff_t unit, ptrdiff_t c) {
             finish(at, unit, c, at.load(sums + unit), at.load(sums + units + unit), constants.from(unit));
@@ -385,6 +449,7 @@ void sum_then_visit(const ChannelLayout& l, const Statistic& statistic, double c
     const Planes planes{l};
     if (planes.parts() > 1) return in_two_passes(planes);
     const Runs runs = planes.runs();
+    const auto fetching = body.fetching(fetched_ahead(l.outer * l.inner, l.inner));  // the plane of the next channel
     parallel_for(planes.units(), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
         for (ptrdiff_t unit = begin; unit < end; ++unit) {
             W values[count];
@@ -395,7 +460,7 @@ void sum_then_visit(const ChannelLayout& l, const Statistic& statistic, double c
             load_uniform<count>(constants, uniform);
             for (ptrdiff_t s = runs.stretches(); s-- > 0;)
                 runs.visit(s, s + 1,
-                           [&](ptrdiff_t offset, ptrdiff_t n) { body(planes.start(unit) + offset, n, uniform); });
+                           [&](ptrdiff_t offset, ptrdiff_t n) { fetching(planes.start(unit) + offset, n, uniform); });
         }
     });
 }

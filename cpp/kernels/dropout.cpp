@@ -143,11 +143,11 @@ TRIMTAB_LOOP void apply(const Dropout& a, ptrdiff_t first, ptrdiff_t count, cons
     const W scale = W(a.scale), shift = W(a.shift);
     const Vector<W> dropped = Vector<W>{} + W(a.dropped);
     Outlet<T> outlet(past);
-    outlet(static_cast<T*>(a.y) + first, count, [&](ptrdiff_t begin, ptrdiff_t end, T* to) {
+    outlet(static_cast<T*>(a.y) + first, count, [&](ptrdiff_t begin, ptrdiff_t end, T* to, auto where) {
         const uint8_t* const own = bits + begin / 8;
         sweep<W>(end - begin, [&](ptrdiff_t i, auto at) {
-            at.store(to + i, choose<W>(lane_bits<W>(own, i), at.load(x + begin + i) * scale + shift, dropped));
-        });
+            at.output(to + i, choose<W>(lane_bits<W>(own, i), at.input(x + begin + i) * scale + shift, dropped));
+        }, where);
     });
 }
 
@@ -161,12 +161,11 @@ TRIMTAB_LOOP void apply_runs(const Dropout& a, ptrdiff_t first, ptrdiff_t count,
     for_runs(a.sharing, first, count, [&](ptrdiff_t run, ptrdiff_t run_end, ptrdiff_t decision) {
         const bool kept = a.mask[decision / 8] >> decision % 8 & 1;
         const T* const x = static_cast<const T*>(a.x) + first + run;
-        outlet(static_cast<T*>(a.y) + first + run, run_end - run, [&](ptrdiff_t begin, ptrdiff_t end, T* to) {
-            if (kept)
-                sweep<W>(end - begin,
-                         [&](ptrdiff_t i, auto at) { at.store(to + i, at.load(x + begin + i) * scale + shift); });
-            else
-                sweep<W>(end - begin, [&](ptrdiff_t i, auto at) { at.store(to + i, dropped); });
+        outlet(static_cast<T*>(a.y) + first + run, run_end - run,
+               [&](ptrdiff_t begin, ptrdiff_t end, T* to, auto where) {
+            const auto keep = [&](ptrdiff_t i, auto at) { at.output(to + i, at.input(x + begin + i) * scale + shift); };
+            const auto drop = [&](ptrdiff_t i, auto at) { at.output(to + i, dropped); };
+            kept ? sweep<W>(end - begin, keep, where) : sweep<W>(end - begin, drop, where);
         });
     });
 }

@@ -34,12 +34,12 @@ private:
     Scratch<W> spread_;  // (groups, channels, inner)
 };
 
-// body over one row, with the parameters there.
+// body over one row of `together` whose statistics come first, with the parameters there.
 template <int count, class W, class F>
 TRIMTAB_INLINE void visit(const GroupLayout& l, ptrdiff_t row, const RowParameter<W>* const (&parameters)[count],
-                          const F& body, bool past) {
+                          const F& body, bool past, ptrdiff_t together = 1) {
     const ptrdiff_t start = row * width(l), group = row % l.groups;
-    const RunBody<W, count> runs(body, past);
+    const RunBody<W, count> runs(body, past, fetched_ahead(together * width(l)));
     if (!one_by_one(l)) {
         Stream<W> stream[count];
         for (int j = 0; j < count; ++j) stream[j] = {parameters[j]->beside(group)};
@@ -81,7 +81,7 @@ struct GroupForward {
     Standardise<W> standardise;
     template <class At>
     TRIMTAB_INLINE void operator()(const Vector<W>* k, ptrdiff_t j, T* to, At at) const {
-        at.store(to, fma(standardise(at.load(x + j)), k[0], k[1]));
+        at.output(to, fma(standardise(at.input(x + j)), k[0], k[1]));
     }
 };
 
@@ -105,7 +105,8 @@ void group_norm_forward(const GroupNormForward& a) {
             if (are_short_channels(l))
                 visit_short<GroupForward<T>, 2, W>(l, first, count, {&gamma, &beta}, body_of);
             else
-                for (ptrdiff_t r = 0; r < count; ++r) visit<2, W>(l, first + r, {&gamma, &beta}, body_of(r), past);
+                for (ptrdiff_t r = 0; r < count; ++r)
+                    visit<2, W>(l, first + r, {&gamma, &beta}, body_of(r), past, together);
             for (ptrdiff_t r = 0; a.mean && r < count; ++r)
                 a.mean[first + r] = statistics.mean[r], a.rstd[first + r] = statistics.rstd[r];
         }
@@ -154,8 +155,8 @@ struct GroupBackward {
     W scale, slope, offset;
     template <class At>
     TRIMTAB_INLINE void operator()(const Vector<W>* k, ptrdiff_t j, T* to, At at) const {
-        const Vector<W> through = fma(at.load(dy + j) * k[0], broadcast(scale), broadcast(offset));
-        at.store(to, fma(standardise(at.load(x + j)), broadcast(slope), through));
+        const Vector<W> through = fma(at.input(dy + j) * k[0], broadcast(scale), broadcast(offset));
+        at.output(to, fma(standardise(at.input(x + j)), broadcast(slope), through));
     }
 };
 

@@ -182,7 +182,7 @@ void normalise_rows(const RowNormForward& a) {
     const bool past = past_caches<T>(a.x, a.y, a.rows * width);
     parallel_for(ceil_div(a.rows, together), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
         const auto gamma = static_cast<const W*>(a.gamma), beta = static_cast<const W*>(a.beta);
-        Outlet<T> outlet(past);
+        Outlet<T> outlet(past, fetched_ahead(together * width));
         for (ptrdiff_t first = begin * together, stop = least(end * together, a.rows); first < stop;
              first += together) {
             const ptrdiff_t rows = least(together, stop - first);
@@ -202,20 +202,21 @@ void normalise_rows(const RowNormForward& a) {
                 unroll<0, count.value>([&](int k) { standardise[k] = statistics.standardise(r + k); });
                 const T* const in = x + r * width;
                 outlet(y + r * width, width, count.value, width,
-                       [&](ptrdiff_t from, ptrdiff_t to, T* result, ptrdiff_t distance) {
+                       [&](ptrdiff_t from, ptrdiff_t to, T* result, ptrdiff_t distance, auto where) {
                     sweep<W>(to - from, [&](ptrdiff_t i, auto at) {
                         const Vector<W> weight = at.load(gamma + from + i);
                         const Vector<W> bias = centred ? at.load(beta + from + i) : Vector<W>{};
                         unroll<0, count.value>([&](int k) {
-                            const Vector<W> normal = standardise[k](at.load(in + k * width + from + i));
-                            at.store(result + k * distance + i, centred ? fma(normal, weight, bias) : normal * weight);
+                            const Vector<W> normal = standardise[k](at.input(in + k * width + from + i));
+                            at.output(result + k * distance + i, centred ? fma(normal, weight, bias) : normal * weight);
                         });
-                    });
+                    }, where);
                 });
             };
             ptrdiff_t r = 0;
-            for (; r + 2 <= rows; r += 2) apply(r, Constant<2>{});  // gamma and beta are loaded once for two rows
-            if (r < rows) apply(r, Constant<1>{});
+            if (!outlet.streams(y, width))
+                for (; r + 2 <= rows; r += 2) apply(r, Constant<2>{});  // gamma and beta are loaded once for two rows
+            for (; r < rows; ++r) apply(r, Constant<1>{});
             for (r = 0; r < rows; ++r) {
                 if (a.mean) a.mean[first + r] = statistics.mean[r];
                 if (a.rstd) a.rstd[first + r] = statistics.rstd[r];
@@ -275,21 +276,21 @@ TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row, 
         rows[r].mean_hx = W(factor * sums[r][1]);
     }
     outlet(static_cast<T*>(a.dx) + row * width, width, count, width,
-           [&](ptrdiff_t from, ptrdiff_t to, T* dx, ptrdiff_t distance) {
+           [&](ptrdiff_t from, ptrdiff_t to, T* dx, ptrdiff_t distance, auto where) {
         sweep<W>(to - from, [&](ptrdiff_t j, auto at) {
             const ptrdiff_t i = from + j;
             Vector<W> sum_gx = at.load(dgamma + i), sum_g = centred ? at.load(dbeta + i) : Vector<W>{};
             const Vector<W> weight = at.load(rows[0].gamma + i);
             unroll<0, count>([&](int r) {
-                const Vector<W> g = at.load(rows[r].dy + i), normal = rows[r].standardise(at.load(rows[r].x + i));
+                const Vector<W> g = at.input(rows[r].dy + i), normal = rows[r].standardise(at.input(rows[r].x + i));
                 sum_g += g;
                 sum_gx = fma(g, normal, sum_gx);
                 const Vector<W> h = fma(g * weight, broadcast(rows[r].standardise.scale), broadcast(rows[r].mean_h));
-                at.store(dx + r * distance + j, fma(normal, broadcast(rows[r].mean_hx), h));
+                at.output(dx + r * distance + j, fma(normal, broadcast(rows[r].mean_hx), h));
             });
             at.store(dgamma + i, sum_gx);
             if constexpr (centred) at.store(dbeta + i, sum_g);
-        });
+        }, where);
     });
 }
 
@@ -305,7 +306,7 @@ void normalise_rows_backward(const RowNormBackward& a) {
     const Scratch<double> partial(tasks * sums);  // [task][dgamma, dbeta][width]
     parallel_for(tasks, double(a.rows) * (30 + 0.4 * double(width)), [&](ptrdiff_t begin, ptrdiff_t end) {
         const Scratch<W> panel(2 * width);
-        Outlet<T> outlet(past);
+        Outlet<T> outlet(past, fetched_ahead(rows_at_once * width));
         for (ptrdiff_t task = begin; task < end; ++task) {
             double* const total = partial + task * sums;
             sweep<double>(sums, [&](ptrdiff_t i, auto at) { at.store(total + i, Doubles{}); });
