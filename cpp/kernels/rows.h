@@ -230,7 +230,9 @@ void normalise_rows(const RowNormForward& a) {
 // Rows whose parameter gradients are summed in W before they meet in double, and tasks at most.
 constexpr ptrdiff_t rows_per_panel = 16, most_panels = 64;
 
-constexpr ptrdiff_t rows_at_once = register_count >= 32 ? 4 : 2;  // whose constants stay in registers
+// Rows visited at once: twice, so that they stay in the first cache between, and with their constants in registers.
+constexpr ptrdiff_t long_rows_at_once = 2, rows_at_once = register_count >= 32 ? 4 : 2;
+TRIMTAB_INLINE bool are_long(ptrdiff_t width) { return rows_at_once * width >= values_together / 2; }
 
 template <class T, bool centred>
 struct RowGradient {
@@ -306,7 +308,7 @@ void normalise_rows_backward(const RowNormBackward& a) {
     const Scratch<double> partial(tasks * sums);  // [task][dgamma, dbeta][width]
     parallel_for(tasks, double(a.rows) * (30 + 0.4 * double(width)), [&](ptrdiff_t begin, ptrdiff_t end) {
         const Scratch<W> panel(2 * width);
-        Outlet<T> outlet(past, fetched_ahead(rows_at_once * width));
+        Outlet<T> outlet(past, fetched_ahead((are_long(width) ? long_rows_at_once : rows_at_once) * width));
         for (ptrdiff_t task = begin; task < end; ++task) {
             double* const total = partial + task * sums;
             sweep<double>(sums, [&](ptrdiff_t i, auto at) { at.store(total + i, Doubles{}); });
@@ -315,9 +317,13 @@ void normalise_rows_backward(const RowNormBackward& a) {
             for (ptrdiff_t row = first; row < stop;) {
                 const ptrdiff_t panel_end = least(row + rows_per_panel, stop);
                 sweep<W>(2 * width, [&](ptrdiff_t i, auto at) { at.store(panel + i, Vector<W>{}); });
-                for (; row + rows_at_once <= panel_end; row += rows_at_once)
-                    differentiate_rows<rows_at_once, centred, T>(a, row, panel, panel + width, outlet);
-                for (; row < panel_end; ++row) differentiate_rows<1, centred, T>(a, row, panel, panel + width, outlet);
+                const auto differentiate = [&](auto count) {
+                    for (; row + count.value <= panel_end; row += count.value)
+                        differentiate_rows<count.value, centred, T>(a, row, panel, panel + width, outlet);
+                };
+                if (!are_long(width)) differentiate(Constant<rows_at_once>{});
+                differentiate(Constant<long_rows_at_once>{});
+                differentiate(Constant<1>{});
                 sweep<double>(
                     sums, [&](ptrdiff_t i, auto at) { at.store(total + i, at.load(total + i) + at.load(panel + i)); });
             }
