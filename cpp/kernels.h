@@ -56,6 +56,7 @@ struct RowNormBackward {
 // x (blocks, outer, channels, inner): one statistic a block and channel, parameters per channel.
 struct ChannelLayout {
     ptrdiff_t blocks, outer, channels, inner;
+    ptrdiff_t elsewhere = 0;  // values of the same array that are met before or after these
 };
 // Corrects x̂ to r * x̂ + d: what statistics from elsewhere would give, within limits.
 struct Renormalise {

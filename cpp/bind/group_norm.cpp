@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
+#include "../parallel.h"
 #include "bind.h"
 #include "pooled.h"
 
@@ -251,10 +253,18 @@ struct Grouped {
     // Groups lie in memory as rows, and there are enough of them to share, or their channels are short.
     bool are_rows() const { return each.outer == 1 && (each.blocks * groups >= 16 || each.inner < 128); }
 
-    ChannelLayout by_channel(npy_intp samples) const { return {samples, each.outer, each.channels, each.inner}; }
-    // f(first, samples) for so few samples at a time that they stay in cache between two visits.
+    ChannelLayout by_channel(npy_intp samples) const {
+        return {samples, each.outer, each.channels, each.inner, (each.blocks - samples) * values_per_sample()};
+    }
+    // f(first, samples) for so few samples at a time that they stay in cache between two visits: in that of one thread or,
+    // where samples are few or small, in that of all.
     template <class F>
-    void visit_samples(const F& f) const {
+    void visit_samples(double cost_per_value, const F& f) const {
+        if (each.blocks >= 16 && values_per_sample() >= 1 << 14)
+            return parallel_for(each.blocks, cost_per_value * double(each.blocks * values_per_sample()),
+                                [&](npy_intp begin, npy_intp end) {
+                for (npy_intp sample = begin; sample < end; ++sample) f(sample, 1);
+            });
         constexpr npy_intp cached = 1 << 20;
         const npy_intp together = std::max<npy_intp>(1, cached / values_per_sample());
         for (npy_intp first = 0; first < each.blocks; first += together)
@@ -295,7 +305,7 @@ void forward_in_parts(const Grouped& layout, const Array& x, const Parameter& ga
                       double* mean, double* rstd, double eps) {
     const npy_intp group_channels = layout.group_channels();
     const double count = double(layout.each.outer * layout.each.inner);
-    layout.visit_samples([&](npy_intp first, npy_intp samples) {
+    layout.visit_samples(0.3, [&](npy_intp first, npy_intp samples) {
         const npy_intp units = samples * layout.each.channels;
         const Scratch<double> of_channels(2 * units);
         double *const means = of_channels, *const rstds = means + units;
@@ -362,9 +372,8 @@ PyObject* instance_norm_forward(const Arguments& in) { return forward(in, false,
 void backward_in_parts(const Grouped& layout, const Array& dy, const Array& x, const Array& mean, const Array& rstd,
                        const Parameter& gamma, void* dx, double* dgamma, double* dbeta) {
     const npy_intp channels = layout.each.channels, group_channels = layout.group_channels();
-    std::fill_n(dgamma, channels, 0.0);
-    std::fill_n(dbeta, channels, 0.0);
-    layout.visit_samples([&](npy_intp first, npy_intp samples) {
+    const Scratch<double> of_samples(2 * layout.each.blocks * channels);  // (samples, dbeta and dgamma, channels)
+    layout.visit_samples(0.5, [&](npy_intp first, npy_intp samples) {
         const npy_intp units = samples * channels;
         const Scratch<double> of_channels(5 * units);
         double *const means = of_channels, *const rstds = means + units, *const scale = rstds + units;
@@ -378,12 +387,15 @@ void backward_in_parts(const Grouped& layout, const Array& dy, const Array& x, c
                                                             .sum_dy = sum_dy,
                                                             .sum_dy_xhat = sum_dy_xhat,
                                                             .layout = layout.by_channel(samples)});
+        for (npy_intp sample = 0; sample < samples; ++sample) {
+            double* const parameters = of_samples + 2 * (first + sample) * channels;
+            std::copy_n(sum_dy + sample * channels, channels, parameters);
+            std::copy_n(sum_dy_xhat + sample * channels, channels, parameters + channels);
+        }
         for (npy_intp unit = 0; unit < units; unit += group_channels) {
             double mean_h = 0, mean_hx = 0;
             for (npy_intp u = unit; u < unit + group_channels; ++u) {
                 const double weight = gamma.doubles()[u % channels];
-                dbeta[u % channels] += sum_dy[u];
-                dgamma[u % channels] += sum_dy_xhat[u];
                 mean_h += weight * sum_dy[u];
                 mean_hx += weight * sum_dy_xhat[u];
                 scale[u] = weight * rstds[u];
@@ -401,6 +413,13 @@ void backward_in_parts(const Grouped& layout, const Array& dy, const Array& x, c
                                                              .mean_hx = sum_dy_xhat,
                                                              .layout = layout.by_channel(samples)});
     });
+    std::fill_n(dbeta, channels, 0.0);
+    std::fill_n(dgamma, channels, 0.0);
+    for (npy_intp sample = 0; sample < layout.each.blocks; ++sample) {
+        const double* const parameters = of_samples + 2 * sample * channels;
+        std::transform(dbeta, dbeta + channels, parameters, dbeta, std::plus<>());
+        std::transform(dgamma, dgamma + channels, parameters + channels, dgamma, std::plus<>());
+    }
 }
 
 PyObject* backward(const Arguments& in, bool in_groups, const ResultType& result) {

@@ -28,7 +28,7 @@ struct UnitMoments {
         const Scratch<W> centre(channels), spread(columns);
         const Scratch<double> of_columns(2 * columns), sum(channels), square(channels);
         const W* const shift = tile.c.plain() ? centre : spread;
-        const bool past = past_caches<T>(1, size(tile.c.l));
+        const bool past = past_caches<T>(1, size_with_rest(tile.c.l));
         const auto sum_about_centre = [&](ptrdiff_t row, ptrdiff_t stop) TRIMTAB_LOOP {
             if (!tile.c.plain()) tile.expand<W>(centre, spread);
             sum_rows<W, 2, 1>(tile, row, stop, past, of_columns, {sum, square},
@@ -105,7 +105,7 @@ template <class T, class Arguments, class F>
 TRIMTAB_INLINE void with_forward_body(const Arguments& a, F&& f) {
     const auto x = static_cast<const T*>(a.x), residual = static_cast<const T*>(a.residual);
     const auto y = static_cast<T*>(a.y);
-    const bool past = past_caches<T>(x, y, size(a.layout));
+    const bool past = past_caches<T>(x, y, size_with_rest(a.layout));
     lift<2>([&](auto with_relu) {
         const ForwardBody<T, with_relu.value> body{x, residual, y};
         f(RunBody<double, forward_constants>(body, past));
@@ -123,7 +123,8 @@ void batch_norm_apply(const BatchNormApply& a) {
         set_forward(at, at.load(a.mean + unit), at.load(a.rstd + unit), gamma + c, beta + c, constants.from(unit));
     });
     with_forward_body<T>(a, [&](const auto& body) {
-        each_run<forward_constants>(a.layout, constants, 0.15 * double(size(a.layout)), body);
+        each_run<forward_constants>(a.layout, constants, 0.15 * double(size(a.layout)),
+                                    body.fetching(fetched_ahead(a.layout)));
     });
 }
 
@@ -240,7 +241,7 @@ struct UnitGradientSums {
             standard[j] = tile.c.plain() ? constants.of(j) : spread + j * apart<W>(columns);
             if (!tile.c.plain()) tile.expand<W>(constants.of(j), spread + j * apart<W>(columns));
         }
-        const bool past = past_caches<T>(2, size(tile.c.l));
+        const bool past = past_caches<T>(2, size_with_rest(tile.c.l));
         sum_rows<W, 2, 2>(tile, begin, end, past, of_columns, {g, gx},
                           [incoming = incoming, x = x, high = standard[standard_high], scale = standard[standard_scale],
                            rest = standard[standard_rest]](ptrdiff_t j, auto at, auto& acc, ptrdiff_t i) {
@@ -302,7 +303,7 @@ void batch_norm_backward(const BatchNormBackward& a) {
     const auto gamma = static_cast<const W*>(a.gamma);
     const double count = double(l.outer * l.inner);
     const ptrdiff_t units = l.blocks * l.channels;
-    const bool past = past_caches<T>(x, dx, size(l));
+    const bool past = past_caches<T>(x, dx, size_with_rest(l));
     const Scratch<double> sums(2 * units);
     const auto finish = [&](auto at, ptrdiff_t unit, ptrdiff_t c, Doubles g, Doubles gx,
                             const Constants<W>& constants) {
@@ -346,8 +347,9 @@ void batch_norm_backward_apply(const BatchNormBackwardApply& a) {
     });
     const BackwardBody<T, false> body{
         {static_cast<const T*>(a.dy), nullptr}, static_cast<const T*>(a.x), static_cast<T*>(a.dx), nullptr, true};
-    const bool past = past_caches<T>(a.x, a.dx, size(l));
-    each_run<backward_constants>(l, constants, 0.25 * double(size(l)), RunBody<W, backward_constants>(body, past));
+    const bool past = past_caches<T>(a.x, a.dx, size_with_rest(l));
+    each_run<backward_constants>(l, constants, 0.25 * double(size(l)),
+                                 RunBody<W, backward_constants>(body, past, fetched_ahead(l)));
 }
 }  // namespace
 

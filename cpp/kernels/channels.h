@@ -21,6 +21,9 @@ constexpr ptrdiff_t values_per_strip = 8192;
 TRIMTAB_INLINE bool sums_by_planes(const ChannelLayout& l) { return l.inner >= 1024; }
 TRIMTAB_INLINE bool runs_by_planes(const ChannelLayout& l) { return l.inner >= 128; }
 TRIMTAB_INLINE ptrdiff_t size(const ChannelLayout& l) { return l.blocks * l.outer * l.channels * l.inner; }
+TRIMTAB_INLINE ptrdiff_t size_with_rest(const ChannelLayout& l) { return size(l) + l.elsewhere; }
+// In a pass over what was just met: how far ahead the part lies that is met next.
+TRIMTAB_INLINE ptrdiff_t fetched_ahead(const ChannelLayout& l) { return l.elsewhere ? fetched_ahead(size(l)) : 0; }
 
 // ---- planes ----
 
