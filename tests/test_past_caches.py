@@ -91,6 +91,15 @@ def test_statistics_and_gradients(name, values):
     norms.check_backward(norm, x[::-1], x, gamma)
 
 
+@pytest.mark.parametrize("shape", [(64,), (67,), (32, 40, 40)])
+def test_gradient_of_the_residual(shape, values):
+    x = shaped(values, *shape)
+    dy = x[::-1]
+    y, mean, rstd = tt.batch_norm_forward(x, residual=x, activation="relu")[:3]
+    result = tt.batch_norm_backward(dy, x, mean, rstd, y=y, activation="relu", residual=True)
+    np.testing.assert_array_equal(result.dresidual, np.where(y > 0, dy, 0))
+
+
 @pytest.mark.parametrize("channels", [64, 67, 1056])
 def test_moments_of_what_no_cache_holds(channels, values):
     x = shaped(np.concatenate([values, values]), channels)

@@ -282,10 +282,12 @@ struct BackwardBody {
     const T* x;
     T *y, *dresidual;
     bool training;
+    // Do cache lines of both begin together?
+    bool beside = (reinterpret_cast<uintptr_t>(dresidual) - reinterpret_cast<uintptr_t>(y)) % 64 == 0;
     template <class At>
     TRIMTAB_INLINE void operator()(const Vector<W>* k, ptrdiff_t j, T* to, At at) const {
         const Vector<W> g = incoming(j, at);
-        if (dresidual) at.store(dresidual + j, g);
+        if (dresidual) beside ? at.output(dresidual + j, g) : at.store(dresidual + j, g);
         if (training)
             at.output(to, fma(k[backward_slope], (at.input(x + j) - k[backward_high]) * k[backward_scale],
                               fma(k[backward_through], g, k[backward_offset])));
