@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from strategies import BFLOAT16, LAYOUTS
 
 
@@ -21,6 +22,14 @@ class Function(NamedTuple):
     valid: Callable[[], dict]  # fresh arguments
     own_faults: tuple = ()  # (arguments that differ from the valid ones, error, text)
     specification: Callable | None = None  # where it is not the function of this name in reference.py
+
+
+def assert_refused(function, valid, position, value, error, message):
+    """The positional arguments `valid` are taken, those with `value` at `position` are not."""
+    function(*valid)
+    with pytest.raises(error) as raised:
+        function(*valid[:position], value, *valid[position + 1 :])
+    assert str(raised.value).startswith(f"{function.__name__}: {message}")
 
 
 def some(*shape, dtype=np.float32):
