@@ -3,7 +3,7 @@
 // A kernel is written once, for every instruction set and storage type, as lambdas over vectors of a working type W
 // (float or double):
 //   sweep<W>(n, f)   f(i, at) at every vector of 0..n; `at` loads and stores: whole vectors, or the tail
-//   sweep<W>(n, f, PastCaches{})  the same where the arrays that `at` meets as input and output are too large for the caches
+//   sweep<W>(n, f, where)  the same for arrays, at.input() and at.output(), that the caches do not hold
 // The bits do not depend on the instruction set: multiply-adds are fused everywhere, nothing is approximated, and sums have
 // one order (kernels/sums.h).
 #pragma once

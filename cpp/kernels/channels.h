@@ -113,9 +113,9 @@ TRIMTAB_INLINE void clear(W* values, ptrdiff_t n) {
     sweep<W>(n, [&](ptrdiff_t i, auto at) { at.store(values + i, Vector<W>{}); });
 }
 
-// Sums terms of rows begin..end to totals[q][channel]; f(offset, at, acc, column) adds one row's. Rows are visited some at
-// once or, where they come from beyond the caches, in the order of memory. `columns`: room for totals of columns, where
-// these are not channels.
+// Sums terms of rows begin..end to totals[q][channel]; f(offset, at, acc, column) adds one row's, from as many `arrays`.
+// Rows are visited some at once or, where they come from beyond the caches, in the order of memory. `columns`: room for
+// totals of columns, where these are not channels.
 template <class W, int quantities, int arrays, class F>
 TRIMTAB_INLINE void sum_rows(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, bool past_caches, double* columns,
                              double* const (&totals)[quantities], const F f) {

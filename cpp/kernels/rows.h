@@ -230,7 +230,7 @@ void normalise_rows(const RowNormForward& a) {
 // Rows whose parameter gradients are summed in W before they meet in double, and tasks at most.
 constexpr ptrdiff_t rows_per_panel = 16, most_panels = 64;
 
-// Rows visited at once: twice, so that they stay in the first cache between, and with their constants in registers.
+// Rows are visited twice, so many at once that they stay in the first cache between, and their constants in registers.
 constexpr ptrdiff_t long_rows_at_once = 2, rows_at_once = register_count >= 32 ? 4 : 2;
 TRIMTAB_INLINE bool are_long(ptrdiff_t width) { return rows_at_once * width >= values_together / 2; }
 
