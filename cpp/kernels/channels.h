@@ -120,9 +120,9 @@ template <class W, int quantities, int arrays, class F>
 TRIMTAB_INLINE void sum_rows(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, bool past_caches, double* columns,
                              double* const (&totals)[quantities], const F f) {
     const ptrdiff_t stride = tile.c.width(), width = tile.columns();
-    const bool by_one = one_at_a_time<W>(past_caches, stride);
+    const bool by_one = quicker_than_memory && one_at_a_time<W>(past_caches, stride);
     // Lines at the same place of their pages compete for the eight places of a set of the first cache.
-    const bool by_fewer = arrays > 1 && stride * ptrdiff_t(sizeof(W)) >= page_bytes;
+    const bool by_fewer = quicker_than_memory && arrays > 1 && stride * ptrdiff_t(sizeof(W)) >= page_bytes;
     const Scratch<W> room(by_one || by_fewer ? quantities * width : 0);
     double* sums[quantities];
     W* partial[quantities];  // of fewer than rows_per_sum
@@ -161,12 +161,11 @@ TRIMTAB_INLINE void sum_rows(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, b
             }
         }
     };
-    if (by_one)
-        visit_all(one, PastCaches<false>{page_bytes / 2});
-    else if (by_fewer)
-        visit_all(Constant<rows_per_sum / arrays>{}, InCaches{});
-    else
-        visit_all(Constant<rows_per_sum>{}, InCaches{});
+    if constexpr (quicker_than_memory) {
+        if (by_one) visit_all(one, PastCaches<false>{page_bytes / 2});
+        if (by_fewer) visit_all(Constant<rows_per_sum / arrays>{}, InCaches{});
+    }
+    if (!by_one && !by_fewer) visit_all(Constant<rows_per_sum>{}, InCaches{});
     for (; row < end; ++row) visit(row, tile.columns_in(row), one, yes, yes, InCaches{});
     if (!tile.c.plain())
         for (int q = 0; q < quantities; ++q) tile.collapse(sums[q], totals[q]);

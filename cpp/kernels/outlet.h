@@ -23,6 +23,9 @@ TRIMTAB_INLINE bool past_caches(const void* in, const void* out, ptrdiff_t count
 TRIMTAB_INLINE ptrdiff_t fetched_ahead(ptrdiff_t block, ptrdiff_t distance) { return block <= 1 << 17 ? distance : 0; }
 TRIMTAB_INLINE ptrdiff_t fetched_ahead(ptrdiff_t block) { return fetched_ahead(block, block); }
 
+// Loops of their own for arrays beyond the caches pay where arithmetic is quicker than memory.
+constexpr bool quicker_than_memory = register_bytes >= 32;
+
 // Writes results where they belong or, where nobody will meet them in a cache again, past the caches: a line that is
 // about to be overwritten is then never read. Rows that do not begin with a line, and values that a register of W does not
 // fill a line with, go there through a buffer.
@@ -34,7 +37,7 @@ public:
         : past_caches_(past_caches), ahead_(ahead * ptrdiff_t(sizeof(T))) {}
     // Do results for rows y, y + stride... go past the caches without a buffer?
     TRIMTAB_INLINE bool streams(const T* y, ptrdiff_t stride) const {
-        return past_caches_ && is_same<T, W> && begins_line(y) && begins_line(y + stride);
+        return past_caches_ && quicker_than_memory && is_same<T, W> && begins_line(y) && begins_line(y + stride);
     }
     // f(begin, end, to, where) writes results begin..end of y[0..n) to `to` in a sweep there.
     template <class F>
@@ -46,13 +49,16 @@ public:
     // that of the rows of `to`.
     template <class F>
     TRIMTAB_INLINE void operator()(T* y, ptrdiff_t n, ptrdiff_t rows, ptrdiff_t stride, F&& f) {
-        if (!past_caches_) return f(0, n, y, stride, InCaches{});
-        if constexpr (is_same<T, W>)
-            if (streams(y, stride)) return f(0, n, y, stride, PastCaches<true>{ahead_});
-        const ptrdiff_t piece = buffered / rows;
+        if constexpr (quicker_than_memory) {
+            if (!past_caches_) return f(0, n, y, stride, InCaches{});
+            if constexpr (is_same<T, W>)
+                if (streams(y, stride)) return f(0, n, y, stride, PastCaches<true>{ahead_});
+        }
+        const ptrdiff_t piece = past_caches_ ? buffered / rows : n;
         for (ptrdiff_t i = 0; i < n; i += piece) {
             const ptrdiff_t end = least(i + piece, n), count = end - i;
-            f(i, end, buffer_, count, PastCaches<false>{ahead_});
+            f(i, end, past_caches_ ? buffer_ : y + i, past_caches_ ? count : stride, beside_the_buffer());
+            if (!past_caches_) continue;
             if (count == stride)  // nothing lies between the rows
                 copy_past_caches(y, buffer_, rows * count * ptrdiff_t(sizeof(T)));
             else
@@ -62,6 +68,12 @@ public:
     }
 
 private:
+    TRIMTAB_INLINE auto beside_the_buffer() const {
+        if constexpr (quicker_than_memory)
+            return PastCaches<false>{ahead_};
+        else
+            return InCaches{};
+    }
     static constexpr ptrdiff_t buffered = 2048;
     static TRIMTAB_INLINE bool begins_line(const T* p) { return reinterpret_cast<uintptr_t>(p) % 64 == 0; }
     const bool past_caches_;

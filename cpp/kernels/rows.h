@@ -321,7 +321,8 @@ void normalise_rows_backward(const RowNormBackward& a) {
                     for (; row + count.value <= panel_end; row += count.value)
                         differentiate_rows<count.value, centred, T>(a, row, panel, panel + width, outlet);
                 };
-                if (!are_long(width)) differentiate(Constant<rows_at_once>{});
+                if constexpr (rows_at_once > long_rows_at_once)
+                    if (!are_long(width)) differentiate(Constant<rows_at_once>{});
                 differentiate(Constant<long_rows_at_once>{});
                 differentiate(Constant<1>{});
                 sweep<double>(

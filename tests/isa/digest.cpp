@@ -137,10 +137,14 @@ void layer_norm(DType dtype, const Data& data) { row_norm("layer_norm", *kernels
 void rms_norm(DType dtype, const Data& data) { row_norm("rms_norm", *kernels->rms_norm, false, dtype, data); }
 
 void batch_norm(DType dtype, const Data& data) {
-    for (const ChannelLayout layout : {ChannelLayout{1, 300, 67, 1}, {1, 700, 5, 1}, {2, 12, 9, 49}, {1, 3, 7, 5000}}) {
-        const auto [blocks, outer, channels, inner] = layout;
+    for (const ChannelLayout layout : {ChannelLayout{1, 300, 67, 1},
+                                       {1, 300, 67, 1, ptrdiff_t(1) << 40},
+                                       {1, 700, 5, 1},
+                                       {2, 12, 9, 49},
+                                       {1, 3, 7, 5000}}) {
+        const auto [blocks, outer, channels, inner, elsewhere] = layout;
         const ptrdiff_t size = blocks * outer * channels * inner, units = blocks * channels;
-        const std::string shape = text({blocks, outer, channels, inner});
+        const std::string shape = text({blocks, outer, channels, inner, elsewhere});
         Array x(dtype, size, data), dy(dtype, size, ordinary), residual(dtype, size, ordinary);
         Array gamma(working(dtype), channels, ordinary), beta(working(dtype), channels, ordinary);
         Array mean(DType::float64, units), rstd(DType::float64, units), var(DType::float64, units);
