@@ -40,7 +40,7 @@ WAYS = {
     "planes": ([(3, 40, 41), (3, 40, 48)], lambda x, out: tt.batch_norm(x, *statistics(x), out=out)),
     "groups": ([(6, 19, 17), (6, 16, 16)], lambda x, out: tt.group_norm(x, 3, out=out)),
     "groups, channels last": (
-        [(19, 17, 6), (20, 20, 16)],
+        [(31, 37, 18), (32, 32, 16)],
         lambda x, out: tt.group_norm(x, 2, axis=-1, out=out),
     ),
     "dropout": ([(101,), (128,)], lambda x, out: tt.dropout_forward(x, 0.3, rng=1, out=out)[0]),
@@ -77,7 +77,7 @@ NORMS = {
     "wide columns": ((1056,), norms.batch_norm),
     "planes": ((32, 40, 40), norms.batch_norm),
     "rows": ((768,), norms.layer_norm),
-    "groups, channels last": ((20, 20, 16), lambda shape: norms.group_norm(shape, 4, axis=-1)),
+    "groups, channels last": ((32, 32, 16), lambda shape: norms.group_norm(shape, 4, axis=-1)),
 }
 
 

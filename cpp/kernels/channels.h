@@ -284,7 +284,7 @@ struct Stream {
 // few places in the first cache.
 template <class W>
 TRIMTAB_INLINE ptrdiff_t apart(ptrdiff_t n) {
-    constexpr ptrdiff_t page = page_bytes / sizeof(W), step = 640 / sizeof(W);  // lines of six tables
+    constexpr ptrdiff_t page = page_bytes / sizeof(W), step = 640 / sizeof(W);  // six tables fit a page
     return n + (step + (page - 1) * n) % page;
 }
 
