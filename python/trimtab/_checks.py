@@ -1,0 +1,92 @@
+"""Checks of arguments, as the compiled functions make them.
+
+Each returns the value as Python's own type, or raises an error that begins with the name it is given, such as
+``"SGD: momentum"``, and quotes the value.
+"""
+
+from __future__ import annotations
+
+from math import inf, isfinite
+from operator import index
+from typing import Any
+
+
+def number(
+    name: str,
+    value: Any,
+    low: float = -inf,
+    high: float = inf,
+    *,
+    above: float = -inf,
+    below: float = inf,
+) -> float:
+    """Return a finite float with ``low <= value <= high`` and ``above < value < below``.
+
+    Raises
+    ------
+    TypeError
+        If the value is not one real number: a bool, a string, an array with axes.
+    ValueError
+        If it is out of range.
+    """
+    scalar = hasattr(value, "__float__") or hasattr(value, "__index__")
+    if not scalar or _kind(value) in "bc" or getattr(value, "ndim", 0) != 0:
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        result = float(value)
+    except OverflowError:
+        result = inf
+    if not (isfinite(result) and low <= result <= high and above < result < below):
+        rules = [
+            text
+            for text, limit in (
+                (f">= {low:g}", low),
+                (f"> {above:g}", above),
+                (f"<= {high:g}", high),
+                (f"< {below:g}", below),
+            )
+            if isfinite(limit)
+        ]
+        if isfinite(low) and isfinite(high):
+            rules = [f"between {low:g} and {high:g}"]
+        *others, last = ["finite", *rules]
+        rule = f"{', '.join(others)} and {last}" if others else last
+        raise ValueError(f"{name} must be {rule}, got {value}")
+    return result
+
+
+def whole(name: str, value: Any, low: int | None = None) -> int:
+    """Return an int, NumPy's included, of at least `low`.
+
+    Raises
+    ------
+    TypeError
+        If the value is no int; a float or a bool is none.
+    ValueError
+        If it is below `low`.
+    """
+    try:
+        result = index(value)
+    except TypeError:
+        result = None
+    if result is None or _kind(value) == "b" or getattr(value, "ndim", 0) != 0:
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if low is not None and result < low:
+        raise ValueError(f"{name} must be at least {low}, got {value}")
+    return result
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return a bool, NumPy's included; raise a TypeError for anything else."""
+    if _kind(value) != "b" or getattr(value, "ndim", 0) != 0:
+        raise TypeError(f"{name} must be a bool, got {value!r}")
+    return bool(value)
+
+
+def _kind(value: Any) -> str:
+    """The kind of dtype: "b" of bools, "c" of complex numbers, "f" of others that do not say."""
+    if isinstance(value, bool):
+        return "b"
+    if isinstance(value, complex):
+        return "c"
+    return str(getattr(getattr(value, "dtype", None), "kind", "f"))
