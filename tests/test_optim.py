@@ -1,16 +1,13 @@
-"""SGD against its formula written out in float64; schedules; strengths of decay in other conventions."""
+"""SGD against its formula written out in float64: options, groups, clipping, statistics."""
 
-import re
-from inspect import isfunction
 from math import hypot
-from pathlib import Path
 
 import numpy as np
 import pytest
 import trimtab as tt
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import nn
-from trimtab.optim import SGD, Constant, Cosine, OneCycle, Step, Warmup, conventions
+from trimtab.optim import SGD, Step
 
 
 def parameters(rng):
@@ -114,15 +111,69 @@ def test_options_must_be_finite_and_not_negative(option, value, rng):
         SGD(parameters(rng), **({"lr": 0.1} | {option: value}))
 
 
+NUMBERS = ["lr", "momentum", "dampening", "weight_decay", "l1", "max_norm"]
+FLAGS = ["nesterov", "decoupled", "proximal", "maximize", "zero_grad", "masters", "decay_all"]
+IN_A_GROUP = {"in a group": True, "for all": False}
+
+
+def make(params, options, in_a_group):
+    """An optimizer with options that are given at once or by a group."""
+    if not in_a_group:
+        return SGD(params, **({"lr": 0.1} | options))
+    return SGD([{"parameters": params[:1]}, {"parameters": params[1:], **options}], lr=0.1)
+
+
+@pytest.mark.parametrize("in_a_group", IN_A_GROUP.values(), ids=IN_A_GROUP)
+@pytest.mark.parametrize("option", NUMBERS)
+@pytest.mark.parametrize("value", ["0.1", True, np.True_, 1j, np.ones(2), [0.1]], ids=repr)
+def test_options_must_be_numbers(option, value, in_a_group, rng):
+    with pytest.raises(TypeError, match=f"^SGD: {option} must be a number, got "):
+        make(parameters(rng), {option: value}, in_a_group)
+
+
+@pytest.mark.parametrize("in_a_group", IN_A_GROUP.values(), ids=IN_A_GROUP)
+@pytest.mark.parametrize("option", FLAGS)
+@pytest.mark.parametrize("value", [1, 0.0, "yes", None], ids=repr)
+def test_flags_must_be_bools(option, value, in_a_group, rng):
+    with pytest.raises(TypeError, match=f"^SGD: {option} must be a bool, got {value!r}$"):
+        make(parameters(rng), {option: value}, in_a_group)
+
+
+def test_options_of_the_optimizer_itself(rng):
+    for bad, error in ((-1, ValueError), (np.inf, ValueError), ("1", TypeError), (True, TypeError)):
+        with pytest.raises(error, match=r"^SGD: max_grad_norm must be "):
+            SGD(parameters(rng), 0.1, max_grad_norm=bad)
+    with pytest.raises(TypeError, match=r"^SGD: skip_nonfinite must be a bool, got 1$"):
+        SGD(parameters(rng), 0.1, skip_nonfinite=1)
+    with pytest.raises(TypeError, match=r"^SGD: statistics must be a bool, got 1$"):
+        SGD(parameters(rng), 0.1).step(statistics=1)
+    with pytest.raises(TypeError, match="momentun"):
+        SGD(parameters(rng), 0.1, momentun=0.9)
+
+
+@pytest.mark.parametrize("in_a_group", IN_A_GROUP.values(), ids=IN_A_GROUP)
+def test_numbers_of_numpy_are_taken(in_a_group, rng):
+    params, others = parameters(rng), parameters(np.random.default_rng(20150211))
+    given = {"lr": np.float32(0.5), "momentum": np.float64(0.5), "weight_decay": np.array(0.25)}
+    numpy = make(params, given | {"nesterov": np.True_, "dampening": np.int64(0)}, in_a_group)
+    plain = make(others, {"lr": 0.5, "momentum": 0.5, "weight_decay": 0.25, "nesterov": True}, in_a_group)
+    for optimizer in (numpy, plain):
+        steps(optimizer, 3, np.random.default_rng(0))
+    for one, other in zip(params, others, strict=True):
+        assert_array_equal(one.value, other.value)
+
+
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.9, "dampening": 0.1}])
 def test_nesterov_needs_plain_momentum(options, rng):
     with pytest.raises(ValueError, match="nesterov must go with momentum"):
         SGD(parameters(rng), lr=0.1, nesterov=True, **options)
 
 
-def test_needs_parameters():
-    with pytest.raises(ValueError, match="parameters must not be empty"):
-        SGD(nn.ReLU(), lr=0.1)
+def test_nesterov_is_checked_with_the_options_of_a_group(rng):
+    params = parameters(rng)
+    groups = [{"parameters": params[:1]}, {"parameters": params[1:], "momentum": 0.0}]
+    with pytest.raises(ValueError, match=r"^SGD: nesterov must go with momentum > 0 .* got 0\.0 and 0\.0$"):
+        SGD(groups, lr=0.1, momentum=0.9, nesterov=True)
 
 
 def steps(optimizer, count, rng):
@@ -165,20 +216,6 @@ def test_a_group_may_be_a_module(rng):
     assert len(optimizer.parameters) == 4
 
 
-@pytest.mark.parametrize(
-    "groups",
-    [
-        lambda p: [{"params": p}],
-        lambda p: [{"parameters": p, "learning_rate": 1}],
-        lambda p: [{"parameters": p[:1]}, p[1]],
-        lambda p: [{"parameters": p}, {"parameters": p[:1]}],
-    ],
-)
-def test_wrong_groups(groups, rng):
-    with pytest.raises(ValueError, match=r"^SGD: parameters must be "):
-        SGD(groups(parameters(rng)), lr=0.1)
-
-
 def test_parameters_of_several_dtypes(rng):
     params = [nn.Parameter(rng.standard_normal(5).astype(dtype)) for dtype in ("f4", "f8", "f2", "f4")]
     starts = [parameter.value.astype("f8") for parameter in params]
@@ -196,45 +233,6 @@ def test_masters_add_up_small_steps(rng):
         optimizer.step()
     assert_allclose(weight.value, 0.9, rtol=1e-3)
     assert optimizer.state_dict()["master.0"].dtype == np.float32
-
-
-class Weights(nn.Module):
-    def __init__(self, values):
-        self.weight = nn.Parameter(np.array(values, "f2"))
-
-
-def test_masters_follow_what_is_loaded():
-    """Those that no longer round to their parameter; the others keep what rounding lost."""
-    model = Weights([1.0, 1.0, 1.0])
-    optimizer = SGD(model, lr=1e-4, masters=True)
-    model.weight.grad[...] = 1
-    optimizer.step()
-    before = optimizer.state_dict()["master.0"]
-    assert_allclose(before, 1 - 1e-4, rtol=1e-7)
-    model.load_state_dict({"weight": [1.0, 3.0, np.nan]})
-    assert_array_equal(optimizer.state_dict()["master.0"], [before[0], 3, np.nan])
-    model.weight.grad[...] = 0
-    optimizer.step()
-    assert_array_equal(model.weight.value, np.array([1, 3, np.nan], "f2"))
-
-
-def test_masters_of_a_checkpoint_stay_in_either_order():
-    """Model and optimizer are loaded one after the other, and go on with the bits that were saved."""
-    saved = Weights([1.0, 0.5])
-    first = SGD(saved, lr=1e-3, momentum=0.9, masters=True)
-    saved.weight.grad[...] = 1
-    first.step()
-    states = saved.state_dict(), first.state_dict()
-    first.step()
-    for order in (0, 1), (1, 0):
-        model = Weights([7.0, 8.0])
-        second = SGD(model, lr=1e-3, momentum=0.9, masters=True)
-        for which in order:
-            (model, second)[which].load_state_dict(states[which])
-        model.weight.grad[...] = 1
-        second.step()
-        assert_array_equal(second.state_dict()["master.0"], first.state_dict()["master.0"])
-        assert_array_equal(model.weight.value, saved.weight.value)
 
 
 @pytest.mark.parametrize("masters", [False, True])
@@ -285,11 +283,68 @@ def test_clipping_leaves_gradients_of_no_finite_norm_as_they_are(bad, rng):
     assert not np.isfinite(bias.value).any()
 
 
+@pytest.mark.parametrize("max_grad_norm", [None, 0.5])
+def test_groups_are_clipped_and_measured_in_common(max_grad_norm, rng):
+    """Several groups, of which one has two dtypes: one norm of all gradients, sums over all weights."""
+    params = [
+        nn.Parameter(rng.standard_normal(shape).astype(dtype)) for shape in (5, (2, 3)) for dtype in "df"
+    ]
+    groups = [{"parameters": params[:3]}, {"parameters": params[3:], "lr": 0.5}]
+    optimizer = SGD(groups, lr=0.1, max_grad_norm=max_grad_norm)
+    for parameter in params:
+        parameter.grad[...] = rng.standard_normal(parameter.value.shape)
+    norm = hypot(*(np.linalg.norm(parameter.grad.astype("d")) for parameter in params))
+    scale = 0.25 if max_grad_norm is None else max_grad_norm / norm
+    values = [parameter.value.astype("d") for parameter in params]
+    statistics = optimizer.step(grad_scale=0.25, statistics=True)
+    assert statistics.l1_norm == pytest.approx(sum(np.abs(value).sum() for value in values), rel=1e-7)
+    assert statistics.l2_norm_sq == pytest.approx(sum(np.square(value).sum() for value in values), rel=1e-7)
+    assert statistics.grad_norm == pytest.approx(scale * norm, rel=1e-7)
+    for parameter, value, lr in zip(params, values, (0.1, 0.1, 0.1, 0.5), strict=True):
+        assert_allclose(parameter.value, value - lr * scale * parameter.grad, rtol=1e-5, atol=1e-7)
+    assert (
+        np.isnan(optimizer.grad_norm)
+        if max_grad_norm is None
+        else optimizer.grad_norm == pytest.approx(0.25 * norm, rel=1e-7)
+    )
+
+
+def test_the_bound_of_the_norm_is_checked_at_every_step(rng):
+    optimizer = SGD(parameters(rng), lr=0.1, max_grad_norm=1.0)
+    before = contents(optimizer)
+    for bad, error in ((-1.0, ValueError), (np.nan, ValueError), ("1", TypeError)):
+        optimizer.max_grad_norm = bad
+        with pytest.raises(error, match=r"^SGD: max_grad_norm must be "):
+            optimizer.step()
+        assert_same(before, contents(optimizer))
+
+
+@pytest.mark.parametrize("zero_grad", [False, True])
+def test_zero_grad_leaves_zeros(zero_grad, rng):
+    params = parameters(rng)
+    optimizer = SGD([{"parameters": params[:1]}, {"parameters": params[1:], "zero_grad": zero_grad}], lr=0.1)
+    gradients = steps(optimizer, 1, rng)
+    assert_array_equal(params[0].grad, gradients[0][0])
+    assert_array_equal(params[1].grad, 0 if zero_grad else gradients[1][0])
+
+
 def test_statistics_are_of_all_parameters(rng):
     params = parameters(rng)
     expected = [tt.penalty([p.value for p in params], l1=1.0), tt.penalty([p.value for p in params], l2=2.0)]
     norms = SGD(params, lr=0.1, weight_decay=0.1).step(statistics=True)
     assert_allclose(norms, [*expected, 0.0], rtol=1e-12)
+
+
+def contents(optimizer):
+    """Copies of all that a step may change, but for the number of those left out."""
+    values = {str(place): parameter.value.copy() for place, parameter in enumerate(optimizer.parameters)}
+    return values | {name: array for name, array in optimizer.state_dict().items() if name != "skipped"}
+
+
+def assert_same(before, after):
+    assert before.keys() == after.keys()
+    for name, array in before.items():
+        assert_array_equal(array, after[name])
 
 
 def test_a_step_with_nonfinite_gradients_is_left_out(rng):
@@ -299,61 +354,13 @@ def test_a_step_with_nonfinite_gradients_is_left_out(rng):
         for parameter in params:
             parameter.grad[...] = 1
         params[1].grad[2] = bad
-        before = [*(parameter.value.copy() for parameter in params), *optimizer.state_dict().values()]
+        before = contents(optimizer)
         optimizer.step()
         assert not np.isfinite(optimizer.grad_norm)
-        after = [*(parameter.value for parameter in params), *optimizer.state_dict().values()]
-        for old, new in zip(before, after, strict=True):
-            assert_array_equal(old, new)
+        assert_same(before, contents(optimizer))
     assert (optimizer.steps, optimizer.skipped) == (0, 2)
     steps(optimizer, 1, rng)
     assert (optimizer.steps, optimizer.skipped) == (1, 2)
-
-
-@pytest.mark.parametrize("masters", [False, True])
-def test_state_goes_on_where_it_was(masters, tmp_path):
-    """Through a file; the bits of a run that was never interrupted."""
-
-    def start(seed):
-        params = [
-            nn.Parameter(np.random.default_rng(seed).standard_normal(5).astype("f2"), decay=i > 0)
-            for i in range(3)
-        ]
-        return SGD(params, lr=Cosine(0.1, 20), momentum=0.9, weight_decay=0.1, masters=masters)
-
-    whole, first, second = start(0), start(0), start(1)
-    gradients = np.random.default_rng(2)
-    steps(whole, 10, np.random.default_rng(2))
-    steps(first, 4, gradients)
-    np.savez(tmp_path / "state.npz", **first.state_dict())
-    with np.load(tmp_path / "state.npz") as state:
-        second.load_state_dict(state)
-    for parameter, saved in zip(second.parameters, first.parameters, strict=True):
-        parameter.value[...] = saved.value
-    assert second.steps == 4
-    steps(second, 6, gradients)
-    for parameter, expected in zip(second.parameters, whole.parameters, strict=True):
-        assert_array_equal(parameter.value, expected.value)
-    with pytest.raises(ValueError, match=r"must have the arrays of the optimizer, got missing: momentum.0"):
-        second.load_state_dict({"steps": 3})
-    assert second.steps == 10
-
-
-@pytest.mark.parametrize(
-    ("schedule", "expected"),
-    [
-        (Constant(0.5), {0: 0.5, 1000: 0.5}),
-        (Step(0.8, every=3, factor=0.5), {0: 0.8, 2: 0.8, 3: 0.4, 5: 0.4, 6: 0.2}),
-        (Cosine(0.8, 10, end=0.2), {0: 0.8, 5: 0.5, 10: 0.2, 99: 0.2}),
-        (Cosine(1.0, 6), {2: 0.75, 4: 0.25}),
-        (Warmup(4, Constant(1.0)), {0: 0.2, 3: 0.8, 4: 1.0, 9: 1.0}),
-        (Warmup(1, Step(1.0, every=2)), {0: 0.5, 1: 1.0, 2: 1.0, 3: 0.1}),
-        (OneCycle(1.0, 100, rise=0.4), {0: 0.04, 20: 0.52, 40: 1.0, 70: 0.500005, 100: 1e-5, 200: 1e-5}),
-    ],
-)
-def test_schedules(schedule, expected):
-    for step, lr in expected.items():
-        assert schedule(step) == pytest.approx(lr, rel=1e-12)
 
 
 @pytest.mark.parametrize("schedule", [Step(0.8, every=2), lambda step: 0.1 * (step + 1)])
@@ -383,90 +390,24 @@ def test_a_bad_rate_or_scale_changes_no_group(option, rate, scale, bad, rng):
     optimizer = SGD(groups, lr=0.1, momentum=0.9, skip_nonfinite=True)
     for parameter in params:
         parameter.grad[...] = 1
-    before = [*(parameter.value.copy() for parameter in params), *optimizer.state_dict().values()]
+    before = contents(optimizer)
     with pytest.raises(ValueError, match=f"^SGD: {option} must be finite and >= 0, got {bad}$"):
         optimizer.step(grad_scale=bad if scale is None else scale)
     assert optimizer.skipped == 0
-    after = [*(parameter.value for parameter in params), *optimizer.state_dict().values()]
-    for old, new in zip(before, after, strict=True):
-        assert_array_equal(old, new)
+    assert_same(before, contents(optimizer))
 
 
-def penalty_of(strengths, w):
-    return tt.penalty(w, l1=strengths["l1"], l2=strengths["weight_decay"])
-
-
-def test_conventions(rng):
-    """Each penalty as its formula states it has the value of ours."""
-    w = rng.standard_normal(20)
-    squares, sizes, n = np.square(w).sum(), np.abs(w).sum(), 50
-    formulas = {
-        0.3 / n * squares + 0.2 / n * sizes: conventions.lambda_over_n(0.3, 0.2, samples=n),
-        0.3 / (2 * n) * squares + 0.2 / n * sizes: conventions.lambda_over_2n(0.3, 0.2, samples=n),
-        0.3 * squares + 0.2 * sizes: conventions.keras(0.3, 0.2),
-        0.3 / (2 * 8) * squares: conventions.scikit_learn_mlp(0.3, batch_size=8),
-        0.3 * (0.75 / 2 * squares + 0.25 * sizes): conventions.scikit_learn_linear(0.3, l1_ratio=0.25),
-        0.3 * squares / n: conventions.scikit_learn_ridge(0.3, samples=n),
-        squares / 2 / (0.3 * n): conventions.scikit_learn_logistic(0.3, samples=n),
-    }
-    for expected, strengths in formulas.items():
-        assert penalty_of(strengths, w) == pytest.approx(expected, rel=1e-12)
-    with pytest.raises(ValueError, match=r"^lambda_over_n: samples must be > 0, got 0$"):
-        conventions.lambda_over_n(0.1, samples=0)
-
-
-def test_the_page_on_decay_lists_every_convention():
-    page = (Path(__file__).parents[1] / "docs" / "weight-decay.md").read_text()
-    own = (value for value in vars(conventions).values() if isfunction(value))
-    functions = {function.__name__ for function in own if function.__module__ == conventions.__name__}
-    assert set(re.findall(r"`(\w+)` \|$", page, re.MULTILINE)) == {
-        name for name in functions if not name.startswith("_")
-    }
-
-
-def descend(gradient, features, strengths, lr, count):
-    """The end of full-batch descent on a loss of one weight vector."""
-    weight = nn.Parameter(np.zeros(features))
-    optimizer = SGD([weight], lr=lr, proximal=True, **strengths)
-    for _ in range(count):
-        weight.grad[...] = gradient(weight.value)
-        optimizer.step()
-    return weight.value
-
-
-def test_conventions_find_the_solutions_of_scikit_learn(rng):
-    linear = pytest.importorskip("sklearn.linear_model")
-    x = rng.standard_normal((100, 5))
-    y = x @ np.array([2.0, -1.0, 0.05, 0.0, 0.5]) + 0.1 * rng.standard_normal(100)
-    labels = y > 0
-
-    def squared_error(w):
-        return x.T @ (x @ w - y) / len(x)
-
-    def log_loss(w):
-        return x.T @ (1 / (1 + np.exp(-x @ w)) - labels) / len(x)
-
-    cases = [
-        (
-            linear.Ridge(30.0, fit_intercept=False).fit(x, y),
-            lambda w: 2 * squared_error(w),
-            conventions.scikit_learn_ridge(30.0, samples=100),
-        ),
-        (
-            linear.Lasso(0.1, fit_intercept=False, tol=1e-12).fit(x, y),
-            squared_error,
-            conventions.scikit_learn_linear(0.1, l1_ratio=1.0),
-        ),
-        (
-            linear.ElasticNet(0.1, l1_ratio=0.3, fit_intercept=False, tol=1e-12).fit(x, y),
-            squared_error,
-            conventions.scikit_learn_linear(0.1, l1_ratio=0.3),
-        ),
-        (
-            linear.LogisticRegression(C=0.3, fit_intercept=False, tol=1e-10).fit(x, labels),
-            log_loss,
-            conventions.scikit_learn_logistic(0.3, samples=100),
-        ),
-    ]
-    for model, gradient, strengths in cases:
-        assert_allclose(descend(gradient, 5, strengths, 0.2, 2000), model.coef_.ravel(), atol=1e-6)
+@pytest.mark.parametrize("bad", ["0.1", None, True, 1j, np.ones(1), [0.1]], ids=repr)
+@pytest.mark.parametrize("option", ["lr", "grad_scale"])
+def test_a_rate_or_scale_that_is_no_number_changes_no_group(option, bad, rng):
+    params = parameters(rng)
+    lr = (lambda step: bad) if option == "lr" else 0.1
+    optimizer = SGD([{"parameters": params[0]}, {"parameters": params[1], "lr": lr}], lr=0.1)
+    before = contents(optimizer)
+    with pytest.raises(TypeError, match=f"^SGD: {option} must be a number, got "):
+        optimizer.step(**({} if option == "lr" else {"grad_scale": bad}))
+    assert_same(before, contents(optimizer))
+    if option == "lr":
+        with pytest.raises((TypeError, ValueError), match=r"^SGD: lr must be a number, got "):
+            optimizer.lr = bad
+        assert_same(before, contents(optimizer))

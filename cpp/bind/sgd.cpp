@@ -132,6 +132,13 @@ const Signature sgd_grad_norm_signature(
 The root of the sum of squares of all gradients of a plan.
 )");
 
+const Signature sgd_stands_signature(
+    R"(sgd_stands(plan)
+--
+
+Whether the arrays of a plan can still be written where they were found.
+)");
+
 const Signature clip_grad_norm_signature(
     R"(clip_grad_norm(grads, max_norm)
 --
@@ -311,9 +318,13 @@ PyObject* sgd_plan(const Arguments& in) {
     return capsule;
 }
 
-const Plan& read_plan(const Argument& argument) {
+const Plan& as_plan(const Argument& argument) {
     if (!PyCapsule_IsValid(argument.value(), plan_name)) argument.type_error("be a plan");
-    const Plan& plan = *static_cast<Plan*>(PyCapsule_GetPointer(argument.value(), plan_name));
+    return *static_cast<Plan*>(PyCapsule_GetPointer(argument.value(), plan_name));
+}
+
+const Plan& read_plan(const Argument& argument) {
+    const Plan& plan = as_plan(argument);
     if (!plan.stands()) argument.fail(PyExc_ValueError, "hold writeable arrays that stay in place", "others");
     return plan;
 }
@@ -329,6 +340,8 @@ PyObject* sgd_grad_norm(const Arguments& in) {
     }
     return PyFloat_FromDouble(std::sqrt(sum));
 }
+
+PyObject* sgd_stands(const Arguments& in) { return PyBool_FromLong(as_plan(in[0]).stands()); }
 
 PyObject* clip_grad_norm(const Arguments& in) {
     const Arrays grads(in[0], read_written);
@@ -360,6 +373,7 @@ void bind_sgd(PyObject* module) {
     statistics_result.create(module);
     add_functions(module, {method<sgd_update_signature, sgd_update>(), method<sgd_plan_signature, sgd_plan>(),
                            method<sgd_step_signature, sgd_step>(), method<sgd_grad_norm_signature, sgd_grad_norm>(),
+                           method<sgd_stands_signature, sgd_stands>(),
                            method<clip_grad_norm_signature, clip_grad_norm>(), method<penalty_signature, penalty>()});
 }
 }  // namespace trimtab

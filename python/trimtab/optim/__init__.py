@@ -6,6 +6,9 @@ module           contents
 ``sgd``          `SGD`
 ``schedules``    `Constant`, `Step`, `Cosine`, `Warmup`, `OneCycle`
 ``conventions``  strengths of penalties as others state them, in ours
+``options``      the options of a group, checked
+``parameters``   what is given to be trained, as named parameters
+``groups``       what is kept for each parameter, and the update
 ===============  ========================================================
 """
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from math import hypot, inf, isfinite, nan
-from typing import Any, TypeAlias
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 import trimtab._core as kernels
+from trimtab._checks import flag, number, whole
 from trimtab._typing import Array
-from trimtab.nn.module import Module, Parameter, copy_state
+from trimtab.nn.module import copy_state
+from trimtab.optim.groups import Group
+from trimtab.optim.options import Keywords, Options, as_schedule, bound
+from trimtab.optim.parameters import GroupMapping, Parameters, read_groups
 from trimtab.optim.schedules import Constant, Schedule
-
-Parameters: TypeAlias = Module | Iterable[Parameter]
 
 
 class SGD:
@@ -24,17 +27,22 @@ class SGD:
     on the first step), then ``w -= lr * v``, or ``w -= lr * (g + momentum * v)`` with Nesterov's momentum.
     `trimtab.sgd_update` states every option in full.
 
+    It can be pickled and copied: the copy is that of its parameters, too, and goes on with the same bits. A
+    copy of a model beside its optimizer, ``copy.deepcopy((model, optimizer))``, is trained by that of the
+    optimizer.
+
     Parameters
     ----------
-    parameters : Module, iterable of Parameter, or iterable of mappings
-        What is trained. A mapping is a group with options of its own: ``{"parameters": ..., "lr": ..., ...}``
-        with a Module or an iterable of Parameter, and any of the options down to `max_norm`.
+    parameters : Module, Parameter, iterable or mapping of these, or iterable of groups
+        What is trained, each parameter once. A group is a mapping with options of its own:
+        ``{"parameters": ..., "lr": ..., ...}`` with any of the options down to `max_norm`.
     lr : float or callable
         Learning rate, >= 0, or a function of the number of steps done that returns it: see
         `trimtab.optim.schedules`.
-    momentum, dampening, nesterov
+    momentum, dampening : float, default 0
+    nesterov : bool
         The momentum v (Polyak 1964, Nesterov 1983); Nesterov's form needs momentum and no dampening.
-    weight_decay, l1 : float
+    weight_decay, l1 : float, default 0
         c in the penalty ``c/2 * sum(w**2)``, and the factor of ``sum(|w|)``. For strengths stated otherwise
         see `trimtab.optim.conventions`.
     decoupled : bool
@@ -48,8 +56,8 @@ class SGD:
         Whether a step leaves zeros in every ``grad``. The layers of `trimtab.nn` do not need it.
     masters : bool
         Whether 16-bit parameters are rounded copies of float32 originals that the optimizer keeps. Without
-        them a change below half a unit of the parameter's last place is lost. The originals follow what
-        `Module.load_state_dict` changes; what is written into a ``value`` by hand the next step overwrites.
+        them a change below half a unit of the parameter's last place is lost. What is written into a
+        ``value``, by hand or by `Module.load_state_dict`, its original follows.
     decay_all : bool
         Whether decay, L1 and `max_norm` also apply to parameters that exclude them: biases and those of norm
         layers.
@@ -69,63 +77,51 @@ class SGD:
         Number of steps done, and of those left out.
     grad_norm : float
         Norm of all gradients at the last step; NaN unless `max_grad_norm` or `skip_nonfinite` measures it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option or a group is of the wrong kind or out of range, a parameter stands twice, is read-only
+        or of another dtype than those of the kernels, or there is none.
+
+    Examples
+    --------
+    >>> from trimtab import nn, optim
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    >>> optimizer = optim.SGD(model, lr=optim.Cosine(0.1, steps=1000), momentum=0.9)
+    >>> optimizer.lr
+    0.1
     """
 
     def __init__(
         self,
-        parameters: Parameters | Iterable[Mapping[str, Any]],
+        parameters: Parameters | GroupMapping | Iterable[GroupMapping],
         lr: float | Schedule,
         *,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        nesterov: bool = False,
-        weight_decay: float = 0.0,
-        l1: float = 0.0,
-        decoupled: bool = False,
-        proximal: bool = False,
-        maximize: bool = False,
-        zero_grad: bool = False,
-        masters: bool = False,
-        decay_all: bool = False,
-        max_norm: float | None = None,
         max_grad_norm: float | None = None,
         skip_nonfinite: bool = False,
+        **options: Unpack[Keywords],
     ) -> None:
-        options = {
-            "lr": lr,
-            "momentum": momentum,
-            "dampening": dampening,
-            "nesterov": nesterov,
-            "weight_decay": weight_decay,
-            "l1": l1,
-            "decoupled": decoupled,
-            "proximal": proximal,
-            "maximize": maximize,
-            "zero_grad": zero_grad,
-            "masters": masters,
-            "decay_all": decay_all,
-            "max_norm": max_norm,
-        }
-        self._groups = [_Group({**options, **group}) for group in _as_groups(parameters, options)]
+        shared = Options(lr=lr, **options)  # type: ignore[arg-type]
+        self._groups = [
+            Group(parameters, replace(shared, **own)) for parameters, own in read_groups(parameters)
+        ]
         self.parameters = [slot.parameter for group in self._groups for slot in group.slots]
-        if not self.parameters:
-            raise ValueError("SGD: parameters must not be empty, got none")
-        if len({id(parameter) for parameter in self.parameters}) < len(self.parameters):
-            raise ValueError("SGD: parameters must be in one group each, got one in several")
-        self.max_grad_norm = _bound("max_grad_norm", max_grad_norm)
-        self.skip_nonfinite = skip_nonfinite
+        self.max_grad_norm = bound("SGD: max_grad_norm", max_grad_norm)
+        self.skip_nonfinite = flag("SGD: skip_nonfinite", skip_nonfinite)
         self.steps = self.skipped = 0
         self.grad_norm = nan
 
     @property
     def lr(self) -> float:
         """Learning rate of the next step, of the first group; setting it sets that of all groups."""
-        return self._groups[0].schedule(self.steps)
+        return self._groups[0].rate(self.steps)
 
     @lr.setter
     def lr(self, lr: float | Schedule) -> None:
+        schedule = as_schedule("SGD: lr", lr)
         for group in self._groups:
-            group.schedule = _as_schedule(lr)
+            group.options = replace(group.options, lr=schedule)
 
     def step(self, *, grad_scale: float = 1.0, statistics: bool = False) -> kernels.SgdStatistics | None:
         """Update every parameter from its ``grad``.
@@ -145,20 +141,25 @@ class SGD:
 
         Raises
         ------
-        ValueError
-            If `grad_scale` or the learning rate of any group is out of range; nothing has been changed then.
+        TypeError, ValueError
+            If `grad_scale` or the learning rate of any group is no number or out of range, or a parameter has
+            become read-only or another array of another shape; nothing has been changed then.
         """
-        _non_negative("grad_scale", grad_scale)
-        rates = [_non_negative("lr", group.schedule(self.steps)) for group in self._groups]
-        if self.max_grad_norm < inf or self.skip_nonfinite:
+        grad_scale = number("SGD: grad_scale", grad_scale, 0)
+        statistics = flag("SGD: statistics", statistics)
+        rates = [group.rate(self.steps) for group in self._groups]
+        for group in self._groups:
+            group.prepare()
+        limit = inf if self.max_grad_norm is None else number("SGD: max_grad_norm", self.max_grad_norm, 0)
+        if limit < inf or self.skip_nonfinite:
             self.grad_norm = grad_scale * hypot(
                 *(norm for group in self._groups for norm in group.grad_norms())
             )
             if self.skip_nonfinite and not isfinite(self.grad_norm):
                 self.skipped += 1
                 return None
-            if self.max_grad_norm < self.grad_norm < inf:
-                grad_scale *= self.max_grad_norm / self.grad_norm
+            if limit < self.grad_norm < inf:
+                grad_scale *= limit / self.grad_norm
         results = [
             result
             for group, lr in zip(self._groups, rates, strict=True)
@@ -171,153 +172,53 @@ class SGD:
         return kernels.SgdStatistics(sum(l1_norms), sum(l2_norms_sq), hypot(*grad_norms))
 
     def state_dict(self) -> dict[str, Array]:
-        """Return copies of the number of steps, the momenta and the masters, by name."""
-        return {name: array.copy() for name, array in self._state().items()}
+        """Return what a resumed training needs beside the parameters: copies of arrays, by name.
+
+        ``steps``, ``skipped``; ``lr.<group>`` of groups whose learning rate is a number and not a schedule;
+        ``momentum.<parameter>`` and ``master.<parameter>`` where there are such.
+        """
+        rates = [group.options.constant_lr for group in self._groups]
+        own = {name: array.copy() for name, array in self._arrays().items()}
+        return {
+            **own,
+            "skipped": np.array(self.skipped),
+            **{f"lr.{place}": np.array(lr) for place, lr in enumerate(rates) if lr is not None},
+        }
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Copy the arrays of `state`, the `state_dict` of an optimizer of such parameters and options.
+        """Take over the `state_dict` of an optimizer of such parameters and options.
+
+        A learning rate in the state becomes that of its group. A schedule is code and no part of the state:
+        where a group was saved with one, the schedule or number that the group has here stays, and a schedule
+        goes on at the step that was saved.
 
         Raises
         ------
         ValueError, TypeError
-            As `Module.load_state_dict`; nothing has been changed then.
+            As `Module.load_state_dict`, or if a number in the state is out of range; nothing has been changed
+            then.
         """
-        own = self._state()
-        copy_state(own, state, "the optimizer")
-        self.steps = int(own["steps"])
+        for name in ("steps", "skipped"):
+            if name in state:
+                whole(f"load_state_dict: {name}", state[name], 0)
+        rates = {f"lr.{place}": group for place, group in enumerate(self._groups)}
+        for name in rates.keys() & state.keys():
+            number(f"load_state_dict: {name}", state[name], 0)
+        optional = {"skipped": np.array(0)} | {name: np.array(nan) for name in rates}
+        own = self._arrays()
+        copy_state(own | optional, optional | dict(state), "the optimizer")
+        self.steps, self.skipped = int(own["steps"]), int(optional["skipped"])
+        for name in rates.keys() & state.keys():
+            rates[name].options = replace(rates[name].options, lr=Constant(float(optional[name])))
 
-    def _state(self) -> dict[str, Array]:
+    def _arrays(self) -> dict[str, Array]:
+        """What every state has, the arrays of the parameters as they are."""
         slots = [slot for group in self._groups for slot in group.slots]
         for slot in slots:
             slot.follow()
         return {"steps": np.array(self.steps)} | {
-            f"{name}.{number}": array
-            for number, slot in enumerate(slots)
+            f"{name}.{place}": array
+            for place, slot in enumerate(slots)
             for name, array in (("momentum", slot.momentum), ("master", slot.master))
             if array is not None
         }
-
-
-class _Slot:
-    """A parameter and what the optimizer keeps for it."""
-
-    def __init__(self, parameter: Parameter, *, momentum: bool, master: bool, decays: bool) -> None:
-        self.parameter, self.decays = parameter, decays
-        value = parameter.value
-        self.master = value.astype(np.float32) if master and value.itemsize == 2 else None
-        self.weight = value if self.master is None else self.master
-        self.loads = parameter.loads
-        self.momentum = np.zeros_like(self.weight) if momentum else None
-
-    def follow(self) -> None:
-        """After the model has loaded its state: take over what no longer is the master rounded."""
-        if self.master is None or self.loads == self.parameter.loads:
-            return
-        value = self.parameter.value
-        with np.errstate(over="ignore"):  # a master that was not loaded may be infinite in 16 bits
-            rounded = self.master.astype(value.dtype)
-        np.copyto(self.master, value, where=rounded != value)
-        self.loads = self.parameter.loads
-
-    def bound(self, limit: float) -> None:
-        """Project the weights into each unit into the ball of radius `limit`."""
-        into_a_unit = tuple(range(1, self.weight.ndim))
-        kernels.max_norm(self.weight, limit, axis=into_a_unit, out=self.weight)
-        if self.master is not None:
-            self.parameter.value[...] = self.master
-
-
-class _Group:
-    """Parameters that share their options."""
-
-    def __init__(self, options: dict[str, Any]) -> None:
-        for name in ("momentum", "dampening", "weight_decay", "l1"):
-            _non_negative(name, options[name])
-        if options["nesterov"] and not (options["momentum"] > 0 and options["dampening"] == 0):
-            raise ValueError(
-                "SGD: nesterov must go with momentum > 0 and dampening 0, "
-                f"got {options['momentum']} and {options['dampening']}"
-            )
-        self.schedule = _as_schedule(options.pop("lr"))
-        given, masters, decay_all, limit = map(
-            options.pop, ("parameters", "masters", "decay_all", "max_norm")
-        )
-        self.slots = [
-            _Slot(
-                parameter,
-                momentum=options["momentum"] > 0,
-                master=masters,
-                decays=parameter.decay or decay_all,
-            )
-            for parameter in (given.parameters() if isinstance(given, Module) else given)
-        ]
-        self._mastered = [slot for slot in self.slots if slot.master is not None]
-        self._limit = _bound("max_norm", limit)
-        self._bounded = [
-            slot for slot in self.slots if self._limit < inf and slot.decays and slot.weight.ndim > 1
-        ]
-        dtypes = dict.fromkeys(slot.parameter.value.dtype for slot in self.slots)
-        self._plans = [
-            _plan([slot for slot in self.slots if slot.parameter.value.dtype == dtype], options)
-            for dtype in dtypes
-        ]
-
-    def grad_norms(self) -> list[float]:
-        """Return norms that together are those of all gradients."""
-        return [kernels.sgd_grad_norm(plan) for plan in self._plans]
-
-    def step(
-        self, lr: float, grad_scale: float, first: bool, statistics: bool
-    ) -> list[kernels.SgdStatistics | None]:
-        """Update the parameters, and return the statistics of each plan."""
-        for slot in self._mastered:
-            slot.follow()
-        results = [kernels.sgd_step(plan, lr, grad_scale, first, statistics) for plan in self._plans]
-        for slot in self._bounded:
-            slot.bound(self._limit)
-        return results
-
-
-def _plan(slots: list[_Slot], options: Mapping[str, Any]) -> kernels.SgdPlan:
-    """What the kernel takes at once: arrays of one dtype."""
-    return kernels.sgd_plan(
-        [slot.parameter.value for slot in slots],
-        [slot.parameter.grad for slot in slots],
-        [slot.momentum for slot in slots if slot.momentum is not None] or None,
-        masters=[slot.master for slot in slots if slot.master is not None] or None,
-        decays=[slot.decays for slot in slots],
-        **options,
-    )
-
-
-def _as_groups(
-    parameters: Parameters | Iterable[Mapping[str, Any]], options: Mapping[str, Any]
-) -> list[Mapping[str, Any]]:
-    """Return one mapping for each group."""
-    if isinstance(parameters, Module):
-        return [{"parameters": parameters}]
-    items = list(parameters)
-    groups = [item for item in items if isinstance(item, Mapping)]
-    if not groups:
-        return [{"parameters": items}]
-    known = {"parameters", *options}
-    for group in items:
-        if not isinstance(group, Mapping) or "parameters" not in group or not known >= group.keys():
-            raise ValueError(
-                f"SGD: parameters must be groups of 'parameters' and {', '.join(options)}, got {group!r}"
-            )
-    return groups
-
-
-def _as_schedule(lr: float | Schedule) -> Schedule:
-    return lr if callable(lr) else Constant(_non_negative("lr", lr))
-
-
-def _bound(name: str, value: float | None) -> float:
-    return inf if value is None else _non_negative(name, value)
-
-
-def _non_negative(name: str, value: float) -> float:
-    if not 0 <= value < inf:
-        raise ValueError(f"SGD: {name} must be finite and >= 0, got {value}")
-    return value

@@ -1,0 +1,137 @@
+"""Schedules of the learning rate: the formula at every step, and what is refused when they are made."""
+
+import copy
+import pickle
+from math import cos, pi
+
+import numpy as np
+import pytest
+from trimtab.optim import Constant, Cosine, OneCycle, Step, Warmup
+
+STEPS = range(60)
+
+
+def half_cosine(begin, end, share):
+    return end + (begin - end) * (1 + cos(pi * min(share, 1))) / 2
+
+
+SHAPES = [
+    (Constant(0.5), lambda t: 0.5),
+    (Step(0.8, 3), lambda t: 0.8 * 0.1 ** (t // 3)),
+    (Step(0.8, every=7, factor=1.5), lambda t: 0.8 * 1.5 ** (t // 7)),
+    (Cosine(0.8, 10, end=0.2), lambda t: half_cosine(0.8, 0.2, t / 10)),
+    (Cosine(0.1, 50, 0.4), lambda t: half_cosine(0.1, 0.4, t / 50)),
+    (Cosine(1.0, 1), lambda t: float(t < 1)),
+    (Warmup(4, Constant(1.0)), lambda t: min((t + 1) / 5, 1)),
+    (Warmup(0, Step(1.0, 2)), lambda t: 0.1 ** (t // 2)),
+    (
+        Warmup(5, Cosine(0.6, 20, end=0.1)),
+        lambda t: 0.6 * (t + 1) / 6 if t < 5 else half_cosine(0.6, 0.1, (t - 5) / 20),
+    ),
+    (Warmup(3, lambda step: 1 / (step + 2)), lambda t: 0.5 * (t + 1) / 4 if t < 3 else 1 / (t - 1)),
+    (
+        OneCycle(1.0, 50),
+        lambda t: half_cosine(0.04, 1.0, t / 15) if t < 15 else half_cosine(1.0, 1e-5, (t - 15) / 35),
+    ),
+    (
+        OneCycle(0.2, 7, rise=0.5),
+        lambda t: half_cosine(0.008, 0.2, t / 3.5) if t < 3.5 else half_cosine(0.2, 2e-6, (t - 3.5) / 3.5),
+    ),
+]
+SCHEDULES = [schedule for schedule, _ in SHAPES if "<lambda>" not in repr(schedule)]
+
+
+@pytest.mark.parametrize(("schedule", "formula"), SHAPES, ids=lambda value: repr(value)[:40])
+def test_every_step_is_that_of_the_formula(schedule, formula):
+    for step in STEPS:
+        assert schedule(step) == pytest.approx(formula(step), rel=1e-12, abs=1e-17)
+        assert schedule(np.int64(step)) == schedule(step)
+
+
+def test_ends_and_joints_are_exact():
+    for begin, end in ((0.8, 0.2), (0.1, 0.7), (3e-4, 1e-7)):
+        cosine = Cosine(begin, 13, end=end)
+        assert [cosine(0), cosine(13), cosine(14), cosine(10**400)] == [begin, end, end, end]
+        assert [Warmup(6, cosine)(6), Warmup(6, cosine)(19)] == [begin, end]
+        for rise in (0.1, 0.3, 0.7):
+            cycle = OneCycle(begin, 10, rise=rise)
+            assert cycle(0) == begin / 25
+            assert cycle(round(10 * rise)) == begin
+            assert [cycle(10), cycle(11), cycle(10**400)] == [begin / 1e5] * 3
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_a_schedule_is_defined_however_late(schedule):
+    for step in (10**6, 2**63, 10**400):
+        assert 0 <= schedule(step) < np.inf
+
+
+def test_a_growing_step_stays_a_number():
+    assert Step(0.0, 1, factor=2.0)(5000) == 0
+    assert Step(0.25, 1, factor=2.0)(5000) > 1e300
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_steps_are_counted_from_0(schedule):
+    name = type(schedule).__name__
+    with pytest.raises(ValueError, match=f"^{name}: step must be at least 0, got -1$"):
+        schedule(-1)
+    for bad in (1.0, "1", True, None):
+        with pytest.raises(TypeError, match=f"^{name}: step must be an int, got {bad!r}$"):
+            schedule(bad)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_schedules_are_values(schedule):
+    assert pickle.loads(pickle.dumps(schedule)) == schedule == copy.deepcopy(schedule)
+
+
+NOT_POSITIVE_INTS = [(0, ValueError), (-2, ValueError), (2.0, TypeError), (True, TypeError), ("3", TypeError)]
+NOT_RATES = [
+    *((value, ValueError) for value in (-0.1, np.nan, np.inf, 10**400)),
+    *((value, TypeError) for value in (True, "0.1", None, [0.1], 1j)),
+]
+MAKERS = {
+    "Constant: lr": (Constant, NOT_RATES),
+    "Step: lr": (lambda lr: Step(lr, 3), NOT_RATES),
+    "Cosine: lr": (lambda lr: Cosine(lr, 3), NOT_RATES),
+    "Cosine: end": (lambda end: Cosine(0.1, 3, end=end), NOT_RATES),
+    "OneCycle: lr": (lambda lr: OneCycle(lr, 3), NOT_RATES),
+    "Step: every": (lambda every: Step(0.1, every), NOT_POSITIVE_INTS),
+    "Cosine: steps": (lambda steps: Cosine(0.1, steps), NOT_POSITIVE_INTS),
+    "OneCycle: steps": (lambda steps: OneCycle(0.1, steps), NOT_POSITIVE_INTS),
+    "Warmup: steps": (lambda steps: Warmup(steps, Constant(1.0)), NOT_POSITIVE_INTS[1:]),
+    "Step: factor": (lambda factor: Step(0.1, 3, factor), [(0, ValueError), *NOT_RATES]),
+    "OneCycle: rise": (
+        lambda rise: OneCycle(0.1, 3, rise),
+        [(0, ValueError), (1, ValueError), (1.5, ValueError), *NOT_RATES],
+    ),
+    "Warmup: schedule": (
+        lambda schedule: Warmup(3, schedule),
+        [(0.1, TypeError), (None, TypeError), ("x", TypeError)],
+    ),
+    r"Warmup: schedule\(0\)": (lambda rate: Warmup(3, lambda step: rate), NOT_RATES),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [(name, value, error) for name, (_, cases) in MAKERS.items() for value, error in cases],
+)
+def test_what_a_schedule_cannot_be_made_of(name, value, error):
+    with pytest.raises(error, match=f"^{name} must be .*, got ") as raised:
+        MAKERS[name][0](value)
+    assert str(value) in str(raised.value)
+
+
+def test_a_schedule_is_followed_into_its_errors():
+    """A function that goes wrong later is named when it does."""
+    with pytest.raises(ValueError, match=r"^Warmup: schedule\(2\) must be finite and >= 0, got -1$"):
+        Warmup(1, lambda step: 1 - step)(3)
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), np.int64(1), np.array(0.25)])
+def test_numbers_of_numpy_are_taken(number):
+    schedule = Warmup(np.int8(2), Step(number, np.uint16(3), number))
+    assert type(schedule(1)) is float
+    assert schedule(5) == number * number
