@@ -332,11 +332,11 @@ def test_arrays_that_come_with_a_state_are_trained():
     copied.value[...] = 7
     copied.grad[...] = 2
     state = copied.__reduce_ex__(4)[2]
-    if hasattr(weight, "__setstate__"):
-        weight.__setstate__(state)
-    else:
-        for name, value in state[1].items():
-            setattr(weight, name, value)
+    if isinstance(state, dict):
+        vars(weight).update(state)
+    else:  # of slots
+        for name, array in state[1].items():
+            setattr(weight, name, array)
     optimizer.step()
     assert_array_equal(weight.value, 6)
 

@@ -29,13 +29,7 @@ def number(
     ValueError
         If it is out of range.
     """
-    scalar = hasattr(value, "__float__") or hasattr(value, "__index__")
-    if not scalar or _kind(value) in "bc" or getattr(value, "ndim", 0) != 0:
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    try:
-        result = float(value)
-    except OverflowError:
-        result = inf
+    result = value if type(value) is float else _float(name, value)
     if not (isfinite(result) and low <= result <= high and above < result < below):
         rules = [
             text
@@ -53,6 +47,17 @@ def number(
         rule = f"{', '.join(others)} and {last}" if others else last
         raise ValueError(f"{name} must be {rule}, got {value}")
     return result
+
+
+def _float(name: str, value: Any) -> float:
+    """Return the value as a float, infinite where it is too large."""
+    scalar = hasattr(value, "__float__") or hasattr(value, "__index__")
+    if not scalar or _kind(value) in "bc" or getattr(value, "ndim", 0) != 0:
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        return inf
 
 
 def whole(name: str, value: Any, low: int | None = None) -> int:

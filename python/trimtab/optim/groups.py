@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import is_
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 import trimtab._core as kernels
 from trimtab._checks import number
 from trimtab._typing import Array
+from trimtab.nn.module import Parameter
 from trimtab.optim.options import Options
 from trimtab.optim.parameters import Named, require_trainable
 
@@ -36,10 +36,6 @@ class Slot:
     def weight(self) -> Array:
         """The array that is updated: the master, or the value itself."""
         return self.parameter.value if self.master is None else self.master
-
-    def arrays(self) -> tuple[Array, Array]:
-        """Return value and gradient."""
-        return self.parameter.value, self.parameter.grad
 
     def require_form(self) -> None:
         """Raise an error that names the parameter unless it can be updated and is of the shape it had."""
@@ -91,7 +87,7 @@ class Group:
             if options.max_norm is not None and slot.decays and slot.weight.ndim > 1
         ]
         self._plans: list[kernels.SgdPlan] = []
-        self._planned: list[Array] = []
+        self._planned: list[tuple[Parameter, Array, Array]] = []
         self.prepare()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -110,19 +106,20 @@ class Group:
         TypeError, ValueError
             If an array cannot be updated any more; the message names its parameter.
         """
-        arrays = [array for slot in self.slots for array in slot.arrays()]
-        if (
-            len(arrays) == len(self._planned)
-            and all(map(is_, arrays, self._planned))
-            and all(map(kernels.sgd_stands, self._plans))
-        ):
+        moved = [
+            parameter
+            for parameter, value, grad in self._planned
+            if parameter.value is not value or parameter.grad is not grad
+        ]
+        if self._plans and not moved and all(map(kernels.sgd_stands, self._plans)):
             return
         by_dtype: dict[np.dtype[Any], list[Slot]] = {}
         for slot in self.slots:
             slot.require_form()
             by_dtype.setdefault(slot.form[1], []).append(slot)
         self._plans = [_plan(slots, self.options) for slots in by_dtype.values()]
-        self._planned = arrays
+        parameters = [slot.parameter for slot in self.slots]
+        self._planned = [(parameter, parameter.value, parameter.grad) for parameter in parameters]
 
     def grad_norms(self) -> list[float]:
         """Return norms that together are those of all gradients."""

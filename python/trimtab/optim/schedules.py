@@ -31,7 +31,9 @@ class _Checked(ABC):
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of update `step`, an int of at least 0."""
-        return self._rate(whole(self._named("step"), step, 0))
+        if type(step) is not int or step < 0:
+            step = whole(self._named("step"), step, 0)
+        return self._rate(step)
 
     @abstractmethod
     def _rate(self, step: int) -> float:
