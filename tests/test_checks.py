@@ -33,7 +33,7 @@ def test_what_is_no_number_is_refused(value):
         ({}, "finite", [-9, 0, 1e300], []),
         ({"low": 0}, "finite and >= 0", [0, 1e300], [-1e-300]),
         ({"above": 0}, "finite and > 0", [1e-300], [0, -1]),
-        ({"low": 0, "high": 1.5}, "finite and between 0 and 1.5", [0, 1.5], [-0.1, 1.6]),
+        ({"low": 0, "high": 1.5}, "between 0 and 1.5", [0, 1.5], [-0.1, 1.6]),
         ({"low": 0, "below": 1}, "finite, >= 0 and < 1", [0, 0.99], [-0.1, 1]),
         ({"above": 0, "below": 1}, "finite, > 0 and < 1", [0.01], [0, 1]),
         ({"above": 0, "high": 1}, "finite, > 0 and <= 1", [0.01, 1], [0, 1.1]),

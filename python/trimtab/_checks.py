@@ -42,8 +42,9 @@ def number(
             if isfinite(limit)
         ]
         if isfinite(low) and isfinite(high):
-            rules = [f"between {low:g} and {high:g}"]
-        *others, last = ["finite", *rules]
+            *others, last = [f"between {low:g} and {high:g}"]
+        else:
+            *others, last = ["finite", *rules]
         rule = f"{', '.join(others)} and {last}" if others else last
         raise ValueError(f"{name} must be {rule}, got {value}")
     return result
