@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -90,9 +93,18 @@ class Module:
 
     buffer_names: tuple[str, ...] = ()
     draws: ClassVar[bool] = False
-    training: bool = True
     wants_dx: bool = True
     rng: np.random.Generator | None = None
+
+    @property
+    def training(self) -> bool:
+        """Whether this module trains, here and now."""
+        own: bool = vars(self).get("_training", True)
+        return _modes.get().get(id(self), own)
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        vars(self)["_training"] = mode
 
     def forward(self, x: Array) -> Array:
         """Return y for the input x."""
@@ -254,6 +266,21 @@ class Module:
 
     def _state(self) -> dict[str, Array]:
         return {parameter.name: parameter.value for parameter in self.parameters()} | self.buffers()
+
+
+_modes: ContextVar[Mapping[int, bool]] = ContextVar("modes", default=MappingProxyType({}))
+
+
+@contextmanager
+def evaluation(model: Module, *, strict: bool = False) -> Iterator[None]:
+    """Let a model evaluate in this thread, without writing to it: see the layers' modes if it evaluates."""
+    as_set = not (strict or model.training)
+    modes = {id(module): as_set and module.training for _, module in model.modules()}
+    token = _modes.set(modes)
+    try:
+        yield
+    finally:
+        _modes.reset(token)
 
 
 def copy_state(own: Mapping[str, Array], state: Mapping[str, ArrayLike], owner: str) -> None:
