@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +34,12 @@ def write(path: str | os.PathLike[str], groups: Mapping[str, Mapping[str, Array]
     """Write arrays in named groups, and notes that JSON can state; a file is there whole or not at all.
 
     An array is stored as ``group/name`` in C order, whatever its own: safetensors takes memory as it lies.
+    The file has the mode of any other new file; a symbolic link goes on pointing to it.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; the message names it, and the old one is left alone.
     """
     safetensors = extras.load("safetensors.numpy", EXTRA)
     arrays = {
@@ -37,13 +48,22 @@ def write(path: str | os.PathLike[str], groups: Mapping[str, Mapping[str, Array]
         for name, array in members.items()
     }
     text = json.dumps(notes, default=lambda array: array.tolist())
-    path = Path(path)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+    path = Path(os.path.realpath(path))
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.unfinished")
     try:
+        with open(unfinished, "xb") as file:
+            mode = os.fstat(file.fileno()).st_mode
         safetensors.save_file(arrays, unfinished, metadata={NOTES: text})
+        os.chmod(unfinished, stat.S_IMODE(mode))  # safetensors makes files of its owner alone
+        with open(unfinished, "rb+") as file:
+            os.fsync(file.fileno())  # the new name must not be on the disk before the contents
         unfinished.replace(path)
+    except (OSError, extras.load("safetensors").SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OSError(getattr(error, "errno", None), f"checkpoint: {reason}", os.fspath(path)) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink()
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Groups, Any]:
@@ -57,9 +77,14 @@ def read(path: str | os.PathLike[str]) -> tuple[Groups, Any]:
         If it is damaged, or something else; the message names it.
     """
     safetensors = extras.load("safetensors", EXTRA)
+    with suppress(ImportError):  # NumPy knows bfloat16 once this has been imported
+        import_module("ml_dtypes")
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     try:
-        with safetensors.safe_open(path, framework="np") as file:
-            notes, arrays = file.metadata() or {}, file.get_tensors()
+        with safetensors.safe_open(os.fspath(path), framework="np") as file:
+            notes, keys = file.metadata() or {}, file.keys()
+            arrays = {key: file.get_tensor(key) for key in keys}
     except safetensors.SafetensorError as error:
         raise ValueError(f"checkpoint: {os.fspath(path)} must be whole, got {error}") from error
     if NOTES not in notes:

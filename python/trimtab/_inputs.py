@@ -1,0 +1,98 @@
+"""What callers of the training layer hand over: arrays, generators and paths, read in one place."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trimtab._typing import Array
+
+
+def as_array(name: str, value: Any) -> Array:
+    """Return an array-like as a plain array, without a copy where it is one; a memory map is not loaded.
+
+    Parameters
+    ----------
+    name : str
+        Of function and argument, such as ``"fit: x"``; messages begin with it.
+    value : array_like
+        Anything `numpy.asarray` takes, and objects that have only ``__dlpack__``.
+
+    Raises
+    ------
+    TypeError
+        If it is a masked array or `numpy.matrix`, or has one inside: the mask would be lost, and the
+        operators of a matrix mean other things.
+    ValueError
+        If its rows differ in length.
+    """
+    _refuse(name, value)
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        return np.from_dlpack(value)
+    try:
+        array = np.asanyarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must have samples of one shape, got {error}") from error
+    _refuse(name, array)
+    return np.asarray(array)
+
+
+def real_array(name: str, value: Any) -> Array:
+    """Return `as_array` of a value, or raise a TypeError unless its elements are real numbers or bools."""
+    array = as_array(name, value)
+    if not np.can_cast(array.dtype, np.float64, "same_kind"):
+        raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
+    return array
+
+
+def as_generator(name: str, rng: Any) -> np.random.Generator:
+    """Return a generator: a given one itself, one that shares the state of a RandomState, or a new one.
+
+    Parameters
+    ----------
+    name : str
+        Of function and argument.
+    rng : int, numpy.random.Generator, numpy.random.RandomState or None
+        An int is a seed; None draws a seed from the system.
+    """
+    if isinstance(rng, np.random.RandomState):
+        return np.random.Generator(rng._bit_generator)
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} must be a seed, a generator or None, got {rng!r}") from error
+
+
+def path_text(name: str, path: Any) -> str:
+    """Return a path as a str, or raise a TypeError that begins with `name`."""
+    try:
+        return os.fsdecode(path)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a path, got {path!r}") from error
+
+
+def require_writable(name: str, path: str | os.PathLike[str]) -> None:
+    """Raise a ValueError that begins with `name` unless a file can be written at the path."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise ValueError(f"{name} must be in an existing folder, got {os.fspath(path)!r}")
+    if path.is_dir():
+        raise ValueError(f"{name} must be a file, got the folder {os.fspath(path)!r}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ValueError(f"{name} must be writable, got {os.fspath(path)!r}")
+
+
+def _refuse(name: str, value: Any) -> None:
+    """Raise a TypeError for a masked array or matrix, also inside of lists and tuples."""
+    refused = (np.ma.MaskedArray, np.matrix)
+    if isinstance(value, refused):
+        advice = ".filled(...)" if isinstance(value, np.ma.MaskedArray) else "numpy.asarray(...)"
+        raise TypeError(f"{name} must be a plain array, got a {type(value).__name__}: use {advice}")
+    if isinstance(value, list | tuple):
+        kinds = set(map(type, value))
+        if any(issubclass(kind, (*refused, list, tuple)) for kind in kinds):
+            for item in value:
+                _refuse(name, item)
