@@ -2,100 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 import trimtab._core as kernels
+from trimtab import _checks
+from trimtab._inputs import as_array, real_array
 from trimtab._typing import Array
+from trimtab.metrics import Mean, Metric, accuracy, top_k
 
-Metric: TypeAlias = Callable[[Array, Any], float]
+__all__ = ["MSE", "CrossEntropy", "Huber", "Loss", "LossResult", "Mean", "Metric", "accuracy", "top_k"]
 
 
-def accuracy(logits: Array, labels: ArrayLike, *, ignore_index: int | None = None) -> float:
-    """Return the share of rows whose largest logit (the first of equal ones) stands at the label.
+class LossResult(NamedTuple):
+    """What a loss returns.
 
-    Parameters
+    Attributes
     ----------
-    logits : numpy.ndarray
-        Shape (N, K).
-    labels : array_like
-        Class ids (N,), or probabilities (N, K), whose largest counts.
-    ignore_index : int, optional
-        Rows with this label are left out.
+    loss : float
+        The mean loss.
+    gradient : numpy.ndarray
+        With respect to the output, of its shape and dtype.
+    weight : float
+        Of how much `loss` is the mean: the number of samples or elements that counted, or the sum of their
+        weights. 0 where nothing counted: then the loss and its gradient are 0, too.
     """
-    ids = _class_ids(labels)
-    hits = np.argmax(logits, axis=1) == ids
-    return float(np.mean(hits if ignore_index is None else hits[ids != ignore_index]))
 
-
-def top_k(k: int, *, ignore_index: int | None = None) -> Metric:
-    """Return the metric "share of rows whose label is among the k largest logits".
-
-    Parameters
-    ----------
-    k : int
-        At least 1. Of equal logits those of smaller ids come first.
-    ignore_index : int, optional
-        Rows with this label are left out.
-
-    Examples
-    --------
-    >>> from trimtab import losses
-    >>> loss = losses.CrossEntropy()
-    >>> loss.metrics = {**loss.metrics, "top_5": losses.top_k(5)}
-    """
-    if k < 1:
-        raise ValueError(f"top_k: k must be at least 1, got {k}")
-
-    def metric(logits: Array, labels: ArrayLike) -> float:
-        ids = _class_ids(labels)
-        if ignore_index is not None:
-            logits, ids = logits[ids != ignore_index], ids[ids != ignore_index]
-        own = np.take_along_axis(logits, ids[:, None], axis=1)
-        # NaN compares false with everything, so it comes before every number, as in argmax
-        before = ~(logits <= own) | ((logits == own) & (np.arange(logits.shape[1]) < ids[:, None]))
-        return float(np.mean(before.sum(axis=1) < k))
-
-    return metric
-
-
-def _class_ids(labels: ArrayLike) -> Array:
-    given = np.asarray(labels)
-    return given if given.ndim == 1 else np.argmax(given, axis=1)
+    loss: float
+    gradient: Array
+    weight: float
 
 
 class Loss:
-    """A function ``loss(output, target) -> (value, gradient)``, a mean over the samples.
+    """A function ``loss(output, target) -> (loss, gradient, weight)``: see `LossResult`.
 
-    The gradient is with respect to the output of the model and has its shape and dtype: what the model's
-    ``backward`` takes. ``metrics`` maps names to functions ``metric(output, target) -> float`` that are means
-    over the samples too; a trainer reports them. Assign another mapping to report others.
+    The mean over several batches is ``sum(weight * loss) / sum(weight)``. A loss of your own may return
+    ``(loss, gradient)`` alone, a mean over the samples: its weight is their number.
+
+    ``metrics`` maps names to functions ``metric(output, target)`` that are reported by a trainer: they return
+    a float, the mean over the samples, or ``(value, weight)`` or a `Mean` where something else counts. Each
+    loss has a mapping of its own, to be changed or replaced. The mean over the batches of a metric that is no
+    mean over samples, such as an F1 score, depends on the size of the batches.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import losses
+    >>> class Hinge(losses.Loss):
+    ...     def __call__(self, output, target):
+    ...         margin = 1 - output * target
+    ...         return np.maximum(margin, 0).mean(), np.where(margin > 0, -target, 0) / output.size
+    >>> loss = Hinge()
+    >>> loss.metrics["accuracy"] = lambda output, target: np.mean(output * target > 0)
     """
 
-    metrics: Mapping[str, Metric] = {}
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """The metrics by name, in the order in which they are reported."""
+        metrics: dict[str, Metric] = vars(self).setdefault("_metrics", {})
+        return metrics
 
-    def __call__(self, output: Array, target: Any) -> tuple[float, Array]:
-        """Return the mean loss and its gradient with respect to `output`."""
+    @metrics.setter
+    def metrics(self, metrics: Mapping[str, Metric]) -> None:
+        vars(self)["_metrics"] = dict(metrics)
+
+    def __call__(self, output: Array, target: Any) -> LossResult | tuple[float, Array]:
+        """Return the mean loss and its gradient with respect to `output`, and what it is the mean of."""
         raise NotImplementedError(f"{type(self).__name__}: __call__ is not defined")
+
+    def check_targets(self, name: str, targets: Array, output: Array) -> None:
+        """Raise an error that begins with `name` if one of the targets does not go with such an output.
+
+        Parameters
+        ----------
+        name : str
+            Of the argument, such as ``"fit: y"``.
+        targets : numpy.ndarray
+            Of all samples.
+        output : numpy.ndarray
+            Of the model, for one sample.
+        """
 
 
 class CrossEntropy(Loss):
     """Softmax cross entropy of logits (N, K): `trimtab.softmax_cross_entropy`, which states it in full.
 
-    The targets are class ids (N,) or probabilities (N, K). Reports ``accuracy``.
+    The targets are class ids (N,) or (N, 1) of any integer dtype, or probabilities (N, K), among them one-hot
+    rows of any real or bool dtype. Reports ``accuracy``.
 
     Parameters
     ----------
     label_smoothing : float
         From 0 to 1: the share of the target that is spread evenly over the classes (Szegedy et al. 2016).
     class_weight : array_like, optional
-        A factor for each class. The mean is weighted by that of each label.
+        A factor >= 0 for each class. The mean is weighted by that of each label.
     ignore_index : int, optional
-        Samples with this label count for nothing.
+        Samples with this class id count for nothing.
     """
 
     def __init__(
@@ -104,36 +110,111 @@ class CrossEntropy(Loss):
         class_weight: ArrayLike | None = None,
         ignore_index: int | None = None,
     ) -> None:
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"CrossEntropy: label_smoothing must be between 0 and 1, got {label_smoothing}")
-        self.label_smoothing = label_smoothing
-        self.class_weight = None if class_weight is None else np.array(class_weight, np.float64)
-        self.ignore_index = ignore_index
-        self.metrics = {"accuracy": partial(accuracy, ignore_index=ignore_index)}
+        self.label_smoothing = _checks.number("CrossEntropy: label_smoothing", label_smoothing, 0, 1)
+        self.class_weight = None if class_weight is None else _class_weight(class_weight)
+        self.ignore_index = (
+            None if ignore_index is None else _checks.whole("CrossEntropy: ignore_index", ignore_index)
+        )
+        self.metrics = {"accuracy": partial(accuracy, ignore_index=self.ignore_index)}
 
-    def __call__(self, output: Array, target: ArrayLike) -> tuple[float, Array]:
-        """Return the loss and its gradient."""
-        labels = np.asarray(target)
-        if labels.ndim == 1 and labels.dtype.kind == "f":
-            raise TypeError(f"CrossEntropy: class ids must be integers, got dtype {labels.dtype}")
-        return kernels.softmax_cross_entropy(
-            output,
-            target,
+    def __call__(self, output: Array, target: ArrayLike) -> LossResult:
+        """Return the loss, its gradient, and the sum of the weights of the labels that counted.
+
+        The mean of class ids is weighted by `class_weight`, the mean of probabilities is over the samples.
+        """
+        logits = real_array("CrossEntropy: output", output)
+        labels = self._labels("CrossEntropy", as_array("CrossEntropy: target", target), logits.shape)
+        loss, gradient = kernels.softmax_cross_entropy(
+            logits,
+            labels if labels.ndim == 1 else _floating(labels, logits),
             label_smoothing=self.label_smoothing,
             class_weight=self.class_weight,
             ignore_index=self.ignore_index,
         )
+        if labels.ndim > 1:
+            weight = float(len(labels))
+        else:
+            counted = labels if self.ignore_index is None else labels[labels != self.ignore_index]
+            weight = float(len(counted) if self.class_weight is None else self.class_weight[counted].sum())
+        return _result(loss, gradient, weight)
+
+    def check_targets(self, name: str, targets: Array, output: Array) -> None:
+        """Raise a ValueError that quotes the first label that is no class."""
+        classes = output.shape[1] if output.ndim > 1 else 0
+        labels = self._labels(name, targets, (len(targets), *output.shape[1:]))
+        if self.class_weight is not None and len(self.class_weight) != classes:
+            raise ValueError(
+                f"CrossEntropy: class_weight must have {classes} entries, got {len(self.class_weight)}"
+            )
+        if labels.ndim > 1:
+            return
+        wrong = (labels < 0) | (labels >= classes)
+        if self.ignore_index is not None:
+            wrong &= labels != self.ignore_index
+        if wrong.any():
+            sample = int(np.argmax(wrong))
+            raise ValueError(
+                f"{name}: labels must be classes from 0 to {classes - 1}, "
+                f"got {labels[sample]} at sample {sample}"
+            )
+
+    def _labels(self, name: str, labels: Array, shape: tuple[int, ...]) -> Array:
+        """Return class ids (N,) or probabilities (N, K) for logits of a shape."""
+        kind = labels.dtype.kind
+        if not np.can_cast(labels.dtype, np.float64, "same_kind"):
+            raise TypeError(
+                f"{name}: labels must be class ids or probabilities, got dtype {labels.dtype}; "
+                "numpy.unique(labels, return_inverse=True) gives ids to names"
+            )
+        if labels.ndim == 2 and labels.shape[1] == 1 and kind in "iu":
+            labels = labels[:, 0]
+        if labels.ndim == 1 and kind not in "iu":
+            rule = f"labels must be integers, or probabilities of shape {shape}"
+            if kind == "f":
+                rule = "class ids must be integers"
+            raise TypeError(f"{name}: {rule}, got dtype {labels.dtype}")
+        if labels.ndim != 1 and labels.shape != shape:
+            raise ValueError(
+                f"{name}: labels must have shape {shape[:1]}, or {shape} where they are probabilities, "
+                f"got {labels.shape}"
+            )
+        if labels.ndim > 1 and kind in "iu":
+            wrong = labels[(labels != 0) & (labels != 1)]
+            if wrong.size:
+                raise ValueError(f"{name}: labels of shape {shape} must be one-hot, got {wrong[0]}")
+        return labels
 
 
-class MSE(Loss):
+class _Regression(Loss):
+    """A mean over all elements; targets of the shape of the output, of any real dtype."""
+
+    def __call__(self, output: Array, target: ArrayLike) -> LossResult:
+        """Return the loss, its gradient, and the number of elements."""
+        name = type(self).__name__
+        pred = real_array(f"{name}: output", output)
+        targets = real_array(f"{name}: target", target)
+        loss, gradient = self._kernel(pred, _floating(targets, pred))
+        return _result(loss, gradient, float(pred.size))
+
+    def _kernel(self, pred: Array, target: Array) -> tuple[float, Array]:
+        raise NotImplementedError(f"{type(self).__name__}: _kernel is not defined")
+
+    def check_targets(self, name: str, targets: Array, output: Array) -> None:
+        """Raise a ValueError unless the targets have the shape of the output."""
+        shape = real_array(name, targets).shape
+        if shape[1:] != output.shape[1:]:
+            wanted = (len(targets), *output.shape[1:])
+            raise ValueError(f"{name} must have shape {wanted} as the output of the model, got {shape}")
+
+
+class MSE(_Regression):
     """Mean squared error over all elements: `trimtab.mse`. Targets of the output's shape, any real dtype."""
 
-    def __call__(self, output: Array, target: ArrayLike) -> tuple[float, Array]:
-        """Return the loss and its gradient."""
-        return kernels.mse(output, np.asarray(target, output.dtype))
+    def _kernel(self, pred: Array, target: Array) -> tuple[float, Array]:
+        return kernels.mse(pred, target)
 
 
-class Huber(Loss):
+class Huber(_Regression):
     """Huber's loss, a mean over all elements: `trimtab.huber`. Targets of the output's shape, any real dtype.
 
     Parameters
@@ -143,10 +224,27 @@ class Huber(Loss):
     """
 
     def __init__(self, delta: float = 1.0) -> None:
-        if not 0 <= delta < np.inf:
-            raise ValueError(f"Huber: delta must be finite and >= 0, got {delta}")
-        self.delta = delta
+        self.delta = _checks.number("Huber: delta", delta, 0)
 
-    def __call__(self, output: Array, target: ArrayLike) -> tuple[float, Array]:
-        """Return the loss and its gradient."""
-        return kernels.huber(output, np.asarray(target, output.dtype), delta=self.delta)
+    def _kernel(self, pred: Array, target: Array) -> tuple[float, Array]:
+        return kernels.huber(pred, target, delta=self.delta)
+
+
+def _result(loss: float, gradient: Array, weight: float) -> LossResult:
+    if weight == 0:
+        return LossResult(0.0, np.zeros_like(gradient), 0.0)
+    return LossResult(float(loss), gradient, weight)
+
+
+def _floating(target: Array, output: Array) -> Array:
+    """Return targets as the kernels take them beside the output: of its dtype, or of one with every value."""
+    return target if target.dtype == output.dtype else target.astype(np.float64)
+
+
+def _class_weight(given: ArrayLike) -> Array:
+    factors = real_array("CrossEntropy: class_weight", given).astype(np.float64)
+    if factors.ndim != 1 or not np.all(np.isfinite(factors) & (factors >= 0)):
+        raise ValueError(
+            f"CrossEntropy: class_weight must be a finite factor >= 0 for each class, got {given!r}"
+        )
+    return factors

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import inf
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trimtab import _checks
 from trimtab._typing import Array
 from trimtab.callbacks.base import Callback
 from trimtab.callbacks.monitor import Monitor
@@ -31,7 +31,7 @@ class EarlyStopping(Callback):
         Name of the metric.
     min_delta : float
         What a value must be better by to count as an improvement, >= 0.
-    patience : int
+    patience : float
         Number of epochs in a row without improvement that end training. 0 is as 1: the first one does.
     mode : {"auto", "min", "max"}
         Which values are better: see `Monitor`.
@@ -42,7 +42,7 @@ class EarlyStopping(Callback):
         Whether the model gets the parameters and buffers of the best epoch back when training ends, however
         it ends: by this callback, after the last epoch, by Ctrl-C or an error. Where no epoch has been an
         improvement, it keeps those of the end.
-    start_from_epoch : int
+    start_from_epoch : float
         Number of first epochs that are ignored.
 
     Attributes
@@ -64,15 +64,16 @@ class EarlyStopping(Callback):
         self,
         monitor: str = "val_loss",
         min_delta: float = 0.0,
-        patience: int = 0,
+        patience: float = 0,
         mode: str = "auto",
         baseline: float | None = None,
         restore_best_weights: bool = False,
-        start_from_epoch: int = 0,
+        start_from_epoch: float = 0,
     ) -> None:
-        for name, value in (("patience", patience), ("start_from_epoch", start_from_epoch)):
-            if not 0 <= value < inf:
-                raise ValueError(f"EarlyStopping: {name} must be finite and >= 0, got {value}")
+        patience = _checks.number("EarlyStopping: patience", patience, 0)
+        start_from_epoch = _checks.number("EarlyStopping: start_from_epoch", start_from_epoch, 0)
+        if baseline is not None and baseline != baseline:
+            raise ValueError(f"EarlyStopping: baseline must be a number to beat, got {baseline}")
         self._monitor = Monitor("EarlyStopping", monitor, mode, min_delta)
         self.patience, self.baseline = patience, baseline
         self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
@@ -88,9 +89,17 @@ class EarlyStopping(Callback):
         """The best value so far."""
         return self._monitor.best
 
+    @property
+    def identity(self) -> str:
+        """The name, or the kind, the metric and its mode."""
+        return self.name or self._monitor.identity
+
+    def check_fit(self, trainer: Trainer, metric_names: Sequence[str], epochs: int, batches: int) -> None:
+        """Refuse a metric that there is not going to be."""
+        self._monitor.require(metric_names)
+
     def on_fit_begin(self, trainer: Trainer, epochs: int, batches: int) -> None:
         """Begin anew."""
-        self._monitor.require(trainer.metric_names)
         self._begin()
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, float]) -> None:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from math import inf
 
+from trimtab import _checks
+
 DIRECTIONS = {"min": -1, "max": 1}
 # Names of metrics that say themselves which way is better
 KNOWN = {"min": re.compile(r"(^|_)(loss|error)$"), "max": re.compile(r"accuracy$|(^|_)top_\d+$")}
@@ -35,16 +37,22 @@ class Monitor:
     def __init__(self, owner: str, name: str, mode: str, min_delta: float = 0.0) -> None:
         if mode not in ("auto", *DIRECTIONS):
             raise ValueError(f"{owner}: mode must be 'auto', 'min' or 'max', got {mode!r}")
-        if not 0 <= min_delta < inf:
-            raise ValueError(f"{owner}: min_delta must be finite and >= 0, got {min_delta}")
+        if not isinstance(name, str):
+            raise TypeError(f"{owner}: monitor must be the name of a metric, got {name!r}")
+        min_delta = _checks.number(f"{owner}: min_delta", min_delta, 0)
         if mode == "auto":
             modes = [mode for mode, pattern in KNOWN.items() if pattern.search(name)]
             if not modes:
                 raise ValueError(f"{owner}: mode must be 'min' or 'max' for {name!r}, got 'auto'")
             (mode,) = modes
-        self.owner, self.name, self.min_delta = owner, name, min_delta
+        self.owner, self.name, self.mode, self.min_delta = owner, name, mode, min_delta
         self._sign = DIRECTIONS[mode]
         self.reset()
+
+    @property
+    def identity(self) -> str:
+        """What tells its best value from those of others: the owner, the metric and its mode."""
+        return f"{self.owner}({self.name}, {self.mode})"
 
     def reset(self) -> None:
         """Forget what has been seen."""

@@ -27,6 +27,9 @@ class ProgressBar(Callback):
         self.description, self.leave = description, leave
         self._bar: Any = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_bar": None}  # what is on the screen stays with the original
+
     def on_fit_begin(self, trainer: Trainer, epochs: int, batches: int) -> None:
         """Open the bar."""
         try:
@@ -36,7 +39,7 @@ class ProgressBar(Callback):
         self._epochs = epochs
         self._bar = tqdm(
             total=epochs * batches,
-            initial=trainer.history.epochs * batches,
+            initial=trainer.history.epochs * batches + trainer.position.batch,
             unit="batch",
             leave=self.leave,
             dynamic_ncols=True,

@@ -1,0 +1,169 @@
+"""Metrics: means over samples that are reported beside a loss, and their means over batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import nan
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from trimtab import _checks
+from trimtab._inputs import real_array
+from trimtab._typing import Array
+
+if TYPE_CHECKING:
+    from trimtab.losses import Loss
+
+Metric: TypeAlias = Callable[[Array, Any], float | tuple[float, float]]
+
+
+class Mean(float):
+    """A mean together with its weight: of how much it is the mean.
+
+    It is a float in every respect. A metric that leaves samples out returns one, so that the mean over
+    several batches is that of all samples at once.
+
+    Attributes
+    ----------
+    weight : float
+        The number of samples that counted, or the sum of their weights.
+    """
+
+    weight: float
+
+    def __new__(cls, value: float, weight: float = 1.0) -> Mean:
+        mean = super().__new__(cls, value)
+        mean.weight = weight
+        return mean
+
+
+def accuracy(logits: Array, labels: ArrayLike, *, ignore_index: int | None = None) -> float:
+    """Return the share of samples whose largest logit (the first of equal ones) stands at the label.
+
+    Parameters
+    ----------
+    logits : array_like
+        Shape (N, K). NaN is larger than every number, and never a hit.
+    labels : array_like
+        Class ids (N,) or (N, 1), or probabilities (N, K), whose largest counts.
+    ignore_index : int, optional
+        Samples with this class id are left out.
+
+    Returns
+    -------
+    float
+        A `Mean`, whose weight is the number of samples that counted; NaN where none did.
+
+    Examples
+    --------
+    >>> accuracy([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]], [1, 1, -1], ignore_index=-1)
+    0.5
+    """
+    return _share_of_hits("accuracy", logits, labels, 1, ignore_index)
+
+
+def top_k(k: int, *, ignore_index: int | None = None) -> Metric:
+    """Return the metric "share of samples whose label is among the k largest logits".
+
+    Parameters
+    ----------
+    k : int
+        At least 1. Of equal logits those of smaller ids come first; NaN comes before every number, and is
+        never a hit.
+    ignore_index : int, optional
+        Samples with this class id are left out.
+
+    Examples
+    --------
+    >>> from trimtab import losses
+    >>> loss = losses.CrossEntropy()
+    >>> loss.metrics["top_5"] = losses.top_k(5)
+    """
+    return _TopK(_checks.whole("top_k: k", k, 1), ignore_index)
+
+
+@dataclass(frozen=True)
+class _TopK:
+    k: int
+    ignore_index: int | None
+
+    def __call__(self, logits: Array, labels: ArrayLike) -> float:
+        return _share_of_hits("top_k", logits, labels, self.k, self.ignore_index)
+
+
+def _share_of_hits(name: str, logits: ArrayLike, labels: ArrayLike, k: int, ignore_index: int | None) -> Mean:
+    scores, given = real_array(f"{name}: logits", logits), real_array(f"{name}: labels", labels)
+    if scores.ndim < 2 or given.shape[:1] != scores.shape[:1]:
+        raise ValueError(f"{name}: labels must have an entry for each row of logits, got {given.shape}")
+    counted = np.ones(len(scores), bool)
+    if given.size == len(scores):
+        ids = given.reshape(-1).astype(np.int64)
+        if ignore_index is not None:
+            counted = ids != ignore_index
+    else:
+        ids = np.argmax(given, axis=1)
+    if not counted.any():
+        return Mean(nan, 0.0)
+    if not counted.all():
+        scores, ids = scores[counted], ids[counted]
+    classes = scores.shape[1]
+    known = (ids >= 0) & (ids < classes)
+    own = np.take_along_axis(scores, np.where(known, ids, 0)[:, None], axis=1)
+    if k == 1:
+        first = np.argmax(scores, axis=1) == ids
+    else:
+        before = ~(scores <= own) | ((scores == own) & (np.arange(classes) < ids[:, None]))
+        first = before.sum(axis=1) < k
+    return Mean(np.mean(first & known & ~np.isnan(own[:, 0])), len(ids))
+
+
+class Means:
+    """Weighted means, in float64, of values that come batch by batch."""
+
+    def __init__(self, sums: Mapping[str, tuple[float, float]] | None = None) -> None:
+        self.sums = {name: (total, weight) for name, (total, weight) in (sums or {}).items()}
+
+    def add(self, values: Mapping[str, Mean]) -> None:
+        """Add the values of a batch, each with its weight. What has no weight adds nothing, NaN included."""
+        for name, value in values.items():
+            total, weight = self.sums.get(name, (0.0, 0.0))
+            if value.weight:
+                total += value.weight * float(value)
+            self.sums[name] = total, weight + value.weight
+
+    def values(self) -> dict[str, float]:
+        """Return the means so far, NaN where nothing has counted."""
+        return {name: total / weight if weight else nan for name, (total, weight) in self.sums.items()}
+
+
+def measured(function: str, loss: Loss, output: Array, target: Array) -> tuple[dict[str, Mean], Array]:
+    """Return the loss and its metrics, each with its weight, and the gradient of the loss."""
+    result = loss(output, target)
+    if not isinstance(result, tuple) or len(result) not in (2, 3):
+        raise TypeError(
+            f"{function}: loss must return (loss, gradient) or (loss, gradient, weight), got {result!r}"
+        )
+    value, gradient, weight = (*result, len(output))[:3]
+    values = {"loss": _as_mean(f"{function}: loss", value, weight)}
+    for name, metric in loss.metrics.items():
+        values[name] = _as_mean(f"{function}: metric {name!r}", metric(output, target), len(output))
+    gradient = real_array(f"{function}: gradient of the loss", gradient)
+    if gradient.shape != output.shape:
+        raise ValueError(
+            f"{function}: gradient of the loss must have shape {output.shape}, got {gradient.shape}"
+        )
+    return values, gradient.astype(output.dtype, copy=False)
+
+
+def _as_mean(name: str, value: Any, weight: float) -> Mean:
+    if isinstance(value, Mean):
+        return value
+    if isinstance(value, tuple):
+        value, weight = value
+    try:
+        return Mean(float(value), float(weight))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be a float, or a float and its weight, got {value!r}") from error

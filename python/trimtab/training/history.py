@@ -1,0 +1,53 @@
+"""What a training reports, epoch by epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from trimtab import extras
+
+VALIDATION = "val_"
+
+
+class History(dict[str, list[float]]):
+    """Metrics by name, one value for each complete epoch."""
+
+    @property
+    def epochs(self) -> int:
+        """Number of complete epochs."""
+        return min(map(len, self.values()), default=0)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the curves: the loss, and the other metrics if there are any; validation dashed.
+
+        Parameters
+        ----------
+        axes : sequence of matplotlib.axes.Axes, optional
+            One for each metric; a new figure where absent.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        MissingExtra
+            If matplotlib is not installed.
+        """
+        metrics = [name for name in self if not name.startswith(VALIDATION)]
+        if axes is None:
+            pyplot = extras.load("matplotlib.pyplot")
+            _, axes = pyplot.subplots(
+                1, len(metrics), figsize=(5 * len(metrics), 3.6), squeeze=False, layout="constrained"
+            )
+        panels = list(np.ravel(axes))
+        for panel, metric in zip(panels, metrics, strict=True):
+            for name, label, style in ((metric, "training", "-"), (VALIDATION + metric, "validation", "--")):
+                if name in self:
+                    panel.plot(range(1, len(self[name]) + 1), self[name], style, label=label)
+            panel.set(xlabel="epoch", ylabel=metric)
+            panel.grid(alpha=0.3)
+            panel.legend()
+        return panels
