@@ -2,6 +2,7 @@
 #include "array.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <string_view>
 
@@ -15,13 +16,13 @@ constexpr const char* accepted_dtypes = "be a float32, float64, float16 or bfloa
 PyArrayObject* as_array(PyObject* object) { return reinterpret_cast<PyArrayObject*>(object); }
 
 // bfloat16 comes from ml_dtypes, which registers it under a number of its own; it is known by its scalar type.
-int bfloat16_number = -1;
+std::atomic<int> bfloat16_number = -1;
 
 bool is_bfloat16(PyArray_Descr* descr) {
-    if (descr->type_num == bfloat16_number) return true;
+    if (descr->type_num == bfloat16_number.load(std::memory_order_relaxed)) return true;
     if (!PyTypeNum_ISUSERDEF(descr->type_num) || !std::string_view(descr->typeobj->tp_name).ends_with("bfloat16"))
         return false;
-    bfloat16_number = descr->type_num;
+    bfloat16_number.store(descr->type_num, std::memory_order_relaxed);
     return true;
 }
 
@@ -35,10 +36,13 @@ bool find_dtype(PyArray_Descr* descr, DType& dtype) {
 }
 
 bool is_instance(PyObject* object, const char* module, const char* attribute) {
-    const Ref modules = Ref::borrow(PyImport_GetModuleDict());
-    PyObject* loaded = PyDict_GetItemString(modules.get(), module);  // a class that was never loaded has no instances
-    if (!loaded) return false;
-    const Ref type(PyObject_GetAttrString(loaded, attribute));
+    const Ref name = Ref::checked(PyUnicode_FromString(module));
+    const Ref loaded(PyImport_GetModule(name.get()));  // a class that was never loaded has no instances
+    if (!loaded) {
+        PyErr_Clear();
+        return false;
+    }
+    const Ref type(PyObject_GetAttrString(loaded.get(), attribute));
     const int answer = type ? PyObject_IsInstance(object, type.get()) : 0;
     if (answer < 0 || !type) PyErr_Clear();
     return answer > 0;
@@ -131,16 +135,22 @@ Ref transposed(PyArrayObject* array, const std::vector<int>& axes) {
 
 // ---- large arrays live in recycled blocks: NumPy allocates them through a handler of ours (NEP 49) ----
 
-void* handler_malloc(void*, std::size_t bytes) { return take_block(bytes); }
+void* handler_malloc(void*, std::size_t bytes) {
+    try {
+        return take_block(bytes, 1);
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    }
+}
 void* handler_calloc(void*, std::size_t count, std::size_t size) {
-    void* block = size && count > SIZE_MAX / size ? nullptr : take_block(count * size);
+    void* block = size && count > SIZE_MAX / size ? nullptr : handler_malloc(nullptr, count * size);
     return block ? std::memset(block, 0, count * size) : nullptr;
 }
 void handler_free(void*, void* block, std::size_t) {
     if (block) give_block(block);
 }
 void* handler_realloc(void*, void* block, std::size_t bytes) {
-    void* moved = take_block(bytes);
+    void* moved = handler_malloc(nullptr, bytes);
     if (moved && block) {
         std::memcpy(moved, block, std::min(bytes, block_bytes(block)));
         give_block(block);
@@ -151,8 +161,13 @@ PyDataMem_Handler handler = {"trimtab", 1, {nullptr, handler_malloc, handler_cal
 PyObject* handler_capsule = nullptr;
 }  // namespace
 
+PyArray_Descr *float32_descr = nullptr, *float64_descr = nullptr, *uint8_descr = nullptr;
+
 void import_numpy() {
     if (_import_array() < 0) throw Raised();
+    float32_descr = PyArray_DescrFromType(NPY_FLOAT);
+    float64_descr = PyArray_DescrFromType(NPY_DOUBLE);
+    uint8_descr = PyArray_DescrFromType(NPY_UINT8);
     handler_capsule = Ref::checked(PyCapsule_New(&handler, "mem_handler", nullptr)).release();
 }
 
@@ -226,9 +241,11 @@ void require_shape_of(const Argument& argument, const Array& array, const Array&
 }
 
 Array empty(const Shape& shape, PyArray_Descr* descr, DType dtype) {
-    std::size_t bytes = std::size_t(PyDataType_ELSIZE(descr));
-    for (const npy_intp extent : shape) bytes *= std::size_t(extent);
-    const bool recycled = bytes >= recycled_bytes;
+    const bool empty = std::find(shape.begin(), shape.end(), 0) != shape.end();
+    npy_intp bytes = PyDataType_ELSIZE(descr);
+    for (const npy_intp extent : shape)  // NumPy refuses what would be too large but for an extent of 0
+        if (extent != 0 && __builtin_mul_overflow(bytes, extent, &bytes)) throw std::bad_alloc();
+    const bool recycled = !empty && std::size_t(bytes) >= recycled_bytes;
     const Ref before(recycled ? PyDataMem_SetHandler(handler_capsule) : nullptr);
     Py_INCREF(descr);
     Ref array(
@@ -238,15 +255,11 @@ Array empty(const Shape& shape, PyArray_Descr* descr, DType dtype) {
     return Array(std::move(array), dtype);
 }
 
-Array empty_doubles(const Shape& shape) {
-    static PyArray_Descr* const descr = PyArray_DescrFromType(NPY_DOUBLE);
-    return empty(shape, descr, DType::float64);
-}
+Array empty_doubles(const Shape& shape) { return empty(shape, float64_descr, DType::float64); }
 
-Parameter::Parameter(const Argument& argument, const Array& x, const Shape& shape, DType working, double otherwise)
+Parameter::Parameter(const Argument& argument, const Array& x, const Shape& shape, DType working, double otherwise,
+                     bool used)
     : x_(x), given_(argument.given() ? read(argument) : Array()), data_(nullptr) {
-    npy_intp count = 1;
-    for (const npy_intp extent : shape) count *= extent;
     if (given_) {
         if (!at_least_as_wide(given_.dtype(), x.dtype()))
             argument.fail(PyExc_TypeError, "be " + dtype_text(x.descr()).substr(6) + " or wider",
@@ -257,8 +270,13 @@ Parameter::Parameter(const Argument& argument, const Array& x, const Shape& shap
             return;
         }
     }
-    widened_ = Scratch<char>(count * (working == DType::float64 ? 8 : 4));
+    if (!used) return;
+    npy_intp count = 1, bytes;
+    for (const npy_intp extent : shape) count *= extent;
+    if (__builtin_mul_overflow(count, working == DType::float64 ? 8 : 4, &bytes)) throw std::bad_alloc();
+    widened_ = Scratch<char>(bytes);
     data_ = widened_;
+    const Released released(0.3 * double(count));
     if (!given_)
         kernels->convert->fill[int(working)](widened_, otherwise, count);
     else
@@ -272,7 +290,10 @@ Gradient::Gradient(const Parameter& parameter, const Shape& shape)
 }
 
 PyObject* Gradient::finish() {
-    if (wide_) kernels->convert->narrow[int(result_.dtype())](wide_, result_.data(), result_.size());
+    if (wide_) {
+        const Released released(0.5 * double(result_.size()));
+        kernels->convert->narrow[int(result_.dtype())](wide_, result_.data(), result_.size());
+    }
     return result_.release();
 }
 
@@ -286,6 +307,8 @@ Running::Running(const Argument& argument, npy_intp channels) {
     require_shape(argument, target, {channels});
     require_writeable(argument);
     target_ = Ref::borrow(argument.value());
+    wide_ = Scratch<double>(channels);
+    narrow_ = empty({channels}, values_.descr(), values_.dtype());
 }
 
 bool Running::overlaps(const Running& other) const {
@@ -298,12 +321,11 @@ void Running::widen(double* to) const {
 
 void Running::update(const double* batch, double momentum, double factor) {
     const npy_intp channels = values_.size();
-    const Array wide = empty_doubles({channels}), narrow = empty({channels}, values_.descr(), values_.dtype());
-    double* v = wide.doubles();
+    double* const v = wide_;
     widen(v);
     for (npy_intp c = 0; c < channels; ++c) v[c] = (1 - momentum) * v[c] + momentum * (factor * batch[c]);
-    kernels->convert->narrow[int(narrow.dtype())](v, narrow.data(), channels);
-    if (PyArray_CopyInto(as_array(target_.get()), narrow.get()) < 0) throw Raised();
+    kernels->convert->narrow[int(narrow_.dtype())](v, narrow_.data(), channels);
+    if (PyArray_CopyInto(as_array(target_.get()), narrow_.get()) < 0) throw Raised();
 }
 
 Array reordered(const Array& x, const std::vector<int>& axes) {

@@ -11,12 +11,15 @@
 
 #include <initializer_list>
 
+#include "gil.h"
 #include "kernels.h"
 #include "memory.h"
 
 namespace trimtab {
 
-void import_numpy();
+void import_numpy();  // and what stands below
+
+extern PyArray_Descr *float32_descr, *float64_descr, *uint8_descr;
 
 using Shape = std::vector<npy_intp>;
 std::string text(const Shape& shape);
@@ -67,8 +70,10 @@ Array empty_doubles(const Shape& shape);
 // gamma, beta and per-channel constants: of x's dtype or wider, given to the kernels in a working type.
 class Parameter {
 public:
-    // `working`: float32 or float64. Where the argument is not given every element is `otherwise`.
-    Parameter(const Argument& argument, const Array& x, const Shape& shape, DType working, double otherwise);
+    // `working`: float32 or float64. Where the argument is not given every element is `otherwise`. Not `used`: checked, but
+    // not read, as where x is empty, which may have as many channels as it likes.
+    Parameter(const Argument& argument, const Array& x, const Shape& shape, DType working, double otherwise,
+              bool used = true);
     const void* data() const { return data_; }
     const double* doubles() const { return static_cast<const double*>(data_); }
     const Array& array() const { return given_; }  // empty where not given
@@ -109,6 +114,9 @@ public:
 private:
     Ref target_;
     Array values_;
+    // Of the update, and had before anything is written: what fails for want of memory has changed nothing.
+    Scratch<double> wide_;
+    Array narrow_;
 };
 
 // y or dx: fresh, or the caller's `out`. Kernels write to data(), which is contiguous and either is an input's memory
@@ -129,17 +137,4 @@ private:
 
 // x with its axes in another order, contiguous.
 Array reordered(const Array& x, const std::vector<int>& axes);
-
-// Lets other Python threads run while a kernel does; only where that pays.
-class Released {
-public:
-    explicit Released(npy_intp elements) : state_(elements > 32768 ? PyEval_SaveThread() : nullptr) {}
-    Released(const Released&) = delete;
-    ~Released() {
-        if (state_) PyEval_RestoreThread(state_);
-    }
-
-private:
-    PyThreadState* state_;
-};
 }  // namespace trimtab

@@ -1,8 +1,7 @@
 // The only file that asks the CPU.
 #include "dispatch.h"
 
-#include <cstdlib>
-#include <stdexcept>
+#include "environment.h"
 
 namespace trimtab {
 
@@ -39,11 +38,10 @@ const Level* chosen = nullptr;
 const Kernels* kernels = nullptr;
 
 void choose_isa() {
-    const char* forced = std::getenv("TRIMTAB_ISA");
+    const auto forced = environment_text("TRIMTAB_ISA");
     for (const Level& level : levels)
-        if (cpu_has(level.name) && (!forced || !*forced || std::string(forced) == level.name)) chosen = &level;
-    if (!chosen)
-        throw std::invalid_argument(std::string("TRIMTAB_ISA must be one of ") + isa_levels() + ", got " + forced);
+        if (cpu_has(level.name) && forced.value_or(level.name) == level.name) chosen = &level;
+    if (!chosen) refuse_environment("TRIMTAB_ISA", "be one of " + isa_levels(), forced.value_or(""));
     kernels = &chosen->table;
 }
 

@@ -2,14 +2,18 @@
 
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <sstream>
+#include <stdexcept>
 
 namespace trimtab {
 
-Signature::Signature(const char* doc) : doc_(doc) {
-    const std::string line(doc, std::strcspn(doc, "\n"));
+void Signature::read() const {
+    if (parts_) return;
+    auto parts = std::make_unique<Parts>();
+    const std::string line(doc_, std::strcspn(doc_, "\n"));
     const auto open = line.find('('), close = line.rfind(')');
-    name_ = line.substr(0, open);
+    parts->name = line.substr(0, open);
     std::istringstream parameters(line.substr(open + 1, close - open - 1));
     bool keyword_only = false;
     for (std::string parameter; std::getline(parameters, parameter, ',');) {
@@ -20,25 +24,26 @@ Signature::Signature(const char* doc) : doc_(doc) {
             keyword_only = true;
             continue;
         }
-        names_.push_back(PyUnicode_InternFromString(name.c_str()));
-        if (!keyword_only) positional_ = names_.size();
-        if (equals == std::string::npos) required_ |= std::size_t(1) << (names_.size() - 1);
+        parts->names.push_back(Ref::checked(PyUnicode_InternFromString(name.c_str())).release());
+        if (!keyword_only) parts->positional = parts->names.size();
+        if (equals == std::string::npos) parts->required |= std::size_t(1) << (parts->names.size() - 1);
     }
+    parts_ = parts.release();
 }
 
 Arguments::Arguments(const Signature& signature, PyObject* const* values, Py_ssize_t count, PyObject* keywords)
     : signature_(signature) {
-    if (std::size_t(count) > signature.positional_) {
+    if (std::size_t(count) > signature.parts_->positional) {
         PyErr_Format(PyExc_TypeError, "%s: takes at most %zu positional arguments, got %zd", signature.name(),
-                     signature.positional_, count);
+                     signature.parts_->positional, count);
         throw Raised();
     }
     for (Py_ssize_t i = 0; i < count; ++i) values_[std::size_t(i)] = values[i];
     if (keywords)
         for (Py_ssize_t i = 0, n = PyTuple_GET_SIZE(keywords); i < n; ++i)
             place(PyTuple_GET_ITEM(keywords, i), values[count + i]);
-    for (std::size_t i = 0; signature.required_ >> i; ++i)
-        if ((signature.required_ >> i & 1) && !values_[i]) {
+    for (std::size_t i = 0; signature.parts_->required >> i; ++i)
+        if ((signature.parts_->required >> i & 1) && !values_[i]) {
             PyErr_Format(PyExc_TypeError, "%s: missing required argument '%s'", signature.name(),
                          signature.argument(i));
             throw Raised();
@@ -46,7 +51,7 @@ Arguments::Arguments(const Signature& signature, PyObject* const* values, Py_ssi
 }
 
 void Arguments::place(PyObject* keyword, PyObject* value) {
-    const auto& names = signature_.names_;
+    const auto& names = signature_.parts_->names;
     std::size_t i = 0;
     while (i < names.size() && names[i] != keyword) ++i;  // keywords in source code are interned
     if (i == names.size())
@@ -130,6 +135,13 @@ Py_ssize_t Argument::integer(const char* rule) const {
         too_large ? value_error(rule) : type_error(rule);
     }
     return v;
+}
+
+void raise(const std::exception& error) {
+    if (dynamic_cast<const std::bad_alloc*>(&error) || dynamic_cast<const std::length_error*>(&error))
+        PyErr_NoMemory();
+    else
+        PyErr_SetString(PyExc_RuntimeError, error.what());
 }
 
 void add_functions(PyObject* module, std::initializer_list<PyMethodDef> functions) {

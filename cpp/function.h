@@ -5,6 +5,7 @@
 #include <Python.h>
 
 #include <array>
+#include <exception>
 #include <initializer_list>
 #include <new>
 #include <string>
@@ -14,6 +15,13 @@
 namespace trimtab {
 
 struct Raised {};  // thrown with a Python exception set
+
+// Whether the interpreter ends. A daemon thread that is unwound then has no GIL, and nobody misses what is not released.
+#if PY_VERSION_HEX >= 0x030D0000
+inline bool interpreter_ends() { return Py_IsFinalizing(); }
+#else
+inline bool interpreter_ends() { return _Py_IsFinalizing(); }
+#endif
 
 // An owned reference.
 class Ref {
@@ -25,7 +33,9 @@ public:
         std::swap(object_, other.object_);
         return *this;
     }
-    ~Ref() { Py_XDECREF(object_); }
+    ~Ref() {
+        if (object_ && !interpreter_ends()) Py_DECREF(object_);
+    }
     static Ref borrow(PyObject* object) { return Ref(Py_XNewRef(object)); }
     // Takes what a C API call returned.
     static Ref checked(PyObject* owned) {
@@ -46,18 +56,22 @@ constexpr std::size_t most_arguments = 20;
 // "name(required, optional=None, *, keyword=1)".
 class Signature {
 public:
-    explicit Signature(const char* doc);
+    constexpr explicit Signature(const char* doc) : doc_(doc) {}
+    void read() const;  // at import; all else needs it
     const char* doc() const { return doc_; }
-    const char* name() const { return name_.c_str(); }
-    const char* argument(std::size_t i) const { return PyUnicode_AsUTF8(names_[i]); }
-    std::size_t size() const { return names_.size(); }
+    const char* name() const { return parts_->name.c_str(); }
+    const char* argument(std::size_t i) const { return PyUnicode_AsUTF8(parts_->names[i]); }
+    std::size_t size() const { return parts_->names.size(); }
 
 private:
     friend class Arguments;
+    struct Parts {
+        std::string name;
+        std::vector<PyObject*> names;  // interned
+        std::size_t positional = 0, required = 0;
+    };
     const char* doc_;
-    std::string name_;
-    std::vector<PyObject*> names_;  // interned
-    std::size_t positional_ = 0, required_ = 0;
+    mutable const Parts* parts_ = nullptr;  // never destroyed: threads may still call while the process ends
 };
 
 std::string repr(PyObject* object);
@@ -111,19 +125,23 @@ private:
     std::array<PyObject*, most_arguments> values_ = {};
 };
 
+void raise(const std::exception& error);  // as the exception of Python that means the same
+
 template <const Signature& signature, PyObject* (*body)(const Arguments&)>
-PyObject* entry(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject* keywords) noexcept {
+PyObject* entry(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject* keywords) {
+    // Not noexcept: Python 3.13 and before end a daemon thread by unwinding its stack while the interpreter ends.
     try {
         return body(Arguments(signature, values, count, keywords));
     } catch (const Raised&) {
-        return nullptr;
-    } catch (const std::bad_alloc&) {
-        return PyErr_NoMemory();
+    } catch (const std::exception& error) {
+        raise(error);
     }
+    return nullptr;
 }
 
 template <const Signature& signature, PyObject* (*body)(const Arguments&)>
 PyMethodDef method() {
+    signature.read();
     const auto function = reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(entry<signature, body>));
     return {signature.name(), function, METH_FASTCALL | METH_KEYWORDS, signature.doc()};
 }

@@ -2,14 +2,15 @@
 
 #include <pthread.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <fstream>
 #include <mutex>
-#include <string>
+#include <new>
 #include <vector>
+
+#include "environment.h"
+#include "limits.h"
 
 namespace trimtab {
 namespace {
@@ -28,32 +29,21 @@ std::size_t offset(std::size_t capacity) { return capacity >= recycled_bytes ? p
 
 void release(Header* block) { std::free(reinterpret_cast<char*>(block + 1) - offset(block->capacity)); }
 
-// Kept blocks, the most recently returned last. There are few: a linear search is shorter than any index.
-std::mutex guard;
-std::vector<Header*> kept;
-std::size_t kept_bytes = 0;
+// Blocks that were given back, the most recently returned last. They are few: a linear search is shorter than any index.
+struct Store {
+    std::mutex guard;
+    std::vector<Header*> kept;
+    std::size_t kept_bytes = 0, cap = 0;
+};
+// Never destroyed: while the process ends, daemon threads may still give back what they use.
+alignas(Store) char store_place[sizeof(Store)];
+Store& store = *new (store_place) Store;
 
-// fork() must not catch the list half changed, nor leave the child a lock whose holder it does not have.
-const int fork_guard = pthread_atfork([] { guard.lock(); }, [] { guard.unlock(); }, [] { guard.unlock(); });
+// fork() must not catch the store half changed, nor leave the child a lock whose holder it does not have.
+const int fork_guard =
+    pthread_atfork([] { store.guard.lock(); }, [] { store.guard.unlock(); }, [] { store.guard.unlock(); });
 
-std::size_t default_cap() {
-    if (const char* text = std::getenv("TRIMTAB_MEMORY_CAP")) return std::strtoull(text, nullptr, 10);
-    const std::size_t memory = std::size_t(sysconf(_SC_PHYS_PAGES)) * std::size_t(sysconf(_SC_PAGESIZE));
-    return std::min(memory / 8, std::size_t(1) << 30);
-}
-std::size_t cap = default_cap();
-
-// In KiB, as "32768K" (sysconf() would give the sum over all sockets).
-std::size_t measured_last_cache() {
-    std::size_t largest = 0;
-    for (const char* index : {"0", "1", "2", "3", "4"}) {
-        std::size_t size = 0;
-        std::ifstream(std::string("/sys/devices/system/cpu/cpu0/cache/index") + index + "/size") >> size;
-        largest = std::max(largest, size << 10);
-    }
-    return largest ? largest : std::size_t(32) << 20;  // where the system does not tell
-}
-const std::size_t last_cache = measured_last_cache();
+std::size_t last_cache = 0;
 
 // Sizes are rounded up to one of eight steps per octave, so that a block fits all requests within 12.5 %.
 std::size_t size_class(std::size_t bytes) {
@@ -75,30 +65,51 @@ Header* allocate(std::size_t capacity) {
 // Releases the blocks kept longest until `target` bytes are left. Called with the guard held.
 void shrink(std::size_t target) {
     std::size_t released = 0;
-    while (kept_bytes > target) {
-        kept_bytes -= kept[released]->capacity;
-        release(kept[released++]);
+    while (store.kept_bytes > target) {
+        store.kept_bytes -= store.kept[released]->capacity;
+        release(store.kept[released++]);
     }
-    kept.erase(kept.begin(), kept.begin() + std::ptrdiff_t(released));
+    store.kept.erase(store.kept.begin(), store.kept.begin() + std::ptrdiff_t(released));
+}
+
+Header* take_kept(std::size_t capacity) {
+    const std::lock_guard lock(store.guard);
+    auto& kept = store.kept;
+    const auto match =
+        std::find_if(kept.rbegin(), kept.rend(), [=](Header* block) { return block->capacity == capacity; });
+    if (match == kept.rend()) return nullptr;
+    Header* const block = *match;
+    kept.erase(std::next(match).base());
+    store.kept_bytes -= capacity;
+    return block;
+}
+
+// Whether the store has it now.
+bool keep(Header* block) {
+    const std::lock_guard lock(store.guard);
+    if (block->capacity > store.cap) return false;
+    try {
+        shrink(store.cap - block->capacity);
+        store.kept.push_back(block);
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
+    store.kept_bytes += block->capacity;
+    return true;
 }
 }  // namespace
 
-void* take_block(std::size_t bytes) {
+void* take_block(std::size_t count, std::size_t size) {
+    std::size_t bytes;
+    // No object is larger than half of the address space; sums below do not overflow then.
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 2) throw std::bad_alloc();
     const std::size_t capacity = size_class(std::max(bytes, alignment));
-    if (capacity < bytes) return nullptr;
-    if (capacity >= recycled_bytes) {
-        const std::lock_guard lock(guard);
-        const auto match =
-            std::find_if(kept.rbegin(), kept.rend(), [=](Header* block) { return block->capacity == capacity; });
-        if (match != kept.rend()) {
-            Header* block = *match;
-            kept.erase(std::next(match).base());
-            kept_bytes -= capacity;
-            return block + 1;
-        }
-    }
-    Header* block = allocate(capacity);
-    return block ? block + 1 : nullptr;
+    Header* block = capacity >= recycled_bytes ? take_kept(capacity) : nullptr;
+    if (!block) block = allocate(capacity);
+    // What is kept may be what is missing.
+    if (!block && trim_memory() > 0) block = allocate(capacity);
+    if (!block) throw std::bad_alloc();
+    return block + 1;
 }
 
 std::size_t last_cache_bytes() { return last_cache; }
@@ -106,34 +117,31 @@ std::size_t last_cache_bytes() { return last_cache; }
 std::size_t block_bytes(void* block) { return (static_cast<Header*>(block) - 1)->capacity; }
 
 void give_block(void* memory) {
-    Header* block = static_cast<Header*>(memory) - 1;
-    if (block->capacity >= recycled_bytes) {
-        const std::lock_guard lock(guard);
-        if (block->capacity <= cap) {
-            shrink(cap - block->capacity);
-            kept.push_back(block);
-            kept_bytes += block->capacity;
-            return;
-        }
-    }
-    release(block);
+    Header* const block = static_cast<Header*>(memory) - 1;
+    if (block->capacity < recycled_bytes || !keep(block)) release(block);
 }
 
 std::size_t trim_memory() {
-    const std::lock_guard lock(guard);
-    const std::size_t bytes = kept_bytes;
+    const std::lock_guard lock(store.guard);
+    const std::size_t bytes = store.kept_bytes;
     shrink(0);
     return bytes;
 }
 
 std::size_t memory_cap() {
-    const std::lock_guard lock(guard);
-    return cap;
+    const std::lock_guard lock(store.guard);
+    return store.cap;
 }
 
 void set_memory_cap(std::size_t bytes) {
-    const std::lock_guard lock(guard);
-    cap = bytes;
-    shrink(cap);
+    const std::lock_guard lock(store.guard);
+    store.cap = bytes;
+    shrink(bytes);
+}
+
+void configure_memory() {
+    last_cache = largest_cache_size();
+    set_memory_cap(
+        environment_bytes("TRIMTAB_MEMORY_CAP").value_or(std::min(memory_limit() / 8, std::size_t(1) << 30)));
 }
 }  // namespace trimtab

@@ -2,13 +2,19 @@
 #include <pybind11/pybind11.h>
 
 #include "bind/bind.h"
+#include "bind/random.h"
+#include "parallel.h"
 
 PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     using namespace trimtab;
     m.doc() = "The compiled kernels of trimtab.";
     try {
-        import_numpy();
         choose_isa();
+        configure_memory();
+        configure_threads();
+        configure_gil();
+        import_numpy();
+        import_random();
         bind_system(m.ptr());
         bind_layer_norm(m.ptr());
         bind_rms_norm(m.ptr());

@@ -1,4 +1,4 @@
-// Work cut into tasks and spread over threads. Only this file and parallel.cpp know the threading runtime.
+// Work cut into tasks and spread over threads. Kernels know no more of threads than this.
 //
 // The cut depends on the shape alone, so the bits do not depend on the number of threads or on who runs a task.
 #pragma once
@@ -6,17 +6,21 @@
 
 namespace trimtab {
 
-// Threads used at most: what set_num_threads() asks for, else TRIMTAB_NUM_THREADS within the CPUs this process may run on
-// and its control group's quota; never more than an OpenMP limit that was set (as by threadpoolctl).
+// Threads used at most: what set_num_threads() asks for, else TRIMTAB_NUM_THREADS within the CPUs that the calling thread
+// may run on and the control group's quota; never more than a limit of OpenMP's that was set.
 int num_threads();
 void set_num_threads(int n);
+void configure_threads();  // at import: reads the environment and the quota
 
 using Task = void (*)(const void* work, std::ptrdiff_t begin, std::ptrdiff_t end);
 
 // Calls task(work, begin, end) on ranges that cover 0..count. `cost` is the time of all of it on one thread, in ns: work
 // too short to share runs on the calling thread, and so does everything inside a task and while another Python thread has
-// the team.
+// the team. Throws what the first task to fail has thrown, once no task runs any more; some are not begun then.
 void run(std::ptrdiff_t count, double cost, Task task, const void* work);
+
+// Called with the cost of each run() on the thread that asks for it, before it begins.
+extern void (*before_work)(double cost);
 
 namespace {
 template <class F>

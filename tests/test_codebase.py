@@ -64,14 +64,16 @@ def lines_matching(pattern, paths):
 
 
 PLACES = {  # concern: how code that deals with it looks, and the only files that do
-    "threads": (r"\bomp\b|\bomp_", {"parallel.cpp"}),
+    "threads": (r"pthread_create", {"team.cpp"}),
+    "OpenMP": (r"\bomp\b|\bomp_", {"openmp.cpp"}),
+    "the GIL": (r"PyEval_|PyGILState_", {"gil.cpp"}),
     "vectors": (
         r"immintrin|arm_neon|vector_size|convertvector|\b_mm\d*_|\b__m\d|\bv\w+q_[fsu]\d",
         {"simd.h", "vectors.h", "avx512.h", "avx2.h", "neon.h", "baseline.h"},
     ),
     "the CPU": (r"cpu_supports|cpu_init|cpuid|getauxval", {"dispatch.cpp"}),
     "instruction sets": (r"TRIMTAB_LEVEL\(", {"dispatch.cpp"}),
-    "the environment": (r"getenv", {"dispatch.cpp", "memory.cpp", "parallel.cpp"}),
+    "the environment": (r"getenv", {"environment.cpp"}),
 }
 
 

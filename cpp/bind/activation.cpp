@@ -265,7 +265,7 @@ using Backward = Kernel<ActivationBackward> (ActivationKernels::*)[dtype_count];
 PyObject* apply(Forward table, const Array& x, const Argument& out, double slope = 0) {
     Output y(out, x, {&x});
     {
-        const Released released(x.size());
+        const Released released;
         (kernels->activation->*table)[int(x.dtype())](
             {.x = x.data(), .y = y.data(), .count = x.size(), .slope = slope});
     }
@@ -275,7 +275,7 @@ PyObject* apply(Forward table, const Array& x, const Argument& out, double slope
 PyObject* apply(Backward table, const Array& dy, const Array& y, const Argument& out, double slope = 0) {
     Output dx(out, dy, {&dy, &y});
     {
-        const Released released(dy.size());
+        const Released released;
         (kernels->activation->*table)[int(dy.dtype())](
             {.dy = dy.data(), .y = y.data(), .dx = dx.data(), .count = dy.size(), .slope = slope});
     }

@@ -243,7 +243,7 @@ PyObject* batch_norm(const Arguments& in) {
     if (x.size() > 0) {
         const Scratch<double> rstd(channels);
         for (npy_intp c = 0; c < channels; ++c) rstd[c] = 1 / std::sqrt(var.doubles()[c] + epsilon);
-        const Released released(x.size());
+        const Released released;
         kernels->batch_norm->apply[int(x.dtype())]({.x = x.data(),
                                                     .gamma = weight.data(),
                                                     .beta = bias.data(),
@@ -285,7 +285,7 @@ PyObject* batch_norm_forward(const Arguments& in) {
     Array mean = empty_doubles(shape), rstd = empty_doubles(shape);
     const Array var = empty_doubles(shape);
     if (x.size() > 0) {
-        const Released released(x.size());
+        const Released released;
         for (const Part& part : all)
             kernels->batch_norm->forward[int(x.dtype())](
                 {.x = at(x, part.first_value),
@@ -331,7 +331,7 @@ PyObject* batch_norm_backward(const Arguments& in) {
     std::fill_n(dgamma.sums(), channels, 0.0);
     std::fill_n(dbeta.sums(), channels, 0.0);
     if (x.size() > 0) {
-        const Released released(x.size());
+        const Released released;
         for (const Part& part : all)
             kernels->batch_norm->backward[int(x.dtype())](
                 {.dy = at(dy, part.first_value),

@@ -225,7 +225,7 @@ PyObject* batch_moments(const Arguments& in) {
     const ChannelLayout layout = channel_layout(in[1], x, 1);
     Array mean = empty_doubles({layout.channels}), var = empty_doubles({layout.channels});
     if (x.size() > 0) {
-        const Released released(x.size());
+        const Released released;
         kernels->batch_norm->moments[int(x.dtype())](
             {.x = x.data(), .mean = mean.doubles(), .var = var.doubles(), .layout = layout});
     } else {
@@ -267,13 +267,16 @@ PyObject* combine_moments(const Arguments& in) {
         if (__builtin_add_overflow(total, count, &total)) in[2].value_error("add up to less than 2**63");
     const Shape shape(means.dims() + 1, means.dims() + means.ndim());
     Array mean = empty_doubles(shape), var = empty_doubles(shape);
-    for (npy_intp i = 0; i < mean.size(); ++i) {
-        Pooled pooled;
-        for (npy_intp part = 0; part < parts; ++part)
-            pooled.add(double(counts[std::size_t(part)]), means.doubles()[part * mean.size() + i],
-                       vars.doubles()[part * mean.size() + i]);
-        mean.doubles()[i] = pooled.mean;
-        var.doubles()[i] = pooled.var();
+    {
+        const Released released(5 * double(means.size()));
+        for (npy_intp i = 0; i < mean.size(); ++i) {
+            Pooled pooled;
+            for (npy_intp part = 0; part < parts; ++part)
+                pooled.add(double(counts[std::size_t(part)]), means.doubles()[part * mean.size() + i],
+                           vars.doubles()[part * mean.size() + i]);
+            mean.doubles()[i] = pooled.mean;
+            var.doubles()[i] = pooled.var();
+        }
     }
     PyObject* const count = as_int(total);
     return moments_result({mean.release(), var.release(), count});
@@ -287,7 +290,7 @@ PyObject* batch_norm_apply(const Arguments& in) {
     const Parameter gamma(in[3], x, shape, working_type(x), 1), beta(in[4], x, shape, working_type(x), 0);
     Output y(in[6], x, {&x, &mean, &rstd, &gamma.array(), &beta.array()});
     if (x.size() > 0) {
-        const Released released(x.size());
+        const Released released;
         kernels->batch_norm->apply[int(x.dtype())]({.x = x.data(),
                                                     .gamma = gamma.data(),
                                                     .beta = beta.data(),
@@ -308,7 +311,7 @@ PyObject* batch_norm_backward_sums(const Arguments& in) {
     const Array mean = read_statistic(in[2], shape), rstd = read_statistic(in[3], shape);
     Array sum_dy = empty_doubles(shape), sum_dy_xhat = empty_doubles(shape);
     if (x.size() > 0) {
-        const Released released(x.size());
+        const Released released;
         kernels->batch_norm->backward_sums[int(x.dtype())]({.dy = dy.data(),
                                                             .x = x.data(),
                                                             .mean = mean.doubles(),
@@ -341,7 +344,7 @@ PyObject* batch_norm_backward_apply(const Arguments& in) {
             mean_h[c] = gamma.doubles()[c] * sum_dy.doubles()[c] / count;
             mean_hx[c] = gamma.doubles()[c] * sum_dy_xhat.doubles()[c] / count;
         }
-        const Released released(x.size());
+        const Released released;
         kernels->batch_norm->backward_apply[int(x.dtype())]({.dy = dy.data(),
                                                              .x = x.data(),
                                                              .dx = dx.data(),

@@ -153,7 +153,7 @@ PyObject* batch_renorm_forward(const Arguments& in) {
                                       .d_max = d_max,
                                       .r = r.doubles(),
                                       .d = d.doubles()};
-        const Released released(x.size());
+        const Released released;
         kernels->batch_norm->forward[int(x.dtype())]({.x = x.data(),
                                                       .gamma = gamma.data(),
                                                       .beta = beta.data(),
@@ -189,7 +189,7 @@ PyObject* batch_renorm_backward(const Arguments& in) {
         const Scratch<double> scale(channels);
         for (npy_intp c = 0; c < channels; ++c) scale[c] = gamma.doubles()[c] * r.doubles()[c];
         const Scratch<char> weight = working(x, scale, channels);
-        const Released released(x.size());
+        const Released released;
         kernels->batch_norm->backward[int(x.dtype())]({.dy = dy.data(),
                                                        .x = x.data(),
                                                        .gamma = weight,

@@ -71,8 +71,7 @@ TypeError, ValueError
 )");
 
 Array empty_like_sums(const Shape& shape, DType working) {
-    static PyArray_Descr* const descr = PyArray_DescrFromType(NPY_FLOAT);
-    return working == DType::float64 ? empty_doubles(shape) : empty(shape, descr, working);
+    return working == DType::float64 ? empty_doubles(shape) : empty(shape, float32_descr, working);
 }
 
 PyObject* convolve(const Arguments& in) {
@@ -95,8 +94,8 @@ PyObject* convolve(const Arguments& in) {
                                    .spacing = read_plane(in[5], 1),
                                    .output = read_plane(in[6], 0)};
     Array y = empty({image[0], layout.output.height, layout.output.width, w[0] * w[4]}, x.descr(), x.dtype());
-    {
-        const Released released(y.size());
+    if (y.size() > 0) {  // then there is a weight, whose memory bounds its extents
+        const Released released(0.5 * double(weight.size()));
         kernels->convolution->forward[int(x.dtype())](
             {.x = x.data(), .weight = factors.data(), .bias = bias.data(), .y = y.data(), .layout = layout});
     }
@@ -126,8 +125,8 @@ PyObject* convolve_weights(const Arguments& in) {
                                    .output = {gradient[1], gradient[2]}};
     Array dweight = empty_like_sums(
         {groups, layout.kernel.height, layout.kernel.width, layout.channels, layout.outputs}, working_type(x));
-    {
-        const Released released(dy.size());
+    if (dweight.size() > 0) {
+        const Released released(0.5 * double(dweight.size()));
         kernels->convolution->weights[int(x.dtype())](
             {.dy = dy.data(), .x = x.data(), .dweight = dweight.data(), .layout = layout});
     }

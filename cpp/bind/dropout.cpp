@@ -35,10 +35,7 @@ Decisions decisions(double p, uint64_t seed) {
 
 Shape mask_shape(npy_intp decisions) { return {decisions / 8 + (decisions % 8 != 0)}; }
 
-Array empty_mask(npy_intp decisions) {
-    static PyArray_Descr* const descr = PyArray_DescrFromType(NPY_UINT8);
-    return empty(mask_shape(decisions), descr, DType());
-}
+Array empty_mask(npy_intp decisions) { return empty(mask_shape(decisions), uint8_descr, DType()); }
 
 Array read_mask(const Argument& mask, npy_intp decisions) {
     if (PyArray_Check(mask.value()) && !PyArray_CheckExact(mask.value()))
@@ -126,7 +123,7 @@ PyObject* forward(const Array& x, double p, const Seed& seed, const Affine& affi
     Array mask = keep_mask || sharing.ndim ? empty_mask(shared.decisions()) : Array();
     const Decisions chosen = decisions(p, seed.draw());
     {
-        const Released released(x.size());
+        const Released released;
         if (sharing.ndim)
             kernels->dropout->mask({.decisions = chosen, .mask = bytes(mask), .count = shared.decisions()});
         const auto& table = sharing.ndim ? kernels->dropout->masked : kernels->dropout->forward;
@@ -148,7 +145,7 @@ PyObject* backward(const Array& dy, const Array& mask, const Affine& affine, con
                    const Argument& out) {
     Output dx(out, dy, {&dy, &mask});
     {
-        const Released released(dy.size());
+        const Released released;
         kernels->dropout->masked[int(dy.dtype())]({.x = dy.data(),
                                                    .y = dx.data(),
                                                    .mask = bytes(mask),
@@ -221,7 +218,7 @@ PyObject* add_dropout_forward(const Arguments& in) {
     Array mask = empty_mask(x.size());
     const Decisions chosen = decisions(p, seed.draw());
     {
-        const Released released(x.size());
+        const Released released;
         kernels->dropout->add[int(x.dtype())]({.x = x.data(),
                                                .bias = bias.data(),
                                                .residual = residual.data(),
@@ -243,7 +240,7 @@ PyObject* gaussian_dropout_forward(const Arguments& in) {
     Array noise = empty(x.shape(), x.descr(), x.dtype());
     const uint64_t drawn = seed.draw();
     {
-        const Released released(x.size());
+        const Released released;
         kernels->dropout->gaussian[int(x.dtype())]({.x = x.data(),
                                                     .noise = noise.data(),
                                                     .y = y.data(),
@@ -258,7 +255,7 @@ PyObject* gaussian_dropout_backward(const Arguments& in) {
     const Array dy = read(in[0]), noise = read_like(in[1], dy);
     Output dx(in[2], dy, {&dy, &noise});
     {
-        const Released released(dy.size());
+        const Released released;
         kernels->dropout->multiply[int(dy.dtype())](
             {.x = dy.data(), .factor = noise.data(), .y = dx.data(), .count = dy.size()});
     }
@@ -284,7 +281,7 @@ PyObject* dropout_mask(const Arguments& in) {
     Array mask = empty_mask(count);
     const Decisions chosen = decisions(p, seed.draw());
     {
-        const Released released(count);
+        const Released released;
         kernels->dropout->mask({.decisions = chosen, .mask = bytes(mask), .count = count});
     }
     return mask.release();

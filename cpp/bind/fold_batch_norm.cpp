@@ -90,7 +90,7 @@ PyObject* fold_batch_norm(const Arguments& in) {
         folded_bias.sums()[c] = (bias.doubles()[c] - mean.doubles()[c]) * scale[c] + beta.doubles()[c];
     }
     if (weight.size() > 0) {
-        const Released released(weight.size());
+        const Released released;
         kernels->batch_norm->apply[int(weight.dtype())]({.x = weight.data(),
                                                          .gamma = ones.data(),
                                                          .beta = zeros.data(),

@@ -339,14 +339,14 @@ PyObject* forward(const Arguments& in, bool in_groups, const ResultType* result)
     const Array x = read(in[0]);
     const Grouped layout = grouped(in[0], x, in_groups ? &num_groups : nullptr, in[next + 2]);
     const Shape parameters = {layout.each.channels}, statistics = {layout.each.blocks, layout.groups};
-    const Parameter gamma(in[next], x, parameters, working_type(x), 1);
-    const Parameter beta(in[next + 1], x, parameters, working_type(x), 0);
+    const Parameter gamma(in[next], x, parameters, working_type(x), 1, x.size() > 0);
+    const Parameter beta(in[next + 1], x, parameters, working_type(x), 0, x.size() > 0);
     const double epsilon = eps.non_negative(1e-5);
     Output y(out, x, {&x, &gamma.array(), &beta.array()});
     const bool in_parts = !layout.are_rows(), keep = result || in_parts;
     Array mean = keep ? empty_doubles(statistics) : Array(), rstd = keep ? empty_doubles(statistics) : Array();
     if (x.size() > 0) {
-        const Released released(x.size());
+        const Released released;
         if (in_parts)
             forward_in_parts(layout, x, gamma, beta, y.data(), mean.doubles(), rstd.doubles(), epsilon);
         else
@@ -430,14 +430,14 @@ PyObject* backward(const Arguments& in, bool in_groups, const ResultType& result
     const Shape parameters = {layout.each.channels}, statistics = {layout.each.blocks, layout.groups};
     const Array mean = read_statistic(in[2], statistics), rstd = read_statistic(in[3], statistics);
     const bool in_parts = !layout.are_rows();
-    const Parameter gamma(in[next], x, parameters, in_parts ? DType::float64 : working_type(x), 1);
+    const Parameter gamma(in[next], x, parameters, in_parts ? DType::float64 : working_type(x), 1, x.size() > 0);
     Output dx(out, x, {&dy, &x, &mean, &rstd, &gamma.array()});
     Gradient dgamma(gamma, parameters), dbeta(gamma, parameters);
     if (x.size() == 0) {
         std::fill_n(dgamma.sums(), layout.each.channels, 0.0);
         std::fill_n(dbeta.sums(), layout.each.channels, 0.0);
     } else {
-        const Released released(x.size());
+        const Released released;
         if (in_parts)
             backward_in_parts(layout, dy, x, mean, rstd, gamma, dx.data(), dgamma.sums(), dbeta.sums());
         else

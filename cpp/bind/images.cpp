@@ -52,8 +52,8 @@ PyObject* transpose(const Arguments& in) {
     if (x.ndim() != 3) in[0].fail(PyExc_ValueError, "have shape (N, A, B)", text(x.shape()));
     const npy_intp *const extents = x.dims(), rows = extents[1], columns = extents[2];
     Array y = empty({extents[0], columns, rows}, x.descr(), x.dtype());
-    {
-        const Released released(x.size());
+    if (x.size() > 0) {
+        const Released released;
         const auto transpose_all = x.itemsize() == 8   ? transpose<uint64_t>
                                    : x.itemsize() == 4 ? transpose<uint32_t>
                                                        : transpose<uint16_t>;

@@ -199,7 +199,7 @@ PyObject* softmax_cross_entropy(const Arguments& in) {
     Array dlogits = empty(logits.shape(), logits.descr(), logits.dtype()), losses = empty_doubles({rows});
     double loss;
     {
-        const Released released(logits.size());
+        const Released released;
         kernels->losses->softmax_cross_entropy[int(logits.dtype())](
             {.logits = logits.data(),
              .labels = given ? static_cast<int64_t*>(ids) : nullptr,
@@ -230,7 +230,7 @@ PyObject* regression(const Arguments& in, double scale, const Delta& read_delta,
     Array losses = reduction == Reduction::none ? empty_doubles(pred.shape()) : Array();
     double sum;
     {
-        const Released released(pred.size());
+        const Released released;
         kernels->losses->huber[int(pred.dtype())]({.pred = pred.data(),
                                                    .target = target.data(),
                                                    .dpred = dpred.data(),

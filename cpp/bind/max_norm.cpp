@@ -52,8 +52,8 @@ PyObject* max_norm(const Arguments& in) {
     const RowLayout layout = row_layout(in[2], w);
     Output y(in[3], w, {&w}, layout.order);
     const Array source = layout.order.empty() ? Array() : reordered(w, layout.order);
-    {
-        const Released released(w.size());
+    if (w.size() > 0) {  // empty rows may be more than can be counted
+        const Released released;
         kernels->max_norm->project[int(w.dtype())]({.x = (source ? source : w).data(),
                                                     .y = y.data(),
                                                     .rows = layout.rows,

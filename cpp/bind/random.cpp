@@ -4,46 +4,53 @@
 #include <numpy/random/bitgen.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <utility>
+
 namespace trimtab {
 namespace {
 
-// Not imported before it is needed: whoever has a Generator has it already.
-PyObject* generator_type() {
-    static PyObject* const type = [] {
-        const Ref random = Ref::checked(PyImport_ImportModule("numpy.random"));
-        return Ref::checked(PyObject_GetAttrString(random.get(), "Generator")).release();
-    }();
-    return type;
-}
+// A draw looks up five attributes, and all of it should take a fraction of a microsecond.
+struct {
+    PyObject *bit_generator, *capsule, *lock, *acquire, *release;
+} names;
 
-// Made once: a draw looks up five attributes, and all of it should take a fraction of a microsecond.
-struct Names {
-    PyObject* const bit_generator = PyUnicode_InternFromString("bit_generator");
-    PyObject* const capsule = PyUnicode_InternFromString("capsule");
-    PyObject* const lock = PyUnicode_InternFromString("lock");
-    PyObject* const acquire = PyUnicode_InternFromString("acquire");
-    PyObject* const release = PyUnicode_InternFromString("release");
-};
-const Names& names() {
-    static const Names made;
-    return made;
+// Not imported before it is needed: whoever has a Generator has it already. Whichever thread comes first sets it; a lock
+// around the import would wait for the GIL while its holder waits for the lock.
+std::atomic<PyObject*> known_generator_type = nullptr;
+
+PyObject* generator_type() {
+    if (PyObject* const known = known_generator_type.load(std::memory_order_acquire)) return known;
+    const Ref random = Ref::checked(PyImport_ImportModule("numpy.random"));
+    Ref type = Ref::checked(PyObject_GetAttrString(random.get(), "Generator"));
+    PyObject* known = nullptr;
+    return known_generator_type.compare_exchange_strong(known, type.get()) ? type.release() : known;
 }
 
 // NumPy's own functions hold the lock of a bit generator while they draw without the GIL.
 class Locked {
 public:
-    explicit Locked(PyObject* bit_generator) : lock_(Ref::checked(PyObject_GetAttr(bit_generator, names().lock))) {
-        Ref::checked(PyObject_CallMethodNoArgs(lock_.get(), names().acquire));
+    explicit Locked(PyObject* bit_generator) : lock_(Ref::checked(PyObject_GetAttr(bit_generator, names.lock))) {
+        Ref::checked(PyObject_CallMethodNoArgs(lock_.get(), names.acquire));
     }
     Locked(const Locked&) = delete;
     ~Locked() {
-        if (!Ref(PyObject_CallMethodNoArgs(lock_.get(), names().release))) PyErr_Clear();
+        if (!Ref(PyObject_CallMethodNoArgs(lock_.get(), names.release))) PyErr_Clear();
     }
 
 private:
     Ref lock_;
 };
 }  // namespace
+
+void import_random() {
+    for (const auto& [name, text] : {std::pair(&names.bit_generator, "bit_generator"),
+                                     {&names.capsule, "capsule"},
+                                     {&names.lock, "lock"},
+                                     {&names.acquire, "acquire"},
+                                     {&names.release, "release"}})
+        *name = Ref::checked(PyUnicode_InternFromString(text)).release();
+}
 
 Seed::Seed(const Argument& rng) {
     if (!rng.given()) return;
@@ -61,13 +68,13 @@ Seed::Seed(const Argument& rng) {
         PyErr_Clear();
         rng.type_error("be a numpy.random.Generator, an int or None");
     }
-    bit_generator_ = Ref::checked(PyObject_GetAttr(rng.value(), names().bit_generator));
+    bit_generator_ = Ref::checked(PyObject_GetAttr(rng.value(), names.bit_generator));
 }
 
 uint64_t Seed::draw() const {
     if (fixed_) return given_;
     if (bit_generator_) {
-        const Ref capsule = Ref::checked(PyObject_GetAttr(bit_generator_.get(), names().capsule));
+        const Ref capsule = Ref::checked(PyObject_GetAttr(bit_generator_.get(), names.capsule));
         const auto generator = static_cast<bitgen_t*>(PyCapsule_GetPointer(capsule.get(), "BitGenerator"));
         if (!generator) throw Raised();
         const Locked locked(bit_generator_.get());

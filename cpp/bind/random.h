@@ -6,6 +6,8 @@
 
 namespace trimtab {
 
+void import_random();  // what is needed of it from the first draw on
+
 class Seed {
 public:
     // Checks the argument: an int, a numpy.random.Generator or None. Nothing is drawn yet.

@@ -272,7 +272,7 @@ PyObject* step(const Plan& plan, const Argument& rate, const Argument& scale, co
     enum { l1_norm, l2_norm_sq, grad_norm_sq, count };
     double sums[count] = {};
     {
-        const Released released(plan.params.length());
+        const Released released;
         if (skip_nonfinite) sums[grad_norm_sq] = plan.squared_grad_norm();
         if (std::isfinite(sums[grad_norm_sq])) {
             kernels->sgd->update[int(plan.params.dtype())]({.weights = plan.params.list(),
@@ -335,7 +335,7 @@ PyObject* sgd_grad_norm(const Arguments& in) {
     const Plan& plan = read_plan(in[0]);
     double sum;
     {
-        const Released released(plan.grads.length());
+        const Released released;
         sum = plan.squared_grad_norm();
     }
     return PyFloat_FromDouble(std::sqrt(sum));
@@ -349,7 +349,7 @@ PyObject* clip_grad_norm(const Arguments& in) {
     require_disjoint({&grads});
     double norm = 0;
     {
-        const Released released(grads.length());
+        const Released released;
         kernels->sgd->squared_norm[int(grads.dtype())]({grads.list(), &norm});
         norm = std::sqrt(norm);
         if (norm > limit && std::isfinite(norm)) kernels->sgd->scale[int(grads.dtype())]({grads.list(), limit / norm});
@@ -362,7 +362,7 @@ PyObject* penalty(const Arguments& in) {
     const double l1 = in[1].non_negative(0), l2 = in[2].non_negative(0);
     double sums[2];
     {
-        const Released released(params.length());
+        const Released released;
         kernels->sgd->weight_norms[int(params.dtype())]({params.list(), sums});
     }
     return PyFloat_FromDouble(l1 * sums[0] + l2 / 2 * sums[1]);

@@ -10,8 +10,8 @@ const Signature set_num_threads_signature(R"(set_num_threads(n)
 
 Set the largest number of threads a call may use.
 
-It counts for the whole process, and may exceed the number of CPUs. An OpenMP limit (threadpoolctl sets one) bounds it
-further. Results do not depend on it.
+It counts for the whole process, and may exceed the number of CPUs. A limit of OpenMP (threadpoolctl sets one) bounds it
+as long as it stands. Results do not depend on it.
 
 Parameters
 ----------
@@ -33,8 +33,17 @@ The largest number of threads a call may use.
 Returns
 -------
 n : int
-    The number set by `set_num_threads`; without it, the least of the environment variable TRIMTAB_NUM_THREADS, the
-    CPUs this process may run on and its control group's quota. Never more than an OpenMP limit that was set.
+    The number set by `set_num_threads`; without it, the least of the environment variables TRIMTAB_NUM_THREADS and
+    OMP_NUM_THREADS, the CPUs this thread may run on now and the quota of the control group at import. Never more than a
+    limit of OpenMP that stands: one that threadpoolctl has set, or that the OpenMP runtime has whose symbols the process
+    sees, where it differs from what that runtime began with. Such a limit takes the place of OMP_NUM_THREADS.
+
+Examples
+--------
+>>> import trimtab as tt
+>>> tt.set_num_threads(1)
+>>> tt.get_num_threads()
+1
 )");
 const Signature isa_signature(R"(isa()
 --
@@ -72,8 +81,9 @@ const Signature set_memory_cap_signature(R"(set_memory_cap(bytes)
 Bound the memory kept for large results to come.
 
 The memory of a result of 64 KiB or more is kept when the array dies and given to a later one: touching fresh pages costs
-more than most kernels. The environment variable TRIMTAB_MEMORY_CAP sets the first bound; without it, it is an eighth of
-the machine's memory, at most 1 GiB.
+more than most kernels. The environment variable TRIMTAB_MEMORY_CAP sets the first bound, in bytes or in units such as
+512M or 1G; without it, it is an eighth of the memory that the machine, the control group and RLIMIT_AS leave to the
+process, at most 1 GiB.
 
 Parameters
 ----------

@@ -7,7 +7,7 @@ written in Python is loaded when it is first used.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from trimtab._config import show_config
+from trimtab._config import follow_threadpoolctl, show_config
 from trimtab._core import (
     add_dropout_forward,
     add_layer_norm_forward,
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from trimtab.trainer import History, Trainer
     from trimtab.whitening import whiten_backward, whiten_forward
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _submodules = ("augment", "callbacks", "datasets", "early_stopping", "losses", "nn", "optim")
 _members = {
@@ -157,6 +157,9 @@ __all__ = [
     "whiten_backward",
     "whiten_forward",
 ]
+
+
+follow_threadpoolctl()
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "../../cpp/dispatch.h"
+#include "../../cpp/memory.h"
+#include "../../cpp/parallel.h"
 
 using namespace trimtab;
 
@@ -446,6 +448,8 @@ void max_pool(DType dtype, const Data& data) {
 
 int main() {
     choose_isa();
+    configure_memory();
+    configure_threads();
     for (const auto family : {convert, layer_norm, rms_norm, batch_norm, group_norm, dropout, sgd, max_norm, activation,
                               losses, convolution})
         for (const DType dtype : dtypes)
