@@ -31,6 +31,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
         bind_convolution(m.ptr());
         bind_max_pool(m.ptr());
         bind_images(m.ptr());
+        bind_reading(m.ptr());
     } catch (const Raised&) {
         throw pybind11::error_already_set();
     }

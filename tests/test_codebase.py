@@ -26,6 +26,7 @@ PLAIN_BINDINGS = {
     "fold_batch_norm": "test_fold_batch_norm.py",
     "images": "test_images.py",
     "random": "test_dropout.py",
+    "reading": "test_inputs.py",
     "row_norm": "test_layer_norm.py",
     "system": "test_parallel.py",
 }
@@ -161,7 +162,7 @@ STUB = ast.parse((PACKAGE / "_core.pyi").read_text())
 FUNCTIONS = {node.name: node for node in STUB.body if isinstance(node, ast.FunctionDef)}
 RESULTS = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef)}
 PRIVATE = {  # what the Python side of the package calls
-    *("build_info", "convolve", "convolve_weights", "max_pool", "max_pool_backward", "transpose"),
+    *("as_array", "build_info", "convolve", "convolve_weights", "max_pool", "max_pool_backward", "transpose"),
     *("sgd_grad_norm", "sgd_plan", "sgd_stands", "sgd_step"),
 }
 COMPILED = sorted(name for name in FUNCTIONS if name in tt.__all__)

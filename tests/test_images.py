@@ -99,9 +99,9 @@ def test_convolution_of_strided_images(rng):
     x = images(rng, 4, 3, (8, 9), -1)
     assert_allclose(layer(np.moveaxis(x, -1, 1)), layer(np.moveaxis(x, -1, 1).copy()), atol=1e-14)
     dy = rng.standard_normal((4, 6, 7, 2))
-    assert_allclose(
-        layer.backward(np.moveaxis(dy, -1, 1)), layer.backward(np.moveaxis(dy, -1, 1).copy()), atol=1e-14
-    )
+    strided = layer.backward(np.moveaxis(dy, -1, 1))
+    layer(np.moveaxis(x, -1, 1))
+    assert_allclose(strided, layer.backward(np.moveaxis(dy, -1, 1).copy()), atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])

@@ -19,6 +19,7 @@ void bind_layer_norm(PyObject* module);
 void bind_losses(PyObject* module);
 void bind_max_norm(PyObject* module);
 void bind_max_pool(PyObject* module);
+void bind_reading(PyObject* module);
 void bind_rms_norm(PyObject* module);
 void bind_sgd(PyObject* module);
 void bind_system(PyObject* module);

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import trimtab._core as kernels
 from trimtab._typing import Array
 
 
@@ -46,6 +47,51 @@ def real_array(name: str, value: Any) -> Array:
     if not np.can_cast(array.dtype, np.float64, "same_kind"):
         raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
     return array
+
+
+DTYPES = frozenset({"float32", "float64", "float16", "bfloat16"})
+FLOATS = "efd"  # the codes of NumPy's own among them
+
+
+def float_array(name: str, value: Any) -> Array:
+    """Return an array of one of the four dtypes: the caller's own, or what a compiled function makes of it.
+
+    Parameters
+    ----------
+    name : str
+        What the message of an error begins with, such as ``"whiten_forward: x"``.
+    value : array_like
+        An array, whatever has ``__dlpack__``, or a list of floats; it is read once.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the compiled functions. What reading the value raises itself is passed on as by them.
+    """
+    if type(value) is np.ndarray and value.dtype.char in FLOATS:
+        return value
+    try:
+        return kernels.as_array(value)
+    except (TypeError, ValueError) as error:
+        before = "as_array: x"
+        if not str(error).startswith(before):
+            raise
+        raise type(error)(name + str(error).removeprefix(before)) from error.__cause__
+
+
+def copy_into(target: Array, name: str, value: Any) -> None:
+    """Copy real numbers of the same shape into an array; on an error it is as it was."""
+    array = real_array(name, value)
+    if array.shape != target.shape:
+        raise ValueError(f"{name} must have shape {target.shape}, got {array.shape}")
+    if not castable(array.dtype, target.dtype):
+        raise TypeError(f"{name} must be of a kind with {target.dtype}, got {array.dtype}")
+    target[...] = array.astype(target.dtype, copy=False)
+
+
+def castable(given: np.dtype[Any], target: np.dtype[Any]) -> bool:
+    """Whether values of a real dtype are converted: to a float, or from integers to integers."""
+    return target.kind not in "iub" or np.can_cast(given, target, "same_kind")
 
 
 def as_generator(name: str, rng: Any) -> np.random.Generator:

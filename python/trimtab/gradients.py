@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from trimtab import _checks
+from trimtab._inputs import real_array
 from trimtab._typing import Array
 
 
@@ -25,9 +27,9 @@ def gradcheck(
 ) -> bool:
     """Compare a backward function with central differences in float64.
 
-    With a fixed random ``dy``, each element of each input is moved by ``h = step * max(1, |x|)`` both ways
-    and ``(sum(dy * forward(x + h)) - sum(dy * forward(x - h))) / 2h`` is compared with ``backward(dy,
-    *inputs)``.
+    With a fixed random ``dy``, each element of each input is moved by ``h = step * max |x|``, of that input,
+    both ways, and ``sum(dy * (forward(x + h) - forward(x - h))) / 2h`` is compared with ``backward(dy,
+    *inputs)``, element by element. What is right or wrong is so at any scale of values and gradients.
 
     Parameters
     ----------
@@ -37,12 +39,14 @@ def gradcheck(
         ``backward(dy, *inputs) ->`` the gradients: one array for one input, else a sequence with one for each
         input, None where there is none to check.
     inputs : numpy.ndarray or sequence of array_like
-        Converted to float64. Small ones: every element costs
-        two forward passes. Keep away from kinks.
+        Converted to float64. Small ones: every element costs two forward passes. Keep away from kinks. The h
+        of an input that is all 0 is ``step`` times the largest value of the others, or ``step``.
     tolerance : float
-        Largest difference allowed, relative to the largest central difference of that input (at least 1).
+        Largest difference allowed, relative to the central difference of that element; more only by what
+        rounding and curvature make uncertain in it, and at most by so much of the largest one of the input.
     step : float
-        Of the differences. The error is about ``step**2`` from curvature and ``1e-16 / step`` from rounding.
+        Of the differences, > 0. The error is about ``step**2`` from curvature and ``1e-16 / step`` from
+        rounding.
 
     Returns
     -------
@@ -62,8 +66,13 @@ def gradcheck(
     >>> gradcheck(np.sin, lambda dy, x: dy * np.cos(x), np.linspace(-1, 1, 5))
     True
     """
+    tolerance = _checks.number("gradcheck: tolerance", tolerance, 0)
+    step = _checks.number("gradcheck: step", step, above=0)
     listed = [inputs] if isinstance(inputs, np.ndarray) else inputs
-    arrays = [np.array(array, np.float64) for array in listed]
+    arrays = [
+        np.array(real_array(f"gradcheck: inputs[{position}]", array), np.float64)
+        for position, array in enumerate(listed)
+    ]
     dy = np.random.default_rng(0).standard_normal(np.shape(forward(*arrays)))
     gradients = backward(dy, *(array.copy() for array in arrays))
     if isinstance(gradients, np.ndarray):
@@ -71,6 +80,7 @@ def gradcheck(
     if len(gradients) != len(arrays):
         raise ValueError(f"gradcheck: backward must return {len(arrays)} gradients, got {len(gradients)}")
 
+    largest = [float(np.abs(array).max(initial=0.0)) for array in arrays]
     for position, (array, gradient) in enumerate(zip(arrays, gradients, strict=True)):
         if gradient is None:
             continue
@@ -78,30 +88,52 @@ def gradcheck(
             raise ValueError(
                 f"gradcheck: gradient {position} must have shape {array.shape}, got {np.shape(gradient)}"
             )
-        expected = _central_differences(lambda: float(np.sum(dy * forward(*arrays))), array, step)
+        gradient = np.asarray(gradient, np.float64)
+        h = step * (largest[position] or max(largest) or 1.0)
+        expected, rounding = _central_differences(lambda: forward(*arrays), dy, array, h)
         error = np.abs(gradient - expected)
-        bound = tolerance * max(1.0, np.abs(expected).max(initial=0.0))
+        scale = np.abs(expected).max(initial=0.0)
+        curvature = min(CURVATURE * step**2, tolerance) * scale
+        bound = tolerance * np.abs(expected) + curvature + rounding
         # NaN compares false with everything, so it counts as wrong
         wrong = ~(error <= bound)
         if wrong.any():
-            index = np.unravel_index(np.argmax(np.where(np.isnan(error), np.inf, error)), array.shape)
+            index = np.unravel_index(np.argmax(np.where(wrong, _excess(error, bound), -1)), array.shape)
             place = tuple(map(int, index))
             raise GradientError(
                 f"gradcheck: gradient {position} must be {expected[index]:.9g} at {place}, "
-                f"got {gradient[index]:.9g}; {wrong.sum()} of {wrong.size} are off by over {bound:.1g}"
+                f"got {gradient[index]:.9g}; {wrong.sum()} of {wrong.size} are off by more than "
+                f"{tolerance:.1g} of them"
             )
     return True
 
 
-def _central_differences(function: Callable[[], float], array: Array, step: float) -> Array:
-    """Return the derivative of `function`, which reads `array`, with respect to each element."""
-    slopes = np.empty_like(array)
+# At the scale of the input: how much larger a third derivative may be than the first ones; and the units in
+# the last place by which a value may be wrong.
+CURVATURE, UNITS = 100.0, 64.0
+
+
+def _excess(error: Array, bound: Array) -> Array:
+    """How often the error is beyond the bound; infinite where it is NaN."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.nan_to_num(error / bound, nan=np.inf, posinf=np.inf)
+
+
+def _central_differences(
+    function: Callable[[], Array], dy: Array, array: Array, h: float
+) -> tuple[Array, Array]:
+    """Return the slopes of ``sum(dy * function())`` in each element of `array`, and what rounding may add."""
+    slopes, rounding = np.empty_like(array), np.empty_like(array)
     for index in np.ndindex(array.shape):
         value = float(array[index])
-        ends = value + step * max(1.0, abs(value)), value - step * max(1.0, abs(value))
+        ends = value + h, value - h
         results = []
         for array[index] in ends:
-            results.append(function())
+            results.append(np.array(function(), np.float64))
         array[index] = value
-        slopes[index] = (results[0] - results[1]) / (ends[0] - ends[1])
-    return slopes
+        above, below = results
+        width = ends[0] - ends[1]
+        slopes[index] = np.sum(dy * (above - below)) / width
+        touched = np.abs(dy) * (np.abs(above) + np.abs(below)) * (above != below)
+        rounding[index] = UNITS * np.finfo(np.float64).eps * np.sum(touched) / width
+    return slopes, rounding

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 import trimtab._core as kernels
+from trimtab import _checks
+from trimtab._inputs import DTYPES, float_array
 from trimtab._typing import Array
 
 
@@ -94,16 +97,18 @@ def whiten_forward(
     ----------
     Huang, L., Yang, D., Lang, B., and Deng, J. (2018). Decorrelated Batch Normalization. CVPR.
     """
+    given = float_array("whiten_forward: x", x)
     with _errors_as("whiten_forward"):
-        mean, _, count = kernels.batch_moments(x, axis=axis)
-    given = np.asarray(x)
+        mean, _, count = kernels.batch_moments(given, axis=axis)
     if count < 2:
         raise _error("x", "have more than one value per channel", f"shape {given.shape}")
-    size = len(mean) // _divisor(num_groups, len(mean))
-    _require_number("eps", eps, 0, np.inf, "finite and >= 0")
+    num_groups = _divisor(num_groups, len(mean))
+    size = len(mean) // num_groups
+    eps = _number("eps", eps, 0, np.inf, "finite and >= 0")
     statistics = _running_statistics(running_mean, running_matrix, (num_groups, size, size))
-    _require_number("momentum", momentum, 0, 1, "between 0 and 1")
+    momentum = _number("momentum", momentum, 0, 1, "between 0 and 1")
 
+    axis = index(axis)
     moved = np.moveaxis(given, axis, 0)
     values = moved.reshape(num_groups, size, count).astype(np.float64)
     values -= mean.reshape(num_groups, size, 1)
@@ -153,9 +158,7 @@ def whiten_backward(dy: ArrayLike, saved: WhitenSaved) -> Array:
     if not isinstance(saved, WhitenSaved):
         raise _error("saved", "be what whiten_forward saved", _shown(saved), TypeError, "whiten_backward")
     centred, eigenvalues, vectors, shape, axis, dtype = saved
-    with _errors_as("whiten_backward"), suppress(np.exceptions.AxisError):
-        kernels.batch_moments(dy, axis=axis)
-    given = np.asarray(dy)
+    given = float_array("whiten_backward: dy", dy)
     if given.dtype != dtype:
         raise _error("dy", f"have dtype {dtype}", f"dtype {given.dtype}", TypeError, "whiten_backward")
     expected = list(shape[1:])
@@ -213,8 +216,6 @@ def _errors_as(function: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         message = str(error).partition(": ")[2]
-        argument = "dy" if function == "whiten_backward" else "x"
-        message = message.replace("x", argument, 1) if message.startswith("x ") else message
         raise type(error)(f"{function}: {message}") from None
 
 
@@ -228,11 +229,15 @@ def _divisor(num_groups: int, channels: int) -> int:
     return int(num_groups)
 
 
-def _require_number(name: str, value: float, low: float, high: float, rule: str) -> None:
-    if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
-        raise _error(name, "be a number", _shown(value), TypeError)
-    if not low <= value <= high or np.isinf(value):
-        raise _error(name, f"be {rule}", value)
+def _number(name: str, value: float, low: float, high: float, rule: str) -> float:
+    try:
+        return _checks.number(f"whiten_forward: {name}", value, low, high)
+    except ValueError:
+        raise _error(name, f"be {rule}", _shown(value)) from None
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _error(name, "be a number", _shown(value), TypeError) from error
 
 
 def _running_statistics(
@@ -249,7 +254,7 @@ def _running_statistics(
             raise _error(name, f"be given together with {other}", None)
         if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
             raise _error(name, "be a numpy.ndarray", type(array).__name__, TypeError)
-        if array.dtype.name not in {"float32", "float64", "float16", "bfloat16"}:
+        if array.dtype.name not in DTYPES:
             rule = "be a float32, float64, float16 or bfloat16 array"
             raise _error(name, rule, f"dtype {array.dtype}", TypeError)
         if array.shape != shapes[name]:

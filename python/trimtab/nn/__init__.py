@@ -3,7 +3,11 @@
 ==============  =========================================================
 module          contents
 ==============  =========================================================
-``module``      `Module` and `Parameter`: the protocol of every layer
+``module``      `Module`: the protocol of every layer
+``parameter``   `Parameter`: what is trained
+``passes``      `recording`, `forward_hook`: what surrounds every pass
+``options``     options of layers, checked whenever they are set
+``widths``      float32 or wider, whatever the storage
 ``sequential``  `Sequential`, `Residual`
 ``linear``      `Linear`
 ``init``        initial weights by name
@@ -28,6 +32,7 @@ from trimtab.nn.inspection import gradcheck, gradient_norms
 from trimtab.nn.linear import Linear
 from trimtab.nn.module import Module, Parameter
 from trimtab.nn.norm import GroupNorm, InstanceNorm, LayerNorm, RMSNorm
+from trimtab.nn.passes import forward_hook, recording
 from trimtab.nn.pool import AvgPool2d, Flatten, MaxPool2d
 from trimtab.nn.sequential import Residual, Sequential
 from trimtab.nn.whitening import Whitening
@@ -58,6 +63,8 @@ __all__ = [
     "Tanh",
     "Whitening",
     "fold",
+    "forward_hook",
     "gradcheck",
     "gradient_norms",
+    "recording",
 ]

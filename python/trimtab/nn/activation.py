@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import trimtab._core as kernels
+from trimtab import _checks
 from trimtab._typing import Array
-from trimtab.nn.module import Module, require_shape
+from trimtab.nn.module import Module, as_gradient, as_input
+from trimtab.nn.options import Option
 
 
 class ReLU(Module):
@@ -18,8 +20,7 @@ class ReLU(Module):
     def backward(self, dy: Array) -> Array:
         """Return ``dx = dy * [y > 0]``."""
         y = self.saved
-        require_shape(self, "dy", dy, y.shape)
-        return kernels.relu_backward(dy, y)
+        return kernels.relu_backward(as_gradient(self, dy, y.shape), y)
 
 
 class LeakyReLU(Module):
@@ -31,19 +32,20 @@ class LeakyReLU(Module):
         Finite.
     """
 
+    negative_slope = Option(_checks.number)
+
     def __init__(self, negative_slope: float = 0.05) -> None:
         self.negative_slope = negative_slope
 
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x."""
-        self.saved = x
+        self.saved = x = as_input(self, x)
         return kernels.leaky_relu(x, self.negative_slope)
 
     def backward(self, dy: Array) -> Array:
         """Return ``dx = dy`` where x > 0, else ``negative_slope * dy``."""
         x = self.saved
-        require_shape(self, "dy", dy, x.shape)
-        return kernels.leaky_relu_backward(dy, x, self.negative_slope)
+        return kernels.leaky_relu_backward(as_gradient(self, dy, x.shape), x, self.negative_slope)
 
     def __repr__(self) -> str:
         return f"LeakyReLU({self.negative_slope})"
@@ -60,8 +62,7 @@ class Sigmoid(Module):
     def backward(self, dy: Array) -> Array:
         """Return ``dx = dy * y * (1 - y)``."""
         y = self.saved
-        require_shape(self, "dy", dy, y.shape)
-        return kernels.sigmoid_backward(dy, y)
+        return kernels.sigmoid_backward(as_gradient(self, dy, y.shape), y)
 
 
 class Tanh(Module):
@@ -75,5 +76,4 @@ class Tanh(Module):
     def backward(self, dy: Array) -> Array:
         """Return ``dx = dy * (1 - y**2)``."""
         y = self.saved
-        require_shape(self, "dy", dy, y.shape)
-        return kernels.tanh_backward(dy, y)
+        return kernels.tanh_backward(as_gradient(self, dy, y.shape), y)

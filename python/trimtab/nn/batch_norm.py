@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 import trimtab._core as kernels
+from trimtab import _checks
 from trimtab._typing import Array
-from trimtab.nn.module import as_float_dtype
+from trimtab.nn.module import Module, as_float_dtype, as_gradient, as_input
 from trimtab.nn.norm import Norm, require_channels
+from trimtab.nn.options import Option, choice, optional
 
 Adjustment: TypeAlias = Callable[[tuple[int, ...], np.random.Generator], tuple[ArrayLike, ArrayLike]]
 Limit: TypeAlias = float | Callable[[int], float]
@@ -20,17 +22,35 @@ Limit: TypeAlias = float | Callable[[int], float]
 
 @dataclass(frozen=True)
 class Ramp:
-    """A straight line from `begin`, until batch `start`, to `end`, from batch `stop` on."""
+    """A straight line from `begin`, until batch `start`, to `end`, from batch `stop` on, which comes later.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one of the four is no finite number, or `stop` not after `start`.
+    """
 
     begin: float
     end: float
     start: int
     stop: int
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            _checks.number(f"Ramp: {name}", value)
+        _checks.number("Ramp: stop", self.stop, above=self.start)
+
     def __call__(self, batch: int) -> float:
         """Return the value at a batch, counted from 0."""
         share = (batch - self.start) / (self.stop - self.start)
         return self.begin + (self.end - self.begin) * min(max(share, 0.0), 1.0)
+
+
+def _limit(name: str, value: Limit, low: float) -> Limit:
+    """A function, infinity, or a number of at least `low`."""
+    if callable(value) or (isinstance(value, float | np.floating) and value == np.inf):
+        return value
+    return _checks.number(name, value, low)
 
 
 class _Saved(NamedTuple):
@@ -39,7 +59,7 @@ class _Saved(NamedTuple):
     x: Array
     y: Array | None  # where there is an activation
     mean: Array
-    rstd: Array
+    rstd: Array  # the variance where the statistics were constants
     gamma: Array | None  # adjusted
     training: bool
     corrections: tuple[Array, Array] | None = None  # r and d of renormalization
@@ -53,7 +73,8 @@ class BatchNorm(Norm):
 
     In training ``y = gamma * (x - mean) / sqrt(var + eps) + beta`` with the mean and variance (1/m) of the
     batch, taken over every axis but `axis`; running averages of both are kept for evaluation, where they
-    replace them. ``backward`` after a forward in evaluation treats the statistics as constants.
+    replace them. ``backward`` after a forward of a `frozen` layer, or after one in evaluation within
+    `recording`, treats the statistics as constants.
 
     Parameters
     ----------
@@ -107,6 +128,19 @@ class BatchNorm(Norm):
 
     running_var: Array
     running_std: Array
+    transient_names = Module.transient_names | {"dresidual"}
+    dresidual: Array | None = None
+
+    axis = Option(_checks.whole)
+    momentum = Option(optional, _checks.number, 0, 1)
+    unbiased = Option(_checks.flag)
+    activation = Option(choice, None, "relu")
+    virtual_batch_size = Option(optional, _checks.whole, 1)
+    strided = Option(_checks.flag)
+    renorm = Option(_checks.flag)
+    r_max = Option(_limit, 1)
+    d_max = Option(_limit, 0)
+    frozen = Option(_checks.flag)
 
     def __init__(
         self,
@@ -127,19 +161,21 @@ class BatchNorm(Norm):
         frozen: bool = False,
         dtype: DTypeLike = np.float32,
     ) -> None:
+        channels = _checks.whole("BatchNorm: channels", channels, 1)
+        super().__init__((channels,), affine, dtype)
+        self.axis, self.eps, self.momentum, self.unbiased = axis, eps, momentum, unbiased
+        self.activation, self.virtual_batch_size, self.strided = activation, virtual_batch_size, strided
+        self.renorm, self.r_max, self.d_max = renorm, r_max, d_max
+        self.adjustment, self.frozen = adjustment, frozen
         if strided and virtual_batch_size is None:
             raise ValueError("BatchNorm: strided must be False without virtual_batch_size, got True")
         if renorm and not (virtual_batch_size is None and activation is None):
             raise ValueError(
                 "BatchNorm: renorm must be False with virtual_batch_size or activation, got True"
             )
+        if not (adjustment is None or callable(adjustment)):
+            raise TypeError(f"BatchNorm: adjustment must be a function or None, got {adjustment!r}")
         dtype = as_float_dtype(dtype)
-        super().__init__((channels,), affine, dtype)
-        self.axis, self.eps, self.momentum, self.unbiased = axis, eps, momentum, unbiased
-        self.activation, self.virtual_batch_size, self.strided = activation, virtual_batch_size, strided
-        self.renorm, self.r_max, self.d_max = renorm, r_max, d_max
-        self.adjustment, self.frozen = adjustment, frozen
-        self.dresidual: Array | None = None
         self.running_mean = np.zeros(channels, dtype)
         self.batches = np.zeros((), np.int64)
         spread = "running_std" if renorm else "running_var"
@@ -152,7 +188,9 @@ class BatchNorm(Norm):
 
         A residual of the same shape and dtype is added before the activation.
         """
-        require_channels(self, x, self.axis, len(self.running_mean))
+        x = require_channels(self, x, self.axis, len(self.running_mean))
+        if residual is not None and self.strided:
+            residual = as_input(self, residual)
         if not self.training or self.frozen:
             return self._by_running_statistics(x, residual)
         if self.renorm:
@@ -177,7 +215,7 @@ class BatchNorm(Norm):
             residual=residual,
             virtual_batch_size=self.virtual_batch_size,
         )
-        self.batches += 1
+        self._count()
         self.saved = _Saved(
             x,
             y if self.activation else None,
@@ -194,6 +232,7 @@ class BatchNorm(Norm):
     def backward(self, dy: Array) -> Array:
         """Return dx, through the batch statistics where they were used."""
         saved: _Saved = self.saved
+        dy = as_gradient(self, dy, saved.x.shape)
         if saved.order is not None:
             dy = dy[saved.order]
         if saved.corrections is not None:
@@ -206,7 +245,7 @@ class BatchNorm(Norm):
                 dy,
                 saved.x,
                 saved.mean,
-                saved.rstd,
+                saved.rstd if saved.training else 1 / np.sqrt(saved.rstd),
                 saved.gamma,
                 axis=self.axis,
                 y=saved.y,
@@ -227,9 +266,12 @@ class BatchNorm(Norm):
 
     def running_moments(self) -> tuple[Array, Array]:
         """Return the mean and the variance that evaluation uses, eps included, in float64."""
+        mean: Array = self.running_mean.astype(np.float64)
         if self.renorm:
-            return self.running_mean.astype(np.float64), np.square(self.running_std, dtype=np.float64)
-        return self.running_mean.astype(np.float64), self.running_var + np.float64(self.eps)
+            return mean, np.square(self.running_std, dtype=np.float64)
+        var: Array = self.running_var.astype(np.float64)
+        var += self.eps
+        return mean, var
 
     def _by_running_statistics(self, x: Array, residual: Array | None) -> Array:
         gamma, beta = self.affine
@@ -246,9 +288,7 @@ class BatchNorm(Norm):
             residual=residual,
         )
         kept = y if self.activation else None
-        self.saved = _Saved(
-            x, kept, mean, 1 / np.sqrt(var), gamma, training=False, residual=residual is not None
-        )
+        self.saved = _Saved(x, kept, mean, var, gamma, training=False, residual=residual is not None)
         return y
 
     def _renormalize(self, x: Array) -> Array:
@@ -260,13 +300,13 @@ class BatchNorm(Norm):
             beta,
             running_mean=self.running_mean,
             running_std=self.running_std,
-            r_max=_limit(self.r_max, batch),
-            d_max=_limit(self.d_max, batch),
+            r_max=_at(self.r_max, batch),
+            d_max=_at(self.d_max, batch),
             momentum=self._weight_of_new(),
             axis=self.axis,
             eps=self.eps,
         )
-        self.batches += 1
+        self._count()
         self.saved = _Saved(
             x,
             None,
@@ -279,8 +319,12 @@ class BatchNorm(Norm):
         )
         return y
 
+    def _count(self) -> None:
+        batches = self.batches
+        batches += 1
+
     def _weight_of_new(self) -> float:
-        return 1 / (int(self.batches) + 1) if self.momentum is None else self.momentum
+        return 1 / (int(self.batches) + 1) if self.momentum is None else float(self.momentum)
 
     def _adjusted(self) -> tuple[Array | None, Array | None, tuple[Array, Array] | None]:
         """Gamma and beta of ``gamma * (scale * xhat + bias) + beta``; the scale and bias drawn."""
@@ -289,9 +333,10 @@ class BatchNorm(Norm):
             return gamma, beta, None
         if self.rng is None:
             self.rng = np.random.default_rng()
-        shape, dtype = self.running_mean.shape, self.running_mean.dtype
+        shape = self.running_mean.shape
         scale, bias = (
-            np.broadcast_to(np.asarray(drawn, dtype), shape) for drawn in self.adjustment(shape, self.rng)
+            np.broadcast_to(np.asarray(drawn, np.float64), shape)
+            for drawn in self.adjustment(shape, self.rng)
         )
         if gamma is None or beta is None:
             return scale, bias, (scale, bias)
@@ -308,7 +353,7 @@ class BatchNorm(Norm):
         return f"BatchNorm({len(self.running_mean)}, axis={self.axis})"
 
 
-def _limit(limit: Limit, batch: int) -> float:
+def _at(limit: Limit, batch: int) -> float:
     return limit(batch) if callable(limit) else limit
 
 

@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 import trimtab._core as kernels
+from trimtab import _checks
 from trimtab._typing import Array, Seed
 from trimtab.nn.init import Init, initial_weight
-from trimtab.nn.module import Module, Parameter, as_float_dtype, require_shape
+from trimtab.nn.module import Module, Parameter, as_float_dtype, as_gradient, as_input
+from trimtab.nn.widths import no_narrower, sum_into
 from trimtab.nn.windows import Padding, Size, Windows
 
 
@@ -24,9 +26,9 @@ class Conv2d(Module):
     ----------
     inputs, outputs : int
         Channels of x and y.
-    kernel_size, stride : int or tuple of two int
+    kernel_size, stride : int or sequence of two int
         Height and width.
-    padding : int, tuple of two int, or "same"
+    padding : int, sequence of two int, or "same"
         Zeros on each side; "same" makes the output of the size of x divided by the stride, rounded up.
     groups : int
         A divisor of `inputs` and `outputs`: each group of outputs sees its own group of inputs only. The
@@ -40,7 +42,7 @@ class Conv2d(Module):
     rng : int, numpy.random.Generator or None
         What the initial weight is drawn from.
     dtype : dtype_like
-        A floating type.
+        float32, float64, float16 or bfloat16.
     """
 
     def __init__(
@@ -59,34 +61,39 @@ class Conv2d(Module):
         rng: Seed = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
+        inputs, outputs, groups = (
+            _checks.whole(f"Conv2d: {name}", value)
+            for name, value in (("inputs", inputs), ("outputs", outputs), ("groups", groups))
+        )
         if inputs < 1 or outputs < 1:
             raise ValueError(f"Conv2d: inputs and outputs must be positive, got {inputs} and {outputs}")
         if groups < 1 or inputs % groups or outputs % groups:
             raise ValueError(f"Conv2d: groups must divide {inputs} and {outputs} channels, got {groups}")
-        dtype = as_float_dtype(dtype)
+        has_bias, dtype = _checks.flag("Conv2d: bias", bias), as_float_dtype(dtype, "Conv2d")
         self.inputs, self.outputs, self.groups = inputs, outputs, groups
         self.windows = Windows("Conv2d", kernel_size, stride, padding, axis)
         shape = outputs, inputs // groups, *self.windows.kernel
         self.weight = Parameter(initial_weight("Conv2d", shape, init, gain, rng, dtype))
-        self.bias = Parameter(np.zeros(outputs, dtype), decay=False) if bias else None
+        self.bias = Parameter(np.zeros(outputs, dtype), decay=False) if has_bias else None
 
     def forward(self, x: Array) -> Array:
         """Return y of shape (N, outputs, height, width), or channels last."""
+        x = as_input(self, x)
         grid = self.windows.grid(self, x.shape, self.inputs)
         x = self.windows.channels_last(x)
         self.saved = x, grid
-        weight = self._grouped(self._wide(self.weight, x)).transpose(0, 3, 4, 2, 1)
-        bias = None if self.bias is None else self._wide(self.bias, x)
+        weight = self._grouped(no_narrower(self.weight.value, x)).transpose(0, 3, 4, 2, 1)
+        bias = None if self.bias is None else no_narrower(self.bias.value, x)
         y = kernels.convolve(x, weight, bias, grid.before, self.windows.stride, (1, 1), grid.output)
         return self.windows.in_layout(y)
 
     def backward(self, dy: Array) -> Array | None:
         """Return dx; the gradients of weight and bias are sums over samples and places."""
         x, grid = self.saved
-        require_shape(self, "dy", dy, self.windows.shape(len(x), self.outputs, grid.output))
+        dy = as_gradient(self, dy, self.windows.shape(len(x), self.outputs, grid.output), x.dtype)
         dy = self.windows.channels_last(dy)
         if self.bias is not None:
-            np.sum(dy, axis=(0, 1, 2), out=self.bias.grad)
+            sum_into(self.bias.grad, dy, (0, 1, 2))
         dweight = kernels.convolve_weights(
             dy, x, self.groups, self.windows.kernel, grid.before, self.windows.stride
         )
@@ -94,17 +101,12 @@ class Conv2d(Module):
         if not self.wants_dx:
             return None
         # dx is the convolution, with the kernel the other way round, of dy with zeros between its places
-        weight = self._grouped(self._wide(self.weight, dy))[..., ::-1, ::-1].transpose(0, 3, 4, 1, 2)
+        weight = self._grouped(no_narrower(self.weight.value, dy))[..., ::-1, ::-1].transpose(0, 3, 4, 1, 2)
         rows, columns = (
             size - 1 - before for size, before in zip(self.windows.kernel, grid.before, strict=True)
         )
         dx = kernels.convolve(dy, weight, None, (rows, columns), (1, 1), self.windows.stride, grid.image)
         return self.windows.in_layout(dx)
-
-    @staticmethod
-    def _wide(parameter: Parameter, x: Array) -> Array:
-        """The value, no narrower than x: the kernel computes in the type of x."""
-        return parameter.value.astype(np.promote_types(parameter.value.dtype, x.dtype), copy=False)
 
     def _grouped(self, weight: Array) -> Array:
         """A view (groups, outputs, inputs, height, width)."""

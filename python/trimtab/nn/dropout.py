@@ -7,11 +7,31 @@ those of nets sampled at random (Gal and Ghahramani 2016).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 import trimtab._core as kernels
+from trimtab import _checks
 from trimtab._typing import Array
-from trimtab.nn.module import Module, require_shape
+from trimtab.nn.module import Module, as_gradient, as_input
+from trimtab.nn.options import Option, sizes
+from trimtab.nn.widths import working
+
+
+def _chance(name: str, value: Any) -> float:
+    p = _checks.number(name, value)
+    if not 0 <= p <= 1:
+        raise ValueError(f"{name} must be between 0 and 1, got {value}")
+    return p
+
+
+def _chance_below_1(name: str, value: Any) -> float:
+    p = _checks.number(name, value)
+    if not 0 <= p < 1:
+        raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
+    return p
 
 
 class Noise(Module):
@@ -20,19 +40,19 @@ class Noise(Module):
     Parameters
     ----------
     p : float
-        Probability of dropping an element.
-    mean : float
-        Of the factor that training applies to an element.
+        Probability of dropping an element. May be set at any time.
     """
 
     draws = True
-    takes_1: ClassVar[bool] = False  # whether p may be 1
+    p = Option(_chance)
 
-    def __init__(self, p: float = 0.5, mean: float = 1.0) -> None:
-        if not (0 <= p < 1 or (p == 1 and self.takes_1)):
-            rule = "between 0 and 1" if self.takes_1 else "at least 0 and below 1"
-            raise ValueError(f"{type(self).__name__}: p must be {rule}, got {p}")
-        self.p, self.mean = p, mean
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = p
+
+    @property
+    def mean(self) -> float:
+        """Mean of the factor that training applies to an element."""
+        return 1.0
 
     def drop(self, x: Array) -> tuple[Array, Any]:
         """Return y, and what `drop_backward` needs to repeat the decisions."""
@@ -44,6 +64,7 @@ class Noise(Module):
 
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x."""
+        x = as_input(self, x)
         y, drawn = self.drop(x) if self.training else (self._expected(x), None)
         self.saved = x.shape, drawn
         return y
@@ -51,11 +72,13 @@ class Noise(Module):
     def backward(self, dy: Array) -> Array:
         """Return dx by the decisions of the last forward."""
         shape, drawn = self.saved
-        require_shape(self, "dy", dy, shape)
+        dy = as_gradient(self, dy, shape)
         return self._expected(dy) if drawn is None else self.drop_backward(dy, drawn)
 
     def _expected(self, x: Array) -> Array:
-        return x if self.mean == 1 else x * x.dtype.type(self.mean)
+        return (
+            x if self.mean == 1 else np.multiply(x, self.mean, dtype=working(x)).astype(x.dtype, copy=False)
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.p})"
@@ -73,18 +96,23 @@ class Dropout(Noise):
         Probability of dropping, from 0 to 1.
     classical : bool
         Whether the scale is applied in evaluation rather than in training.
-    shared_axes : int or tuple of int
+    shared_axes : int or sequence of int
         Axes along which one decision holds: (2, 3) drops whole channels of (N, C, H, W) (Tompson et al.
         2015).
     """
 
-    takes_1 = True
-
     def __init__(
-        self, p: float = 0.5, *, classical: bool = False, shared_axes: int | tuple[int, ...] = ()
+        self, p: float = 0.5, *, classical: bool = False, shared_axes: int | Sequence[int] = ()
     ) -> None:
-        super().__init__(p, mean=1 - p if classical else 1.0)
-        self.options: dict[str, Any] = {"inverted": not classical, "shared_axes": shared_axes}
+        super().__init__(p)
+        inverted = not _checks.flag("Dropout: classical", classical)
+        axes = sizes("Dropout: shared_axes", shared_axes, None)
+        self.options: dict[str, Any] = {"inverted": inverted, "shared_axes": axes}
+
+    @property
+    def mean(self) -> float:
+        """Mean of the factor that training applies to an element."""
+        return 1.0 if self.options["inverted"] else 1 - self.p
 
     def drop(self, x: Array) -> tuple[Array, Any]:
         """Return y and the mask."""
@@ -103,8 +131,6 @@ class DropPath(Noise):
     p : float
         Probability of dropping, from 0 to 1.
     """
-
-    takes_1 = True
 
     def drop(self, x: Array) -> tuple[Array, Any]:
         """Return y and the mask, a bit for each sample."""
@@ -126,6 +152,8 @@ class AlphaDropout(Noise):
         Probability of dropping, ``0 <= p < 1``.
     """
 
+    p = Option(_chance_below_1)
+
     def drop(self, x: Array) -> tuple[Array, Any]:
         """Return y and the mask."""
         return kernels.alpha_dropout_forward(x, self.p, rng=self.rng)
@@ -143,6 +171,8 @@ class GaussianDropout(Noise):
     p : float
         ``0 <= p < 1``; the noise has the mean and variance of dropout's factors.
     """
+
+    p = Option(_chance_below_1)
 
     def drop(self, x: Array) -> tuple[Array, Any]:
         """Return y and the noise."""

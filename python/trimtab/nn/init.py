@@ -24,6 +24,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from trimtab import _checks
 from trimtab._typing import Array, Seed
 
 Init: TypeAlias = Literal["he", "xavier", "orthogonal", "normal"]
@@ -51,9 +52,9 @@ def initial_weight(
     dtype : numpy.dtype
         Of the result; values are drawn in float64.
     """
-    if init not in DEFAULT_GAINS:
+    if not isinstance(init, str) or init not in DEFAULT_GAINS:
         raise ValueError(f"{layer}: init must be one of {', '.join(DEFAULT_GAINS)}, got {init!r}")
-    scale = DEFAULT_GAINS[init] if gain is None else gain
+    scale = DEFAULT_GAINS[init] if gain is None else _checks.number(f"{layer}: gain", gain)
     fan_in, fan_out = prod(shape[1:]), shape[0] * prod(shape[2:])
     draws = np.random.default_rng(rng).standard_normal((shape[0], fan_in))
     if init == "he":

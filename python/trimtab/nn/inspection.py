@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from trimtab._typing import Array
 from trimtab.gradients import gradcheck as check_function
 from trimtab.nn.module import Module
+from trimtab.nn.passes import recording, unchanged
 
 
 def gradient_norms(model: Module) -> dict[str, float]:
@@ -34,18 +37,27 @@ def gradient_norms(model: Module) -> dict[str, float]:
     >>> list(nn.gradient_norms(model))
     ['0', '2']
     """
-    squares: dict[str, float] = {}
+    norms: dict[str, float] = {}
     for parameter in model.parameters():
         layer = parameter.name.rpartition(".")[0]
-        squares[layer] = squares.get(layer, 0.0) + float(np.square(parameter.grad, dtype=np.float64).sum())
-    return {layer: float(np.sqrt(square)) for layer, square in squares.items()}
+        norms[layer] = math.hypot(norms.get(layer, 0.0), _norm(parameter.grad))
+    return norms
+
+
+def _norm(array: Array) -> float:
+    """In float64, scaled so that squares neither overflow nor vanish."""
+    values = np.abs(array.astype(np.float64))
+    largest = values.max(initial=0.0)
+    if not 0 < largest < np.inf:
+        return float(largest)
+    return float(largest * np.sqrt(np.square(values / largest).sum()))
 
 
 def gradcheck(model: Module, x: ArrayLike, *, tolerance: float = 1e-6, step: float = 1e-5) -> bool:
     """Compare the backward of a model with central differences: dx, and the gradient of every parameter.
 
-    Layers that draw repeat their decisions in each pass. The model is as before afterwards, but for its
-    gradients; its mode, training or evaluation, is the one that is checked.
+    Layers that draw repeat their decisions in each pass. The model is as before afterwards; its mode,
+    training or evaluation, is the one that is checked.
 
     Parameters
     ----------
@@ -68,6 +80,8 @@ def gradcheck(model: Module, x: ArrayLike, *, tolerance: float = 1e-6, step: flo
         ``model.parameters()``.
     TypeError
         If a parameter is not float64.
+    ValueError
+        If a module or parameter stands in two places.
     """
     parameters = model.parameters()
     for parameter in parameters:
@@ -75,7 +89,6 @@ def gradcheck(model: Module, x: ArrayLike, *, tolerance: float = 1e-6, step: flo
             found = f"{parameter.name} of {parameter.value.dtype}"
             raise TypeError(f"gradcheck: model must have float64 parameters, got {found}")
     state = model.state_dict()
-    generators = [(module, module.rng) for _, module in model.modules()]
 
     def forward(x: Array, *values: Array) -> Array:
         model.load_state_dict(state)
@@ -87,10 +100,6 @@ def gradcheck(model: Module, x: ArrayLike, *, tolerance: float = 1e-6, step: flo
         forward(x, *values)
         return model.backward(dy), *(parameter.grad.copy() for parameter in parameters)
 
-    try:
-        inputs = [x, *(parameter.value for parameter in parameters)]
+    inputs = [np.array(x, np.float64), *(parameter.value.copy() for parameter in parameters)]
+    with unchanged(model), recording(model):
         return check_function(forward, backward, inputs, tolerance=tolerance, step=step)
-    finally:
-        model.load_state_dict(state)
-        for module, generator in generators:
-            module.rng = generator

@@ -6,30 +6,49 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 import trimtab._core as kernels
+from trimtab import _checks
 from trimtab._typing import Array, Seed
 from trimtab.nn.init import Init, initial_weight
-from trimtab.nn.module import Module, Parameter, as_float_dtype, require_shape
+from trimtab.nn.module import Module, Parameter, as_float_dtype, as_gradient, as_input
+from trimtab.nn.widths import no_narrower, sum_into
 
 # Multiply-adds of a product that OpenBLAS shares among threads although there is little to do: awake, they
 # compete for the cores with those of the kernels before and after it.
 FEWEST_SHARED, FEW = 4 * 65_536, 4_000_000
+ONCE, NONE = (1, 1), (0, 0)
 
 
-def _product(a: Array, b: Array) -> Array:
-    """Return a @ b, which is also the convolution of len(a) images of one pixel."""
+def _by_kernel(a: Array, b: Array) -> bool:
+    """Whether a @ b is left to a kernel of the library: few multiply-adds, and 16 bits, which BLAS lacks."""
     few = FEWEST_SHARED < a.size * b.shape[1] <= FEW
-    if not few or a.dtype != b.dtype or a.dtype.char not in "efd":
-        product: Array = a @ b
-        return product
-    once = (1, 1)
-    images = kernels.convolve(a[:, None, None], b[None, None, None], None, (0, 0), once, once, once)
-    return images.reshape(len(a), b.shape[1])
+    return (few and a.dtype == b.dtype) or a.itemsize == 2
+
+
+def _product(a: Array, b: Array, bias: Array | None = None) -> Array:
+    """Return a @ b + bias in the dtype of a: otherwise the convolution of len(a) images of one pixel."""
+    if _by_kernel(a, b):
+        weight = no_narrower(b, a)[None, None, None]
+        shift = None if bias is None else no_narrower(bias, a)
+        images = kernels.convolve(a[:, None, None], weight, shift, NONE, ONCE, ONCE, ONCE)
+        return images.reshape(len(a), b.shape[1])
+    product: Array = a @ b
+    if bias is not None:
+        product += bias
+    return product if product.dtype == a.dtype else product.astype(a.dtype)
+
+
+def _outer_product(dy: Array, x: Array) -> Array:
+    """Return dy.T @ x, sums in float32 or wider."""
+    if dy.itemsize > 2:
+        return _product(dy.T, x)
+    sums = kernels.convolve_weights(dy[:, None, None], x[:, None, None], 1, ONCE, NONE, ONCE)
+    return sums.reshape(x.shape[1], dy.shape[1]).T
 
 
 class Linear(Module):
     """Affine map of the last axis: ``y = x @ weight.T + bias``.
 
-    The bias starts at 0 and is not decayed.
+    The bias starts at 0 and is not decayed. Of 16-bit arrays the sums are taken in float32 and rounded once.
 
     Parameters
     ----------
@@ -46,7 +65,7 @@ class Linear(Module):
     rng : int, numpy.random.Generator or None
         What the initial weight is drawn from.
     dtype : dtype_like
-        A floating type.
+        float32, float64, float16 or bfloat16.
     """
 
     def __init__(
@@ -60,30 +79,35 @@ class Linear(Module):
         rng: Seed = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
+        inputs, outputs = _checks.whole("Linear: inputs", inputs), _checks.whole("Linear: outputs", outputs)
         if inputs < 1 or outputs < 1:
             raise ValueError(f"Linear: inputs and outputs must be positive, got {inputs} and {outputs}")
-        dtype = as_float_dtype(dtype)
+        has_bias, dtype = _checks.flag("Linear: bias", bias), as_float_dtype(dtype, "Linear")
         self.inputs, self.outputs = inputs, outputs
         self.weight = Parameter(initial_weight("Linear", (outputs, inputs), init, gain, rng, dtype))
-        self.bias = Parameter(np.zeros(outputs, dtype), decay=False) if bias else None
+        self.bias = Parameter(np.zeros(outputs, dtype), decay=False) if has_bias else None
 
     def forward(self, x: Array) -> Array:
-        """Return y of shape (..., outputs) for x of shape (..., inputs)."""
-        require_shape(self, "x", x, (*x.shape[:-1], self.inputs))
+        """Return y of shape (..., outputs) for x of shape (..., inputs), in the dtype of x."""
+        x = as_input(self, x)
+        shape = x.shape
+        if shape[-1:] != (self.inputs,):
+            wanted = (*shape[:-1], self.inputs)
+            raise ValueError(f"{self!r}: x must have shape {wanted}, got {shape}")
         self.saved = x
-        y = _product(x.reshape(-1, self.inputs), self.weight.value.T).reshape(*x.shape[:-1], self.outputs)
-        if self.bias is not None:
-            y += self.bias.value
-        return y
+        rows = x if len(shape) == 2 else x.reshape(-1, self.inputs)
+        bias = None if self.bias is None else self.bias.value
+        y = _product(rows, self.weight.value.T, bias)
+        return y if len(shape) == 2 else y.reshape(*shape[:-1], self.outputs)
 
     def backward(self, dy: Array) -> Array | None:
         """Return ``dx = dy @ weight``; ``dweight = dy.T @ x`` and ``dbias = sum(dy)`` over all rows."""
         x = self.saved
-        require_shape(self, "dy", dy, (*x.shape[:-1], self.outputs))
+        dy = as_gradient(self, dy, (*x.shape[:-1], self.outputs), x.dtype)
         rows = dy.reshape(-1, self.outputs)
-        self.weight.grad[...] = _product(rows.T, x.reshape(-1, self.inputs))
+        self.weight.grad[...] = _outer_product(rows, x.reshape(-1, self.inputs))
         if self.bias is not None:
-            np.sum(rows, axis=0, out=self.bias.grad)
+            sum_into(self.bias.grad, rows, 0)
         return _product(rows, self.weight.value).reshape(x.shape) if self.wants_dx else None
 
     def __repr__(self) -> str:

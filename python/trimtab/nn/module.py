@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import cached_property
-from types import MappingProxyType
+from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Set, ValuesView
+from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike
 
+from trimtab._inputs import FLOATS, castable, copy_into, float_array, real_array
 from trimtab._typing import Array, Seed
+from trimtab.nn.parameter import Parameter, as_float_dtype
+from trimtab.nn.passes import Mode, Saved, evaluation, forward_hook, keep, recording, surround, unchanged
 
-
-class Parameter:
-    """A trainable array together with its gradient.
-
-    Parameters
-    ----------
-    value : array_like of float
-        Initial value; kept as a C-contiguous array of its own.
-    decay : bool
-        Whether weight decay and L1 apply. Biases and the parameters of norm layers say False.
-
-    Attributes
-    ----------
-    value, grad : numpy.ndarray
-        Same shape and dtype, allocated once. ``backward`` overwrites ``grad``, the optimizer updates
-        ``value`` in place.
-    name : str
-        Dotted path such as ``"0.weight"`` below the module that listed it last (see `Module.parameters`).
-    loads : int
-        How often `Module.load_state_dict` has replaced the value. What is derived from the value and kept,
-        such as an optimizer's master, is refreshed where the count has changed.
-    """
-
-    __slots__ = ("decay", "grad", "loads", "name", "value")
-
-    def __init__(self, value: ArrayLike, *, decay: bool = True) -> None:
-        self.value: Array = np.array(value, order="C")
-        self.grad: Array = np.zeros_like(self.value)
-        self.decay = decay
-        self.loads = 0
-        self.name = ""
-
-    def __repr__(self) -> str:
-        return f"Parameter({self.name!r}, shape={self.value.shape}, dtype={self.value.dtype})"
+__all__ = [
+    "Module",
+    "Parameter",
+    "as_float_dtype",
+    "as_gradient",
+    "as_input",
+    "copy_state",
+    "evaluation",
+    "forward_hook",
+    "recording",
+    "require_shape",
+]
 
 
 class Module:
@@ -59,11 +37,15 @@ class Module:
     x.
 
     - A `Parameter` assigned to an attribute is trained. Its ``grad`` is overwritten, never accumulated, so a
-      module stands in one place of a model and runs once per step.
-    - A `Module` assigned to an attribute is part of the model.
+      module or parameter stands in one place of a model, which is checked, and runs once per step. An array
+      that is assigned in its place is copied into its value.
+    - A `Module` assigned to an attribute is part of the model. Both may also stand in lists, tuples and
+      dicts, nested as you like: ``self.blocks = [...]`` has the names ``"blocks.0"`` and so on.
     - An array that belongs to the state but is not trained, such as a running mean, is an attribute whose
-      name stands in the attribute ``buffer_names``; it is updated in place.
-    - ``self.training`` tells `train` from `eval`. ``backward`` follows the last ``forward`` in either mode.
+      name stands in the attribute ``buffer_names``; it is updated in place: what is assigned is copied in.
+    - ``self.training`` tells `train` from `eval`. In evaluation what is set as ``self.saved`` is dropped, so
+      that a model may evaluate in several threads at once; ``backward`` follows a ``forward`` in training, or
+      one within `recording`, and takes what that has saved: it is kept no longer.
     - ``self.rng`` is the generator for a layer that draws in ``forward``; a trainer gives all layers its own.
       Such a layer has the class attribute ``draws = True``.
     - ``self.wants_dx`` is False where nobody reads the dx of this layer; ``backward`` may then return None.
@@ -93,18 +75,32 @@ class Module:
 
     buffer_names: tuple[str, ...] = ()
     draws: ClassVar[bool] = False
+    training = Mode()
+    saved = Saved()
+    transient_names: ClassVar[frozenset[str]] = frozenset({"saved"})  # what copies and pickles leave out
     wants_dx: bool = True
     rng: np.random.Generator | None = None
 
-    @property
-    def training(self) -> bool:
-        """Whether this module trains, here and now."""
-        own: bool = vars(self).get("_training", True)
-        return _modes.get().get(id(self), own)
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        surround(cls)
 
-    @training.setter
-    def training(self, mode: bool) -> None:
-        vars(self)["_training"] = mode
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "saved":  # the only one that every forward sets: the descriptor takes twice the time
+            keep(self, value)
+            return
+        held = self.__dict__.get(name)
+        if type(held) is Parameter and not isinstance(value, Parameter | None):
+            held.value = value
+        elif type(held) is np.ndarray and value is not held and name in self.buffer_names:
+            copy_into(held, f"{self!r}: {name}", value)
+        else:
+            object.__setattr__(self, name, value)
+            if type(value) is Parameter:
+                value.name = value.name or name
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in self.transient_names}
 
     def forward(self, x: Array) -> Array:
         """Return y for the input x."""
@@ -114,39 +110,65 @@ class Module:
         """Write the gradients of the parameters and return dx, an array of x's shape."""
         raise NotImplementedError(f"{self!r}: backward is not defined")
 
-    def __call__(self, x: Array) -> Array:
-        return self.forward(x)
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        return self.forward(*inputs, **options)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
-    @cached_property
-    def saved(self) -> Any:
-        """What the last ``forward`` kept for ``backward``."""
-        raise RuntimeError(f"{self!r}: backward must come after forward")
-
     def children(self) -> dict[str, Module]:
-        """The modules directly below this one, by name."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Module)}
+        """The modules directly below this one, by name; those in lists, tuples and dicts, too."""
+        return {name: member for name, member in self._members() if isinstance(member, Module)}
 
     def modules(self, path: str = "") -> Iterator[tuple[str, Module]]:
-        """Yield this module and all below it, each with its dotted path."""
-        yield path, self
-        for name, child in self.children().items():
-            yield from child.modules(_join(path, name))
+        """Yield this module and all below it, each with its dotted path.
+
+        Raises
+        ------
+        ValueError
+            If a module stands in two places.
+        TypeError
+            If modules or parameters are in a container that is not searched, such as a set.
+        """
+        places = _Places(self)
+        found: list[tuple[str, Module]] = []
+        waiting = [(path, self)]
+        while waiting:
+            place, module = waiting.pop()
+            places.take(module, place)
+            found.append((place, module))
+            below = [(_join(place, name), child) for name, child in module.children().items()]
+            waiting += reversed(below)
+        return iter(found)
 
     def parameters(self) -> list[Parameter]:
-        """List the parameters of this module and all below it, and name each by its dotted path."""
+        """List the parameters of this module and all below it, and name each by its dotted path.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `modules`; also if a parameter stands in two places.
+        """
+        places = _Places(self)
         found = []
         for path, module in self.modules():
             for name, parameter in module._own_parameters():
-                parameter.name = _join(path, name)
-                found.append(parameter)
-        return found
+                place = _join(path, name)
+                places.take(parameter, place)
+                found.append((place, parameter))
+        for place, parameter in found:
+            parameter.name = place
+        return [parameter for _, parameter in found]
 
     def _own_parameters(self) -> list[tuple[str, Parameter]]:
         """The parameters of this module itself."""
-        return [(name, value) for name, value in vars(self).items() if isinstance(value, Parameter)]
+        return [(name, member) for name, member in self._members() if isinstance(member, Parameter)]
+
+    def _members(self) -> Iterator[tuple[str, Module | Parameter]]:
+        """The modules and parameters directly below this one, by the path from it."""
+        for name, value in self.__dict__.items():
+            if _ROLES[type(value)] and name not in self.transient_names:
+                yield from _found(f"{type(self).__name__}: {name}", name, value, ())
 
     def buffers(self) -> dict[str, Array]:
         """Return the untrained arrays of the state, by dotted path."""
@@ -242,50 +264,24 @@ class Module:
         """Map each module that runs to the shape of what it returns for one sample of zeros."""
         shapes: dict[Module, tuple[int, ...]] = {}
 
-        def watched(module: Module) -> Callable[[Array], Array]:
-            def forward(x: Array) -> Array:
-                y = type(module).forward(module, x)
-                shapes[module] = y.shape[1:]
-                return y
+        def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
+            shapes[module] = np.shape(output)[1:]
 
-            return forward
-
-        modes = [(module, module.training) for _, module in self.modules()]
         parameters = self.parameters()
         x = np.zeros((1, *input_shape), parameters[0].value.dtype if parameters else np.float32)
-        self.eval()
-        try:
-            for module, _ in modes:
-                vars(module)["forward"] = watched(module)
+        with unchanged(self), evaluation(self, strict=True), forward_hook(self, note):
             self.forward(x)
-        finally:
-            for module, mode in modes:
-                del vars(module)["forward"]
-                module.training = mode
         return shapes
 
     def _state(self) -> dict[str, Array]:
         return {parameter.name: parameter.value for parameter in self.parameters()} | self.buffers()
 
 
-_modes: ContextVar[Mapping[int, bool]] = ContextVar("modes", default=MappingProxyType({}))
-
-
-@contextmanager
-def evaluation(model: Module, *, strict: bool = False) -> Iterator[None]:
-    """Let a model evaluate in this thread, without writing to it: see the layers' modes if it evaluates."""
-    as_set = not (strict or model.training)
-    modes = {id(module): as_set and module.training for _, module in model.modules()}
-    token = _modes.set(modes)
-    try:
-        yield
-    finally:
-        _modes.reset(token)
-
-
 def copy_state(own: Mapping[str, Array], state: Mapping[str, ArrayLike], owner: str) -> None:
     """Copy `state` into the arrays of the same names that `owner` has; raise as `Module.load_state_dict`."""
-    given = {name: np.asarray(array) for name, array in state.items()}
+    if not isinstance(state, Mapping):
+        raise TypeError(f"load_state_dict: state must be a mapping of arrays, got {type(state).__name__}")
+    given = {name: real_array(f"load_state_dict: {name}", array) for name, array in state.items()}
     shared = own.keys() & given.keys()
     faults = {
         "missing": [name for name in own if name not in given],
@@ -300,10 +296,30 @@ def copy_state(own: Mapping[str, Array], state: Mapping[str, ArrayLike], owner: 
         listing = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in faults.items() if names)
         raise ValueError(f"load_state_dict: state must have the arrays of {owner}, got {listing}")
     for name, array in own.items():
-        if not np.can_cast(given[name].dtype, array.dtype, "same_kind"):
-            raise TypeError(f"load_state_dict: {name} must be a real array, got dtype {given[name].dtype}")
+        if not castable(given[name].dtype, array.dtype):
+            raise TypeError(
+                f"load_state_dict: {name} must be of a kind with {array.dtype}, got {given[name].dtype}"
+            )
     for name, array in own.items():
-        np.copyto(array, given[name], casting="same_kind")
+        array[...] = given[name].astype(array.dtype, copy=False)
+
+
+def as_input(module: Module, x: ArrayLike) -> Array:
+    """Return x as an array of one of the four dtypes; raise an error that names the layer otherwise."""
+    if type(x) is np.ndarray and x.dtype.char in FLOATS:
+        return x
+    return float_array(f"{module!r}: x", x)
+
+
+def as_gradient(
+    module: Module, dy: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None
+) -> Array:
+    """Return dy as an array of that shape, and dtype if one is given; raise an error that names the layer."""
+    if type(dy) is not np.ndarray or dy.dtype.char not in FLOATS:
+        dy = float_array(f"{module!r}: dy", dy)
+    if dy.shape != shape:
+        require_shape(module, "dy", dy, shape)
+    return dy if dtype is None or dy.dtype == dtype else dy.astype(dtype)
 
 
 def require_shape(module: Module, argument: str, array: Array, shape: tuple[int, ...]) -> None:
@@ -312,12 +328,64 @@ def require_shape(module: Module, argument: str, array: Array, shape: tuple[int,
         raise ValueError(f"{module!r}: {argument} must have shape {shape}, got {array.shape}")
 
 
-def as_float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """Return `dtype` as a numpy dtype, or raise a TypeError unless it is a real floating type."""
-    result = np.dtype(dtype)
-    if not np.issubdtype(result, np.floating):
-        raise TypeError(f"dtype must be a floating type, got {result}")
-    return result
+class _Places:
+    """Where the modules or parameters of a model stand."""
+
+    def __init__(self, model: Module) -> None:
+        self.model, self.paths = model, dict[int, str]()
+
+    def take(self, member: Module | Parameter, path: str) -> None:
+        """Note a place; raise a ValueError that names both if the member has one already."""
+        first = self.paths.setdefault(id(member), path)
+        if first is not path:
+            kind = "module" if isinstance(member, Module) else "parameter"
+            where = f"at {first or 'the top'} and at {path}"
+            raise ValueError(
+                f"{type(self.model).__name__}: each {kind} must stand in one place, got {member!r} {where}"
+            )
+
+
+class _Roles(dict[type, str]):
+    """What values of a type are for a model, worked out once; empty where they hold no part of it."""
+
+    def __missing__(self, kind: type) -> str:
+        roles = {
+            "member": (Module, Parameter),
+            "searched": (list, tuple, dict),
+            "refused": (Set, Mapping, MutableSequence, ValuesView, SimpleNamespace, np.ndarray),
+        }
+        return self.setdefault(kind, next((role for role in roles if issubclass(kind, roles[role])), ""))
+
+
+_ROLES = _Roles()
+
+
+def _found(
+    owner: str, path: str, value: Any, containers: tuple[Any, ...]
+) -> Iterator[tuple[str, Module | Parameter]]:
+    """The modules and parameters that are a value, or stand in it."""
+    role = _ROLES[type(value)]
+    if role == "member":
+        yield path, value
+    elif role and not any(value is container for container in containers):
+        inside = (*containers, value)
+        for key, item in _opened(value):
+            for place, member in _found(owner, _join(path, str(key)), item, inside):
+                if role == "refused":
+                    raise TypeError(
+                        f"{owner} must hold modules and parameters in a list, tuple or dict, "
+                        f"got {member!r} in a {type(value).__name__}"
+                    )
+                yield place, member
+
+
+def _opened(container: Any) -> Iterable[tuple[Any, Any]]:
+    """What is in a container, by key or number."""
+    if isinstance(container, np.ndarray):
+        return enumerate(container.flat if container.dtype.hasobject else ())
+    if isinstance(container, SimpleNamespace):
+        return vars(container).items()
+    return container.items() if isinstance(container, Mapping) else enumerate(container)
 
 
 def _join(path: str, name: str) -> str:

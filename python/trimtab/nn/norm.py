@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 
 import trimtab._core as kernels
+from trimtab import _checks
 from trimtab._typing import Array
-from trimtab.nn.module import Module, Parameter, as_float_dtype
+from trimtab.nn.module import Module, Parameter, as_float_dtype, as_input
+from trimtab.nn.options import Option, sizes
 
 
 class Norm(Module):
@@ -18,7 +21,11 @@ class Norm(Module):
     Neither is decayed. With ``affine=False`` both are None, which the kernels read as 1 and 0.
     """
 
-    def __init__(self, shape: tuple[int, ...], affine: bool, dtype: np.dtype[Any]) -> None:
+    eps = Option(_checks.number, 0)
+
+    def __init__(self, shape: tuple[int, ...], affine: bool, dtype: DTypeLike) -> None:
+        name = type(self).__name__
+        affine, dtype = _checks.flag(f"{name}: affine", affine), as_float_dtype(dtype, name)
         self.gamma = Parameter(np.ones(shape, dtype), decay=False) if affine else None
         self.beta = Parameter(np.zeros(shape, dtype), decay=False) if affine else None
 
@@ -31,21 +38,33 @@ class Norm(Module):
 
     def keep_gradients(self, dgamma: Array, dbeta: Array) -> None:
         """Write the gradients of gamma and beta."""
-        for parameter, gradient in ((self.gamma, dgamma), (self.beta, dbeta)):
-            if parameter is not None:
-                parameter.grad[...] = gradient
+        if self.gamma is not None:
+            self.gamma.grad[...] = dgamma
+        if self.beta is not None:
+            self.beta.grad[...] = dbeta
 
 
-def require_channels(module: Module, x: Array, axis: int, channels: int) -> None:
-    """Raise a ValueError that names the layer unless `x` has so many channels along `axis`."""
+def require_channels(module: Module, x: ArrayLike, axis: int, channels: int) -> Array:
+    """Return x as an array; raise an error that names the layer unless `axis` has so many channels."""
+    x = as_input(module, x)
     if x.shape[axis:][:1] != (channels,):
         raise ValueError(f"{module!r}: x must have {channels} channels, got shape {x.shape}")
+    return x
 
 
-def require_last_axes(module: Module, x: Array, shape: tuple[int, ...]) -> None:
-    """Raise a ValueError that names the layer unless the last axes of `x` have `shape`."""
+def require_last_axes(module: Module, x: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """Return x as an array; raise an error that names the layer unless its last axes have `shape`."""
+    x = as_input(module, x)
     if x.shape[-len(shape) :] != shape:
         raise ValueError(f"{module!r}: x must have last axes {shape}, got shape {x.shape}")
+    return x
+
+
+def _sizes_of_axes(module: Module, shape: Any) -> tuple[int, ...]:
+    found = sizes(f"{type(module).__name__}: shape", shape)
+    if not found:
+        raise ValueError(f"{type(module).__name__}: shape must have an axis at least, got {shape!r}")
+    return found
 
 
 class LayerNorm(Norm):
@@ -56,7 +75,7 @@ class LayerNorm(Norm):
 
     Parameters
     ----------
-    shape : int or tuple of int
+    shape : int or sequence of int
         Sizes of the last axes of x, those that are normalized over; the shape of gamma and beta.
     eps : float
         Added to the variance inside the root, >= 0.
@@ -68,19 +87,19 @@ class LayerNorm(Norm):
 
     def __init__(
         self,
-        shape: int | tuple[int, ...],
+        shape: int | Sequence[int],
         *,
         eps: float = 1e-5,
         affine: bool = True,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        super().__init__(self.shape, affine, as_float_dtype(dtype))
+        self.shape = _sizes_of_axes(self, shape)
+        super().__init__(self.shape, affine, dtype)
         self.axis, self.eps = tuple(range(-len(self.shape), 0)), eps
 
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x, whose last axes have `shape`."""
-        require_last_axes(self, x, self.shape)
+        x = require_last_axes(self, x, self.shape)
         y, mean, rstd = kernels.layer_norm_forward(x, *self.affine, axis=self.axis, eps=self.eps)
         self.saved = x, mean, rstd
         return y
@@ -105,7 +124,7 @@ class RMSNorm(Module):
 
     Parameters
     ----------
-    shape : int or tuple of int
+    shape : int or sequence of int
         Sizes of the last axes of x, those that are normalized over; the shape of gamma.
     eps : float
         Added to the mean square inside the root, >= 0.
@@ -115,22 +134,24 @@ class RMSNorm(Module):
         Of gamma: the dtype of x or wider.
     """
 
+    eps = Option(_checks.number, 0)
+
     def __init__(
         self,
-        shape: int | tuple[int, ...],
+        shape: int | Sequence[int],
         *,
         eps: float = 1e-6,
         affine: bool = True,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        dtype = as_float_dtype(dtype)
+        self.shape = _sizes_of_axes(self, shape)
+        affine, dtype = _checks.flag("RMSNorm: affine", affine), as_float_dtype(dtype, "RMSNorm")
         self.gamma = Parameter(np.ones(self.shape, dtype), decay=False) if affine else None
         self.axis, self.eps = tuple(range(-len(self.shape), 0)), eps
 
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x, whose last axes have `shape`."""
-        require_last_axes(self, x, self.shape)
+        x = require_last_axes(self, x, self.shape)
         gamma = None if self.gamma is None else self.gamma.value
         y, rstd = kernels.rms_norm_forward(x, gamma, axis=self.axis, eps=self.eps)
         self.saved = x, rstd, gamma
@@ -171,6 +192,8 @@ class GroupNorm(Norm):
         Of the parameters: the dtype of x or wider.
     """
 
+    axis = Option(_checks.whole)
+
     def __init__(
         self,
         num_groups: int,
@@ -181,14 +204,17 @@ class GroupNorm(Norm):
         affine: bool = True,
         dtype: DTypeLike = np.float32,
     ) -> None:
+        name = type(self).__name__
+        channels = _checks.whole(f"{name}: channels", channels, 1)
+        num_groups = _checks.whole(f"{name}: num_groups", num_groups)
         if num_groups < 1 or channels % num_groups:
-            raise ValueError(f"GroupNorm: num_groups must divide the {channels} channels, got {num_groups}")
-        super().__init__((channels,), affine, as_float_dtype(dtype))
+            raise ValueError(f"{name}: num_groups must divide the {channels} channels, got {num_groups}")
+        super().__init__((channels,), affine, dtype)
         self.num_groups, self.channels, self.axis, self.eps = num_groups, channels, axis, eps
 
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x, which has `channels` entries along `axis`."""
-        require_channels(self, x, self.axis, self.channels)
+        x = require_channels(self, x, self.axis, self.channels)
         y, mean, rstd = kernels.group_norm_forward(
             x, self.num_groups, *self.affine, axis=self.axis, eps=self.eps
         )

@@ -7,9 +7,11 @@ import math
 import numpy as np
 
 import trimtab._core as kernels
+from trimtab._inputs import real_array
 from trimtab._typing import Array
-from trimtab.nn.module import Module, require_shape
-from trimtab.nn.windows import Padding, Size, Windows
+from trimtab.nn.module import Module, as_gradient, as_input
+from trimtab.nn.widths import working
+from trimtab.nn.windows import Grid, Padding, Size, Windows
 
 
 class _Pool2d(Module):
@@ -33,11 +35,11 @@ class MaxPool2d(_Pool2d):
 
     Parameters
     ----------
-    kernel_size : int or tuple of two int
+    kernel_size : int or sequence of two int
         Height and width of a window.
-    stride : int or tuple of two int, optional
+    stride : int or sequence of two int, optional
         By default the windows lie side by side.
-    padding : int, tuple of two int, or "same"
+    padding : int, sequence of two int, or "same"
         What is added on each side, and never is the largest.
     axis : {1, -1}
         The channel axis.
@@ -45,6 +47,7 @@ class MaxPool2d(_Pool2d):
 
     def forward(self, x: Array) -> Array:
         """Return y of shape (N, C, height, width), or channels last."""
+        x = as_input(self, x)
         grid = self.windows.grid(self, x.shape)
         x = self.windows.channels_last(x)
         y = kernels.max_pool(x, self.windows.kernel, grid.before, self.windows.stride, grid.output)
@@ -54,7 +57,7 @@ class MaxPool2d(_Pool2d):
     def backward(self, dy: Array) -> Array:
         """Return dx, which is dy where the largest values stood, added up where windows overlap."""
         x, y, grid = self.saved
-        require_shape(self, "dy", dy, self.windows.shape(len(x), x.shape[-1], grid.output))
+        dy = as_gradient(self, dy, self.windows.shape(len(x), x.shape[-1], grid.output))
         dy = self.windows.channels_last(dy)
         dx = kernels.max_pool_backward(dy, x, y, self.windows.kernel, grid.before, self.windows.stride)
         return self.windows.in_layout(dx)
@@ -71,26 +74,39 @@ class AvgPool2d(_Pool2d):
 
     def forward(self, x: Array) -> Array:
         """Return y of shape (N, C, height, width), or channels last."""
+        x = as_input(self, x)
         grid = self.windows.grid(self, x.shape)
         padded = self.windows.pad(x, grid)
-        first, *others = self.windows.offsets()
-        y = self.windows.under(padded, first, grid).copy(order="K")
-        for offset in others:
-            y += self.windows.under(padded, offset, grid)
-        y /= self._size
-        self.saved = y.shape, grid
-        return np.moveaxis(y, 1, self.windows.axis)
+        with np.errstate(over="ignore"):
+            y = self._sums(padded, grid) / self._size
+        if not np.isfinite(y).all():  # sums of large values overflow, their mean does not
+            power = 2.0 ** (self._size.bit_length())
+            y = self._sums(padded, grid, 1 / power) * (power / self._size)
+        self.saved = y.shape, x.dtype, grid
+        return np.moveaxis(y.astype(x.dtype, copy=False), 1, self.windows.axis)
 
     def backward(self, dy: Array) -> Array:
         """Return dx: each window's dy spread evenly over it."""
-        shape, grid = self.saved
-        require_shape(self, "dy", dy, self.windows.shape(shape[0], shape[1], grid.output))
-        share = self.windows.channels_first(dy) / self._size
+        shape, dtype, grid = self.saved
+        dy = as_gradient(self, dy, self.windows.shape(shape[0], shape[1], grid.output), dtype)
+        share = self.windows.channels_first(dy).astype(working(dy)) / self._size
         dpadded = self.windows.padded(share, grid)
         for offset in self.windows.offsets():
             target = self.windows.under(dpadded, offset, grid)
             target += share
-        return np.moveaxis(self.windows.inside(dpadded, grid), 1, self.windows.axis)
+        dx = self.windows.inside(dpadded, grid).astype(dtype, copy=False)
+        return np.moveaxis(dx, 1, self.windows.axis)
+
+    def _sums(self, padded: Array, grid: Grid, factor: float = 1.0) -> Array:
+        """Of each window, in float32 or wider, of values times a power of two."""
+        first, *others = self.windows.offsets()
+        dtype = working(padded)
+        sums = self.windows.under(padded, first, grid).astype(dtype, order="K", copy=True)
+        sums *= factor
+        for offset in others:
+            values = self.windows.under(padded, offset, grid)
+            sums += values if factor == 1 else values.astype(dtype) * factor
+        return sums
 
     @property
     def _size(self) -> int:
@@ -102,11 +118,11 @@ class Flatten(Module):
 
     def forward(self, x: Array) -> Array:
         """Return x with one axis beside that of the samples."""
+        x = real_array(f"{self!r}: x", x)
         self.saved = x.shape
         return x.reshape(len(x), math.prod(x.shape[1:]))
 
     def backward(self, dy: Array) -> Array:
         """Return dy in the shape of x."""
         shape = self.saved
-        require_shape(self, "dy", dy, (shape[0], math.prod(shape[1:])))
-        return dy.reshape(shape)
+        return as_gradient(self, dy, (shape[0], math.prod(shape[1:]))).reshape(shape)

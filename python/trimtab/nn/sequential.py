@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from trimtab._typing import Array
-from trimtab.nn.module import Module, require_shape
+from trimtab.nn.module import Module, Parameter, require_shape
 
 
 class Sequential(Module):
@@ -28,6 +29,7 @@ class Sequential(Module):
             if not isinstance(layer, Module):
                 raise TypeError(f"{type(self).__name__}: layers must be modules, got {layer!r}")
         self.layers = layers
+        self.parameters()  # each stands in one place
 
     def forward(self, x: Array) -> Array:
         """Return the output of the last layer."""
@@ -41,9 +43,10 @@ class Sequential(Module):
             dy = layer.backward(dy)
         return dy
 
-    def children(self) -> dict[str, Module]:
-        """The layers, named by position."""
-        return {str(position): layer for position, layer in enumerate(self.layers)}
+    def _members(self) -> Iterator[tuple[str, Module | Parameter]]:
+        """The layers, named by position; then what other attributes hold."""
+        for name, member in super()._members():
+            yield name.removeprefix("layers."), member
 
     @property
     def wants_dx(self) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
+from trimtab import _checks
 from trimtab._typing import Array
-from trimtab.nn.module import Module, as_float_dtype
+from trimtab.nn.module import Module, as_float_dtype, as_gradient
 from trimtab.nn.norm import require_channels
-from trimtab.whitening import whiten_backward, whiten_forward
+from trimtab.nn.options import Option
+from trimtab.whitening import WhitenSaved, whiten_backward, whiten_forward
 
 
 class Whitening(Module):
@@ -40,6 +42,10 @@ class Whitening(Module):
 
     buffer_names = ("running_mean", "running_matrix")
 
+    axis = Option(_checks.whole)
+    eps = Option(_checks.number, 0)
+    momentum = Option(_checks.number, 0, 1)
+
     def __init__(
         self,
         channels: int,
@@ -50,20 +56,22 @@ class Whitening(Module):
         momentum: float = 0.1,
         dtype: DTypeLike = np.float32,
     ) -> None:
+        channels = _checks.whole("Whitening: channels", channels, 1)
+        num_groups = _checks.whole("Whitening: num_groups", num_groups)
         if num_groups < 1 or channels % num_groups:
             raise ValueError(f"Whitening: num_groups must divide the {channels} channels, got {num_groups}")
-        dtype, size = as_float_dtype(dtype), channels // num_groups
+        dtype, size = as_float_dtype(dtype, "Whitening"), channels // num_groups
         self.num_groups, self.axis, self.eps, self.momentum = num_groups, axis, eps, momentum
         self.running_mean = np.zeros(channels, dtype)
         self.running_matrix = np.tile(np.eye(size, dtype=dtype), (num_groups, 1, 1))
 
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x, which has `channels` entries along `axis`."""
-        require_channels(self, x, self.axis, len(self.running_mean))
+        x = require_channels(self, x, self.axis, len(self.running_mean))
         if not self.training:
-            self.saved = None
-            mean = np.expand_dims(self.running_mean, tuple(range(1, x.ndim)))
-            return self._map(x - np.moveaxis(mean, 0, self.axis), x.dtype)
+            mean = np.expand_dims(self.running_mean.astype(np.float64), tuple(range(1, x.ndim)))
+            self.saved = x.shape, self.running_matrix.copy()
+            return self._map(self.running_matrix, x - np.moveaxis(mean, 0, self.axis), x.dtype)
         y, _, _, self.saved = whiten_forward(
             x,
             num_groups=self.num_groups,
@@ -77,15 +85,19 @@ class Whitening(Module):
 
     def backward(self, dy: Array) -> Array:
         """Return dx, through the statistics of the batch where they were used."""
-        if self.saved is None:
-            return self._map(dy, dy.dtype)  # the matrix is symmetric
-        return whiten_backward(dy, self.saved)
+        saved = self.saved
+        if isinstance(saved, WhitenSaved):
+            return whiten_backward(dy, saved)
+        shape, matrix = saved
+        dy = as_gradient(self, dy, shape)
+        return self._map(matrix, dy, dy.dtype)  # the matrix is symmetric
 
-    def _map(self, x: Array, dtype: DTypeLike) -> Array:
-        """The running matrix times x, group by group."""
+    def _map(self, matrix: Array, x: Array, dtype: DTypeLike) -> Array:
+        """The matrix times x, group by group, in float64."""
         moved = np.moveaxis(x, self.axis, 0)
-        groups = moved.reshape(self.num_groups, -1, moved[0].size)
-        mapped = (self.running_matrix @ groups).reshape(moved.shape)
+        size = len(moved) // self.num_groups
+        groups = moved.astype(np.float64).reshape(self.num_groups, size, moved.size // len(moved))
+        mapped = (matrix.astype(np.float64) @ groups).reshape(moved.shape)
         return np.ascontiguousarray(np.moveaxis(mapped, 0, self.axis), dtype)
 
     def __repr__(self) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 import trimtab._core as kernels
+from trimtab import _checks
 from trimtab._typing import Array
+from trimtab.nn.options import sizes
 
-Size: TypeAlias = int | tuple[int, int]
+Size: TypeAlias = int | Sequence[int]
 Padding: TypeAlias = Size | Literal["same"]
 
 
@@ -31,9 +33,9 @@ class Windows:
     ----------
     layer : str
         The class of the layer they belong to, for error messages.
-    kernel_size, stride : int or tuple of two int
+    kernel_size, stride : int or sequence of two int
         Height and width; at least 1.
-    padding : int, tuple of two int, or "same"
+    padding : int, sequence of two int, or "same"
         Rows and columns that are added on each side. "same" adds as few as make the output of the size of the
         image divided by the stride, rounded up; of an odd number the greater half comes after the image.
     axis : {1, -1}
@@ -43,10 +45,11 @@ class Windows:
     def __init__(self, layer: str, kernel_size: Size, stride: Size, padding: Padding, axis: int) -> None:
         self.kernel = _pair(layer, "kernel_size", kernel_size, 1)
         self.stride = _pair(layer, "stride", stride, 1)
-        self.padding = None if padding == "same" else _pair(layer, "padding", padding, 0, "'same', or ")
-        if axis not in (1, -1):
+        same = isinstance(padding, str) and padding == "same"
+        self.padding = None if same else _pair(layer, "padding", padding, 0, "'same', or ")
+        self.axis = _checks.whole(f"{layer}: axis", axis)
+        if self.axis not in (1, -1):
             raise ValueError(f"{layer}: axis must be 1 or -1, got {axis}")
-        self.axis = axis
 
     def grid(self, layer: object, shape: tuple[int, ...], channels: int | None = None) -> Grid:
         """Return the places on x of `shape`; raise a ValueError that names the layer if there are none."""
@@ -128,8 +131,14 @@ class Windows:
         return padded[..., rows, columns]
 
 
-def _pair(layer: str, name: str, value: Size, least: int, others: str = "") -> tuple[int, int]:
-    pair = value if isinstance(value, tuple) else (value, value)
-    if len(pair) != 2 or not all(isinstance(item, int) and item >= least for item in pair):
-        raise ValueError(f"{layer}: {name} must be {others}one or two ints >= {least}, got {value!r}")
+def _pair(layer: str, name: str, value: Padding, least: int, others: str = "") -> tuple[int, int]:
+    rule = f"{layer}: {name} must be {others}one or two ints >= {least}, got {value!r}"
+    try:
+        pair = sizes(name, value, least)
+    except (TypeError, ValueError):
+        raise ValueError(rule) from None
+    if np.ndim(value) == 0:
+        pair *= 2
+    if len(pair) != 2:
+        raise ValueError(rule)
     return pair
