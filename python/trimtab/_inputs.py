@@ -30,6 +30,8 @@ def as_array(name: str, value: Any) -> Array:
     ValueError
         If its rows differ in length.
     """
+    if type(value) is np.ndarray:
+        return value
     _refuse(name, value)
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
         return np.from_dlpack(value)
@@ -44,7 +46,7 @@ def as_array(name: str, value: Any) -> Array:
 def real_array(name: str, value: Any) -> Array:
     """Return `as_array` of a value, or raise a TypeError unless its elements are real numbers or bools."""
     array = as_array(name, value)
-    if not np.can_cast(array.dtype, np.float64, "same_kind"):
+    if array.dtype.kind not in "fiub" and not np.can_cast(array.dtype, np.float64, "same_kind"):
         raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
     return array
 

@@ -161,7 +161,7 @@ class CrossEntropy(Loss):
     def _labels(self, name: str, labels: Array, shape: tuple[int, ...]) -> Array:
         """Return class ids (N,) or probabilities (N, K) for logits of a shape."""
         kind = labels.dtype.kind
-        if not np.can_cast(labels.dtype, np.float64, "same_kind"):
+        if kind not in "iubf" and not np.can_cast(labels.dtype, np.float64, "same_kind"):
             raise TypeError(
                 f"{name}: labels must be class ids or probabilities, got dtype {labels.dtype}; "
                 "numpy.unique(labels, return_inverse=True) gives ids to names"

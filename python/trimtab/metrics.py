@@ -98,26 +98,33 @@ def _share_of_hits(name: str, logits: ArrayLike, labels: ArrayLike, k: int, igno
     scores, given = real_array(f"{name}: logits", logits), real_array(f"{name}: labels", labels)
     if scores.ndim < 2 or given.shape[:1] != scores.shape[:1]:
         raise ValueError(f"{name}: labels must have an entry for each row of logits, got {given.shape}")
-    counted = np.ones(len(scores), bool)
     if given.size == len(scores):
-        ids = given.reshape(-1).astype(np.int64)
+        ids = given.reshape(-1)
         if ignore_index is not None:
             counted = ids != ignore_index
+            scores, ids = scores[counted], ids[counted]
     else:
         ids = np.argmax(given, axis=1)
-    if not counted.any():
+    if not len(ids):
         return Mean(nan, 0.0)
-    if not counted.all():
-        scores, ids = scores[counted], ids[counted]
+    with np.errstate(invalid="ignore"):  # bfloat16 warns of comparisons with NaN
+        hits = _largest(scores, ids) if k == 1 else _among_largest(scores, ids, k)
+    return Mean(np.count_nonzero(hits) / len(ids), len(ids))
+
+
+def _largest(scores: Array, ids: Array) -> Array:
+    largest = np.argmax(scores, axis=1)  # the first NaN where there is one
+    hits: Array = (largest == ids) & ~np.isnan(scores[np.arange(len(ids)), largest])
+    return hits
+
+
+def _among_largest(scores: Array, ids: Array, k: int) -> Array:
     classes = scores.shape[1]
     known = (ids >= 0) & (ids < classes)
-    own = np.take_along_axis(scores, np.where(known, ids, 0)[:, None], axis=1)
-    if k == 1:
-        first = np.argmax(scores, axis=1) == ids
-    else:
-        before = ~(scores <= own) | ((scores == own) & (np.arange(classes) < ids[:, None]))
-        first = before.sum(axis=1) < k
-    return Mean(np.mean(first & known & ~np.isnan(own[:, 0])), len(ids))
+    own = scores[np.arange(len(ids)), np.where(known, ids, 0).astype(np.intp)][:, None]
+    before = ~(scores <= own) | ((scores == own) & (np.arange(classes) < ids[:, None]))
+    hits: Array = (before.sum(axis=1) < k) & known & ~np.isnan(own[:, 0])
+    return hits
 
 
 class Means:

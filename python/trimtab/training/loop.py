@@ -26,6 +26,7 @@ class Loop:
     def __init__(self, trainer: Trainer, plan: Plan, modes: Modes) -> None:
         self._trainer, self._plan, self._modes = trainer, plan, modes
         self._position, self._call, self._dtype = trainer.position, plan.callbacks, trainer.dtype
+        self._buffers = [*trainer.model.buffers().values()]
 
     def run(self) -> None:
         """Finish the hook that the training was saved in, and train."""
@@ -76,7 +77,7 @@ class Loop:
         """Train on some samples; return the metrics."""
         trainer, position, plan = self._trainer, self._position, self._plan
         model, optimizer = trainer.model, trainer.optimizer
-        with restored_on_error(model, trainer.rng, position) as undo:
+        with restored_on_error(self._buffers, trainer.rng, position) as undo:
             samples = plan.data.x.take(chosen, axis=0).astype(self._dtype, copy=False)
             if plan.augment is not None:
                 samples = augmented(samples, plan.augment, trainer.rng)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trimtab._typing import Array
 from trimtab.nn.module import Module
 from trimtab.training.position import Position
 
@@ -87,8 +88,8 @@ class Undo:
         False once the weights are being updated.
     """
 
-    def __init__(self, model: Module, rng: np.random.Generator) -> None:
-        self._buffers = [(array, array.copy()) for array in model.buffers().values()]
+    def __init__(self, buffers: Sequence[Array], rng: np.random.Generator) -> None:
+        self._buffers = [(array, array.copy()) for array in buffers]
         self._generator, self._state = rng.bit_generator, rng.bit_generator.state
         self.possible = True
 
@@ -104,9 +105,11 @@ class Undo:
 
 
 @contextmanager
-def restored_on_error(model: Module, rng: np.random.Generator, position: Position) -> Iterator[Undo]:
+def restored_on_error(
+    buffers: Sequence[Array], rng: np.random.Generator, position: Position
+) -> Iterator[Undo]:
     """Be as before the batch after an error in it, or say that this cannot be."""
-    undo = Undo(model, rng)
+    undo = Undo(buffers, rng)
     position.in_batch = True
     try:
         yield undo
