@@ -83,17 +83,18 @@ def float_array(name: str, value: Any) -> Array:
 
 def copy_into(target: Array, name: str, value: Any) -> None:
     """Copy real numbers of the same shape into an array; on an error it is as it was."""
-    array = real_array(name, value)
+    array = as_array(name, value)
     if array.shape != target.shape:
         raise ValueError(f"{name} must have shape {target.shape}, got {array.shape}")
-    if not castable(array.dtype, target.dtype):
-        raise TypeError(f"{name} must be of a kind with {target.dtype}, got {array.dtype}")
+    require_castable(name, array, target)
     target[...] = array.astype(target.dtype, copy=False)
 
 
-def castable(given: np.dtype[Any], target: np.dtype[Any]) -> bool:
-    """Whether values of a real dtype are converted: to a float, or from integers to integers."""
-    return target.kind not in "iub" or np.can_cast(given, target, "same_kind")
+def require_castable(name: str, array: Array, target: Array) -> None:
+    """Raise a TypeError unless real values are converted to floats, or integers to integers."""
+    kind = np.dtype(np.float64) if target.dtype.kind not in "iub" else target.dtype
+    if not np.can_cast(array.dtype, kind, "same_kind"):
+        raise TypeError(f"{name} must be a real array of a kind with {target.dtype}, got dtype {array.dtype}")
 
 
 def as_generator(name: str, rng: Any) -> np.random.Generator:

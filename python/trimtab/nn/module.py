@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trimtab._inputs import FLOATS, castable, copy_into, float_array, real_array
+from trimtab._inputs import FLOATS, as_array, copy_into, float_array, require_castable
 from trimtab._typing import Array, Seed
 from trimtab.nn.parameter import Parameter, as_float_dtype
 from trimtab.nn.passes import Mode, Saved, evaluation, forward_hook, keep, recording, surround, unchanged
@@ -281,7 +281,7 @@ def copy_state(own: Mapping[str, Array], state: Mapping[str, ArrayLike], owner: 
     """Copy `state` into the arrays of the same names that `owner` has; raise as `Module.load_state_dict`."""
     if not isinstance(state, Mapping):
         raise TypeError(f"load_state_dict: state must be a mapping of arrays, got {type(state).__name__}")
-    given = {name: real_array(f"load_state_dict: {name}", array) for name, array in state.items()}
+    given = {name: as_array(f"load_state_dict: {name}", array) for name, array in state.items()}
     shared = own.keys() & given.keys()
     faults = {
         "missing": [name for name in own if name not in given],
@@ -296,10 +296,7 @@ def copy_state(own: Mapping[str, Array], state: Mapping[str, ArrayLike], owner: 
         listing = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in faults.items() if names)
         raise ValueError(f"load_state_dict: state must have the arrays of {owner}, got {listing}")
     for name, array in own.items():
-        if not castable(given[name].dtype, array.dtype):
-            raise TypeError(
-                f"load_state_dict: {name} must be of a kind with {array.dtype}, got {given[name].dtype}"
-            )
+        require_castable(f"load_state_dict: {name}", given[name], array)
     for name, array in own.items():
         array[...] = given[name].astype(array.dtype, copy=False)
 
