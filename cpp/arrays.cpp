@@ -2,17 +2,79 @@
 
 #include <algorithm>
 
+#include "memory_order.h"
+#include "overlap.h"
+
 namespace trimtab {
 namespace {
+
+bool is_mapping(PyObject* value) {
+    if (PyDict_Check(value)) return true;
+    if (PyList_Check(value) || PyTuple_Check(value) || PyArray_Check(value) || !PyMapping_Check(value)) return false;
+    const Ref module = Ref::checked(PyImport_ImportModule("collections.abc"));
+    const Ref type = Ref::checked(PyObject_GetAttrString(module.get(), "Mapping"));
+    const int answer = PyObject_IsInstance(value, type.get());
+    if (answer < 0) throw Raised();
+    return answer;
+}
 
 // Is this a sequence of arrays, rather than something that is an array by itself?
 bool is_list(PyObject* value) {
     if (PyList_Check(value) || PyTuple_Check(value)) return true;
-    if (PyArray_Check(value)) return false;
-    return PySequence_Check(value) && !PyUnicode_Check(value) && !PyBytes_Check(value) &&
-           !PyObject_HasAttrString(value, "__array__");
+    if (PyArray_Check(value) || PyUnicode_Check(value) || PyBytes_Check(value) || PyObject_CheckBuffer(value))
+        return false;
+    if (!PySequence_Check(value) && !Py_TYPE(value)->tp_iter) return false;
+    return !find_attribute(value, "__array__") && !find_attribute(value, "__dlpack__");
 }
+
+bool usable(PyArrayObject* array) { return PyArray_ISALIGNED(array) && PyArray_ISNOTSWAPPED(array); }
 }  // namespace
+
+Items::Items(const Argument& argument, const Items* like) : argument_(argument) {
+    PyObject* const value = argument.value();
+    const bool expected = like && like->keys_;
+    if (is_mapping(value)) {
+        if (like && !expected)
+            argument.fail(PyExc_TypeError, std::string("be no mapping where ") + like->argument_.name() + " is none",
+                          type_name(value));
+        read_mapping(like);
+    } else if (expected) {
+        argument.fail(PyExc_TypeError, std::string("be a mapping as ") + like->argument_.name(), type_name(value));
+    } else if (is_list(value)) {
+        values_ = Ref::checked(PySequence_Tuple(value));
+    }
+}
+
+void Items::read_mapping(const Items* like) {
+    const Ref items = Ref::checked(PyMapping_Items(argument_.value())), given = Ref::checked(PyDict_New());
+    if (PyDict_MergeFromSeq2(given.get(), items.get(), 1) < 0) throw Raised();
+    const Ref own_keys = Ref::checked(PyDict_Keys(given.get()));
+    keys_ = like ? Ref::borrow(like->keys_.get()) : Ref::checked(PyList_AsTuple(own_keys.get()));
+    const Py_ssize_t count = PyTuple_GET_SIZE(keys_.get());
+    values_ = Ref::checked(PyTuple_New(count));
+    for (Py_ssize_t i = 0; i < count; ++i) {
+        PyObject* const key = PyTuple_GET_ITEM(keys_.get(), i);
+        PyObject* const value = PyDict_GetItemWithError(given.get(), key);
+        if (!value && PyErr_Occurred()) throw Raised();
+        if (!value)
+            argument_.fail(PyExc_ValueError, std::string("have the keys of ") + like->argument_.name(),
+                           "none for " + repr(key));
+        PyTuple_SET_ITEM(values_.get(), i, Py_NewRef(value));
+        if (like && PyDict_DelItem(given.get(), key) < 0) throw Raised();
+    }
+    PyObject *key, *value;
+    Py_ssize_t position = 0;
+    if (like && PyDict_Next(given.get(), &position, &key, &value))
+        argument_.fail(PyExc_ValueError, std::string("have the keys of ") + like->argument_.name(),
+                       "one for " + repr(key));
+}
+
+Argument Items::operator[](std::size_t i) const {
+    if (!values_) return argument_;
+    const auto place = Py_ssize_t(i);
+    return argument_.element(place, PyTuple_GET_ITEM(values_.get(), place),
+                             keys_ ? PyTuple_GET_ITEM(keys_.get(), place) : nullptr);
+}
 
 void Items::require_size(std::size_t size, const char* unit) const {
     if (this->size() != size)
@@ -22,20 +84,41 @@ void Items::require_size(std::size_t size, const char* unit) const {
 Scratch<bool> read_flags(const Argument& argument, std::size_t count, bool otherwise) {
     Scratch<bool> flags{ptrdiff_t(count)};
     const bool each = argument.value() && PySequence_Check(argument.value());
-    const Items items(argument, each);
-    if (each) items.require_size(count, "bools");
-    for (std::size_t i = 0; i < count; ++i) flags[i] = items[i].flag(otherwise);
+    const Ref values = each ? Ref::checked(PySequence_Tuple(argument.value())) : Ref();
+    const std::size_t given = each ? std::size_t(PyTuple_GET_SIZE(values.get())) : count;
+    if (given != count)
+        argument.fail(PyExc_ValueError, "have " + std::to_string(count) + " bools", std::to_string(given));
+    for (std::size_t i = 0; i < count; ++i) {
+        const auto place = Py_ssize_t(i);
+        flags[place] =
+            (each ? argument.element(place, PyTuple_GET_ITEM(values.get(), place)) : argument).flag(otherwise);
+    }
     return flags;
 }
 
-Arrays::Arrays(const Argument& argument, Array (*read)(const Argument& item))
-    : items_(argument, is_list(argument.value())) {
+namespace {
+// Where the elements of an array lie in one piece it is taken as it is.
+Array read_dense(const Argument& argument) {
+    DType dtype;
+    if (PyArray_CheckExact(argument.value())) {
+        PyArrayObject* const array = as_array(argument.value());
+        if (find_dtype(PyArray_DESCR(array), dtype) && usable(array) && MemoryOrder(array).dense())
+            return Array(Ref::borrow(argument.value()), dtype);
+    }
+    return read(argument);
+}
+}  // namespace
+
+Arrays::Arrays(const Argument& argument, Access access, const Arrays* like)
+    : items_(argument, like ? &like->items_ : nullptr) {
     const std::size_t count = items_.size();
-    arrays_.reserve(count), data_.reserve(count), sizes_.reserve(count);
+    arrays_.reserve(count), found_.reserve(count), data_.reserve(count), sizes_.reserve(count);
     for (std::size_t i = 0; i < count; ++i) {
         const Argument item = items_[i];
-        const Array& array = arrays_.emplace_back(read(item));
+        const Array& array = arrays_.emplace_back(
+            access == Access::read ? read_dense(item) : read_in_place(item, access == Access::write));
         require_dtype(item, array, dtype());
+        found_.push_back(array.data());
         data_.push_back(array.data());
         sizes_.push_back(array.size());
         length_ += sizes_[i];
@@ -46,37 +129,73 @@ void Arrays::require_like(const Arrays& others, DType dtype) const {
     items_.require_size(others.size(), "arrays");
     for (std::size_t i = 0; i < size(); ++i) {
         require_dtype(items_[i], arrays_[i], dtype);
-        require_shape_of(items_[i], arrays_[i], others.arrays_[i]);
+        if (!PyArray_SAMESHAPE(arrays_[i].get(), others.arrays_[i].get()))
+            require_values(items_[i], arrays_[i].get(), others.arrays_[i].shape());
     }
+}
+
+void lay_out(std::initializer_list<Arrays*> lists) {
+    const Arrays& first = **lists.begin();
+    for (std::size_t i = 0; i < first.size(); ++i) {
+        if (std::all_of(lists.begin(), lists.end(),
+                        [=](const Arrays* list) { return !list->given() || behaved(list->array(i)); }))
+            continue;
+        MemoryOrder order(first.array(i));
+        if (!usable(first.array(i)) || !order.dense()) order = MemoryOrder::c_contiguous(first.array(i));
+        for (Arrays* const list : lists) {
+            if (!list->given()) continue;
+            Array& array = list->arrays_[i];
+            if (usable(array.get()) && MemoryOrder(array.get()) == order) {
+                list->data_[i] = order.begin(array.get());
+                continue;
+            }
+            list->beside_.resize(list->size());
+            PyArray_Descr* const native = PyArray_DescrNewByteorder(array.descr(), NPY_NATIVE);
+            const Ref held = Ref::checked(reinterpret_cast<PyObject*>(native));
+            list->beside_[i] = order.empty_like(array.get(), native, array.dtype());
+            list->data_[i] = order.begin(list->beside_[i].get());
+        }
+    }
+}
+
+void Arrays::gather() const {
+    for (std::size_t i = 0; i < beside_.size(); ++i)
+        if (beside_[i] && PyArray_CopyInto(beside_[i].get(), arrays_[i].get()) < 0) throw Raised();
+}
+
+void Arrays::scatter() const {
+    for (std::size_t i = 0; i < beside_.size(); ++i)
+        if (beside_[i] && PyArray_CopyInto(arrays_[i].get(), beside_[i].get()) < 0) throw Raised();
 }
 
 bool Arrays::stand() const {
     for (std::size_t i = 0; i < size(); ++i)
-        if (arrays_[i].data() != data_[i] || arrays_[i].size() != sizes_[i] || !PyArray_ISWRITEABLE(arrays_[i].get()))
+        if (arrays_[i].data() != found_[i] || arrays_[i].size() != sizes_[i] || !PyArray_ISWRITEABLE(arrays_[i].get()))
             return false;
     return true;
 }
 
 void require_disjoint(std::initializer_list<const Arrays*> lists) {
-    struct Span {
-        const char *begin, *end;
+    struct Placed {
+        Extent extent;
         std::size_t list, item;
     };
-    std::vector<Span> spans;
+    std::vector<Placed> all;
+    const auto array = [&](const Placed& p) { return lists.begin()[p.list]->array(p.item); };
     for (std::size_t list = 0; list < lists.size(); ++list)
         for (std::size_t i = 0; i < lists.begin()[list]->size(); ++i) {
-            const Arrays& arrays = *lists.begin()[list];
-            const auto begin = static_cast<const char*>(arrays.data()[i]);
-            if (arrays.bytes(i) > 0) spans.push_back({begin, begin + arrays.bytes(i), list, i});
+            const Extent extent(lists.begin()[list]->array(i));
+            if (!extent.empty()) all.push_back({extent, list, i});
         }
-    std::sort(spans.begin(), spans.end(), [](const Span& a, const Span& b) { return a.begin < b.begin; });
-    const auto meet =
-        std::adjacent_find(spans.begin(), spans.end(), [](const Span& a, const Span& b) { return b.begin < a.end; });
-    if (meet == spans.end()) return;
-    const auto argument = [&](const Span& span) { return lists.begin()[span.list]->item(span.item); };
-    const auto [first, second] = std::minmax(meet[0], meet[1], [](const Span& a, const Span& b) {
-        return std::pair(a.list, a.item) < std::pair(b.list, b.item);
-    });
-    argument(second).fail(PyExc_ValueError, "not overlap " + argument(first).label(), "overlapping arrays");
+    std::sort(all.begin(), all.end(), [](const Placed& a, const Placed& b) { return a.extent.begin < b.extent.begin; });
+    for (auto a = all.begin(); a != all.end(); ++a)
+        for (auto b = a + 1; b != all.end() && b->extent.begin < a->extent.end; ++b) {
+            if (!overlap(array(*a), array(*b))) continue;
+            const auto [first, second] = std::minmax(*a, *b, [](const Placed& p, const Placed& q) {
+                return std::pair(p.list, p.item) < std::pair(q.list, q.item);
+            });
+            const auto label = [&](const Placed& p) { return lists.begin()[p.list]->item(p.item); };
+            label(second).fail(PyExc_ValueError, "not overlap " + label(first).label(), "overlapping arrays");
+        }
 }
 }  // namespace trimtab

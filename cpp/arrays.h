@@ -1,57 +1,67 @@
-// Several arrays given as one argument: their dtype, their shapes, and that no two of them overlap.
+// Several arrays given as one argument: their dtype, their shapes, their memory, and that no two of them overlap.
 #pragma once
-#include "array.h"
+#include "read.h"
 
 namespace trimtab {
 
-// What was given as one argument: the items of a sequence, or a single object.
+// What was given as one argument: the items of a sequence, the values of a mapping, or a single object.
 class Items {
 public:
     Items() = default;
-    Items(const Argument& argument, bool sequence)
-        : argument_(argument),
-          tuple_(sequence ? Ref::checked(PySequence_Tuple(argument.value())) : Ref()) {}  // which no thread can change
+    // `like`: another argument that has an item for each of these. A mapping has its keys, in its order.
+    explicit Items(const Argument& argument, const Items* like = nullptr);
     bool given() const { return argument_.value(); }
-    std::size_t size() const { return tuple_ ? std::size_t(PyTuple_GET_SIZE(tuple_.get())) : 1; }
-    Argument operator[](std::size_t i) const {
-        return tuple_ ? argument_.element(Py_ssize_t(i), PyTuple_GET_ITEM(tuple_.get(), Py_ssize_t(i))) : argument_;
-    }
+    std::size_t size() const { return values_ ? std::size_t(PyTuple_GET_SIZE(values_.get())) : 1; }
+    Argument operator[](std::size_t i) const;
     void require_size(std::size_t size, const char* unit) const;
 
 private:
+    void read_mapping(const Items* like);
     Argument argument_;
-    Ref tuple_;
+    Ref values_;  // a tuple, which no thread can change; empty: a single object
+    Ref keys_;    // a tuple; empty: no mapping
 };
 
 // A flag for each of `count` arrays: one for all, or a sequence of them.
 Scratch<bool> read_flags(const Argument& argument, std::size_t count, bool otherwise);
 
-// Arrays of one dtype. An array or a sequence of them.
+enum class Access { read, keep, write };  // a copy will do; the array itself, whose values stay; or change
+
+// Arrays of one dtype, in any order and with any gaps. Kernels see the elements of each in one piece.
 class Arrays {
 public:
     Arrays() = default;
-    Arrays(const Argument& argument, Array (*read)(const Argument& item));
-    // One for each of `others`, of its shape.
+    Arrays(const Argument& argument, Access access, const Arrays* like = nullptr);
+    // One for each of `others`, of its values' shape.
     void require_like(const Arrays& others, DType dtype) const;
+    // Gives the arrays of all lists that stand at the same place one order in memory: that of the first, where it is
+    // dense. Those that lie otherwise get memory beside them.
+    friend void lay_out(std::initializer_list<Arrays*> lists);
+    // Before and after a kernel: from those arrays to the memory beside them, and back.
+    void gather() const;
+    void scatter() const;
     // Whether the arrays can still be written where they were found.
     bool stand() const;
     Argument item(std::size_t i) const { return items_[i]; }
+    PyArrayObject* array(std::size_t i) const { return arrays_[i].get(); }
     bool given() const { return items_.given(); }
     std::size_t size() const { return arrays_.size(); }
     DType dtype() const { return arrays_.empty() ? DType::float32 : arrays_[0].dtype(); }
     std::string dtype_text() const { return arrays_.empty() ? "none" : trimtab::dtype_text(arrays_[0].descr()); }
     ptrdiff_t length() const { return length_; }  // in elements
     void* const* data() const { return given() ? data_.data() : nullptr; }
-    ptrdiff_t bytes(std::size_t i) const { return sizes_[i] * arrays_[i].itemsize(); }
     ArrayList list() const { return {ptrdiff_t(size()), sizes_.data(), data_.data()}; }
 
 private:
     Items items_;
     std::vector<Array> arrays_;
-    std::vector<void*> data_;
+    std::vector<void*> found_;   // where each began
+    std::vector<Array> beside_;  // of the same shape; empty where the array itself is used
+    std::vector<void*> data_;    // for kernels
     std::vector<ptrdiff_t> sizes_;
     ptrdiff_t length_ = 0;
 };
 
+void lay_out(std::initializer_list<Arrays*> lists);
 void require_disjoint(std::initializer_list<const Arrays*> lists);
 }  // namespace trimtab

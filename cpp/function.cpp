@@ -65,10 +65,33 @@ void Arguments::place(PyObject* keyword, PyObject* value) {
     if (PyErr_Occurred()) throw Raised();
 }
 
+Ref take_raised() {
+#if PY_VERSION_HEX >= 0x030C0000
+    return Ref(PyErr_GetRaisedException());
+#else
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback) PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type), Py_XDECREF(traceback);
+    return Ref(value);
+#endif
+}
+
+Ref find_attribute(PyObject* object, const char* name) {
+    Ref found(PyObject_GetAttrString(object, name));
+    if (!found) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) throw Raised();
+        PyErr_Clear();
+    }
+    return found;
+}
+
 std::string repr(PyObject* object) {
     const Ref text(PyObject_Repr(object));
     const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
     if (!utf8) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception)) throw Raised();  // KeyboardInterrupt
         PyErr_Clear();
         return type_name(object);
     }
@@ -85,20 +108,49 @@ std::string type_name(PyObject* object) {
     return qualified;
 }
 
-std::string Argument::label() const { return element_ < 0 ? name() : name() + ("[" + std::to_string(element_) + "]"); }
+namespace {
+bool is_bool(PyObject* object) {
+    return PyBool_Check(object) || std::strcmp(Py_TYPE(object)->tp_name, "numpy.bool") == 0;
+}
+}  // namespace
+
+std::string Argument::label() const {
+    if (element_ < 0) return name();
+    return name() + ("[" + (key_ ? repr(key_) : std::to_string(element_)) + "]");
+}
 
 void Argument::fail(PyObject* exception, const std::string& rule, const std::string& got) const {
     PyErr_Format(exception, "%s: %s must %s, got %s", function(), label().c_str(), rule.c_str(), got.c_str());
     throw Raised();
 }
 
+void Argument::refused(const std::string& rule, Ref cause) const {
+    const Ref said(PyObject_Str(cause.get()));
+    const char* const text = said ? PyUnicode_AsUTF8(said.get()) : nullptr;
+    if (!text) PyErr_Clear();
+    const std::string why = text && *text ? std::string(": ") + text : "";
+    PyErr_Format(PyExc_TypeError, "%s: %s must %s, got %s%s", function(), label().c_str(), rule.c_str(),
+                 repr(value_).c_str(), why.c_str());
+    const Ref error = take_raised();
+    PyException_SetCause(error.get(), cause.release());
+    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
+    throw Raised();
+}
+
+void Argument::raised(const std::string& rule) const {
+    if (!PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_ValueError)) throw Raised();
+    refused(rule, take_raised());
+}
+
 double Argument::number(double otherwise) const {
     if (!value_) return otherwise;
     if (PyFloat_CheckExact(value_)) return PyFloat_AS_DOUBLE(value_);
-    const double number = PyBool_Check(value_) || PyUnicode_Check(value_) ? -1 : PyFloat_AsDouble(value_);
-    if (PyBool_Check(value_) || PyUnicode_Check(value_) || (number == -1 && PyErr_Occurred())) {
+    if (is_bool(value_) || PyUnicode_Check(value_)) type_error("be a number");
+    const double number = PyFloat_AsDouble(value_);
+    if (number == -1 && PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_OverflowError)) raised("be a number");
         PyErr_Clear();
-        type_error("be a number");
+        value_error("be a number that a float can hold");
     }
     return number;
 }
@@ -121,18 +173,17 @@ double Argument::between(double low, double high, double otherwise) const {
 
 bool Argument::flag(bool otherwise) const {
     if (!value_) return otherwise;
-    if (PyBool_Check(value_)) return value_ == Py_True;
-    if (std::strcmp(Py_TYPE(value_)->tp_name, "numpy.bool") == 0) return PyObject_IsTrue(value_) == 1;
-    type_error("be a bool");
+    if (!is_bool(value_)) type_error("be a bool");
+    return value_ == Py_True || (value_ != Py_False && PyObject_IsTrue(value_) == 1);
 }
 
 Py_ssize_t Argument::integer(const char* rule) const {
-    if (PyBool_Check(value_) || !PyIndex_Check(value_)) type_error(rule);
+    if (is_bool(value_) || !PyIndex_Check(value_)) type_error(rule);
     const Py_ssize_t v = PyNumber_AsSsize_t(value_, PyExc_OverflowError);
     if (v == -1 && PyErr_Occurred()) {
-        const bool too_large = PyErr_ExceptionMatches(PyExc_OverflowError);
+        if (!PyErr_ExceptionMatches(PyExc_OverflowError)) raised(rule);
         PyErr_Clear();
-        too_large ? value_error(rule) : type_error(rule);
+        value_error(rule);
     }
     return v;
 }

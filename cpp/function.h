@@ -74,6 +74,11 @@ private:
     mutable const Parts* parts_ = nullptr;  // never destroyed: threads may still call while the process ends
 };
 
+// The exception that is set, taken away.
+Ref take_raised();
+// Empty where the object does not have it; whatever else looking for it raises is passed on.
+Ref find_attribute(PyObject* object, const char* name);
+
 std::string repr(PyObject* object);
 std::string type_name(PyObject* object);
 
@@ -88,10 +93,11 @@ public:
     PyObject* value() const { return value_; }
     bool given() const { return value_ && value_ != Py_None; }
     Argument item(Py_ssize_t i) const { return Argument(*function_, index_, PyTuple_GET_ITEM(value_, i)); }
-    // One of several objects given as this argument; errors call it "<name>[i]".
-    Argument element(Py_ssize_t i, PyObject* value) const {
+    // One of several objects given as this argument; errors call it "<name>[i]" or, in a mapping, "<name>['key']".
+    Argument element(Py_ssize_t i, PyObject* value, PyObject* key = nullptr) const {
         Argument argument(*function_, index_, value);
         argument.element_ = i;
+        argument.key_ = key;
         return argument;
     }
     std::string label() const;
@@ -100,6 +106,10 @@ public:
     [[noreturn]] void fail(PyObject* exception, const std::string& rule, const std::string& got) const;
     [[noreturn]] void type_error(const std::string& rule) const { fail(PyExc_TypeError, rule, repr(value_)); }
     [[noreturn]] void value_error(const std::string& rule) const { fail(PyExc_ValueError, rule, repr(value_)); }
+    // Where Python code of the caller's has raised: a TypeError or ValueError is the cause of ours, all else passes.
+    [[noreturn]] void raised(const std::string& rule) const;
+    // The same of an exception that was taken: always the cause, and what it says stands at the end.
+    [[noreturn]] void refused(const std::string& rule, Ref cause) const;
 
     double number(double otherwise) const;        // any real number
     double non_negative(double otherwise) const;  // finite and >= 0
@@ -111,6 +121,7 @@ private:
     const Signature* function_ = nullptr;
     std::size_t index_ = 0;
     Py_ssize_t element_ = -1;
+    PyObject* key_ = nullptr;    // borrowed
     PyObject* value_ = nullptr;  // borrowed; nullptr: not given
 };
 

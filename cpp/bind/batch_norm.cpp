@@ -239,7 +239,7 @@ PyObject* batch_norm(const Arguments& in) {
     const double epsilon = eps.non_negative(1e-5);
     const bool relu = is_relu(activation);
     const Array residual = added.given() ? read_like(added, x) : Array();
-    Output y(out, x, {&x, &mean.array(), &var.array(), &weight.array(), &bias.array(), &residual});
+    Output y(out, x, {&x, &residual}, {&mean.array(), &var.array(), &weight.array(), &bias.array()});
     if (x.size() > 0) {
         const Scratch<double> rstd(channels);
         for (npy_intp c = 0; c < channels; ++c) rstd[c] = 1 / std::sqrt(var.doubles()[c] + epsilon);
@@ -272,15 +272,15 @@ PyObject* batch_norm_forward(const Arguments& in) {
         (means.given() ? running_var : running_mean)
             .fail(PyExc_ValueError,
                   std::string("be given together with ") + (means.given() ? running_mean : running_var).name(), "None");
-    if (means.given() && means.overlaps(variances))
-        running_var.fail(PyExc_ValueError, "not overlap running_mean", "overlapping arrays");
+    means.require_apart(running_var);
     const double weight_of_new = momentum.between(0, 1, 0.1);
     const bool is_unbiased = unbiased.flag(true);
     const double epsilon = eps.non_negative(1e-5);
     const bool relu = is_relu(activation);
     const Array residual = added.given() ? read_like(added, x) : Array();
     const std::vector<Part> all = parts(virtual_batch_size, layout, x);
-    Output y(out, x, {&x, &weight.array(), &bias.array(), &residual});
+    Output y(out, x, {&x, &residual}, {&weight.array(), &bias.array()});
+    for (const Running* running : {&means, &variances}) running->require_apart(out);
     const Shape shape = statistics_shape(virtual_batch_size, all, channels);
     Array mean = empty_doubles(shape), rstd = empty_doubles(shape);
     const Array var = empty_doubles(shape);
@@ -325,7 +325,7 @@ PyObject* batch_norm_backward(const Arguments& in) {
     if (relu && !result)
         saved.fail(PyExc_ValueError, "be the result of the forward pass where activation is 'relu'", "None");
     const bool residual = with_residual.flag(false), through_statistics = training.flag(true);
-    Output dx(out, x, {&dy, &x, &mean, &rstd, &weight.array(), &result});
+    Output dx(out, x, {&dy, &x, &result}, {&mean, &rstd, &weight.array()});
     Array dresidual = residual ? empty(x.shape(), x.descr(), x.dtype()) : Array();
     Gradient dgamma(weight, {channels}), dbeta(weight, {channels});
     std::fill_n(dgamma.sums(), channels, 0.0);

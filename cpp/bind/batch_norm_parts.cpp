@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "bind.h"
@@ -73,8 +74,8 @@ Parameters
 ----------
 means, vars : array_like of float64
     The moments of the parts along the first axis, (parts, C) or of any other shape after `parts`.
-counts : sequence of int
-    Values of each part, 0 or more.
+counts : array_like
+    Values of each part: whole numbers >= 0 of any real dtype.
 
 Returns
 -------
@@ -86,9 +87,9 @@ count : int
 Raises
 ------
 TypeError
-    `means` or `vars` that are not float64, counts that are not ints.
+    `means` or `vars` that are not float64, counts that are not numbers.
 ValueError
-    Shapes that do not fit, a negative count.
+    Shapes that do not fit, a count that is negative or not whole.
 
 See Also
 --------
@@ -236,22 +237,27 @@ PyObject* batch_moments(const Arguments& in) {
     return moments_result({mean.release(), var.release(), count});
 }
 
+npy_intp whole_number(const Argument& count) {
+    constexpr const char* rule = "be a whole number >= 0";
+    if (PyIndex_Check(count.value())) {
+        const npy_intp value = count.integer(rule);
+        if (value < 0) count.value_error(rule);
+        return value;
+    }
+    const double value = count.number(0);
+    if (!(value >= 0 && value < 0x1p63 && value == std::floor(value))) count.value_error(rule);
+    return npy_intp(value);
+}
+
 std::vector<npy_intp> read_counts(const Argument& counts, npy_intp parts) {
-    constexpr const char* rule = "be an int >= 0";
-    const Ref tuple(PyUnicode_Check(counts.value()) ? nullptr : PySequence_Tuple(counts.value()));
-    if (!tuple) {
-        PyErr_Clear();
-        counts.type_error("be a sequence of ints");
-    }
-    if (PyTuple_GET_SIZE(tuple.get()) != parts)
-        counts.fail(PyExc_ValueError, "have " + std::to_string(parts) + " ints",
-                    std::to_string(PyTuple_GET_SIZE(tuple.get())));
+    constexpr const char* rule = "be a sequence of whole numbers";
+    const Ref given = read_any(counts, rule);
+    if (PyArray_NDIM(as_array(given.get())) == 0) counts.type_error(rule);
+    require_values(counts, as_array(given.get()), {parts});
+    const Ref objects = Ref::checked(PyArray_FROM_OTF(given.get(), NPY_OBJECT, NPY_ARRAY_CARRAY_RO));
+    PyObject** const numbers = static_cast<PyObject**>(PyArray_DATA(as_array(objects.get())));
     std::vector<npy_intp> values;
-    for (npy_intp i = 0; i < parts; ++i) {
-        const Argument count = counts.element(i, PyTuple_GET_ITEM(tuple.get(), i));
-        values.push_back(count.integer(rule));
-        if (values.back() < 0) count.value_error(rule);
-    }
+    for (npy_intp i = 0; i < parts; ++i) values.push_back(whole_number(counts.element(i, numbers[i])));
     return values;
 }
 
@@ -288,7 +294,7 @@ PyObject* batch_norm_apply(const Arguments& in) {
     const Shape shape = {layout.channels};
     const Array mean = read_statistic(in[1], shape), rstd = read_statistic(in[2], shape);
     const Parameter gamma(in[3], x, shape, working_type(x), 1), beta(in[4], x, shape, working_type(x), 0);
-    Output y(in[6], x, {&x, &mean, &rstd, &gamma.array(), &beta.array()});
+    Output y(in[6], x, {&x}, {&mean, &rstd, &gamma.array(), &beta.array()});
     if (x.size() > 0) {
         const Released released;
         kernels->batch_norm->apply[int(x.dtype())]({.x = x.data(),
@@ -334,7 +340,7 @@ PyObject* batch_norm_backward_apply(const Arguments& in) {
     const Parameter gamma(in[4], x, shape, DType::float64, 1);
     const Array sum_dy = read_statistic(in[5], shape), sum_dy_xhat = read_statistic(in[6], shape);
     const double count = in[7].between(1, std::numeric_limits<double>::infinity(), 1);
-    Output dx(in[9], x, {&dy, &x, &mean, &rstd, &gamma.array(), &sum_dy, &sum_dy_xhat});
+    Output dx(in[9], x, {&dy, &x}, {&mean, &rstd, &gamma.array(), &sum_dy, &sum_dy_xhat});
     if (x.size() > 0) {
         const Scratch<double> constants(3 * layout.channels);
         double *const scale = constants, *const mean_h = scale + layout.channels,

@@ -136,11 +136,11 @@ PyObject* batch_renorm_forward(const Arguments& in) {
     for (const Argument& running : {running_mean, running_std})
         if (!running.given()) running.fail(PyExc_TypeError, "be a numpy.ndarray", "NoneType");
     Running means(running_mean, channels), deviations(running_std, channels);
-    if (means.overlaps(deviations))
-        running_std.fail(PyExc_ValueError, "not overlap running_mean", "overlapping arrays");
+    means.require_apart(running_std);
     const double r_max = in[5].between(1, inf, inf), d_max = in[6].between(0, inf, inf);
     const double momentum = in[7].between(0, 1, 0.01), epsilon = eps.non_negative(1e-5);
-    Output y(out, x, {&x, &gamma.array(), &beta.array()});
+    Output y(out, x, {&x}, {&gamma.array(), &beta.array()});
+    for (const Running* running : {&means, &deviations}) running->require_apart(out);
     Array mean = empty_doubles(shape), rstd = empty_doubles(shape), r = empty_doubles(shape), d = empty_doubles(shape);
     const Array std = empty_doubles(shape);  // the variance, to begin with
     if (x.size() > 0) {
@@ -181,7 +181,7 @@ PyObject* batch_renorm_backward(const Arguments& in) {
     const Array mean = read_statistic(in[2], shape), rstd = read_statistic(in[3], shape);
     const Array r = read_statistic(in[4], shape), d = read_statistic(in[5], shape);
     const Parameter gamma(in[6], x, shape, DType::float64, 1);
-    Output dx(in[8], x, {&dy, &x, &mean, &rstd, &r, &d, &gamma.array()});
+    Output dx(in[8], x, {&dy, &x}, {&mean, &rstd, &r, &d, &gamma.array()});
     Gradient dgamma(gamma, shape), dbeta(gamma, shape);
     std::fill_n(dgamma.sums(), channels, 0.0);
     std::fill_n(dbeta.sums(), channels, 0.0);

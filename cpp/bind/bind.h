@@ -1,8 +1,9 @@
 // What every family's binding needs, and the families there are.
 #pragma once
-#include "../array.h"
 #include "../dispatch.h"
 #include "../layout.h"
+#include "../output.h"
+#include "../parameter.h"
 
 namespace trimtab {
 

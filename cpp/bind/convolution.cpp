@@ -77,11 +77,12 @@ Array empty_like_sums(const Shape& shape, DType working) {
 PyObject* convolve(const Arguments& in) {
     const Array x = read(in[0]);
     const npy_intp* const image = read_extents(in[0], x, 4, "(N, H, W, G * C)");
-    const Array weight = read(in[1]);
-    const npy_intp* const w = read_extents(in[1], weight, 5, "(G, A, B, C, O)");
+    Real weight = read_real(in[1]);
+    const Shape extents = weight.values.shape();
+    const npy_intp* const w = read_extents(in[1], weight.values, 5, "(G, A, B, C, O)");
     if (w[0] == 0 || w[0] * w[3] != image[3])
-        in[1].fail(PyExc_ValueError, "be of the " + std::to_string(image[3]) + " channels of x", text(weight.shape()));
-    const Parameter factors(in[1], x, weight.shape(), working_type(x), 0);
+        in[1].fail(PyExc_ValueError, "be of the " + std::to_string(image[3]) + " channels of x", text(extents));
+    const Parameter factors(in[1], std::move(weight), x, extents, working_type(x));
     const Parameter bias(in[2], x, {w[0] * w[4]}, working_type(x), 0);
     const ConvolutionLayout layout{.samples = image[0],
                                    .groups = w[0],
@@ -95,7 +96,7 @@ PyObject* convolve(const Arguments& in) {
                                    .output = read_plane(in[6], 0)};
     Array y = empty({image[0], layout.output.height, layout.output.width, w[0] * w[4]}, x.descr(), x.dtype());
     if (y.size() > 0) {  // then there is a weight, whose memory bounds its extents
-        const Released released(0.5 * double(weight.size()));
+        const Released released(0.5 * double(factors.array().size()));
         kernels->convolution->forward[int(x.dtype())](
             {.x = x.data(), .weight = factors.data(), .bias = bias.data(), .y = y.data(), .layout = layout});
     }

@@ -37,23 +37,6 @@ Shape mask_shape(npy_intp decisions) { return {decisions / 8 + (decisions % 8 !=
 
 Array empty_mask(npy_intp decisions) { return empty(mask_shape(decisions), uint8_descr, DType()); }
 
-Array read_mask(const Argument& mask, npy_intp decisions) {
-    if (PyArray_Check(mask.value()) && !PyArray_CheckExact(mask.value()))
-        mask.fail(PyExc_TypeError, "be a plain numpy array", type_name(mask.value()));
-    const Ref given(PyArray_FROM_O(mask.value()));
-    const auto array = reinterpret_cast<PyArrayObject*>(given.get());
-    if (!array || PyArray_TYPE(array) != NPY_UINT8) {
-        PyErr_Clear();
-        const Ref dtype(array ? PyObject_Str(reinterpret_cast<PyObject*>(PyArray_DESCR(array))) : nullptr);
-        mask.fail(PyExc_TypeError, "have dtype uint8",
-                  dtype ? std::string("dtype ") + PyUnicode_AsUTF8(dtype.get()) : repr(mask.value()));
-    }
-    const Shape shape(PyArray_DIMS(array), PyArray_DIMS(array) + PyArray_NDIM(array));
-    if (shape != mask_shape(decisions))
-        mask.fail(PyExc_ValueError, "have shape " + text(mask_shape(decisions)), text(shape));
-    return Array(Ref::checked(PyArray_FROM_OF(given.get(), NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY)), DType());
-}
-
 uint8_t* bytes(const Array& mask) { return static_cast<uint8_t*>(mask.data()); }
 
 // ---- shared decisions ----
@@ -73,12 +56,16 @@ public:
             if (!shared[std::size_t(axis)]) decisions_ *= extent;
         }
         any_ = std::find(shared.begin(), shared.end(), true) != shared.end();
+        for (int axis = 0; axis < x.ndim(); ++axis)
+            if (!shared[std::size_t(axis)]) shape_.push_back(x.dims()[axis]);
     }
+    const Shape& shape() const { return shape_; }  // of the decisions
     npy_intp decisions() const { return decisions_; }
     Sharing sharing() const { return {extents_.data(), steps_.data(), any_ ? int(extents_.size()) : 0, decisions_}; }
 
 private:
     std::vector<npy_intp> extents_, steps_;
+    Shape shape_;
     npy_intp decisions_ = 1;
     bool any_ = false;
 };
@@ -97,6 +84,43 @@ SharedAxes shared_but_the_first(const Array& x) {
     std::vector<bool> shared(std::size_t(x.ndim()), true);
     if (x.ndim()) shared[0] = false;
     return SharedAxes(x, shared);
+}
+
+SharedAxes none_shared(const Array& x) { return SharedAxes(x, std::vector<bool>(std::size_t(x.ndim()))); }
+
+// ---- masks that are given ----
+
+struct Mask {
+    Array bits;
+    SharedAxes shared;
+};
+
+Array packed(PyArrayObject* bools) {
+    const Ref plain =
+        Ref::checked(PyArray_FROM_OF(reinterpret_cast<PyObject*>(bools), NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY));
+    const auto kept = static_cast<const uint8_t*>(PyArray_DATA(as_array(plain.get())));
+    const npy_intp count = PyArray_SIZE(bools);
+    Array mask = empty_mask(count);
+    std::fill_n(bytes(mask), mask.size(), uint8_t(0));
+    const Released released(0.5 * double(count));
+    for (npy_intp i = 0; i < count; ++i) bytes(mask)[i / 8] |= uint8_t((kept[i] != 0) << i % 8);
+    return mask;
+}
+
+// Bits, or bools of the decisions' shape or of x's own.
+Mask read_mask(const Argument& argument, const Array& x, SharedAxes shared) {
+    constexpr const char* rule = "have dtype uint8 or bool";
+    Ref given = read_any(argument, rule);
+    PyArrayObject* const array = as_array(given.get());
+    if (PyArray_TYPE(array) == NPY_BOOL) {
+        const bool of_elements = PyArray_NDIM(array) == x.ndim() && PyArray_SAMESHAPE(array, x.get());
+        if (!of_elements) require_values(argument, array, shared.shape());
+        return {packed(array), of_elements ? none_shared(x) : std::move(shared)};
+    }
+    if (PyArray_TYPE(array) != NPY_UINT8) argument.fail(PyExc_TypeError, rule, dtype_text(PyArray_DESCR(array)));
+    require_shape(argument, array, mask_shape(shared.decisions()));
+    constexpr int flags = NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY;
+    return {Array(Ref::checked(PyArray_FROM_OF(given.get(), flags)), DType()), std::move(shared)};
 }
 
 // ---- forward and backward ----
@@ -141,20 +165,19 @@ PyObject* forward(const Array& x, double p, const Seed& seed, const Affine& affi
     return keep_mask ? forward_result({result, mask.release()}) : result;
 }
 
-PyObject* backward(const Array& dy, const Array& mask, const Affine& affine, const SharedAxes& shared,
-                   const Argument& out) {
-    Output dx(out, dy, {&dy, &mask});
+PyObject* backward(const Array& dy, const Mask& mask, const Affine& affine, const Argument& out) {
+    Output dx(out, dy, {&dy}, {&mask.bits});
     {
         const Released released;
         kernels->dropout->masked[int(dy.dtype())]({.x = dy.data(),
                                                    .y = dx.data(),
-                                                   .mask = bytes(mask),
+                                                   .mask = bytes(mask.bits),
                                                    .count = dy.size(),
                                                    .scale = affine.scale,
                                                    .shift = affine.shift,
                                                    .dropped = affine.dropped,
                                                    .decisions = {},
-                                                   .sharing = shared.sharing()});
+                                                   .sharing = mask.shared.sharing()});
     }
     return dx.finish();
 }
@@ -171,10 +194,9 @@ PyObject* dropout_forward(const Arguments& in) { return dropout_forward(in, true
 
 PyObject* dropout_backward(const Arguments& in) {
     const Array dy = read(in[0]);
-    const SharedAxes shared = shared_along(in[4], dy);
-    const Array mask = read_mask(in[1], shared.decisions());
+    const Mask mask = read_mask(in[1], dy, shared_along(in[4], dy));
     const double p = probability(in[2]);
-    return backward(dy, mask, scaled(p, in[3].flag(true)), shared, in[5]);
+    return backward(dy, mask, scaled(p, in[3].flag(true)), in[5]);
 }
 
 PyObject* drop_path_forward(const Arguments& in) {
@@ -186,13 +208,10 @@ PyObject* drop_path_forward(const Arguments& in) {
 
 PyObject* drop_path_backward(const Arguments& in) {
     const Array dy = read(in[0]);
-    const SharedAxes shared = shared_but_the_first(dy);
-    const Array mask = read_mask(in[1], shared.decisions());
+    const Mask mask = read_mask(in[1], dy, shared_but_the_first(dy));
     const double p = probability(in[2]);
-    return backward(dy, mask, scaled(p, in[3].flag(true)), shared, in[4]);
+    return backward(dy, mask, scaled(p, in[3].flag(true)), in[4]);
 }
-
-SharedAxes none_shared(const Array& x) { return SharedAxes(x, std::vector<bool>(std::size_t(x.ndim()))); }
 
 PyObject* alpha_dropout_forward(const Arguments& in) {
     const Array x = read(in[0]);
@@ -202,9 +221,10 @@ PyObject* alpha_dropout_forward(const Arguments& in) {
 }
 
 PyObject* alpha_dropout_backward(const Arguments& in) {
-    const Array dy = read(in[0]), mask = read_mask(in[1], dy.size());
+    const Array dy = read(in[0]);
+    const Mask mask = read_mask(in[1], dy, none_shared(dy));
     const double p = probability_below_1(in[2]);
-    return backward(dy, mask, {alpha_scale(p), -0.0, 0}, none_shared(dy), in[3]);
+    return backward(dy, mask, {alpha_scale(p), -0.0, 0}, in[3]);
 }
 
 PyObject* add_dropout_forward(const Arguments& in) {
@@ -214,7 +234,7 @@ PyObject* add_dropout_forward(const Arguments& in) {
     const Array residual = read_like(in[2], x);
     const double p = probability(in[3]);
     const Seed seed(in[4]);
-    Output y(in[5], x, {&x, &bias.array(), &residual});
+    Output y(in[5], x, {&x, &residual}, {&bias.array()});
     Array mask = empty_mask(x.size());
     const Decisions chosen = decisions(p, seed.draw());
     {

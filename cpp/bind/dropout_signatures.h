@@ -20,10 +20,10 @@ x : array_like
     float32, float64, float16 or bfloat16; any shape.
 p : float, default 0.5
     The probability of dropping, 0 to 1, not rounded to what the decisions are made of.
-rng : numpy.random.Generator, int or None
+rng : numpy.random.Generator, numpy.random.RandomState, int or None
     Where chance comes from. An int, 0 to 2**64 - 1, is the seed: the same mask for ever, whatever the shape, dtype and
-    memory of `x`, the number of threads and the machine. A Generator gives a seed: 64 of its bits a call. None: the seed
-    is the system's entropy.
+    memory of `x`, the number of threads and the machine. A Generator or RandomState gives a seed: 64 of its bits a call.
+    None: the seed is the system's entropy.
 inverted : bool, default True
     True: what is kept is scaled so that the mean stays, and nothing is to be done at inference. False: the classical form;
     at inference the result is to be multiplied by 1 - p.
@@ -102,8 +102,9 @@ Parameters
 ----------
 dy : array_like
     Gradient with respect to y, of one of the four dtypes.
-mask : ndarray of uint8
-    As `dropout_forward` returned it.
+mask : array_like of uint8 or bool
+    As `dropout_forward` returned it; or bools, True where kept: of `dy`'s shape, or of that of the decisions, which have
+    no `shared_axes` (or length 1 there).
 p, inverted, shared_axes
     As in the forward pass.
 out : ndarray, optional
@@ -117,7 +118,7 @@ dx : ndarray
 Raises
 ------
 TypeError, ValueError, numpy.exceptions.AxisError
-    As `dropout`; also where `mask` is not uint8 or its size does not fit.
+    As `dropout`; also where `mask` is neither uint8 nor bool, or does not fit.
 )");
 
 const Signature dropout_mask_signature(

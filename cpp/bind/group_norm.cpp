@@ -342,7 +342,7 @@ PyObject* forward(const Arguments& in, bool in_groups, const ResultType* result)
     const Parameter gamma(in[next], x, parameters, working_type(x), 1, x.size() > 0);
     const Parameter beta(in[next + 1], x, parameters, working_type(x), 0, x.size() > 0);
     const double epsilon = eps.non_negative(1e-5);
-    Output y(out, x, {&x, &gamma.array(), &beta.array()});
+    Output y(out, x, {&x}, {&gamma.array(), &beta.array()});
     const bool in_parts = !layout.are_rows(), keep = result || in_parts;
     Array mean = keep ? empty_doubles(statistics) : Array(), rstd = keep ? empty_doubles(statistics) : Array();
     if (x.size() > 0) {
@@ -431,7 +431,7 @@ PyObject* backward(const Arguments& in, bool in_groups, const ResultType& result
     const Array mean = read_statistic(in[2], statistics), rstd = read_statistic(in[3], statistics);
     const bool in_parts = !layout.are_rows();
     const Parameter gamma(in[next], x, parameters, in_parts ? DType::float64 : working_type(x), 1, x.size() > 0);
-    Output dx(out, x, {&dy, &x, &mean, &rstd, &gamma.array()});
+    Output dx(out, x, {&dy, &x}, {&mean, &rstd, &gamma.array()});
     Gradient dgamma(gamma, parameters), dbeta(gamma, parameters);
     if (x.size() == 0) {
         std::fill_n(dgamma.sums(), layout.each.channels, 0.0);

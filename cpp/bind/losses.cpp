@@ -24,12 +24,12 @@ Parameters
 logits : array_like
     Shape (N, K), K >= 1: float32, float64, float16 or bfloat16.
 labels : array_like
-    Class ids, shape (N,), integers of any width from 0 to K - 1; or probabilities, shape (N, K), of `logits`' dtype or
-    wider. Probabilities are taken as they are: they need not add up to 1.
+    Class ids, shape (N,) or (N, 1), integers of any width from 0 to K - 1, or bools; or probabilities, shape (N, K), of
+    any real dtype: one-hot rows of integers or bools, too. They are taken as they are: they need not add up to 1.
 label_smoothing : float, default 0.0
     From 0 to 1: the share of the target that is spread evenly over the classes.
 class_weight : array_like, optional
-    Shape (K,), of `logits`' dtype or wider; ones where not given.
+    Shape (K,), of any real dtype; ones where not given.
 ignore_index : int, optional
     Rows with this label have loss 0 and gradient 0, whatever their logits. It may lie outside 0 to K - 1. Not with
     probabilities.
@@ -39,16 +39,15 @@ reduction : {"mean", "sum", "none"}, default "mean"
 
 Returns
 -------
-loss : float, or ndarray of float64
-    The mean or sum; for "none" the losses of the rows, shape (N,). The mean of no rows at all is NaN.
+loss : float, or ndarray
+    The mean or sum; for "none" the losses of the rows, shape (N,), of `logits`' dtype. The mean of no rows at all is NaN.
 dlogits : ndarray
     Gradient of the mean, for "sum" and "none" of the sum: of `logits`' shape and dtype.
 
 Raises
 ------
 TypeError
-    A dtype that is not one of the four, labels that are neither integers nor floating, a weight narrower than `logits`,
-    an argument that is not of the right kind.
+    Logits of a dtype that is not one of the four, labels that are not real, an argument that is not of the right kind.
 ValueError
     A shape that does not fit, a label or `label_smoothing` out of range, an unknown `reduction`.
 
@@ -79,14 +78,14 @@ Parameters
 pred : array_like
     float32, float64, float16 or bfloat16; any shape.
 target : array_like
-    Of `pred`'s shape, and of its dtype or wider.
+    Of any real dtype and of `pred`'s shape; axes of length 1 do not count, so (N,) goes with (N, 1).
 reduction : {"mean", "sum", "none"}, default "mean"
     Over all elements.
 
 Returns
 -------
-loss : float, or ndarray of float64
-    The mean or sum, taken in double; for "none" the loss of each element, of `pred`'s shape. The mean of no elements is
+loss : float, or ndarray
+    The mean or sum, taken in double; for "none" the loss of each element, of `pred`'s shape and dtype. The mean of no elements is
     NaN.
 dpred : ndarray
     Gradient of the mean, for "sum" and "none" of the sum: of `pred`'s shape and dtype.
@@ -94,7 +93,7 @@ dpred : ndarray
 Raises
 ------
 TypeError
-    A dtype that is not one of the four, a target narrower than `pred`, an argument that is not of the right kind.
+    A dtype that is not one of the four, a target that is not real, an argument that is not of the right kind.
 ValueError
     A target of another shape, an unknown `reduction`.
 )");
@@ -116,7 +115,7 @@ Parameters
 pred : array_like
     float32, float64, float16 or bfloat16; any shape.
 target : array_like
-    Of `pred`'s shape, and of its dtype or wider.
+    Of any real dtype and of `pred`'s shape; axes of length 1 do not count, so (N,) goes with (N, 1).
 delta : float, default 1.0
     Finite and >= 0.
 reduction : {"mean", "sum", "none"}, default "mean"
@@ -124,8 +123,8 @@ reduction : {"mean", "sum", "none"}, default "mean"
 
 Returns
 -------
-loss : float, or ndarray of float64
-    The mean or sum, taken in double; for "none" the loss of each element, of `pred`'s shape. The mean of no elements is
+loss : float, or ndarray
+    The mean or sum, taken in double; for "none" the loss of each element, of `pred`'s shape and dtype. The mean of no elements is
     NaN.
 dpred : ndarray
     Gradient of the mean, for "sum" and "none" of the sum: of `pred`'s shape and dtype.
@@ -133,7 +132,7 @@ dpred : ndarray
 Raises
 ------
 TypeError
-    A dtype that is not one of the four, a target narrower than `pred`, an argument that is not of the right kind.
+    A dtype that is not one of the four, a target that is not real, an argument that is not of the right kind.
 ValueError
     A target of another shape, `delta` out of range, an unknown `reduction`.
 
@@ -158,25 +157,101 @@ Reduction read_reduction(const Argument& argument) {
     argument.value_error("be 'mean', 'sum' or 'none'");
 }
 
-// The value of the loss, or those it is made of.
-PyObject* value_of(Reduction reduction, double loss, Array& losses) {
-    return reduction == Reduction::none ? losses.release() : PyFloat_FromDouble(loss);
+// The value of the loss; or those it is made of, in the dtype of the results.
+PyObject* value_of(Reduction reduction, double loss, Array& losses, const Array& results) {
+    if (reduction != Reduction::none) return PyFloat_FromDouble(loss);
+    if (results.dtype() == DType::float64) return losses.release();
+    Array narrowed = empty(losses.shape(), results.descr(), results.dtype());
+    {
+        const Released released(0.5 * double(losses.size()));
+        kernels->convert->narrow[int(results.dtype())](losses.doubles(), narrowed.data(), losses.size());
+    }
+    return narrowed.release();
 }
 
-constexpr int64_t no_label = INT64_MIN;  // 0 .. K - 1 are labels
+// ---- labels ----
 
-// A copy, so that no other thread can change what has been checked.
-Scratch<int64_t> checked_labels(const Argument& argument, const Array& given, npy_intp classes, int64_t ignored) {
-    const npy_intp rows = given.size();
-    Scratch<int64_t> labels(rows);
-    std::copy_n(static_cast<const int64_t*>(given.data()), rows, static_cast<int64_t*>(labels));
-    for (npy_intp row = 0; row < rows; ++row)
-        if (labels[row] != ignored && (labels[row] < 0 || labels[row] >= classes))
-            argument.fail(PyExc_ValueError,
-                          "be between 0 and " + std::to_string(classes - 1) +
-                              (ignored == no_label ? "" : ", or " + std::to_string(ignored)),
-                          std::to_string(labels[row]));
+// Integers of any width and sign, each as it was given.
+class ClassIds {
+public:
+    explicit ClassIds(Ref integers)
+        : is_unsigned_(PyArray_TYPE(as_array(integers.get())) == NPY_UINT64 ||
+                       PyArray_TYPE(as_array(integers.get())) == NPY_ULONGLONG),
+          array_(Ref::checked(PyArray_FROM_OTF(integers.get(), NPY_INT64,
+                                               NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY | NPY_ARRAY_FORCECAST))) {}
+    npy_intp size() const { return PyArray_SIZE(as_array(array_.get())); }
+    bool is_negative(npy_intp i) const { return !is_unsigned_ && bits(i) < 0; }
+    int64_t bits(npy_intp i) const { return static_cast<const int64_t*>(PyArray_DATA(as_array(array_.get())))[i]; }
+    std::string text(npy_intp i) const {
+        return is_unsigned_ ? std::to_string(uint64_t(bits(i))) : std::to_string(bits(i));
+    }
+
+private:
+    bool is_unsigned_;
+    Ref array_;
+};
+
+// `ignore_index`: any integer; one beyond 64 bits is that of no label.
+class Ignored {
+public:
+    explicit Ignored(const Argument& argument) {
+        constexpr const char* rule = "be None or an int";
+        if (!argument.given()) return;
+        if (PyBool_Check(argument.value()) || !PyIndex_Check(argument.value())) argument.type_error(rule);
+        const Ref number(PyNumber_Index(argument.value()));
+        if (!number) argument.raised(rule);
+        text_ = ", or " + repr(number.get());
+        int overflow;
+        bits_ = PyLong_AsLongLongAndOverflow(number.get(), &overflow);
+        negative_ = bits_ < 0;
+        stands_ = overflow == 0;
+        if (overflow <= 0) return;
+        bits_ = int64_t(PyLong_AsUnsignedLongLong(number.get()));
+        negative_ = false;
+        stands_ = !PyErr_Occurred();
+        PyErr_Clear();
+    }
+    bool is(const ClassIds& ids, npy_intp i) const {
+        return stands_ && ids.bits(i) == bits_ && ids.is_negative(i) == negative_;
+    }
+    const std::string& text() const { return text_; }
+
+private:
+    int64_t bits_ = 0;
+    bool stands_ = false, negative_ = false;
+    std::string text_;
+};
+
+constexpr int64_t no_label = -1;  // 0 .. K - 1 are labels
+
+// A copy, so that no other thread can change what has been checked. Ignored ones are `no_label`.
+Scratch<int64_t> checked_labels(const Argument& argument, const ClassIds& ids, npy_intp classes,
+                                const Ignored& ignored) {
+    Scratch<int64_t> labels(ids.size());
+    for (npy_intp i = 0; i < ids.size(); ++i) {
+        const bool is_ignored = ignored.is(ids, i);
+        labels[i] = is_ignored ? no_label : ids.bits(i);
+        if (!is_ignored && (labels[i] < 0 || labels[i] >= classes))
+            argument.fail(PyExc_ValueError, "be between 0 and " + std::to_string(classes - 1) + ignored.text(),
+                          ids.text(i));
+    }
     return labels;
+}
+
+// Class ids, or probabilities: floating, or one-hot of any real dtype.
+bool are_class_ids(const Argument& labels, PyArrayObject* given, const Array& logits) {
+    const int type = PyArray_TYPE(given);
+    DType dtype;
+    if (find_dtype(PyArray_DESCR(given), dtype) || type == NPY_LONGDOUBLE) return false;
+    if (!PyTypeNum_ISINTEGER(type) && !PyTypeNum_ISBOOL(type))
+        labels.fail(PyExc_TypeError, "be integers, or probabilities of a real dtype", dtype_text(PyArray_DESCR(given)));
+    const Shape rows{logits.dims()[0]};
+    if (holds_shape(given, rows)) return true;
+    if (!holds_shape(given, logits.shape()))
+        labels.fail(PyExc_ValueError,
+                    "have shape " + text(rows) + ", or " + text(logits.shape()) + " where they are probabilities",
+                    text(Shape(PyArray_DIMS(given), PyArray_DIMS(given) + PyArray_NDIM(given))));
+    return false;
 }
 
 PyObject* softmax_cross_entropy(const Arguments& in) {
@@ -185,16 +260,18 @@ PyObject* softmax_cross_entropy(const Arguments& in) {
     if (logits.ndim() != 2 || logits.dims()[1] == 0)
         in[0].fail(PyExc_ValueError, "have shape (N, K) with K >= 1", text(logits.shape()));
     const npy_intp rows = logits.dims()[0], classes = logits.dims()[1];
-    const Array given = read_integers(labels, "be integers, or probabilities of a floating dtype");
-    if (given && given.shape() != Shape{rows})
-        labels.fail(PyExc_ValueError, "have shape " + text({rows}), text(given.shape()));
+    Ref given = read_any(labels, "be integers, or probabilities of a real dtype");
+    const bool by_id = are_class_ids(labels, as_array(given.get()), logits);
     std::optional<Parameter> probabilities;
-    if (!given) probabilities.emplace(labels, logits, logits.shape(), working_type(logits), 0);
+    if (!by_id)
+        probabilities.emplace(labels, as_real(labels, Ref::borrow(given.get())), logits, logits.shape(),
+                              working_type(logits));
     const double label_smoothing = in[2].between(0, 1, 0);
     const Parameter weight(in[3], logits, {classes}, working_type(logits), 1);
-    if (ignore_index.given() && !given) ignore_index.value_error("be None where labels are probabilities");
-    const int64_t ignored = ignore_index.given() ? ignore_index.integer("be None or an int") : no_label;
-    const Scratch<int64_t> ids = given ? checked_labels(labels, given, classes, ignored) : Scratch<int64_t>();
+    if (ignore_index.given() && !by_id) ignore_index.value_error("be None where labels are probabilities");
+    const Ignored ignored(ignore_index);
+    const Scratch<int64_t> ids =
+        by_id ? checked_labels(labels, ClassIds(std::move(given)), classes, ignored) : Scratch<int64_t>();
     const Reduction reduction = read_reduction(in[5]);
     Array dlogits = empty(logits.shape(), logits.descr(), logits.dtype()), losses = empty_doubles({rows});
     double loss;
@@ -202,19 +279,19 @@ PyObject* softmax_cross_entropy(const Arguments& in) {
         const Released released;
         kernels->losses->softmax_cross_entropy[int(logits.dtype())](
             {.logits = logits.data(),
-             .labels = given ? static_cast<int64_t*>(ids) : nullptr,
-             .probabilities = given ? nullptr : probabilities->data(),
+             .labels = by_id ? static_cast<int64_t*>(ids) : nullptr,
+             .probabilities = by_id ? nullptr : probabilities->data(),
              .class_weight = weight.data(),
              .dlogits = dlogits.data(),
              .losses = losses.doubles(),
              .loss = &loss,
              .rows = rows,
              .classes = classes,
-             .ignored = ignored,
+             .ignored = no_label,
              .label_smoothing = label_smoothing,
              .mean = reduction == Reduction::mean});
     }
-    return cross_entropy_result({value_of(reduction, loss, losses), dlogits.release()});
+    return cross_entropy_result({value_of(reduction, loss, losses, logits), dlogits.release()});
 }
 
 // scale times Huber's loss; of infinite delta it is the squared error / 2.
@@ -241,7 +318,7 @@ PyObject* regression(const Arguments& in, double scale, const Delta& read_delta,
                                                    .scale = scale,
                                                    .gradient_scale = scale / divisor});
     }
-    return regression_result({value_of(reduction, sum / divisor, losses), dpred.release()});
+    return regression_result({value_of(reduction, sum / divisor, losses, pred), dpred.release()});
 }
 
 PyObject* mse(const Arguments& in) {

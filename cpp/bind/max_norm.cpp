@@ -50,7 +50,7 @@ PyObject* max_norm(const Arguments& in) {
     const Array w = read(in[0]);
     const double limit = in[1].non_negative(0);
     const RowLayout layout = row_layout(in[2], w);
-    Output y(in[3], w, {&w}, layout.order);
+    Output y(in[3], w, {&w}, {}, layout.order);
     const Array source = layout.order.empty() ? Array() : reordered(w, layout.order);
     if (w.size() > 0) {  // empty rows may be more than can be counted
         const Released released;

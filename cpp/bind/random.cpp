@@ -41,6 +41,25 @@ public:
 private:
     Ref lock_;
 };
+bool is_instance(PyObject* object, PyObject* type) {
+    const int answer = PyObject_IsInstance(object, type);
+    if (answer < 0) throw Raised();
+    return answer;
+}
+
+bool is_random_state(PyObject* object) {
+    const Ref random = Ref::checked(PyImport_ImportModule("numpy.random"));
+    const Ref type = Ref::checked(PyObject_GetAttrString(random.get(), "RandomState"));
+    return is_instance(object, type.get());
+}
+
+uint64_t draw_64_bits(PyObject* random_state) {
+    const Ref end = Ref::checked(PyLong_FromString("18446744073709551616", nullptr, 10));
+    const Ref drawn =
+        Ref::checked(PyObject_CallMethod(random_state, "randint", "iOOs", 0, end.get(), Py_None, "uint64"));
+    const Ref number = Ref::checked(PyNumber_Index(drawn.get()));
+    return PyLong_AsUnsignedLongLong(number.get());
+}
 }  // namespace
 
 void import_random() {
@@ -54,25 +73,27 @@ void import_random() {
 
 Seed::Seed(const Argument& rng) {
     if (!rng.given()) return;
-    const bool integral = PyIndex_Check(rng.value()) && !PyBool_Check(rng.value());
-    const Ref number(integral ? PyNumber_Index(rng.value()) : nullptr);
-    PyErr_Clear();
-    if (number) {
+    constexpr const char* rule = "be a numpy.random.Generator, a RandomState, an int or None";
+    if (PyIndex_Check(rng.value()) && !PyBool_Check(rng.value())) {
+        const Ref number(PyNumber_Index(rng.value()));
+        if (!number) rng.raised(rule);
         fixed_ = true;
         given_ = PyLong_AsUnsignedLongLong(number.get());
         if (!PyErr_Occurred()) return;
         PyErr_Clear();
         rng.value_error("be between 0 and 2**64 - 1");
     }
-    if (PyObject_IsInstance(rng.value(), generator_type()) != 1) {
-        PyErr_Clear();
-        rng.type_error("be a numpy.random.Generator, an int or None");
-    }
-    bit_generator_ = Ref::checked(PyObject_GetAttr(rng.value(), names.bit_generator));
+    if (is_instance(rng.value(), generator_type()))
+        bit_generator_ = Ref::checked(PyObject_GetAttr(rng.value(), names.bit_generator));
+    else if (is_random_state(rng.value()))
+        legacy_ = Ref::borrow(rng.value());
+    else
+        rng.type_error(rule);
 }
 
 uint64_t Seed::draw() const {
     if (fixed_) return given_;
+    if (legacy_) return draw_64_bits(legacy_.get());
     if (bit_generator_) {
         const Ref capsule = Ref::checked(PyObject_GetAttr(bit_generator_.get(), names.capsule));
         const auto generator = static_cast<bitgen_t*>(PyCapsule_GetPointer(capsule.get(), "BitGenerator"));

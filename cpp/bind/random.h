@@ -10,14 +10,15 @@ void import_random();  // what is needed of it from the first draw on
 
 class Seed {
 public:
-    // Checks the argument: an int, a numpy.random.Generator or None. Nothing is drawn yet.
+    // Checks the argument: an int, a numpy.random.Generator, a RandomState or None. Nothing is drawn yet.
     explicit Seed(const Argument& rng);
-    // The int; 64 bits of the generator; or 64 bits of the system's entropy.
+    // The int; 64 bits of the generator or RandomState; or 64 bits of the system's entropy.
     uint64_t draw() const;
 
 private:
     uint64_t given_ = 0;
     Ref bit_generator_;  // empty: no generator
+    Ref legacy_;         // a RandomState; empty: none
     bool fixed_ = false;
 };
 }  // namespace trimtab

@@ -30,9 +30,11 @@ RowNormResult row_norm_forward(const RowNormKernels& kernels, const RowNormArgum
     const Parameter gamma(in.gamma, x, layout.normalised, working_type(x), 1, x.size() > 0);
     const Parameter beta(in.beta, x, layout.normalised, working_type(x), 0, x.size() > 0);
     const double epsilon = in.eps.non_negative(eps);
-    Output y(in.out, x, {&x, &gamma.array(), &beta.array()}, layout.order);
+    Output y(in.out, x, {&x}, {&gamma.array(), &beta.array()}, layout.order);
     std::optional<Output> summed;
-    if (added) summed.emplace(Argument(), x, std::initializer_list<const Array*>(), layout.order);
+    if (added)
+        summed.emplace(Argument(), x, std::initializer_list<const Array*>(), std::initializer_list<const Array*>(),
+                       layout.order);
     Array mean = statistic(keep_mean, layout), rstd = statistic(keep_rstd, layout);
     const Source source(x, layout), addend(residual, layout);
     if (x.size() > 0 || mean || rstd) {  // empty rows may be more than can be counted
@@ -59,7 +61,7 @@ RowNormGradients row_norm_backward(const RowNormKernels& kernels, const RowNormB
     const Array mean = centred ? read_statistic(in.mean, layout.kept) : Array();
     const Array rstd = read_statistic(in.rstd, layout.kept);
     const Parameter gamma(in.gamma, x, layout.normalised, working_type(x), 1, x.size() > 0);
-    Output dx(in.out, x, {&dy, &x, &mean, &rstd, &gamma.array()}, layout.order);
+    Output dx(in.out, x, {&dy, &x}, {&mean, &rstd, &gamma.array()}, layout.order);
     Gradient dgamma(gamma, layout.normalised);
     std::optional<Gradient> dbeta;
     if (centred) dbeta.emplace(gamma, layout.normalised);

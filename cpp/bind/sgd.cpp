@@ -207,9 +207,6 @@ ValueError
 
 ResultType statistics_result("SgdStatistics", "l1_norm l2_norm_sq grad_norm");
 
-Array read_written(const Argument& item) { return read_in_place(item, true); }
-Array read_unwritten(const Argument& item) { return read_in_place(item, false); }
-
 // The options of sgd_update that stay the same from step to step: from `momentum` to `maximize`, the first of which is
 // argument number `first`.
 struct Options {
@@ -238,10 +235,10 @@ struct Plan {
     bool zero_grad;
     Scratch<bool> decays;  // one for each parameter; empty: all do
     Plan(const Arguments& in, std::size_t first_option, const Argument& originals, bool zero_grad, bool writes_grads)
-        : params(in[0], read_written),
-          grads(in[1], writes_grads ? read_written : read_unwritten),
-          velocities(in[2].given() ? Arrays(in[2], read_written) : Arrays()),
-          masters(originals.given() ? Arrays(originals, read_written) : Arrays()),
+        : params(in[0], Access::write),
+          grads(in[1], writes_grads ? Access::write : Access::keep, &params),
+          velocities(in[2].given() ? Arrays(in[2], Access::write, &params) : Arrays()),
+          masters(originals.given() ? Arrays(originals, Access::write, &params) : Arrays()),
           options(in, first_option, velocities.given()),
           zero_grad(zero_grad) {
         grads.require_like(params, params.dtype());
@@ -253,6 +250,14 @@ struct Plan {
             masters.require_like(params, DType::float32);
         }
         require_disjoint({&params, &grads, &velocities, &masters});
+        lay_out({&params, &grads, &velocities, &masters});
+    }
+    void gather() const {
+        for (const Arrays* list : {&params, &grads, &velocities, &masters}) list->gather();
+    }
+    void scatter() const {
+        for (const Arrays* list : {&params, &velocities, &masters}) list->scatter();
+        if (zero_grad) grads.scatter();
     }
     bool stands() const { return params.stand() && grads.stand() && velocities.stand() && masters.stand(); }
     double squared_grad_norm() const {
@@ -271,6 +276,7 @@ PyObject* step(const Plan& plan, const Argument& rate, const Argument& scale, co
     const Decay decay{o.weight_decay, o.proximal ? 0 : o.l1};
     enum { l1_norm, l2_norm_sq, grad_norm_sq, count };
     double sums[count] = {};
+    plan.gather();
     {
         const Released released;
         if (skip_nonfinite) sums[grad_norm_sq] = plan.squared_grad_norm();
@@ -296,6 +302,7 @@ PyObject* step(const Plan& plan, const Argument& rate, const Argument& scale, co
             kernels->sgd->weight_norms[int(weights.dtype())]({weights.list(), sums});
         }
     }
+    plan.scatter();
     if (!statistics) Py_RETURN_NONE;
     return statistics_result({PyFloat_FromDouble(sums[l1_norm]), PyFloat_FromDouble(sums[l2_norm_sq]),
                               PyFloat_FromDouble(grad_scale * std::sqrt(sums[grad_norm_sq]))});
@@ -334,6 +341,7 @@ PyObject* sgd_step(const Arguments& in) { return step(read_plan(in[0]), in[1], i
 PyObject* sgd_grad_norm(const Arguments& in) {
     const Plan& plan = read_plan(in[0]);
     double sum;
+    plan.grads.gather();
     {
         const Released released;
         sum = plan.squared_grad_norm();
@@ -344,9 +352,11 @@ PyObject* sgd_grad_norm(const Arguments& in) {
 PyObject* sgd_stands(const Arguments& in) { return PyBool_FromLong(as_plan(in[0]).stands()); }
 
 PyObject* clip_grad_norm(const Arguments& in) {
-    const Arrays grads(in[0], read_written);
+    Arrays grads(in[0], Access::write);
     const double limit = in[1].between(0, INFINITY, 0);
     require_disjoint({&grads});
+    lay_out({&grads});
+    grads.gather();
     double norm = 0;
     {
         const Released released;
@@ -354,11 +364,13 @@ PyObject* clip_grad_norm(const Arguments& in) {
         norm = std::sqrt(norm);
         if (norm > limit && std::isfinite(norm)) kernels->sgd->scale[int(grads.dtype())]({grads.list(), limit / norm});
     }
+    grads.scatter();
     return PyFloat_FromDouble(norm);
 }
 
 PyObject* penalty(const Arguments& in) {
-    const Arrays params(in[0], read);
+    Arrays params(in[0], Access::read);
+    lay_out({&params});
     const double l1 = in[1].non_negative(0), l2 = in[2].non_negative(0);
     double sums[2];
     {

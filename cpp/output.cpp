@@ -1,0 +1,49 @@
+#include "output.h"
+
+#include <algorithm>
+
+#include "overlap.h"
+
+namespace trimtab {
+namespace {
+
+// Whether a kernel may write to `target` while it reads its inputs.
+bool is_safe(PyArrayObject* target, std::initializer_list<const Array*> elementwise,
+             std::initializer_list<const Array*> others) {
+    const auto apart = [=](const Array* input) { return !*input || !overlap(target, input->get()); };
+    const auto in_place = [=](const Array* input) { return *input && same_elements(target, input->get()); };
+    return behaved(target) && std::all_of(others.begin(), others.end(), apart) &&
+           std::all_of(elementwise.begin(), elementwise.end(),
+                       [=](const Array* input) { return in_place(input) || apart(input); });
+}
+}  // namespace
+
+Output::Output(const Argument& out, const Array& x, std::initializer_list<const Array*> elementwise,
+               std::initializer_list<const Array*> others, const std::vector<int>& axes)
+    : axes_(axes) {
+    bool direct = axes.empty();
+    if (out.given()) {
+        require_ndarray(out);
+        PyArrayObject* const target = as_array(out.value());
+        DType dtype;
+        if (!find_dtype(PyArray_DESCR(target), dtype) || dtype != x.dtype() || PyArray_ISBYTESWAPPED(target))
+            out.fail(PyExc_TypeError, "have " + dtype_text(x.descr()), dtype_text(PyArray_DESCR(target)));
+        require_shape(out, target, x.shape());
+        require_writeable(out);
+        target_ = Ref::borrow(out.value());
+        direct = direct && is_safe(target, elementwise, others);
+    }
+    Shape shape = x.shape();
+    if (!target_) target_ = Ref(empty(shape, x.descr(), x.dtype()).release());
+    for (std::size_t i = 0; i < axes.size(); ++i) shape[i] = x.dims()[axes[i]];
+    work_ = direct ? Array(Ref::borrow(target_.get()), x.dtype()) : empty(shape, x.descr(), x.dtype());
+}
+
+PyObject* Output::finish() {
+    if (work_.get() != as_array(target_.get())) {
+        const Ref view = axes_.empty() ? Ref::borrow(target_.get()) : transposed(as_array(target_.get()), axes_);
+        if (PyArray_CopyInto(as_array(view.get()), work_.get()) < 0) throw Raised();
+    }
+    return target_.release();
+}
+}  // namespace trimtab

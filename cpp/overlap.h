@@ -1,0 +1,21 @@
+// Which memory arrays have in common, byte by byte.
+#pragma once
+#include "numpy.h"
+
+namespace trimtab {
+
+// The bytes between the lowest and the highest address of an array.
+struct Extent {
+    const char *begin, *end;
+    explicit Extent(PyArrayObject* array);
+    bool empty() const { return begin == end; }
+    bool meets(const Extent& o) const { return !empty() && !o.empty() && begin < o.end && o.begin < end; }
+};
+
+// Whether they have a byte in common. Arrays that interleave have none.
+bool overlap(PyArrayObject* a, PyArrayObject* b);
+// Whether two elements of an array have a byte in common.
+bool overlaps_itself(PyArrayObject* array);
+// Whether every element of one is the element of the other in the same place.
+bool same_elements(PyArrayObject* a, PyArrayObject* b);
+}  // namespace trimtab
