@@ -15,7 +15,7 @@ from norms import (
     float64_error,
     largest,
 )
-from strategies import DTYPES, arrays, parameters
+from strategies import BFLOAT16, DTYPES, arrays, parameters
 from test_batch_norm import CHANNELS, norms
 
 
@@ -150,3 +150,17 @@ def test_empty_parts_do_not_count():
     np.testing.assert_array_equal(nothing.var, np.zeros(3))
     mean, var, count = tt.combine_moments([[np.nan], [2.0]], [[np.inf], [3.0]], [0, 5])
     assert (mean, var, count) == (2.0, 3.0, 5)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "g", "b", "u1", "i4", "u8", BFLOAT16, list], ids=str)
+def test_counts_are_whole_numbers_of_any_dtype(dtype):
+    counts = [4.0, 3] if dtype is list else np.array([4, 3], dtype)
+    mean, var, count = tt.combine_moments(np.array([[1.0], [2.0]]), np.ones((2, 1)), counts)
+    assert type(count) is int
+    assert count == 7
+    np.testing.assert_allclose(mean, [10 / 7], rtol=1e-15)
+    np.testing.assert_allclose(var, [1 + 12 / 49], rtol=1e-15)
+
+
+def test_large_counts_are_exact():
+    assert tt.combine_moments(np.ones((2, 1)), np.ones((2, 1)), [2**60 + 1, 2]).count == 2**60 + 3

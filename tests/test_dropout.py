@@ -400,3 +400,43 @@ def test_dropout_of_a_linear_model_is_ridge_regression(rng):
     losses = np.square(dropped @ w - target).sum(1)
     expected = np.square(x @ w - target).sum() + p / (1 - p) * (w**2 @ (x**2).sum(0))
     assert abs(losses.mean() - expected) < 4 * losses.std() / math.sqrt(samples)
+
+
+# ---- masks of bools ----
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (5, 7, 2), (64,), (0, 3), ()], ids=str)
+def test_a_mask_of_bools_has_a_decision_for_each_element(shape, rng):
+    kept = rng.random(shape) < 0.5
+    dy = rng.standard_normal(shape)
+    expected = np.where(kept, dy * 2, 0)
+    for mask in (kept, np.asfortranarray(kept), kept.tolist() if kept.size else kept):
+        np.testing.assert_array_equal(tt.dropout_backward(dy, mask, 0.5), expected)
+    np.testing.assert_array_equal(
+        tt.dropout_backward(dy, np.packbits(kept, bitorder="little"), 0.5), expected
+    )
+
+
+@pytest.mark.parametrize("axes", [(0,), (2, 3), (1, 3), (0, 1, 2, 3)], ids=str)
+def test_a_mask_of_bools_beside_shared_axes(axes, rng):
+    """Of the shape of the decisions, with or without the shared axes; or of x's, and then free."""
+    dy = rng.standard_normal((3, 4, 5, 6))
+    kept = rng.random([1 if axis in axes else n for axis, n in enumerate(dy.shape)]) < 0.5
+    expected = np.where(kept, dy / 0.7, 0)
+    for mask in (kept, kept.squeeze(axes), np.broadcast_to(kept, dy.shape)):
+        got = tt.dropout_backward(dy, mask, 0.3, shared_axes=axes)
+        np.testing.assert_allclose(got, expected, rtol=1e-15)
+    free = rng.random(dy.shape) < 0.5
+    np.testing.assert_allclose(
+        tt.dropout_backward(dy, free, 0.3, shared_axes=axes), np.where(free, dy / 0.7, 0), rtol=1e-15
+    )
+
+
+def test_other_backward_functions_take_bools(rng):
+    dy, kept = rng.standard_normal((4, 3)), np.array([True, False, True, True])
+    np.testing.assert_array_equal(tt.drop_path_backward(dy, kept, 0.5), np.where(kept[:, None], 2 * dy, 0))
+    each = rng.random((4, 3)) < 0.5
+    packed = np.packbits(each, bitorder="little")
+    np.testing.assert_array_equal(
+        tt.alpha_dropout_backward(dy, each, 0.5), tt.alpha_dropout_backward(dy, packed, 0.5)
+    )

@@ -79,6 +79,40 @@ def test_cross_entropy(data, rows, classes, dtype, reduction, smoothing):
     assert_within(dlogits, expected_gradient, allowed, "dlogits")
 
 
+@pytest.mark.parametrize("dtype", "bBhHiIlLqQ?")
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (1, 4)])
+def test_class_ids_of_any_dtype_and_shape(rng, dtype, shape):
+    x, ids = rng.standard_normal((4, 2)), np.array([0, 1, 1, 0])
+    expected = reference.softmax_cross_entropy(x, ids)
+    got = tt.softmax_cross_entropy(x, ids.astype(dtype).reshape(shape))
+    assert_allclose(got.loss, expected[0], rtol=1e-14)
+    assert_allclose(got.dlogits, expected[1], atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, "g", "?", *"bBhHiIlLqQ"], ids=str)
+def test_one_hot_rows_of_any_dtype(rng, dtype):
+    x, ids = rng.standard_normal((4, 3)), np.array([0, 1, 2, 0])
+    expected = reference.softmax_cross_entropy(x, ids)
+    got = tt.softmax_cross_entropy(x, np.eye(3, dtype=dtype)[ids])
+    assert_allclose(got.loss, expected[0], rtol=1e-14)
+    assert_allclose(got.dlogits, expected[1], atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "ignored"), [("i8", -(2**63)), ("i1", -128), ("u8", 2**64 - 1), ("u8", 2**63), ("i4", 7)]
+)
+def test_labels_that_are_ignored(rng, dtype, ignored):
+    """Any integer that the labels' dtype has; the others of its bits are no labels."""
+    x, labels = rng.standard_normal((3, 4)), np.array([0, ignored, 3], dtype)
+    expected = reference.softmax_cross_entropy(x[::2], [0, 3])
+    got = tt.softmax_cross_entropy(x, labels, ignore_index=ignored)
+    assert_allclose(got.loss, expected[0], rtol=1e-14)
+    assert_allclose(got.dlogits, np.insert(expected[1], 1, 0, axis=0), atol=1e-15)
+    for other in (ignored + 2**64, ignored - 2**64, -1, 2**80):
+        with pytest.raises(ValueError, match=rf"labels must be between 0 and 3, or {other}, got {ignored}$"):
+            tt.softmax_cross_entropy(x, labels, ignore_index=other)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_cross_entropy_of_odd_memory(layout, rng):
     x, labels = LAYOUTS[layout](rng.standard_normal((6, 5))), rng.integers(0, 5, 6)
