@@ -20,9 +20,10 @@ Parameters
 x : array_like
     float32, float64, float16 or bfloat16; channels along `axis`.
 mean, var : array_like
-    Mean and variance of each channel, shape (C,), of `x`'s dtype or wider; usually the running statistics.
+    Mean and variance of each channel, shape (C,), of any real dtype; usually the running statistics.
 gamma, beta : array_like, optional
-    Scale and shift of each channel, shape (C,), of `x`'s dtype or wider. Ones and zeros where not given.
+    Scale and shift of each channel, shape (C,) or with axes of length 1 beside it, such as (1, C); of any real
+    dtype. Ones and zeros where not given.
 axis : int, default 1
     The channel axis: 1 for (N, C) and (N, C, H, W), -1 for channels-last.
 eps : float, default 1e-5
@@ -42,7 +43,7 @@ y : ndarray
 Raises
 ------
 TypeError
-    A dtype that is not one of the four, a parameter narrower than `x`, an argument that is not of the right kind.
+    A dtype that is not one of the four, a parameter that is not real, an argument that is not of the right kind.
 ValueError
     A shape that does not fit, `eps` out of range, an unknown activation, a read-only `out`.
 numpy.exceptions.AxisError
@@ -151,7 +152,8 @@ Returns
 dx : ndarray
     Gradient with respect to x, of its shape and dtype; `out` where it is given.
 dgamma, dbeta : ndarray
-    Gradients with respect to the parameters, shape (C,), in `gamma`'s dtype (`x`'s where it is not given).
+    Gradients with respect to the parameters, in `gamma`'s shape and dtype: shape (C,) where it is not given, `x`'s dtype
+    where it is no float.
 dresidual : ndarray or None
     Gradient with respect to the residual; None unless `residual`.
 

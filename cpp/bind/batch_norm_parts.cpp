@@ -116,7 +116,8 @@ x : array_like
 mean, rstd : array_like of float64
     Mean and 1 / sqrt(var + eps) of each channel, shape (C,).
 gamma, beta : array_like, optional
-    Scale and shift of each channel, shape (C,), of `x`'s dtype or wider. Ones and zeros where not given.
+    Scale and shift of each channel, shape (C,) or with axes of length 1 beside it, such as (1, C); of any real
+    dtype. Ones and zeros where not given.
 axis : int, default 1
     The channel axis.
 out : ndarray, optional

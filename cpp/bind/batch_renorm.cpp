@@ -27,7 +27,8 @@ Parameters
 x : array_like
     float32, float64, float16 or bfloat16; channels along `axis`, more than one value each.
 gamma, beta : array_like, optional
-    Scale and shift of each channel, shape (C,), of `x`'s dtype or wider. Ones and zeros where not given.
+    Scale and shift of each channel, shape (C,) or with axes of length 1 beside it, such as (1, C); of any real
+    dtype. Ones and zeros where not given.
 running_mean, running_std : ndarray
     Running mean and standard deviation, shape (C,), of any of the four dtypes; updated in place:
     ``running = (1 - momentum) * running + momentum * batch``. The standard deviation is positive, at first 1 or that of
@@ -100,7 +101,8 @@ Returns
 dx : ndarray
     Gradient with respect to x, of its shape and dtype; `out` where it is given.
 dgamma, dbeta : ndarray
-    Gradients with respect to the parameters, shape (C,), in `gamma`'s dtype (`x`'s where it is not given).
+    Gradients with respect to the parameters, in `gamma`'s shape and dtype: shape (C,) where it is not given, `x`'s dtype
+    where it is no float.
 
 Raises
 ------

@@ -19,9 +19,9 @@ Parameters
 x : array_like
     Shape (N, H, W, G * C), of one of the four dtypes.
 weight : array_like
-    Shape (G, A, B, C, O), of `x`'s dtype or wider.
+    Shape (G, A, B, C, O), of any real dtype.
 bias : array_like or None
-    Shape (G * O,), of `x`'s dtype or wider.
+    Shape (G * O,), of any real dtype.
 before, stride, spacing, output : tuple of two ints
     For height and width: zeros before `x` (negative: elements left out), the step of the kernel, the step of the
     elements of `x`, and the places of the kernel.

@@ -206,7 +206,7 @@ Parameters
 x : array_like
     float32, float64, float16 or bfloat16; any shape.
 bias : array_like or None
-    Added to every row: of the shape of `x`'s last axis and of `x`'s dtype or wider. None: nothing is added.
+    Added to every row: of the shape of `x`'s last axis and of any real dtype. None: nothing is added.
 residual : array_like
     Of `x`'s shape and dtype.
 p, rng, out

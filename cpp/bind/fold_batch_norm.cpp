@@ -23,11 +23,12 @@ Parameters
 weight : array_like
     float32, float64, float16 or bfloat16; of any shape, with the C outputs of the layer along `axis`.
 bias : array_like or None
-    Shape (C,), of `weight`'s dtype or wider; None: zeros.
+    Shape (C,), of any real dtype; None: zeros.
 mean, var : array_like
-    Running mean and variance of each output, shape (C,), of `weight`'s dtype or wider.
+    Running mean and variance of each output, shape (C,), of any real dtype.
 gamma, beta : array_like, optional
-    Scale and shift of each output, shape (C,), of `weight`'s dtype or wider. Ones and zeros where not given.
+    Scale and shift of each output, shape (C,) or with axes of length 1 beside it, such as (1, C); of any real
+    dtype. Ones and zeros where not given.
 eps : float, default 1e-5
     Added to the variance, inside the root; finite and >= 0.
 axis : int, default 0
@@ -43,7 +44,7 @@ bias : ndarray
 Raises
 ------
 TypeError
-    A dtype that is not one of the four, an array narrower than `weight`, an argument that is not of the right kind.
+    A dtype that is not one of the four, an array that is not real, an argument that is not of the right kind.
 ValueError
     A shape that does not fit, `eps` out of range.
 numpy.exceptions.AxisError

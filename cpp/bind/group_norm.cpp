@@ -27,7 +27,8 @@ x : array_like
 num_groups : int
     Groups of channels, at least 1; divides C.
 gamma, beta : array_like, optional
-    Scale and shift of each channel, shape (C,), of `x`'s dtype or wider. Ones and zeros where not given.
+    Scale and shift of each channel, shape (C,) or with axes of length 1 beside it, such as (1, C); of any real
+    dtype. Ones and zeros where not given.
 axis : int, default 1
     The channel axis: 1 for (N, C) and (N, C, H, W), -1 for channels-last; not the first one.
 eps : float, default 1e-5
@@ -43,7 +44,7 @@ y : ndarray
 Raises
 ------
 TypeError
-    A dtype that is not one of the four, a parameter narrower than `x`, an argument that is not of the right kind.
+    A dtype that is not one of the four, a parameter that is not real, an argument that is not of the right kind.
 ValueError
     A shape that does not fit, groups that do not divide the channels or have one value only, `eps` out of range, a
     read-only `out`.
@@ -119,7 +120,8 @@ Returns
 dx : ndarray
     Gradient with respect to x, of its shape and dtype; `out` where it is given.
 dgamma, dbeta : ndarray
-    Gradients with respect to the parameters, shape (C,), in `gamma`'s dtype (`x`'s where it is not given).
+    Gradients with respect to the parameters, in `gamma`'s shape and dtype: shape (C,) where it is not given, `x`'s dtype
+    where it is no float.
 
 Raises
 ------
@@ -147,7 +149,8 @@ x : array_like
     float32, float64, float16 or bfloat16; samples along the first axis, C channels along `axis`, more than one value
     for each sample and channel.
 gamma, beta : array_like, optional
-    Scale and shift of each channel, shape (C,), of `x`'s dtype or wider. Ones and zeros where not given.
+    Scale and shift of each channel, shape (C,) or with axes of length 1 beside it, such as (1, C); of any real
+    dtype. Ones and zeros where not given.
 axis : int, default 1
     The channel axis: 1 for (N, C, H, W), -1 for channels-last; not the first one.
 eps : float, default 1e-5
@@ -225,7 +228,8 @@ Returns
 dx : ndarray
     Gradient with respect to x, of its shape and dtype; `out` where it is given.
 dgamma, dbeta : ndarray
-    Gradients with respect to the parameters, shape (C,), in `gamma`'s dtype (`x`'s where it is not given).
+    Gradients with respect to the parameters, in `gamma`'s shape and dtype: shape (C,) where it is not given, `x`'s dtype
+    where it is no float.
 
 Raises
 ------

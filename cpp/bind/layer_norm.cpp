@@ -18,8 +18,8 @@ Parameters
 x : array_like
     float32, float64, float16 or bfloat16; any shape of at least one dimension.
 gamma, beta : array_like, optional
-    Scale and shift, of the shape of the axes normalised over (in the order they have in `x`) and of `x`'s dtype or
-    wider. Ones and zeros where not given.
+    Scale and shift, of the shape of the axes normalised over (in the order they have in `x`) but for axes of
+    length 1; of any real dtype. Ones and zeros where not given.
 axis : int or tuple of ints, default -1
     The axis or axes normalised over.
 eps : float, default 1e-5
@@ -35,7 +35,7 @@ y : ndarray
 Raises
 ------
 TypeError
-    A dtype that is not one of the four, a parameter narrower than `x`, an argument that is not of the right kind.
+    A dtype that is not one of the four, a parameter that is not real, an argument that is not of the right kind.
 ValueError
     A shape that does not fit, `eps` out of range, a read-only `out`.
 numpy.exceptions.AxisError
@@ -111,7 +111,7 @@ Returns
 dx : ndarray
     Gradient with respect to x, of its shape and dtype; `out` where it is given.
 dgamma, dbeta : ndarray
-    Gradients with respect to the parameters, of their shape, in `gamma`'s dtype (`x`'s where it is not given).
+    Gradients with respect to the parameters, in `gamma`'s shape and dtype: `x`'s dtype where it is no float or not given.
 
 Raises
 ------

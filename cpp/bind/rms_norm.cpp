@@ -16,8 +16,8 @@ Parameters
 x : array_like
     float32, float64, float16 or bfloat16; any shape of at least one dimension.
 gamma : array_like, optional
-    Scale, of the shape of the axes normalised over (in the order they have in `x`) and of `x`'s dtype or wider. Ones
-    where not given.
+    Scale, of the shape of the axes normalised over (in the order they have in `x`) but for axes of length 1; of any
+    real dtype. Ones where not given.
 axis : int or tuple of ints, default -1
     The axis or axes normalised over.
 eps : float, default 1e-6
@@ -33,7 +33,7 @@ y : ndarray
 Raises
 ------
 TypeError
-    A dtype that is not one of the four, a parameter narrower than `x`, an argument that is not of the right kind.
+    A dtype that is not one of the four, a parameter that is not real, an argument that is not of the right kind.
 ValueError
     A shape that does not fit, `eps` out of range, a read-only `out`.
 numpy.exceptions.AxisError
@@ -140,7 +140,7 @@ Returns
 dx : ndarray
     Gradient with respect to x, of its shape and dtype; `out` where it is given.
 dgamma : ndarray
-    Gradient with respect to gamma, of its shape, in its dtype (`x`'s where it is not given).
+    Gradient with respect to gamma, in its shape and dtype: `x`'s dtype where it is no float or not given.
 
 Raises
 ------

@@ -25,11 +25,14 @@ With sign(0) = 0, for each element w of a parameter, g of its gradient and v of 
 
 Parameters
 ----------
-params : ndarray or sequence of ndarray
-    Updated in place. All of one dtype: float32, float64, float16 or bfloat16; C-contiguous, aligned, writeable.
-grads : ndarray or sequence of ndarray
-    The gradient of each parameter, of its shape and dtype; C-contiguous and aligned. No two arrays of the call overlap.
-momentum_buffers : ndarray or sequence of ndarray, optional
+params : ndarray, or sequence or mapping of ndarray
+    Updated in place. All of one dtype: float32, float64, float16 or bfloat16; writeable. They may lie in memory in any
+    order: dense ones, such as Fortran-ordered, at full speed where the others at their place lie alike. Of mappings, the
+    arrays of equal keys belong together.
+grads : ndarray, or sequence or mapping of ndarray
+    The gradient of each parameter, of its dtype and of its shape but for axes of length 1. No two arrays of the call
+    overlap.
+momentum_buffers : ndarray, or sequence or mapping of ndarray, optional
     v, of each parameter's shape and of the dtype of `masters` where they are given, of `params` elsewhere. Updated in
     place. Needed where `momentum` is not 0; where they are not given there is no v, and `dampening` does not count.
 lr : float
@@ -56,7 +59,7 @@ first_step : bool or sequence of bool, default False
     Whether v starts here, for all parameters or for each; the old contents of the buffer are then not read.
 zero_grad : bool, default False
     Whether to leave zeros in `grads`, which must then be writeable.
-masters : ndarray or sequence of ndarray, optional
+masters : ndarray, or sequence or mapping of ndarray, optional
     For float16 and bfloat16 parameters: their float32 originals, which are updated in place; `params` become their
     rounded copies.
 statistics : bool, default False
@@ -81,8 +84,7 @@ TypeError
     Something that is not an ndarray, a dtype that is not one of the four or not that of the first parameter, an argument
     that is not of the right kind.
 ValueError
-    Lists of different lengths, a shape that does not fit, arrays that overlap, are read-only, not contiguous or not
-    aligned, a number out of range, `momentum` without buffers, `nesterov` without momentum. Nothing has been changed
+    Lists of different lengths, other keys, a shape that does not fit, arrays that overlap or are read-only, a number out of range, `momentum` without buffers, `nesterov` without momentum. Nothing has been changed
     then.
 
 See Also
@@ -149,8 +151,8 @@ Scale gradients in place so that their common norm is at most `max_norm`.
 
 Parameters
 ----------
-grads : ndarray or sequence of ndarray
-    All of one dtype: float32, float64, float16 or bfloat16; C-contiguous, aligned, writeable, not overlapping.
+grads : ndarray, or sequence or mapping of ndarray
+    All of one dtype: float32, float64, float16 or bfloat16; writeable, not overlapping, in any order in memory.
 max_norm : float
     >= 0; infinity only measures.
 
@@ -165,7 +167,7 @@ TypeError
     Something that is not an ndarray, a dtype that is not one of the four or not that of the first array, a `max_norm`
     that is not a number.
 ValueError
-    Arrays that overlap, are read-only, not contiguous or not aligned; `max_norm` out of range. Nothing has been changed
+    Arrays that overlap or are read-only; `max_norm` out of range. Nothing has been changed
     then.
 
 Notes
@@ -188,7 +190,7 @@ The value of the L1 and L2 penalties of any number of arrays.
 
 Parameters
 ----------
-params : array_like or sequence of array_like
+params : array_like, or sequence or mapping of array_like
     All of one dtype: float32, float64, float16 or bfloat16.
 l1, l2 : float, default 0.0
     Finite and >= 0. With `l1` and ``weight_decay=l2``, `sgd_update` descends the gradient of this penalty.

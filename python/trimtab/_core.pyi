@@ -1,6 +1,6 @@
 """Types of the compiled module; its docstrings say what the functions do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -11,9 +11,9 @@ from trimtab._typing import Array
 _Statistic: TypeAlias = NDArray[np.float64]
 _Axes: TypeAlias = int | tuple[int, ...]
 _Mask: TypeAlias = NDArray[np.uint8]
-_Seed: TypeAlias = int | np.random.Generator | None
+_Seed: TypeAlias = int | np.random.Generator | np.random.RandomState | None
 SgdPlan: TypeAlias = object  # a capsule
-_Arrays: TypeAlias = Array | Sequence[Array]
+_Arrays: TypeAlias = Array | Iterable[Array] | Mapping[str, Array]
 _Reduction: TypeAlias = Literal["mean", "sum", "none"]
 _Plane: TypeAlias = tuple[int, int]
 _Activation: TypeAlias = Literal["relu"] | None
@@ -239,7 +239,7 @@ def batch_norm_backward(
     out: Array | None = None,
 ) -> BatchNormBackwardResult: ...
 def batch_moments(x: ArrayLike, *, axis: int = 1) -> Moments: ...
-def combine_moments(means: ArrayLike, vars: ArrayLike, counts: Sequence[int]) -> Moments: ...
+def combine_moments(means: ArrayLike, vars: ArrayLike, counts: ArrayLike) -> Moments: ...
 def batch_norm_apply(
     x: ArrayLike,
     mean: ArrayLike,
@@ -464,7 +464,9 @@ def sgd_step(
 def sgd_grad_norm(plan: SgdPlan) -> float: ...
 def sgd_stands(plan: SgdPlan) -> bool: ...
 def max_norm(w: ArrayLike, limit: float, *, axis: _Axes, out: Array | None = None) -> Array: ...
-def penalty(params: ArrayLike | Sequence[ArrayLike], *, l1: float = 0.0, l2: float = 0.0) -> float: ...
+def penalty(
+    params: ArrayLike | Iterable[ArrayLike] | Mapping[str, ArrayLike], *, l1: float = 0.0, l2: float = 0.0
+) -> float: ...
 def softmax_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
