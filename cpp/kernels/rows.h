@@ -306,11 +306,13 @@ void normalise_rows_backward(const RowNormBackward& a) {
     const ptrdiff_t sums = parameters * width;
     const bool past = past_caches<T>(a.x, a.dx, a.rows * width);
     const Scratch<double> partial(tasks * sums);  // [task][dgamma, dbeta][width]
+    // [task][dgamma, dbeta][width]: had before dx is written, which may be memory of the caller's.
+    const Scratch<W> panel_of_tasks(tasks * 2 * width);
     parallel_for(tasks, double(a.rows) * (30 + 0.4 * double(width)), [&](ptrdiff_t begin, ptrdiff_t end) {
-        const Scratch<W> panel(2 * width);
         Outlet<T> outlet(past, fetched_ahead((are_long(width) ? long_rows_at_once : rows_at_once) * width));
         for (ptrdiff_t task = begin; task < end; ++task) {
             double* const total = partial + task * sums;
+            W* const panel = panel_of_tasks + task * 2 * width;
             sweep<double>(sums, [&](ptrdiff_t i, auto at) { at.store(total + i, Doubles{}); });
             const ptrdiff_t first = task * panels_per_task * rows_per_panel;
             const ptrdiff_t stop = least(first + panels_per_task * rows_per_panel, a.rows);
