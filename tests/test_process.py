@@ -1,0 +1,219 @@
+"""The life of the process: how it ends, forks and is signaled while kernels run."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+PRELUDE = """
+import os, sys, threading, time, warnings
+import numpy as np
+import trimtab as tt
+warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
+"""
+
+
+def run(code, check=True, **environment):
+    child = subprocess.run(
+        [sys.executable, "-c", PRELUDE + code],
+        env={**os.environ, **environment},
+        cwd=os.path.dirname(__file__),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if check:
+        assert (child.returncode, child.stderr) == (0, "")
+    return child
+
+
+# ---- the end ----
+
+WORK = {  # what daemon threads do for ever
+    "into out": "tt.layer_norm(x, out=out)",
+    "fresh results": "tt.layer_norm_backward(x, x, *tt.layer_norm_forward(x)[1:])",
+    "copies of NumPy's": "tt.layer_norm(x.T, axis=0, out=out.T)",
+    "a generator": "tt.dropout(x, rng=generator)",
+    "lists": "tt.sgd_update([x], [z], lr=0.0, statistics=True)",
+    "whitening": "tt.whiten_forward(x[:, :8])",
+    "errors": "threading.local(); attempt()",
+}
+DAEMONS = """
+tt.set_num_threads({threads})
+x, z = np.ones((512, 1024), "f4"), np.ones((512, 1024), "f4")
+generator = np.random.default_rng(0)
+def attempt():
+    try:
+        tt.layer_norm(x, axis=7)
+    except Exception:
+        pass
+def work():
+    out = np.empty_like(x)
+    while True:
+        {statement}
+for _ in range(3):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.03)
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("work", WORK)
+def test_the_interpreter_ends_while_daemon_threads_compute(work, threads):
+    for _ in range(3):
+        run(DAEMONS.format(threads=threads, statement=WORK[work]))
+
+
+def test_kernels_run_in_exit_handlers_beside_daemon_threads():
+    code = """
+import atexit
+x = np.ones((3000, 512), "f4")
+atexit.register(lambda: print(float(tt.layer_norm(x).sum())))
+def work():
+    while True:
+        tt.layer_norm(x)
+for _ in range(2):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.05)
+"""
+    assert run(code, TRIMTAB_NUM_THREADS="2").stdout == "0.0\n"
+
+
+def test_exit_by_c_while_threads_compute():
+    """Destructors of statics run, and other threads go on meanwhile."""
+    code = """
+import ctypes
+x = np.ones((300, 512), "f4")
+def work():
+    while True:
+        tt.layer_norm(x)
+        tt.dropout(x, rng=1)
+for _ in range(3):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.05)
+ctypes.CDLL(None).exit(0)
+"""
+    for _ in range(5):
+        run(code, TRIMTAB_NUM_THREADS="2")
+
+
+# ---- forks ----
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+CHECKED = """
+x = np.random.default_rng(0).standard_normal((1000, 768)).astype("f4")
+expected = tt.layer_norm(x)
+def compute():
+    for _ in range(5):
+        assert np.array_equal(tt.layer_norm(x), expected)
+        assert np.isfinite(tt.batch_norm_backward(x, x, *tt.batch_norm_forward(x)[1:]).dx).all()
+def forked(work):
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+def in_threads(work, count):
+    failures = []
+    def guarded():
+        try:
+            work()
+        except BaseException as error:
+            failures.append(error)
+    threads = [threading.Thread(target=guarded) for _ in range(count)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert not failures, failures
+"""
+FORKS = {
+    "while another thread holds the team": """
+stop = False
+def busy():
+    while not stop:
+        tt.layer_norm(x)
+threads = [threading.Thread(target=busy) for _ in range(2)]
+[thread.start() for thread in threads]
+for _ in range(20):
+    forked(compute)
+stop = True
+""",
+    "from several threads": "in_threads(lambda: [forked(compute) for _ in range(5)], 3)",
+    "a child of a child": "forked(lambda: (compute(), forked(lambda: (compute(), in_threads(compute, 3)))))",
+    "a child with threads": "forked(lambda: in_threads(compute, 4))",
+    "before the first use of numpy.random": """
+def draw():
+    for seed in (np.random.default_rng(1), 7):
+        assert tt.dropout(x, rng=seed).shape == x.shape
+in_threads(lambda: forked(draw), 4)
+""",
+}
+
+
+@needs_fork
+@pytest.mark.parametrize("how", FORKS)
+def test_fork(how):
+    """The child computes, and the parent goes on."""
+    run(CHECKED + FORKS[how] + "\ncompute()", TRIMTAB_NUM_THREADS="2")
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_multiprocessing(method, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import multiprocessing\n"
+        f"{PRELUDE}{CHECKED}\n"
+        "if __name__ == '__main__':\n"
+        f"    context = multiprocessing.get_context({method!r})\n"
+        "    children = [context.Process(target=compute) for _ in range(2)]\n"
+        "    [child.start() for child in children]\n"
+        "    compute()\n"
+        "    [child.join() for child in children]\n"
+        "    assert [child.exitcode for child in children] == [0, 0]\n"
+    )
+    subprocess.run([sys.executable, script], check=True, timeout=120)
+
+
+# ---- signals ----
+
+needs_memory_maps = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGBUS")
+TRUNCATED = """
+import faulthandler
+faulthandler.enable()
+tt.set_num_threads(2)
+tt.relu(np.ones(1 << 22, "f4"))  # workers are there
+x = np.memmap({path!r}, "f4", "w+", shape=(1 << 22,))
+x[:] = 1
+os.truncate({path!r}, {size})
+tt.relu(x)
+"""
+
+
+@needs_memory_maps
+@pytest.mark.parametrize("size", [0, 1 << 23])
+def test_a_fault_in_a_kernel_is_reported(tmp_path, size):
+    """By faulthandler, whichever thread it is: of half a file, the workers' half is missing."""
+    child = run(TRUNCATED.format(path=str(tmp_path / "data"), size=size), check=False)
+    assert child.returncode == -signal.SIGBUS
+    assert "Fatal Python error: Bus error" in child.stderr
+
+
+@needs_memory_maps
+def test_an_interrupt_reaches_the_main_thread():
+    code = """
+import signal
+x = np.ones((4000, 1024), "f4")
+threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+try:
+    while True:
+        tt.layer_norm(x)
+except KeyboardInterrupt:
+    print("interrupted", float(tt.layer_norm(x).max()))
+"""
+    assert run(code, TRIMTAB_NUM_THREADS="2").stdout == "interrupted 0.0\n"
