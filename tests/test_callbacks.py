@@ -1,13 +1,17 @@
 """Callbacks: early stopping as a state machine, and the log."""
 
+import copy
 import csv
+import pickle
+import sys
 from math import inf, nan
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from trimtab import nn
-from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, Monitor
+from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, Monitor, ProgressBar
 from trimtab.losses import CrossEntropy
 from trimtab.optim import SGD
 from trimtab.trainer import Trainer
@@ -186,6 +190,7 @@ def test_auto_knows_the_direction(name, mode):
         ({"monitor": "flosses"}, "EarlyStopping: mode must be 'min' or 'max' for 'flosses', got 'auto'"),
         ({"min_delta": -1}, "EarlyStopping: min_delta must be finite and >= 0, got -1"),
         ({"min_delta": nan}, "EarlyStopping: min_delta must be finite and >= 0, got nan"),
+        ({"baseline": nan}, "EarlyStopping: baseline must be a number to beat, got nan"),
         ({"patience": -1}, "EarlyStopping: patience must be finite and >= 0, got -1"),
         ({"start_from_epoch": -1}, "EarlyStopping: start_from_epoch must be finite and >= 0, got -1"),
     ],
@@ -219,3 +224,47 @@ def test_csv_has_the_history_and_is_complete_after_each_epoch(tmp_path):
     assert [int(row[0]) for row in rows] == [1, 2, 3]
     logged = np.array([float(row[header.index("val_loss")]) for row in rows])
     assert_array_equal(logged, values)
+
+
+@pytest.mark.parametrize("path", [3, None])
+def test_the_path_of_a_log_is_a_path(path):
+    with pytest.raises(TypeError, match=f"^CSVLogger: path must be a path, got {path}"):
+        CSVLogger(path)
+
+
+# ---- the progress bar ----
+
+
+def test_options_of_the_progress_bar(monkeypatch):
+    opened, closed = [], []
+
+    def bar(**options):
+        opened.append(options)
+        return SimpleNamespace(
+            update=lambda: False, close=lambda: closed.append(1), set_postfix=lambda *given, **options: None
+        )
+
+    monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace(tqdm=bar))
+    scripted([1, 2], ProgressBar("first", leave=False))
+    scripted([1, 2], ProgressBar())
+    assert [(options["desc"], options["leave"], options["total"]) for options in opened] == [
+        ("first", False, 2),
+        (None, True, 2),
+    ]
+    assert len(closed) == 2
+
+
+def test_a_copy_of_a_progress_bar_is_not_on_the_screen(capsys):
+    pytest.importorskip("tqdm")
+    copies = []
+
+    class Copies(Callback):
+        def on_batch_end(self, trainer, batch, logs):
+            copies.append(copy.deepcopy(bar))
+            copies.append(pickle.loads(pickle.dumps(bar)))
+
+    bar = ProgressBar("kept", leave=False)
+    scripted([1], bar, Copies())
+    assert [(vars(other)["_bar"], other.description, other.leave) for other in copies] == [
+        (None, "kept", False)
+    ] * 2

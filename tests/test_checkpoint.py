@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import re
 import sys
 from math import inf, nan
 
@@ -185,6 +187,92 @@ def test_the_best_is_another_in_another_fit(fit, path):
     assert path.exists()
 
 
+def test_the_best_lasts_over_several_fits(fit, path):
+    script = Script([3, 2, 4])
+    trainer = learner([script, Checkpoint(path, "val_loss")])
+    fit(trainer, 3)
+    best = path.read_bytes()
+    script.values = [2, 5, nan]
+    fit(trainer, 3)
+    assert path.read_bytes() == best
+    script.values = [1]
+    fit(trainer, 1)
+    assert path.read_bytes() != best
+
+
+def test_nan_is_never_the_best(fit, path):
+    for values in ([nan], [nan, nan]):
+        fit(learner([Script(values), Checkpoint(path, "val_loss")]), len(values))
+        assert not path.exists()
+
+
+def test_metrics_stand_in_the_name(fit, path):
+    trainer = fit(learner([Checkpoint(path.with_name("w-{epoch:02d}-{val_loss:.3f}-{accuracy:.1f}.st"))]), 3)
+    rows = zip(trainer.history["val_loss"], trainer.history["accuracy"], strict=True)
+    expected = {f"w-{epoch:02d}-{loss:.3f}-{share:.1f}.st" for epoch, (loss, share) in enumerate(rows, 1)}
+    assert {file.name for file in path.parent.iterdir()} == expected
+
+
+def test_the_folder_is_taken_as_it_is(fit, tmp_path):
+    folder = tmp_path / "{a}"
+    folder.mkdir()
+    fit(learner([Checkpoint(folder / "{epoch}.st")]), 1)
+    assert [file.name for file in folder.iterdir()] == ["1.st"]
+
+
+@pytest.mark.parametrize("keep", [1, 2, 9, None])
+def test_the_last_files_are_kept(keep, fit, path):
+    other = path.with_name("run-0.st")
+    other.write_text("of somebody else")
+    fit(learner([Checkpoint(path.with_name("run-{epoch}.st"), keep=keep)]), 4)
+    left = range(1, 5)[-keep:] if keep else range(1, 5)
+    assert {file.name for file in path.parent.iterdir()} == {"run-0.st", *(f"run-{i}.st" for i in left)}
+
+
+def test_a_resumed_training_goes_on_deleting(fit, path):
+    def callbacks(*more):
+        return [Checkpoint(path.with_name("run-{epoch}.st"), keep=2), *more]
+
+    fit(learner(callbacks()), 3)
+    fit(learner(callbacks()), 4, resume=path.with_name("run-3.st"))
+    assert {file.name for file in path.parent.iterdir()} == {"run-3.st", "run-4.st"}
+
+
+def test_what_could_not_be_saved_is_not_the_best(fit, path, monkeypatch):
+    script = Script([2, 1])
+    trainer = learner([script, Checkpoint(path, "val_loss")])
+    fit(trainer, 1)
+    saved = path.read_bytes()
+
+    def fail(arrays, path, metadata):
+        raise OSError(28, "No space left on device")
+
+    script.values = [1]
+    with monkeypatch.context() as patch:
+        patch.setattr("safetensors.numpy.save_file", fail)
+        with pytest.raises(OSError, match=r"checkpoint: No space left on device: '.*run.safetensors'"):
+            fit(trainer, 1)
+    assert path.read_bytes() == saved
+    script.values = [1.5]
+    fit(trainer, 1)
+    assert path.read_bytes() != saved
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"path": 3}, TypeError, "Checkpoint: path must be a path, got 3"),
+        ({"keep": 0}, ValueError, "Checkpoint: keep must be at least 1, got 0"),
+        ({"keep": 1.5}, TypeError, "Checkpoint: keep must be an int, got 1.5"),
+        ({"monitor": 3}, TypeError, "Checkpoint: monitor must be the name of a metric, got 3"),
+        ({"monitor": "loss", "mode": "low"}, ValueError, "Checkpoint: mode must be 'auto', 'min' or 'max'"),
+    ],
+)
+def test_wrong_options(options, error, message):
+    with pytest.raises(error, match=message):
+        Checkpoint(**({"path": "a.st"} | options))
+
+
 def test_the_best_is_remembered_when_training_goes_on(fit, path):
     best = path.with_name("best-{epoch}.safetensors")
 
@@ -249,6 +337,53 @@ def test_bfloat16_comes_back(path):
     read = checkpoint.read(path)[0]["group"]["a"]
     assert read.dtype == array.dtype
     assert_array_equal(read, array)
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_a_file_has_the_mode_of_any_other_new_file(mask, path):
+    before = os.umask(mask)
+    try:
+        for _ in range(2):
+            checkpoint.write(path, {"group": {"a": np.ones(3)}}, {})
+            other = path.with_name("other")
+            other.touch()
+            assert path.stat().st_mode == other.stat().st_mode
+    finally:
+        os.umask(before)
+
+
+def test_a_link_goes_on_pointing_to_the_file(path):
+    link = path.with_name("latest")
+    link.symlink_to(path)
+    checkpoint.write(link, {}, "through the link")
+    assert link.is_symlink()
+    assert checkpoint.read(path)[1] == "through the link"
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("no/a.st", FileNotFoundError), (".", OSError), ("file/a.st", OSError)]
+)
+def test_a_path_that_cannot_be_written_is_named(name, error, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(error, match=re.escape(str((tmp_path / name).resolve()))):
+        checkpoint.write(tmp_path / name, {}, {})
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_leaves_the_old_file(path, run_python):
+    checkpoint.write(path, {}, "old")
+    code = f"""
+import resource, numpy as np
+from trimtab import checkpoint
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    checkpoint.write({str(path)!r}, {{"group": {{"a": np.ones(10000)}}}}, "new")
+except OSError as error:
+    print(error)
+"""
+    assert str(path) in run_python(code)
+    assert checkpoint.read(path)[1] == "old"
+    assert [*path.parent.iterdir()] == [path]
 
 
 def test_a_failed_write_leaves_the_old_file(path, monkeypatch):

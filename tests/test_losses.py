@@ -287,6 +287,84 @@ def test_wrong_labels(labels, error, message, logits):
         losses.CrossEntropy()(logits, labels)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("weight", [None, [0.5, 1.0, 2.0, 3.0]])
+@pytest.mark.parametrize("ignored", [None, 1, -5])
+def test_options_of_cross_entropy(smoothing, weight, ignored, logits):
+    labels = np.where(LABELS == 1, -5, LABELS) if ignored == -5 else LABELS
+    loss = losses.CrossEntropy(smoothing, weight, ignored)
+    expected = reference.softmax_cross_entropy(
+        logits,
+        labels,
+        label_smoothing=smoothing,
+        class_weight=None if weight is None else np.array(weight),
+        ignore_index=ignored,
+    )
+    for target in (labels, labels[:, None], labels.astype(np.int8), labels.tolist()):
+        value, gradient, _ = loss(logits, target)
+        assert_allclose(value, expected[0], rtol=1e-13)
+        assert_allclose(gradient, expected[1], atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "dtype", [int, bool, np.uint8, np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
+)
+@pytest.mark.parametrize("output", DTYPES, ids=str)
+def test_one_hot_labels_are_probabilities(dtype, output, logits):
+    x, hot = logits.astype(output), np.eye(4)[LABELS]
+    loss = losses.CrossEntropy(0.1, [0.5, 1.0, 2.0, 3.0])
+    expected, gradient = reference.softmax_cross_entropy(
+        x, hot, label_smoothing=0.1, class_weight=np.array([0.5, 1.0, 2.0, 3.0])
+    )
+    got = loss(x, hot.astype(dtype))
+    assert_allclose(got.loss, expected, rtol=1e-6)
+    assert got.gradient.dtype == output
+    assert_allclose(got.gradient.astype(float), gradient, atol=4e-3 if output.itemsize == 2 else 1e-6)
+
+
+@pytest.mark.parametrize("delta", [0.0, 0.1, 0.7])
+@pytest.mark.parametrize("dtype", ["i4", "u1", "f4", "f8", "f2", "?"])
+def test_regression_of_targets_of_every_dtype(delta, dtype, rng):
+    pred = rng.standard_normal((5, 2)).astype(np.float32)
+    target = rng.integers(0, 2, (5, 2)).astype(dtype)
+    for loss, expected in (
+        (losses.Huber(delta), reference.huber(pred, target.astype(float), delta=delta)),
+        (losses.MSE(), reference.mse(pred, target.astype(float))),
+    ):
+        value, gradient, weight = loss(pred, target)
+        assert_allclose(value, expected[0], rtol=1e-6)
+        assert_allclose(gradient, expected[1], atol=1e-6)
+        assert weight == 10
+
+
+@pytest.mark.parametrize("loss", [losses.MSE(), losses.Huber(), losses.CrossEntropy()])
+def test_masked_arrays_and_matrices_are_refused(loss):
+    output, target = np.zeros((2, 1), np.float32), np.ones((2, 1), int)
+    masked = np.ma.masked_array(target, [[0], [1]])
+    for wrong in (masked, [masked[0], masked[1]], (target[0], masked[1])):
+        with pytest.raises(TypeError, match="target must be a plain array, got a MaskedArray"):
+            loss(output, wrong)
+    with pytest.raises(TypeError, match="output must be a plain array, got a MaskedArray"):
+        loss(np.ma.masked_array(output), target)
+    with pytest.raises(TypeError, match="class_weight must be a plain array"):
+        losses.CrossEntropy(class_weight=np.ma.masked_array([1.0, 2.0], [0, 1]))
+
+
+@pytest.mark.parametrize("loss", [losses.MSE(), losses.Huber()])
+def test_shapes_are_never_broadcast(loss):
+    for output, target in (((3, 1), (3,)), ((3,), (3, 1)), ((3, 2), (1, 2)), ((3,), ())):
+        with pytest.raises(ValueError, match="target must have shape"):
+            loss(np.zeros(output), np.zeros(target))
+
+
+@pytest.mark.parametrize("weight", [[1, -1], [1, np.nan], [1, np.inf], [[1, 2]], 1.0])
+def test_class_weights_are_finite_factors(weight):
+    with pytest.raises(
+        ValueError, match="CrossEntropy: class_weight must be a finite factor >= 0 for each class"
+    ):
+        losses.CrossEntropy(class_weight=weight)
+
+
 def test_wrong_options():
     for smoothing in (-0.1, 1.1, np.nan):
         with pytest.raises(ValueError, match="label_smoothing must be between 0 and 1"):

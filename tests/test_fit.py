@@ -1,0 +1,561 @@
+"""A fit that is going to fail fails before it changes anything; callbacks that began come to their end."""
+
+import copy
+import json
+import pickle
+import signal
+import threading
+
+import ml_dtypes
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from trimtab import losses, nn
+from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, ProgressBar
+from trimtab.optim import SGD
+from trimtab.trainer import Trainer
+
+
+@pytest.fixture
+def data(rng):
+    x = rng.standard_normal((40, 3)).astype(np.float32)
+    return x, (x[:, 0] > 0).astype(int)
+
+
+def trainer(*callbacks, loss=None, outputs=2, layers=()):
+    model = nn.Sequential(nn.Linear(3, 8, rng=0), nn.BatchNorm(8), *layers, nn.Linear(8, outputs, rng=1))
+    return Trainer(model, loss or losses.CrossEntropy(), SGD(model, 0.1, momentum=0.9), callbacks, rng=0)
+
+
+def everything(learner):
+    arrays = learner.model.state_dict() | learner.optimizer.state_dict()
+    notes = [learner.rng.bit_generator.state, learner.history, learner.metric_names]
+    modes = [module.training for _, module in learner.model.modules()]
+    return {name: array.tobytes() for name, array in arrays.items()}, json.dumps(notes), modes
+
+
+def folder_contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+class Raises(Callback):
+    def __init__(self, hook, error=ArithmeticError):
+        self.error = error
+        setattr(self, hook, self.fail)
+
+    def fail(self, *arguments):
+        raise self.error(type(self).__name__)
+
+
+class Log(Callback):
+    def __init__(self, log, name):
+        self.log, self.name = log, name
+
+    def on_fit_begin(self, trainer, epochs, batches):
+        self.log.append(f"begin {self.name}")
+
+    def on_fit_end(self, trainer):
+        self.log.append(f"end {self.name}")
+
+
+def wrong_at(index, value):
+    def change(arguments):
+        y = arguments["y"].copy()
+        y[index] = value
+        return {"y": y}
+
+    return change
+
+
+FAILURES = {
+    "a label beyond the classes": (
+        wrong_at(39, 2),
+        "fit: y: labels must be classes from 0 to 1, got 2 at sample",
+    ),
+    "a negative label": (wrong_at(39, -1), "labels must be classes from 0 to 1, got -1 at sample 39"),
+    "names of classes": (lambda a: {"y": a["y"].astype(str)}, "fit: y: labels must be class ids or prob"),
+    "labels in objects": (lambda a: {"y": a["y"].astype(object)}, "fit: y: labels must be class ids or prob"),
+    "real labels": (lambda a: {"y": a["y"] * 1.0}, "fit: y: class ids must be integers, got dtype float64"),
+    "too many columns of labels": (
+        lambda a: {"y": np.eye(3, dtype=int)[a["y"]]},
+        r"fit: y: labels must have shape \(40,\), or \(40, 2\) where they are prob.*, got \(40, 3\)",
+    ),
+    "two of a hot": (
+        lambda a: {"y": np.full((40, 2), 2)},
+        r"fit: y: labels of shape \(40, 2\) must be one-hot, got 2",
+    ),
+    "features": (lambda a: {"x": a["x"][:, :2]}, r"Linear\(3, 8\): x must have shape \(1, 3\), got \(1, 2\)"),
+    "masked samples": (
+        lambda a: {"x": np.ma.masked_array(a["x"])},
+        "fit: x must be a plain array, got a Masked",
+    ),
+    "masked labels": (
+        lambda a: {"y": np.ma.masked_array(a["y"])},
+        "fit: y must be a plain array, got a Masked",
+    ),
+    "a list of masked samples": (
+        lambda a: {"x": [np.ma.masked_array(row) for row in a["x"]]},
+        "fit: x must be a plain array, got a MaskedArray",
+    ),
+    "a matrix": (lambda a: {"x": np.matrix(a["x"])}, "fit: x must be a plain array, got a matrix"),
+    "objects": (lambda a: {"x": a["x"].astype(object)}, "fit: x must be real numbers, got dtype object"),
+    "a scalar": (lambda a: {"x": 1.0}, r"fit: x must have an axis of samples, got shape \(\)"),
+    "validation labels": (
+        lambda a: {"validation_data": (a["x"], a["y"] + 1)},
+        "fit: y of validation_data: labels must be classes from 0 to 1, got 2 at sample",
+    ),
+    "masked validation samples": (
+        lambda a: {"validation_data": (np.ma.masked_array(a["x"]), a["y"])},
+        "fit: x of validation_data must be a plain array",
+    ),
+    "validation features": (
+        lambda a: {"validation_data": (a["x"][:, :1], a["y"])},
+        r"x must have shape \(1, 3\)",
+    ),
+    "what augments": (lambda a: {"augment": "flip"}, "fit: augment must be callable, got 'flip'"),
+    "NaN to split": (lambda a: {"validation_split": np.nan}, "fit: validation_split must be finite, got nan"),
+    "a file that is not there": (lambda a: {"resume": "nowhere.safetensors"}, "nowhere"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+@pytest.mark.parametrize("label", FAILURES)
+def test_a_fit_that_fails_changes_nothing(label, data, tmp_path):
+    pytest.importorskip("safetensors")
+    change, message = FAILURES[label]
+    path = tmp_path / "log.csv"
+    learner = trainer(CSVLogger(path), Checkpoint(tmp_path / "a.safetensors"))
+    learner.fit(*data, epochs=2, progress=False)
+    learner.model[1].eval()
+    before, files = everything(learner), folder_contents(tmp_path)
+    arguments = {"x": data[0], "y": data[1], "progress": False}
+    with pytest.raises((TypeError, ValueError, OSError), match=message):
+        learner.fit(**(arguments | change(arguments)))
+    assert everything(learner) == before
+    assert folder_contents(tmp_path) == files
+
+
+BAD_CALLBACKS = {
+    "metric": (
+        lambda folder: EarlyStopping("val_loss"),
+        "EarlyStopping: monitor must be one of loss, accuracy",
+    ),
+    "metric of a checkpoint": (
+        lambda folder: Checkpoint(folder / "b.safetensors", "val_loss"),
+        "Checkpoint: monitor must be one of loss, accuracy, got 'val_loss'",
+    ),
+    "folder of a log": (
+        lambda folder: CSVLogger(folder / "no" / "a.csv"),
+        "CSVLogger: path must be in an existing folder, got '.*a.csv'",
+    ),
+    "folder as a log": (lambda folder: CSVLogger(folder), "CSVLogger: path must be a file, got the folder"),
+    "folder of a checkpoint": (
+        lambda folder: Checkpoint(folder / "{epoch}" / "b.safetensors"),
+        "Checkpoint: path must be in an existing folder, got '.*{epoch}",
+    ),
+    "folder as a checkpoint": (
+        lambda folder: Checkpoint(folder),
+        "Checkpoint: path must be a file, got the folder",
+    ),
+    "unknown field": (
+        lambda folder: Checkpoint(folder / "{val_loss}.safetensors"),
+        "Checkpoint: path must have no fields but epoch, loss, accuracy, got '.*{val_loss}.*': 'val_loss'",
+    ),
+    "format": (
+        lambda folder: Checkpoint(folder / "{loss:d}"),
+        "path must have no fields but .*format code 'd'",
+    ),
+    "open brace": (
+        lambda folder: Checkpoint(folder / "{loss"),
+        "path must have no fields but .*expected '}'",
+    ),
+    "numbered field": (lambda folder: Checkpoint(folder / "{}"), "path must have no fields but "),
+    "its own check": (lambda folder: Raises("check_fit"), "Raises"),
+    "its beginning": (lambda folder: Raises("on_fit_begin"), "Raises"),
+}
+
+
+@pytest.mark.parametrize("label", BAD_CALLBACKS)
+def test_a_callback_that_fails_before_training_changes_nothing(label, data, tmp_path):
+    pytest.importorskip("safetensors")
+    make, message = BAD_CALLBACKS[label]
+    path, saved = tmp_path / "log.csv", tmp_path / "a.safetensors"
+    learner = trainer(CSVLogger(path), Checkpoint(saved))
+    learner.fit(*data, epochs=2, progress=False)
+    learner.model[0].weight.value[...] = 3
+    learner.callbacks.append(make(tmp_path))
+    for resume in (None, saved):
+        before, files = everything(learner), folder_contents(tmp_path)
+        with pytest.raises((ValueError, ArithmeticError), match=message):
+            learner.fit(*data, epochs=3, progress=False, resume=resume)
+        assert everything(learner) == before
+        assert folder_contents(tmp_path) == files
+
+
+def test_the_same_callback_twice_is_refused(data):
+    bar = EarlyStopping("loss")
+    with pytest.raises(
+        ValueError, match=r"fit: callbacks must be different objects, got \['EarlyStopping\(loss"
+    ):
+        trainer(bar, bar).fit(*data, progress=False)
+
+
+def test_only_callbacks_that_began_come_to_their_end(data):
+    log = []
+    with pytest.raises(ArithmeticError):
+        trainer(Log(log, "a"), Raises("on_fit_begin"), Log(log, "b")).fit(*data, progress=False)
+    assert log == ["begin a", "end a"]
+    log.clear()
+    with pytest.raises(ValueError):
+        trainer(Log(log, "a"), EarlyStopping("no_loss")).fit(*data, progress=False)
+    assert log == []
+
+
+def test_every_callback_comes_to_its_end_and_the_first_error_is_raised(data):
+    log = []
+
+    class Second(Raises):
+        pass
+
+    ends = [Log(log, "a"), Raises("on_fit_end", OSError), Second("on_fit_end", KeyError), Log(log, "b")]
+    with pytest.raises(OSError, match=r"^Raises") as caught:
+        trainer(*ends).fit(*data, progress=False)
+    assert log == ["begin a", "begin b", "end a", "end b"]
+    assert caught.value.__notes__ == ["Second: on_fit_end: KeyError: 'Second'"]
+    with pytest.raises(ArithmeticError) as caught:
+        trainer(Raises("on_batch_end"), *ends).fit(*data, progress=False)
+    assert caught.value.__notes__ == [
+        "Raises: on_fit_end: OSError: Raises",
+        "Second: on_fit_end: KeyError: 'Second'",
+    ]
+
+
+def test_stop_lasts_for_one_fit(data):
+    learner = trainer()
+    learner.stop()
+    assert learner.fit(*data, epochs=2, progress=False).epochs == 2
+
+    class Stop(Callback):
+        def on_batch_begin(self, trainer, batch):
+            trainer.stop()
+
+    learner.callbacks.append(Stop())
+    assert learner.fit(*data, epochs=2, progress=False).epochs == 0
+    learner.callbacks.clear()
+    assert learner.fit(*data, epochs=2, progress=False).epochs == 2
+
+
+def test_an_interrupt_that_is_ignored_stays_so(data):
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    seen = []
+
+    class Look(Callback):
+        def on_batch_end(self, trainer, batch, logs):
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    try:
+        trainer(Look()).fit(*data, progress=False)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert {*seen} == {signal.SIG_IGN}
+
+
+# ---- the optimizer and the model ----
+
+
+def test_a_layer_that_takes_the_place_of_another_asks_for_another_optimizer(data):
+    learner = trainer()
+    first, second, last = learner.model.layers
+    learner.model.layers = (first, second, nn.Linear(8, 2, rng=5))
+    with pytest.raises(
+        ValueError, match=r"fit: optimizer must hold parameters of the model, got .* of another: aft"
+    ):
+        learner.fit(*data, progress=False)
+    learner.model.layers = (first, second, nn.Linear(8, 8, rng=5), last)
+    with pytest.raises(
+        ValueError, match=r"fit: optimizer must hold .*2.weight.*, which the model got after it was"
+    ):
+        learner.fit(*data, progress=False)
+    learner.optimizer = SGD(learner.model, 0.1)
+    learner.fit(*data, progress=False)
+
+
+def test_an_optimizer_may_train_a_part_of_the_model(data):
+    learner = trainer()
+    learner.optimizer = SGD(learner.model[2], 0.1)
+    before = learner.model.state_dict()
+    learner.fit(*data, progress=False)
+    after = learner.model.state_dict()
+    assert_array_equal(after["0.weight"], before["0.weight"])
+    assert not np.array_equal(after["2.weight"], before["2.weight"])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"model": None}, TypeError, "Trainer: model must be a Module, got None"),
+        ({"optimizer": SGD}, TypeError, "Trainer: optimizer must be an optimizer, got <class"),
+        ({"optimizer": 0.1}, TypeError, "Trainer: optimizer must be an optimizer, got 0.1"),
+        ({"rng": 1.5}, TypeError, "Trainer: rng must be a seed, a generator or None, got 1.5"),
+        ({"rng": -1}, ValueError, "Trainer: rng must be a seed, a generator or None, got -1"),
+    ],
+)
+def test_what_a_trainer_is_made_of(change, error, message):
+    model = nn.Linear(2, 2)
+    arguments = {"model": model, "loss": losses.CrossEntropy(), "optimizer": SGD(model, 0.1)}
+    with pytest.raises(error, match=message):
+        Trainer(**(arguments | change))
+
+
+def test_a_legacy_generator_is_taken(data):
+    histories = []
+    for _ in range(2):
+        learner = trainer()
+        other = Trainer(learner.model, learner.loss, learner.optimizer, rng=np.random.RandomState(5))
+        histories.append(other.fit(*data, epochs=2, batch_size=8, progress=False))
+    assert histories[0] == histories[1]
+    assert histories[0] != trainer().fit(*data, epochs=2, batch_size=8, progress=False)
+
+
+# ---- modes ----
+
+
+def modes(model):
+    return [module.training for _, module in model.modules()]
+
+
+def test_layers_in_evaluation_stay_so_in_a_model_that_trains(data):
+    learner = trainer()
+    learner.model[1].eval()
+    mean = learner.model[1].running_mean.copy()
+    learner.fit(*data, epochs=2, validation_split=0.2, progress=False)
+    assert_array_equal(learner.model[1].running_mean, mean)
+    assert modes(learner.model) == [True, True, False, True]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("dropout", [False, True])
+def test_a_model_in_evaluation_trains_and_is_in_it_again(dropout, fails, data):
+    learner = trainer(Raises("on_batch_end") if fails else Callback(), layers=[nn.Dropout(0.5)])
+    learner.model.eval(dropout=dropout)
+    before, mean = modes(learner.model), learner.model[1].running_mean.copy()
+    if fails:
+        with pytest.raises(ArithmeticError):
+            learner.fit(*data, progress=False)
+    else:
+        learner.fit(*data, progress=False)
+    assert modes(learner.model) == before
+    assert not np.array_equal(learner.model[1].running_mean, mean)
+
+
+def test_a_callback_that_evaluates_does_not_end_training(data):
+    class Evaluates(Callback):
+        def on_batch_end(self, trainer, batch, logs):
+            trainer.model.eval()
+
+    learner, other = trainer(Evaluates()), trainer()
+    learner.model[1].eval()
+    other.model[1].eval()
+    assert learner.fit(*data, epochs=2, progress=False) == other.fit(*data, epochs=2, progress=False)
+    assert modes(learner.model) == modes(other.model)
+
+
+def test_prediction_evaluates_and_switches_nothing(data, monkeypatch):
+    learner = trainer(layers=[nn.Dropout(0.5)])
+    expected = learner.predict(data[0])
+    state = learner.model.state_dict()
+    assert_array_equal(learner.predict(data[0]), expected)
+    learner.model.eval()
+    assert_array_equal(learner.model(data[0]), expected)
+    assert_array_equal(learner.predict(data[0]), expected)
+    learner.model.train()
+    learner.evaluate(*data)
+    assert modes(learner.model) == [True] * 5
+    for name, array in learner.model.state_dict().items():
+        assert_array_equal(array, state[name])
+
+
+def test_dropout_that_was_asked_for_reaches_prediction(data):
+    learner = trainer(layers=[nn.Dropout(0.5)])
+    learner.model.eval(dropout=True)
+    assert np.ptp([learner.predict(data[0]) for _ in range(5)], axis=0).max() > 0
+    assert len({learner.evaluate(*data)["loss"] for _ in range(5)}) > 1
+
+
+def test_several_threads_predict_and_evaluate_at_once(data):
+    learner = trainer(layers=[nn.Dropout(0.5)])
+    expected, metrics = learner.predict(data[0], 8), learner.evaluate(*data, batch_size=8)
+    right = []
+
+    def work():
+        for _ in range(50):
+            right.append(np.array_equal(learner.predict(data[0], 8), expected))
+            right.append(learner.evaluate(*data, batch_size=8) == metrics)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(right) == 400
+    assert all(right)
+
+
+@pytest.mark.parametrize("method", ["evaluate", "predict"])
+@pytest.mark.parametrize(
+    ("size", "error"), [(0, ValueError), (-1, ValueError), (2.5, TypeError), (True, TypeError)]
+)
+def test_size_of_the_batches(method, size, error, data):
+    arguments = data if method == "evaluate" else data[:1]
+    with pytest.raises(error, match=f"^{method}: batch_size must be .*, got {size}"):
+        getattr(trainer(), method)(*arguments, batch_size=size)
+
+
+# ---- the data ----
+
+
+def test_no_samples_have_no_predictions():
+    assert trainer().predict(np.zeros((0, 3))).shape == (0, 2)
+
+
+@pytest.mark.parametrize("dtype", [">f4", "f8", "f2", ml_dtypes.bfloat16, "i8", "u1", "?"])
+def test_samples_of_every_real_dtype(dtype, rng):
+    x = rng.integers(0, 2, (40, 3)).astype(dtype)
+    y = np.arange(40) % 2
+    plain = x.astype(np.float32)
+    learner, other = trainer(), trainer()
+    assert learner.fit(x, y, progress=False) == other.fit(plain, y, progress=False)
+    assert learner.evaluate(x, y) == other.evaluate(plain, y)
+    assert_array_equal(learner.predict(x), other.predict(plain))
+
+
+def test_a_memory_map_is_read_batch_by_batch(data, tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, data[0].astype(np.float64))
+    mapped = np.load(path, mmap_mode="r")
+    sizes = []
+
+    class Look(nn.Module):
+        def forward(self, x):
+            sizes.append(x.nbytes)
+            assert type(x) is np.ndarray
+            self.saved = None
+            return x
+
+        def backward(self, dy):
+            return dy
+
+    model = nn.Sequential(Look(), nn.Linear(3, 2, rng=0))
+    learner = Trainer(model, losses.CrossEntropy(), SGD(model, 0.1), rng=0)
+    history = learner.fit(mapped, data[1], batch_size=8, progress=False)
+    assert max(sizes) == 8 * 3 * 4
+    plain = nn.Sequential(nn.Linear(3, 2, rng=0))
+    other = Trainer(plain, losses.CrossEntropy(), SGD(plain, 0.1), rng=0)
+    assert history == other.fit(*data, batch_size=8, progress=False)
+
+
+def test_tensors_and_lists_are_taken(data):
+    torch = pytest.importorskip("torch")
+    x, y = data
+    expected = trainer().fit(x, y, progress=False)
+    assert trainer().fit(torch.from_numpy(x), torch.from_numpy(y), progress=False) == expected
+    assert trainer().fit(x.tolist(), y.tolist(), progress=False) == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda batch: batch.astype(np.float64),
+        lambda batch: batch.astype(np.float16),
+        lambda batch: batch.tolist(),
+        lambda batch: np.asfortranarray(batch),
+    ],
+)
+def test_whatever_dtype_an_augmentation_returns_the_model_sees_its_own(change, rng):
+    x, y = rng.integers(-9, 9, (40, 3)).astype(np.float32), np.arange(40) % 2
+    learner, other = trainer(), trainer()
+    history = learner.fit(x, y, augment=lambda batch, rng: change(batch), progress=False)
+    assert history == other.fit(x, y, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda batch: batch[:-1], ValueError, r"must have 32 samples as the batch, got shape \(31, 3\)"),
+        (lambda batch: None, TypeError, "must be real numbers, got dtype object"),
+        (lambda batch: batch * 1j, TypeError, "must be real numbers, got dtype complex"),
+        (np.ma.masked_array, TypeError, "must be a plain array, got a MaskedArray"),
+    ],
+)
+def test_what_an_augmentation_may_not_return(change, error, message, data):
+    with pytest.raises(error, match=f"^fit: result of augment {message}"):
+        trainer().fit(*data, augment=lambda batch, rng: change(batch), progress=False)
+
+
+def test_only_batches_of_training_are_augmented_each_with_its_own_order(data):
+    x, y = data
+    x = np.repeat(np.arange(40, dtype=np.float32)[:, None], 3, axis=1)
+    seen = []
+
+    def augment(batch, rng):
+        seen.append(batch[:, 0].copy())
+        return batch
+
+    learner = trainer()
+    learner.fit(
+        x, y, validation_data=(x[:5], y[:5]), augment=augment, epochs=3, batch_size=20, progress=False
+    )
+    epochs = [np.concatenate(seen[begin : begin + 2]) for begin in (0, 2, 4)]
+    assert len(seen) == 6
+    for epoch in epochs:
+        assert_array_equal(np.sort(epoch), np.arange(40))
+    assert not np.array_equal(epochs[0], epochs[1])
+    assert not np.array_equal(epochs[1], epochs[2])
+    seen.clear()
+    trainer().fit(x, y, augment=augment, shuffle=False, batch_size=20, progress=False)
+    assert_array_equal(np.concatenate(seen), np.arange(40))
+
+
+def test_a_target_of_another_shape_than_the_output_is_refused(data):
+    for loss in (losses.MSE(), losses.Huber()):
+        learner = trainer(loss=loss, outputs=1)
+        with pytest.raises(
+            ValueError, match=r"fit: y must have shape \(40, 1\) as the output of the model, got"
+        ):
+            learner.fit(data[0], data[1], progress=False)
+        learner.fit(data[0], data[1][:, None], progress=False)
+
+
+def test_class_weights_must_be_those_of_the_classes(data):
+    learner = trainer(loss=losses.CrossEntropy(class_weight=[1, 2, 3]))
+    before = everything(learner)
+    with pytest.raises(ValueError, match="CrossEntropy: class_weight must have 2 entries, got 3"):
+        learner.fit(*data, progress=False)
+    assert everything(learner) == before
+
+
+# ---- copies ----
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda learner: pickle.loads(pickle.dumps(learner))])
+def test_a_copy_goes_on_by_itself_with_the_same_bits(copied, data):
+    learner = trainer(EarlyStopping("loss", patience=9), ProgressBar("bar"), CSVLogger("unused.csv"))
+    learner.callbacks.pop()
+    learner.fit(*data, epochs=2, progress=False)
+    other = copied(learner)
+    before = everything(learner)
+    other.fit(*data, epochs=2, progress=False)
+    assert everything(learner) == before
+    learner.fit(*data, epochs=2, progress=False)
+    assert everything(learner) == everything(other)
+    assert other.callbacks[0].best == learner.callbacks[0].best
+
+
+def test_a_copy_has_no_samples(data):
+    learner = trainer()
+    size = len(pickle.dumps(learner))
+    x = np.repeat(data[0], 100, axis=0)
+    learner.fit(x, np.repeat(data[1], 100), progress=False)
+    learner.predict(x)
+    assert len(pickle.dumps(learner)) < size + 2000
+    assert_allclose(learner.predict(x[:1]), learner.predict(x)[:1], rtol=1e-5)
