@@ -84,7 +84,7 @@ def test_copies_into_any_array(dtype):
     _inputs.copy_into(target, "a", [1, 2, 3])
     assert_array_equal(target, [1, 2, 3])
     for value, error, message in (
-        (np.ones((1, 3)), ValueError, r"^a must have shape \(3,\), got \(1, 3\)"),
+        (np.ones((1, 3), dtype), ValueError, r"^a must have shape \(3,\), got \(1, 3\)"),
         (np.ones(3) * 1j, TypeError, "^a must be a real array of a kind with .*, got dtype complex128"),
         (np.ma.array([1, 2, 3]), TypeError, "^a must be a plain array, got a MaskedArray"),
     ):

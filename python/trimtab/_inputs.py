@@ -84,9 +84,9 @@ def float_array(name: str, value: Any) -> Array:
 def copy_into(target: Array, name: str, value: Any) -> None:
     """Copy real numbers of the same shape into an array; on an error it is as it was."""
     array = as_array(name, value)
+    require_castable(name, array, target)
     if array.shape != target.shape:
         raise ValueError(f"{name} must have shape {target.shape}, got {array.shape}")
-    require_castable(name, array, target)
     target[...] = array.astype(target.dtype, copy=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Set, ValuesView
 from types import SimpleNamespace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,6 +26,9 @@ __all__ = [
     "recording",
     "require_shape",
 ]
+
+
+Member = TypeVar("Member", "Module", Parameter)
 
 
 class Module:
@@ -118,7 +121,7 @@ class Module:
 
     def children(self) -> dict[str, Module]:
         """The modules directly below this one, by name; those in lists, tuples and dicts, too."""
-        return {name: member for name, member in self._members() if isinstance(member, Module)}
+        return dict(self._own(Module))
 
     def modules(self, path: str = "") -> Iterator[tuple[str, Module]]:
         """Yield this module and all below it, each with its dotted path.
@@ -162,7 +165,16 @@ class Module:
 
     def _own_parameters(self) -> list[tuple[str, Parameter]]:
         """The parameters of this module itself."""
-        return [(name, member) for name, member in self._members() if isinstance(member, Parameter)]
+        return self._own(Parameter)
+
+    def _own(self, kind: type[Member]) -> list[tuple[str, Member]]:
+        """The members of a kind, by names of their own."""
+        found = [(name, member) for name, member in self._members() if isinstance(member, kind)]
+        names = [name for name, _ in found]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"{type(self).__name__}: names must be of one member each, got {twice} for two")
+        return found
 
     def _members(self) -> Iterator[tuple[str, Module | Parameter]]:
         """The modules and parameters directly below this one, by the path from it."""

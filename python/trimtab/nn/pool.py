@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ import trimtab._core as kernels
 from trimtab._inputs import real_array
 from trimtab._typing import Array
 from trimtab.nn.module import Module, as_gradient, as_input
-from trimtab.nn.widths import working
+from trimtab.nn.widths import DOUBLE, working
 from trimtab.nn.windows import Grid, Padding, Size, Windows
 
 
@@ -78,10 +79,10 @@ class AvgPool2d(_Pool2d):
         grid = self.windows.grid(self, x.shape)
         padded = self.windows.pad(x, grid)
         with np.errstate(over="ignore"):
-            y = self._sums(padded, grid) / self._size
+            y = self._sums(padded, grid, working(x)) / self._size
         if not np.isfinite(y).all():  # sums of large values overflow, their mean does not
-            power = 2.0 ** (self._size.bit_length())
-            y = self._sums(padded, grid, 1 / power) * (power / self._size)
+            power = 2.0 ** self._size.bit_length()
+            y = self._sums(padded, grid, DOUBLE, 1 / power) * (power / self._size)
         self.saved = y.shape, x.dtype, grid
         return np.moveaxis(y.astype(x.dtype, copy=False), 1, self.windows.axis)
 
@@ -97,10 +98,9 @@ class AvgPool2d(_Pool2d):
         dx = self.windows.inside(dpadded, grid).astype(dtype, copy=False)
         return np.moveaxis(dx, 1, self.windows.axis)
 
-    def _sums(self, padded: Array, grid: Grid, factor: float = 1.0) -> Array:
-        """Of each window, in float32 or wider, of values times a power of two."""
+    def _sums(self, padded: Array, grid: Grid, dtype: np.dtype[Any], factor: float = 1.0) -> Array:
+        """Of each window, of values times a power of two."""
         first, *others = self.windows.offsets()
-        dtype = working(padded)
         sums = self.windows.under(padded, first, grid).astype(dtype, order="K", copy=True)
         sums *= factor
         for offset in others:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import product
+from math import prod
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -85,14 +86,16 @@ class Windows:
         if self.axis == -1:
             return np.ascontiguousarray(x)
         samples, channels, *image = x.shape
-        return kernels.transpose(x.reshape(samples, channels, -1)).reshape(samples, *image, channels)
+        return kernels.transpose(x.reshape(samples, channels, prod(image))).reshape(samples, *image, channels)
 
     def in_layout(self, images: Array) -> Array:
         """Contiguous images (N, H, W, C) as contiguous ones of the layer's layout."""
         if self.axis == -1:
             return images
         samples, *image, channels = images.shape
-        return kernels.transpose(images.reshape(samples, -1, channels)).reshape(samples, channels, *image)
+        return kernels.transpose(images.reshape(samples, prod(image), channels)).reshape(
+            samples, channels, *image
+        )
 
     def channels_first(self, x: Array) -> Array:
         """A view (N, C, H, W) of images in the layout of the layer."""

@@ -1,0 +1,202 @@
+"""Options of layers: checked when they are given and when they are set, taken in any integer type."""
+
+import re
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from trimtab import nn
+
+NORMS = {
+    "BatchNorm": lambda **options: nn.BatchNorm(4, **options),
+    "LayerNorm": lambda **options: nn.LayerNorm(4, **options),
+    "RMSNorm": lambda **options: nn.RMSNorm(4, **options),
+    "GroupNorm": lambda **options: nn.GroupNorm(2, 4, **options),
+    "InstanceNorm": lambda **options: nn.InstanceNorm(4, **options),
+    "Whitening": lambda **options: nn.Whitening(4, **options),
+}
+NUMBERS = {  # layer, option: how it is made, values that are refused
+    **{(name, "eps"): (make, [-0.5, -1e-300, np.nan, np.inf]) for name, make in NORMS.items()},
+    ("BatchNorm", "momentum"): (NORMS["BatchNorm"], [-0.1, 1.1, np.nan]),
+    ("Whitening", "momentum"): (NORMS["Whitening"], [-0.1, 1.1, np.nan]),
+    ("BatchNorm", "r_max"): (NORMS["BatchNorm"], [0.9, -1, np.nan]),
+    ("BatchNorm", "d_max"): (NORMS["BatchNorm"], [-0.1, np.nan]),
+    ("LeakyReLU", "negative_slope"): (nn.LeakyReLU, [np.nan, np.inf]),
+    ("Dropout", "p"): (nn.Dropout, [-0.1, 1.1, np.nan]),
+    ("DropPath", "p"): (nn.DropPath, [-0.1, 1.1, np.nan]),
+    ("AlphaDropout", "p"): (nn.AlphaDropout, [-0.1, 1.0, np.nan]),
+    ("GaussianDropout", "p"): (nn.GaussianDropout, [-0.1, 1.0, np.nan]),
+}
+WHOLE = {
+    ("BatchNorm", "virtual_batch_size"): (NORMS["BatchNorm"], [0, -1]),
+    **{(name, "axis"): (NORMS[name], []) for name in ("BatchNorm", "GroupNorm", "InstanceNorm", "Whitening")},
+}
+FLAGS = [("BatchNorm", name) for name in ("unbiased", "frozen", "strided", "renorm")]
+
+
+@pytest.mark.parametrize(("layer", "option"), NUMBERS)
+def test_a_number_is_checked_when_it_is_given_and_when_it_is_set(layer, option):
+    make, refused = NUMBERS[layer, option]
+    made = make()
+    before = getattr(made, option)
+    for value in refused:
+        message = f"^{layer}: {option} must be .*, got {re.escape(str(value))}$"
+        with pytest.raises(ValueError, match=message):
+            make(**{option: value})
+        with pytest.raises(ValueError, match=message):
+            setattr(made, option, value)
+    for value in ("0.5", [0.5], 1j, True, object()):
+        with pytest.raises(TypeError, match=f"^{layer}: {option} must be a number, got "):
+            make(**{option: value})
+    assert getattr(made, option) == before
+    for value in (np.float32(0.5), np.array(0.5)) if option != "r_max" else (np.float32(1.5), np.int8(2)):
+        made = make(**{option: value})
+        assert getattr(made, option) == value
+        assert type(getattr(made, option)) is float
+
+
+@pytest.mark.parametrize(("layer", "option"), WHOLE)
+def test_an_int_is_checked_when_it_is_given_and_when_it_is_set(layer, option):
+    make, refused = WHOLE[layer, option]
+    made = make()
+    for value in refused:
+        with pytest.raises(ValueError, match=f"^{layer}: {option} must be at least 1, got {value}"):
+            make(**{option: value})
+        with pytest.raises(ValueError, match=f"^{layer}: {option} must be at least 1, got {value}"):
+            setattr(made, option, value)
+    for value in (1.0, "1", True, [1]):
+        with pytest.raises(TypeError, match=f"^{layer}: {option} must be an int, got "):
+            make(**{option: value})
+    assert type(getattr(make(**{option: np.uint8(2)}), option)) is int
+
+
+@pytest.mark.parametrize(("layer", "option"), FLAGS)
+def test_a_flag_is_a_bool(layer, option):
+    for value in (1, "yes", None):
+        with pytest.raises(TypeError, match=f"^{layer}: {option} must be a bool, got "):
+            NORMS[layer](**{option: value})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.Linear(2, 3, bias=1), "Linear: bias must be a bool, got 1"),
+        (lambda: nn.Conv2d(2, 3, 1, bias=0), "Conv2d: bias must be a bool, got 0"),
+        *(
+            (lambda make=make: make(affine=1), f"{name}: affine must be a bool, got 1")
+            for name, make in NORMS.items()
+            if name != "Whitening"
+        ),
+        (lambda: nn.Dropout(classical="no"), "Dropout: classical must be a bool, got 'no'"),
+        (lambda: nn.Dropout(shared_axes=1.0), "Dropout: shared_axes must be an int, got 1.0"),
+        (lambda: nn.BatchNorm(3, adjustment=3), "BatchNorm: adjustment must be a function or None, got 3"),
+        (lambda: nn.Linear(2, 3, gain="big"), "Linear: gain must be a number, got 'big'"),
+        (lambda: nn.Linear(2.0, 3), "Linear: inputs must be an int, got 2.0"),
+        (lambda: nn.Linear(2, True), "Linear: outputs must be an int, got True"),
+        (lambda: nn.Conv2d(2.0, 3, 1), "Conv2d: inputs must be an int, got 2.0"),
+        (lambda: nn.Conv2d(2, 3, 1, groups=1.0), "Conv2d: groups must be an int, got 1.0"),
+        (lambda: nn.Conv2d(2, 3, 1, axis=True), "Conv2d: axis must be an int, got True"),
+        (lambda: nn.BatchNorm(3.0), "BatchNorm: channels must be an int, got 3.0"),
+        (lambda: nn.GroupNorm(True, 3), "GroupNorm: num_groups must be an int, got True"),
+        (lambda: nn.Whitening(4, num_groups=2.0), "Whitening: num_groups must be an int, got 2.0"),
+        (lambda: nn.LayerNorm(3.5), "LayerNorm: shape must be an int, got 3.5"),
+        (lambda: nn.RMSNorm((3, "4")), "RMSNorm: shape must be an int, got '4'"),
+        (lambda: nn.Ramp(1, "3", 5, 6), "Ramp: end must be a number, got '3'"),
+        (lambda: nn.Linear(2, 3, dtype="f16"), "Linear: dtype must be a floating type, got float128"),
+    ],
+)
+def test_another_kind_of_value_is_a_type_error(make, message):
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.Linear(2, 3, gain=np.nan), "Linear: gain must be finite, got nan"),
+        (lambda: nn.Linear(2, 3, init=None), "Linear: init must be one of he, xavier,"),
+        (lambda: nn.BatchNorm(0), "BatchNorm: channels must be at least 1, got 0"),
+        (
+            lambda: nn.BatchNorm(3, activation="tanh"),
+            "BatchNorm: activation must be None or 'relu', got 'tanh'",
+        ),
+        (lambda: nn.LayerNorm(0), "LayerNorm: shape must be at least 1, got 0"),
+        (lambda: nn.LayerNorm(()), "LayerNorm: shape must have an axis at least, got ()"),
+        (lambda: nn.Whitening(0), "Whitening: channels must be at least 1, got 0"),
+        (lambda: nn.MaxPool2d(True), "MaxPool2d: kernel_size must be one or two ints >= 1, got True"),
+        (lambda: nn.MaxPool2d(2.0), "MaxPool2d: kernel_size must be one or two ints >= 1, got 2.0"),
+        (lambda: nn.AvgPool2d({2}), "AvgPool2d: kernel_size must be one or two ints >= 1, got {2}"),
+        (lambda: nn.AvgPool2d(2, stride=[1]), "AvgPool2d: stride must be one or two ints >= 1, got [1]"),
+        (lambda: nn.Ramp(1, 3, 5, 5), "Ramp: stop must be finite and > 5, got 5"),
+        (lambda: nn.Ramp(1, 3, 5, 4), "Ramp: stop must be finite and > 5, got 4"),
+        (lambda: nn.Ramp(np.nan, 3, 5, 6), "Ramp: begin must be finite, got nan"),
+    ],
+)
+def test_another_value_is_a_value_error(make, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        make()
+
+
+THREE = [3, np.int64(3), np.uint8(3), np.array(3)]
+
+
+@pytest.mark.parametrize("three", THREE, ids=repr)
+def test_a_size_is_any_integer(three):
+    x = np.random.default_rng(0).standard_normal((4, 3, 6, 6))
+    for layer in (
+        nn.Conv2d(three, three, three, three, three, groups=three, rng=0, dtype="f8"),
+        nn.MaxPool2d(three, three, np.int8(1)),
+        nn.BatchNorm(three, axis=np.int64(1), dtype="f8"),
+        nn.GroupNorm(three, three, dtype="f8"),
+        nn.InstanceNorm(three, dtype="f8"),
+        nn.Whitening(three, num_groups=three, dtype="f8"),
+    ):
+        assert layer(x).shape[:2] == (4, 3)
+        assert "3" in repr(layer)
+        assert "int" not in repr(layer)
+    for layer in (
+        nn.Linear(three, three, dtype="f8"),
+        nn.LayerNorm(three, dtype="f8"),
+        nn.RMSNorm(three, dtype="f8"),
+    ):
+        assert layer(x[..., :3]).shape == (4, 3, 6, 3)
+
+
+@pytest.mark.parametrize("pair", [(3, 2), [3, 2], np.array([3, 2]), (np.int64(3), np.int32(2))], ids=repr)
+def test_a_pair_is_any_sequence(pair):
+    x = np.random.default_rng(0).standard_normal((2, 1, 9, 8))
+    for make in (
+        lambda pair: nn.Conv2d(1, 1, pair, pair, pair, rng=0, dtype="f8"),
+        lambda pair: nn.MaxPool2d(pair, pair, [1, 0]),
+        lambda pair: nn.AvgPool2d(pair),
+    ):
+        assert_array_equal(make(pair)(x), make((3, 2))(x))
+    for layer in (nn.LayerNorm(pair, dtype="f8"), nn.RMSNorm(pair, dtype="f8")):
+        assert layer.shape == (3, 2)
+        assert layer(np.ones((4, 3, 2))).shape == (4, 3, 2)
+    assert nn.Dropout(shared_axes=[2, np.int64(3)]).options["shared_axes"] == (2, 3)
+
+
+def test_the_chance_of_dropping_may_change(rng):
+    """Also of the classical form, whose scale follows."""
+    x = rng.standard_normal((50, 40))
+    layer = nn.Dropout(0.9, classical=True).use_rng(0)
+    layer.p = 0.25
+    assert abs((layer(x) == 0).mean() - 0.25) < 0.05
+    assert_array_equal(layer.eval()(x), 0.75 * x)
+    with pytest.raises(ValueError, match=r"^Dropout: p must be between 0 and 1, got 2"):
+        layer.p = 2
+
+
+def test_a_ramp_is_a_line_between_its_ends():
+    ramp = nn.Ramp(1, 3, 4, 8)
+    assert [ramp(batch) for batch in (0, 4, 5, 6, 8, 100)] == [1, 1, 1.5, 2, 3, 3]
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(60, 3), (3, 60)])
+def test_orthogonal_weights_are_uniformly_distributed(inputs, outputs):
+    """Both signs of every entry are as likely: QR alone prefers one on its diagonal."""
+    corners = [
+        nn.Linear(inputs, outputs, init="orthogonal", rng=seed).weight.value[0, 0] for seed in range(200)
+    ]
+    assert 70 < np.sum(np.array(corners) > 0) < 130
