@@ -2,6 +2,7 @@
 
 import doctest
 
+import ml_dtypes
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -136,3 +137,90 @@ def test_docstring_examples(module):
     results = doctest.testmod(module)
     assert results.attempted > 0
     assert results.failed == 0
+
+
+# Looking changes nothing
+
+
+class Counting(nn.Module):
+    """Counts and draws in every mode."""
+
+    buffer_names = ("calls",)
+
+    def __init__(self):
+        self.calls = np.zeros(())
+
+    def forward(self, x):
+        self.calls += 1
+        self.saved = x
+        return x * (1 + 0 * self.rng.standard_normal())
+
+    def backward(self, dy):
+        return dy
+
+
+LOOKS = {
+    "summary": lambda model, x: model.summary((4,)),
+    "gradcheck": lambda model, x: nn.gradcheck(model, 2 * x),
+    "gradient_norms": lambda model, x: nn.gradient_norms(model),
+    "fold": lambda model, x: nn.fold(model)(x),
+    "state_dict": lambda model, x: model.state_dict(),
+    "repr": lambda model, x: repr(model),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("evaluating", [None, "1", "2.2"])
+def test_looking_between_forward_and_backward_changes_nothing(look, evaluating, rng):
+    x, dy = rng.standard_normal((5, 4)), rng.standard_normal((5, 3))
+    results = []
+    for looks in (False, True):
+        model = nn.Sequential(*network().layers, Counting()).use_rng(4)
+        if evaluating:
+            dict(model.modules())[evaluating].eval()
+        model(x)
+        model.backward(dy)
+        model(x)
+        modes = [module.training for _, module in model.modules()]
+        before = [parameter.grad.copy() for parameter in model.parameters()]
+        if looks:
+            LOOKS[look](model, x)
+        assert [module.training for _, module in model.modules()] == modes
+        for parameter, grad in zip(model.parameters(), before, strict=True):
+            assert_array_equal(parameter.grad, grad)
+        dx = model.backward(dy)
+        grads = [parameter.grad for parameter in model.parameters()]
+        state = model.state_dict()
+        results.append([dx, *grads, *state.values(), model(x)])
+    for plain, looked in zip(*results, strict=True):
+        assert_array_equal(plain, looked)
+
+
+def test_summary_of_a_model_whose_dropout_stays_on():
+    model = nn.Sequential(nn.Dropout(), nn.Linear(4, 3)).use_rng(1).eval(dropout=True)
+    state = model.rng.bit_generator.state
+    model.summary((4,))
+    assert model.rng.bit_generator.state == state
+    assert model[0].training
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e200])
+def test_norms_of_gradients_of_any_scale(scale):
+    layer = nn.Linear(3, 4, dtype=f64)
+    layer.weight.grad, layer.bias.grad = np.full((4, 3), scale), np.full(4, 2 * scale)
+    assert_allclose(nn.gradient_norms(layer)[""], scale * np.sqrt(28), rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["f2", ml_dtypes.bfloat16])
+def test_norms_of_gradients_of_16_bits(dtype):
+    layer = nn.Linear(300, 300, dtype=dtype)
+    layer.weight.grad[...] = 256
+    assert_allclose(nn.gradient_norms(layer)[""], 256 * 300, rtol=1e-12)
+
+
+def test_norms_that_are_not_finite():
+    layer = nn.Linear(3, 4)
+    layer.weight.grad[0, 0] = np.inf
+    assert nn.gradient_norms(layer)[""] == np.inf
+    layer.weight.grad[0, 0] = np.nan
+    assert np.isnan(nn.gradient_norms(layer)[""])

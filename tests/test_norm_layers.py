@@ -1,5 +1,7 @@
 """The norm layers and their options, against the specification and central differences."""
 
+import copy
+
 import numpy as np
 import pytest
 import reference
@@ -320,3 +322,172 @@ def test_fold_convolutions(rng, axis):
     inside = ["Conv2d", "ReLU", "Conv2d"]
     assert kinds == ["Sequential", "Conv2d", "Residual", *inside, "Conv2d", "BatchNorm"]
     assert_allclose(folded(x), model.eval()(x), rtol=1e-11, atol=1e-11)
+
+
+def alike(model, folded, *inputs):
+    for x in inputs:
+        assert_allclose(folded(x), model.eval()(x), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_fold_of_linear_layers_is_right_for_arrays_of_any_rank(axis, rng):
+    """Where the outputs are on axis 2, a norm of axis 1 is one of something else."""
+    rows, stacks = rng.standard_normal((6, 3)), rng.standard_normal((4, 5, 3))
+    norm = nn.BatchNorm(5, axis=axis, activation="relu", dtype=f64)
+    model = trained(nn.Sequential(nn.Linear(3, 5, rng=0, dtype=f64), norm, nn.ReLU()), rows, rows + 1)
+    folded = nn.fold(model)
+    assert "BatchNorm" not in repr(folded)
+    alike(model, folded, rows, stacks)
+    again = copy.deepcopy(folded)
+    alike(model, again, rows, stacks)
+    with nn.recording(folded), nn.recording(model):
+        dy = np.ones_like(model(rows))
+        folded(rows)
+    assert_allclose(folded.backward(dy), model.backward(dy), rtol=1e-11)
+    assert list(folded.state_dict()) == ["0.weight", "0.bias"]
+    if axis == 1:
+        folded.load_state_dict(folded.state_dict())
+        alike(model, folded, rows)
+        with pytest.raises(ValueError, match=r"^Linear\(3, 5\): x must have shape \(N, 3\)"):
+            folded(stacks)
+
+
+def test_fold_leaves_alone_what_may_differ(rng):
+    class OwnNorm(nn.BatchNorm):
+        def forward(self, x, residual=None):
+            return 2 * super().forward(x, residual)
+
+    class OwnLinear(nn.Linear):
+        def forward(self, x):
+            return super().forward(x) + 1
+
+    class Backwards(nn.Sequential):
+        def forward(self, x):
+            for layer in reversed(self.layers):
+                x = layer(x)
+            return x
+
+    def linear(inputs=3, outputs=3, kind=nn.Linear):
+        return kind(inputs, outputs, rng=0, dtype=f64)
+
+    def norm(channels=3, kind=nn.BatchNorm, **options):
+        return kind(channels, dtype=f64, **options)
+
+    rows, stacks, images = (rng.standard_normal(shape) for shape in ((6, 3), (3, 5, 3), (2, 3, 4, 5)))
+    for model, x in (
+        (nn.Sequential(linear(), norm(kind=OwnNorm)), rows),
+        (nn.Sequential(linear(kind=OwnLinear), norm()), rows),
+        (Backwards(linear(), norm()), rows),
+        (nn.Sequential(linear(), nn.Tanh(), norm()), rows),
+        (nn.Sequential(linear(outputs=7), norm(5)), stacks),
+        (nn.Sequential(linear(), norm(axis=0)), rows[:3]),
+        (nn.Sequential(linear(), norm(5, axis=-2)), stacks),
+        (nn.Sequential(nn.Conv2d(3, 2, 1, rng=0, dtype=f64), norm(4, axis=2)), images),
+    ):
+        trained(model, x, 2 * x + 1)
+        folded = nn.fold(model)
+        assert len(folded.layers) == len(model.layers)
+        alike(model, folded, x)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"frozen": True},
+        {"renorm": True},
+        {"momentum": None},
+        {"virtual_batch_size": 2},
+        {"virtual_batch_size": 3, "strided": True},
+        {"adjustment": lambda shape, rng: (2.0, 1.0)},
+        {"affine": False},
+        {"unbiased": False, "eps": 0.5},
+    ],
+    ids=str,
+)
+def test_fold_of_every_kind_of_batch_norm(options, rng):
+    x = rng.standard_normal((6, 3))
+    model = nn.Sequential(nn.Linear(3, 4, rng=0, dtype=f64), nn.BatchNorm(4, dtype=f64, **options))
+    trained(model, x, 2 * x + 1)
+    folded = nn.fold(model)
+    assert len(folded.layers) == 1
+    alike(model, folded, x)
+
+
+def test_fold_of_layers_in_lists_and_of_ones_own_modules(rng):
+    class Own(nn.Module):
+        def __init__(self):
+            self.blocks = [
+                nn.Sequential(nn.Linear(3, 3, rng=seed, dtype=f64), nn.BatchNorm(3, dtype=f64))
+                for seed in (0, 1)
+            ]
+
+        def forward(self, x):
+            return self.blocks[1](self.blocks[0](x))
+
+    x = rng.standard_normal((6, 3))
+    model = trained(Own(), x, 2 * x + 1)
+    folded = nn.fold(model)
+    assert [len(block) for block in folded.blocks] == [1, 1]
+    alike(model, folded, x)
+    assert [len(block) for block in model.blocks] == [2, 2]
+
+
+# ---- options by their effect ----
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_every_norm_learns_what_affine_says(affine):
+    for layer in (
+        nn.BatchNorm(4, affine=affine),
+        nn.LayerNorm(4, affine=affine),
+        nn.RMSNorm(4, affine=affine),
+        nn.GroupNorm(2, 4, affine=affine),
+        nn.InstanceNorm(4, affine=affine),
+    ):
+        assert bool(layer.parameters()) is affine
+        assert not any(parameter.decay for parameter in layer.parameters())
+
+
+def test_limits_of_renormalization_as_numbers_and_functions(rng):
+    """The two options, one by one, against the formula with exactly these limits."""
+    x = 3 * rng.standard_normal((9, 3)) + 2
+    seen = []
+    for r_max, d_max in ((1.5, 0.25), (2.0, 0.5), (np.inf, np.inf)):
+        layer = nn.BatchNorm(3, renorm=True, r_max=r_max, d_max=d_max, momentum=0.3, eps=1e-3, dtype=f64)
+        running = {"running_mean": np.zeros(3), "running_std": np.ones(3)}
+        expected = reference.batch_renorm_forward(
+            x, **running, r_max=r_max, d_max=d_max, momentum=0.3, eps=1e-3
+        )
+        assert_allclose(layer(x), expected.y, rtol=1e-11)
+        by_call = nn.BatchNorm(
+            3,
+            renorm=True,
+            r_max=lambda batch, limit=r_max: seen.append(batch) or limit,
+            d_max=lambda batch, limit=d_max: limit,
+            momentum=0.3,
+            eps=1e-3,
+            dtype=f64,
+        )
+        assert_allclose(by_call(x), expected.y, rtol=1e-11)
+        for name, array in running.items():
+            assert_allclose(getattr(by_call, name), array, rtol=1e-12)
+    assert seen == [0, 0, 0]
+
+
+@pytest.mark.parametrize("eps", [1e-5, 0.5])
+@pytest.mark.parametrize("momentum", [0.1, 0.6])
+def test_options_of_whitening(eps, momentum, rng):
+    x = rng.standard_normal((20, 4)) + 1
+    layer = nn.Whitening(4, num_groups=2, eps=eps, momentum=momentum, dtype=f64)
+    running = {"running_mean": np.zeros(4), "running_matrix": np.tile(np.eye(2), (2, 1, 1))}
+    expected = reference.whiten_forward(x, num_groups=2, eps=eps, momentum=momentum, **running)
+    assert_allclose(layer(x), expected.y, rtol=1e-10, atol=1e-12)
+    for name, array in running.items():
+        assert_allclose(getattr(layer, name), array, rtol=1e-10)
+
+
+def test_ghost_batches_are_the_specification(rng):
+    x = rng.standard_normal((6, 3, 2))
+    layer = nn.BatchNorm(3, virtual_batch_size=2, dtype=f64)
+    blocks = [reference.batch_norm_forward(x[i : i + 2]).y for i in (0, 2, 4)]
+    assert_allclose(layer(x), np.concatenate(blocks), rtol=1e-12, atol=1e-13)

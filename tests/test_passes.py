@@ -326,6 +326,21 @@ def test_recording_gives_the_gradient_of_evaluation(rng):
     assert not kept(model)
 
 
+@pytest.mark.parametrize("path", ["1", "2", "3"])
+def test_a_layer_in_evaluation_takes_part_in_training(path, rng):
+    """As batch norms do that have been frozen by `eval`."""
+    model, x = network(), rng.standard_normal((6, 4))
+    model(x)
+    layer = dict(model.modules())[path].eval()
+    before = layer.state_dict()
+    assert nn.gradcheck(model, x)
+    model(x)
+    model.backward(np.ones((6, 3)))
+    for name, array in layer.state_dict().items():
+        assert_array_equal(array, before[name])
+    assert not kept(model)
+
+
 # Calls and hooks
 
 

@@ -151,3 +151,60 @@ def test_bad_argument_of_backward():
         assert_refused(
             backward, TypeError, "saved must be what whiten_forward saved, got ...", some(9, 6), value
         )
+
+
+# ---- arguments as the compiled functions take them ----
+
+
+class Giver:
+    def __init__(self, array):
+        self.array, self.reads = array, 0
+
+
+class OnlyDLPack(Giver):
+    def __dlpack__(self, **options):
+        self.reads += 1
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+class OnlyArray(Giver):
+    def __array__(self, dtype=None, copy=None):
+        self.reads += 1
+        return self.array
+
+
+@pytest.mark.parametrize("giver", [OnlyDLPack, OnlyArray])
+def test_whatever_gives_an_array_is_read_once(rng, giver):
+    x, dy = giver(rng.standard_normal((9, 3))), giver(rng.standard_normal((9, 3)))
+    expected = tt.whiten_forward(x.array)
+    result = tt.whiten_forward(x)
+    assert_array_equal(result.y, expected.y)
+    assert_array_equal(tt.whiten_backward(dy, result.saved), tt.whiten_backward(dy.array, expected.saved))
+    assert x.reads == dy.reads == 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt])
+def test_what_reading_an_argument_raises_is_passed_on(error):
+    class Raises:
+        def __array__(self, dtype=None, copy=None):
+            raise error
+
+    saved = tt.whiten_forward(some(9, 6)).saved
+    for call in (lambda: tt.whiten_forward(Raises()), lambda: tt.whiten_backward(Raises(), saved)):
+        with pytest.raises((error, TypeError)):
+            call()
+
+
+@pytest.mark.parametrize("name", ["eps", "momentum"])
+def test_numbers_of_any_size_are_checked_by_name(name):
+    for value in (10**400, -(10**400), np.array(np.nan)):
+        with pytest.raises(ValueError, match=f"^whiten_forward: {name} must be "):
+            tt.whiten_forward(some(9, 3), **forward_options(3), **{name: value})
+    tt.whiten_forward(some(9, 3), num_groups=np.int8(3), axis=np.int64(1), eps=np.array(1e-3))
+
+
+def forward_options(size):
+    return {"running_mean": np.zeros(size), "running_matrix": np.eye(size)[None].copy()}

@@ -46,9 +46,9 @@ class Module:
       dicts, nested as you like: ``self.blocks = [...]`` has the names ``"blocks.0"`` and so on.
     - An array that belongs to the state but is not trained, such as a running mean, is an attribute whose
       name stands in the attribute ``buffer_names``; it is updated in place: what is assigned is copied in.
-    - ``self.training`` tells `train` from `eval`. In evaluation what is set as ``self.saved`` is dropped, so
-      that a model may evaluate in several threads at once; ``backward`` follows a ``forward`` in training, or
-      one within `recording`, and takes what that has saved: it is kept no longer.
+    - ``self.training`` tells `train` from `eval`. In a model in evaluation what is set as ``self.saved`` is
+      dropped, so that it may run in several threads at once; ``backward`` follows a ``forward`` in training,
+      or one within `recording`, and takes what that has saved: it is kept no longer.
     - ``self.rng`` is the generator for a layer that draws in ``forward``; a trainer gives all layers its own.
       Such a layer has the class attribute ``draws = True``.
     - ``self.wants_dx`` is False where nobody reads the dx of this layer; ``backward`` may then return None.

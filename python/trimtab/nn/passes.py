@@ -30,7 +30,18 @@ _Views = Mapping[int, _View]  # by the id of the module
 _views: ContextVar[_Views] = ContextVar("views", default=MappingProxyType({}))
 _Hooked = tuple[frozenset[int], Hook]  # the ids of the modules that it sees
 _hooks: ContextVar[tuple[_Hooked, ...]] = ContextVar("hooks", default=())
-_pass: ContextVar[object | None] = ContextVar("pass", default=None)  # of the outermost module that runs
+
+
+class _Pass:
+    """One forward of the outermost module that runs, and whether that trains."""
+
+    __slots__ = ("trains",)
+
+    def __init__(self, trains: bool) -> None:
+        self.trains = trains
+
+
+_pass: ContextVar[_Pass | None] = ContextVar("pass", default=None)
 
 
 @contextmanager
@@ -161,15 +172,17 @@ ONCE, AGAIN = "once", "again"  # how often a module has run in the pass in which
 def keep(module: Module, value: Any) -> None:
     """Save a value from a forward in training for its backward; drop it in evaluation.
 
+    A layer that has been put into evaluation by itself keeps it, too, while the model around it trains.
+
     The dict of the module has the value, the pass in which it was set, and how often it had run in that.
     """
     state = module.__dict__
-    views = _views.get()
+    run, views = _pass.get(), _views.get()
     if views and (view := views.get(id(module))):
         if view.keeps:
-            state["saved"] = (value, _pass.get(), ONCE)
-    elif state.get("training", True):
-        state["saved"] = (value, _pass.get(), ONCE)
+            state["saved"] = (value, run, ONCE)
+    elif state.get("training", True) or (run is not None and run.trains):
+        state["saved"] = (value, run, ONCE)
     else:
         state.pop("saved", None)
 
@@ -221,7 +234,7 @@ def _around_forward(function: _Method) -> _Method:
             return function(self, *inputs, **options)
         run = _pass.get()
         if run is None:
-            token = _pass.set(object())
+            token = _pass.set(_Pass(self.training))
             try:
                 output = function(self, *inputs, **options)
             finally:
