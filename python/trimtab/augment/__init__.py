@@ -12,10 +12,20 @@ module         contents
 =============  ======================================================================
 
 Each transform is a function ``transform(images, rng=None)`` of a batch. It treats every image by a draw of
-its own and returns a new array of the same dtype; integers are rounded. ``axis`` says where the channels
-are: None for (N, H, W), 1 for (N, C, H, W), -1 for (N, H, W, C). What comes in over an edge is the nearest
-pixel of the image. A trainer applies ``fit(..., augment=transform)`` to the batches it trains with, and to
-nothing else.
+its own and looks at no other, and returns a new array of the same dtype; integers are rounded, and beyond
+their range the last that there is. ``axis`` says where the channels are: None for (N, H, W), 1 for (N, C, H,
+W), -1 for (N, H, W, C). What comes in over an edge is the nearest pixel of the image. A trainer applies
+``fit(..., augment=transform)`` to the batches it trains with, and to nothing else.
+
+``transform(images, rng, masks=labels)`` returns images and masks, whose labels are moved along:
+
+>>> import numpy as np
+>>> from trimtab import augment
+>>> images = np.random.default_rng(0).random((32, 3, 28, 28), dtype=np.float32)
+>>> labels = (images[:, 0] > 0.5).astype(np.uint8)
+>>> images, labels = augment.heavy(axis=1)(images, rng=0, masks=labels)
+>>> images.shape, labels.shape, np.unique(labels).tolist()
+((32, 3, 28, 28), (32, 28, 28), [0, 1])
 """
 
 from trimtab.augment.compose import Compose, heavy, light

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from trimtab._typing import Array, Seed
 from trimtab.augment.moves import Flip, Shift
+from trimtab.augment.transform import Transform, as_dtype, as_plain_array
 from trimtab.augment.values import Brightness, Contrast
 from trimtab.augment.warps import Rotation, Shear, Warp, Warps, Zoom
 
@@ -21,7 +22,8 @@ class Compose:
     Parameters
     ----------
     *transforms : callable
-        Transforms, or any ``transform(images, rng=None) -> images``.
+        Transforms, or any ``transform(images, rng=None) -> images``. What such a function returns is rounded
+        to the dtype of the images.
 
     Examples
     --------
@@ -34,15 +36,37 @@ class Compose:
     """
 
     def __init__(self, *transforms: Any) -> None:
+        for transform in transforms:
+            if not callable(transform) or isinstance(transform, type):
+                raise TypeError(f"Compose: transforms must be functions of images, got {transform!r}")
         self.transforms = list(_merged(transforms))
 
-    def __call__(self, images: ArrayLike, rng: Seed = None) -> Array:
-        """Return changed copies of the images, drawing from `rng`: a Generator, an int seed or None."""
+    @overload
+    def __call__(self, images: ArrayLike, rng: Seed = None, masks: None = None) -> Array: ...
+    @overload
+    def __call__(self, images: ArrayLike, rng: Seed = None, *, masks: ArrayLike) -> tuple[Array, Array]: ...
+    def __call__(self, images: ArrayLike, rng: Seed = None, masks: ArrayLike | None = None) -> Any:
+        """Return changed copies of the images, in their dtype; see `Transform`.
+
+        Raises
+        ------
+        TypeError
+            If masks are given, and one of the transforms is a function that cannot move them.
+        """
         generator = np.random.default_rng(rng)
-        changed = np.array(images)
+        changed = np.array(as_plain_array("Compose: images", images))
+        dtype = changed.dtype
+        if masks is None:
+            for transform in self.transforms:
+                changed = as_dtype(np.asarray(transform(changed, rng=generator)), dtype)
+            return changed
+        moved = np.array(as_plain_array("Compose: masks", masks))
         for transform in self.transforms:
-            changed = transform(changed, rng=generator)
-        return changed
+            if not isinstance(transform, Transform | Compose):
+                raise TypeError(f"Compose: masks must be None beside a function of images, got {transform!r}")
+        for transform in self.transforms:
+            changed, moved = transform(changed, rng=generator, masks=moved)
+        return changed, moved
 
 
 def light(axis: int | None = None) -> Compose:

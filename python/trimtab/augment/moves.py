@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from trimtab._checks import flag, number, whole
 from trimtab._typing import Array
-from trimtab.augment.transform import Transform, nearest_pixels, require_between
+from trimtab.augment.transform import Geometry
 
 
-class Flip(Transform):
+class Flip(Geometry):
     """Mirrors an image, or leaves it as it is.
 
     Parameters
@@ -23,19 +26,20 @@ class Flip(Transform):
 
     def __init__(self, p: float = 0.5, *, vertical: bool = False, axis: int | None = None) -> None:
         super().__init__(axis)
-        self.p, self.vertical = require_between("Flip: p", p, 0, 1), vertical
+        self.p = number("Flip: p", p, 0, 1)
+        self.vertical = flag("Flip: vertical", vertical)
 
-    def change(self, images: Array, rng: np.random.Generator) -> Array:
-        """Return the images, some of them mirrored."""
+    def places(self, images: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Draw which images are mirrored."""
         samples, _, *size, _ = images.shape
         places = [np.arange(extent)[None] for extent in size]
         along = 0 if self.vertical else 1
         flipped = rng.random((samples, 1)) < self.p
         places[along] = np.where(flipped, places[along][:, ::-1], places[along])
-        return _moved(images, *places)
+        return _grid(*places)
 
 
-class Shift(Transform):
+class Shift(Geometry):
     """Shifts an image up or down and left or right, each by a uniform share rounded to whole pixels.
 
     Parameters
@@ -48,22 +52,21 @@ class Shift(Transform):
 
     def __init__(self, fraction: float = 0.1, *, axis: int | None = None) -> None:
         super().__init__(axis)
-        self.fraction = require_between("Shift: fraction", fraction, 0, 1)
+        self.fraction = number("Shift: fraction", fraction, 0, 1)
 
-    def change(self, images: Array, rng: np.random.Generator) -> Array:
-        """Return the images, shifted."""
+    def places(self, images: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Draw how far each image is shifted."""
         samples, _, *size, _ = images.shape
         shares = rng.uniform(-self.fraction, self.fraction, (2, samples, 1))
-        return _moved(
-            images,
+        return _grid(
             *(
                 np.arange(extent) - np.rint(share * extent).astype(np.intp)
                 for extent, share in zip(size, shares, strict=True)
-            ),
+            )
         )
 
 
-class Crop(Transform):
+class Crop(Geometry):
     """Cuts a part out of the image, or of the image with its edges continued; all places are as likely.
 
     Parameters
@@ -77,32 +80,36 @@ class Crop(Transform):
     """
 
     def __init__(
-        self, padding: int = 4, *, size: tuple[int, int] | None = None, axis: int | None = None
+        self, padding: int = 4, *, size: Sequence[int] | None = None, axis: int | None = None
     ) -> None:
         super().__init__(axis)
-        if padding < 0:
-            raise ValueError(f"Crop: padding must be at least 0, got {padding}")
-        if size is not None and min(size) < 1:
-            raise ValueError(f"Crop: size must be at least (1, 1), got {size}")
-        self.padding, self.size = padding, size
+        self.padding = whole("Crop: padding", padding, 0)
+        self.size = None if size is None else _as_size("Crop: size", size)
 
-    def change(self, images: Array, rng: np.random.Generator) -> Array:
-        """Return the parts, of shape (N, C, *size, D)."""
+    def places(self, images: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Draw where each part begins."""
         samples, _, *extents, _ = images.shape
         padded = tuple(extent + 2 * self.padding for extent in extents)
         size = self.size or tuple(extents)
         room = [extent - wanted for extent, wanted in zip(padded, size, strict=True)]
         if min(room) < 0:
             raise ValueError(f"Crop: size must be at most that of the padded image {padded}, got {size}")
-        return _moved(
-            images,
+        return _grid(
             *(
                 np.arange(wanted) - self.padding + rng.integers(0, free + 1, (samples, 1))
                 for wanted, free in zip(size, room, strict=True)
-            ),
+            )
         )
 
 
-def _moved(images: Array, rows: Array, columns: Array) -> Array:
-    """Return the pixels at rows (N or 1, H') and columns (N or 1, W'), or those nearest to them."""
-    return nearest_pixels(images, rows[:, None, :, None], columns[:, None, None, :])
+def _grid(rows: Array, columns: Array) -> tuple[Array, Array]:
+    """Return rows (N or 1, H') and columns (N or 1, W') as (N or 1, H', 1) and (N or 1, 1, W')."""
+    return rows[:, :, None], columns[:, None, :]
+
+
+def _as_size(name: str, size: Sequence[int]) -> tuple[int, int]:
+    """Return height and width, or raise an error."""
+    extents = tuple(whole(name, extent) for extent in size) if isinstance(size, Sequence | np.ndarray) else ()
+    if len(extents) != 2 or min(extents) < 1:
+        raise ValueError(f"{name} must be at least (1, 1), got {size}")
+    return extents

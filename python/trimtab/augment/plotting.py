@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trimtab import extras
+from trimtab._checks import whole
 from trimtab._typing import Seed
 
 
@@ -38,6 +39,7 @@ def plot(
     MissingExtra
         If matplotlib is not installed.
     """
+    columns = whole("plot: columns", columns, 1)
     generator = np.random.default_rng(rng)
     originals = np.asarray(images)
     drawn = [originals, *(transform(originals, rng=generator) for _ in range(columns - 1))]

@@ -7,11 +7,12 @@ from functools import reduce
 
 import numpy as np
 
+from trimtab._checks import number
 from trimtab._typing import Array
-from trimtab.augment.transform import Transform, as_wide, nearest_pixels, require_between
+from trimtab.augment.transform import Geometry, as_wide, nearest_pixels
 
 
-class Warp(Transform):
+class Warp(Geometry):
     """A linear map of the plane about the centre of the image, by bilinear interpolation.
 
     `Compose` turns warps that follow one another into a single one, so that pixels are interpolated once.
@@ -21,9 +22,22 @@ class Warp(Transform):
     def matrices(self, samples: int, rng: np.random.Generator) -> Array:
         """Draw matrices (N, 2, 2): from (row, column) of the result to where its pixel comes from."""
 
+    def places(self, images: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Draw matrices, and return where they take the places of pixels."""
+        dtype = as_wide(images[:0]).dtype
+        height, width = images.shape[2:4]
+        matrices = self.matrices(len(images), rng).astype(dtype)[:, :, :, None, None]
+        down = np.arange(height, dtype=dtype)[:, None] - (height - 1) / 2
+        right = np.arange(width, dtype=dtype) - (width - 1) / 2
+        rows, columns = (
+            np.clip(matrices[:, i, 0] * down + matrices[:, i, 1] * right + (extent - 1) / 2, 0, extent - 1)
+            for i, extent in enumerate((height, width))
+        )
+        return rows, columns
+
     def change(self, images: Array, rng: np.random.Generator) -> Array:
         """Return the images, warped."""
-        return _warped(images, self.matrices(len(images), rng))
+        return _interpolated(as_wide(images), *self.places(images, rng))
 
 
 class Rotation(Warp):
@@ -39,7 +53,7 @@ class Rotation(Warp):
 
     def __init__(self, degrees: float = 22.5, *, axis: int | None = None) -> None:
         super().__init__(axis)
-        self.degrees = require_between("Rotation: degrees", degrees, 0, 180)
+        self.degrees = number("Rotation: degrees", degrees, 0, 180)
 
     def matrices(self, samples: int, rng: np.random.Generator) -> Array:
         """Draw rotations."""
@@ -61,7 +75,7 @@ class Shear(Warp):
 
     def __init__(self, degrees: float = 8.6, *, axis: int | None = None) -> None:
         super().__init__(axis)
-        self.degrees = require_between("Shear: degrees", degrees, 0, 89)
+        self.degrees = number("Shear: degrees", degrees, 0, 89)
 
     def matrices(self, samples: int, rng: np.random.Generator) -> Array:
         """Draw shears."""
@@ -82,7 +96,7 @@ class Zoom(Warp):
 
     def __init__(self, amount: float = 0.15, *, axis: int | None = None) -> None:
         super().__init__(axis)
-        self.amount = require_between("Zoom: amount", amount, 0, 0.99)
+        self.amount = number("Zoom: amount", amount, 0, 0.99)
 
     def matrices(self, samples: int, rng: np.random.Generator) -> Array:
         """Draw scalings."""
@@ -102,23 +116,13 @@ class Warps(Warp):
         return reduce(np.matmul, [warp.matrices(samples, rng) for warp in self.warps])
 
 
-def _warped(images: Array, matrices: Array) -> Array:
-    """Return the images seen through matrices (N, 2, 2) about their centre."""
-    wide = as_wide(images)
-    height, width = images.shape[2:4]
-    matrices = matrices.astype(wide.dtype)[:, :, :, None, None]
-    down = np.arange(height, dtype=wide.dtype)[:, None] - (height - 1) / 2
-    right = np.arange(width, dtype=wide.dtype) - (width - 1) / 2
-    corners, shares = [], []
-    for position, extent in enumerate((height, width)):
-        place = matrices[:, position, 0] * down + matrices[:, position, 1] * right + (extent - 1) / 2
-        place = np.clip(place, 0, extent - 1)[:, None]
-        corner = np.floor(place)
-        corners.append(corner.astype(np.intp))
-        shares.append((place - corner)[..., None])
-    (row, column), (share_down, share_right) = corners, shares
+def _interpolated(images: Array, rows: Array, columns: Array) -> Array:
+    """Return the values at places (N, H, W) between pixels."""
+    (row, share_down), (column, share_right) = (
+        (np.floor(place), (place % 1)[:, None, :, :, None]) for place in (rows, columns)
+    )
     upper, lower = (
-        _mixed(nearest_pixels(wide, one, column), nearest_pixels(wide, one, column + 1), share_right)
+        _mixed(nearest_pixels(images, one, column), nearest_pixels(images, one, column + 1), share_right)
         for one in (row, row + 1)
     )
     return _mixed(upper, lower, share_down)
