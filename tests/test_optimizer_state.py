@@ -275,6 +275,12 @@ def test_a_wrong_state_changes_nothing(change, error, message):
         assert_array_equal(after[name], array)
 
 
+def test_a_state_is_a_mapping():
+    for bad in (None, [1], "state"):
+        with pytest.raises(TypeError, match=r"^load_state_dict: state must be a mapping of arrays, got "):
+            two_groups(0.1, 0.2).load_state_dict(bad)
+
+
 # ---- masters and what is written by hand ----
 
 

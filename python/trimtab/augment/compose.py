@@ -9,9 +9,10 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
+from trimtab._inputs import as_array, as_generator
 from trimtab._typing import Array, Seed
 from trimtab.augment.moves import Flip, Shift
-from trimtab.augment.transform import Transform, as_dtype, as_plain_array
+from trimtab.augment.transform import Transform, as_dtype
 from trimtab.augment.values import Brightness, Contrast
 from trimtab.augment.warps import Rotation, Shear, Warp, Warps, Zoom
 
@@ -53,14 +54,14 @@ class Compose:
         TypeError
             If masks are given, and one of the transforms is a function that cannot move them.
         """
-        generator = np.random.default_rng(rng)
-        changed = np.array(as_plain_array("Compose: images", images))
+        generator = as_generator("Compose: rng", rng)
+        changed = np.array(as_array("Compose: images", images))
         dtype = changed.dtype
         if masks is None:
             for transform in self.transforms:
-                changed = as_dtype(np.asarray(transform(changed, rng=generator)), dtype)
+                changed = as_dtype(as_array("Compose: images", transform(changed, rng=generator)), dtype)
             return changed
-        moved = np.array(as_plain_array("Compose: masks", masks))
+        moved = np.array(as_array("Compose: masks", masks))
         for transform in self.transforms:
             if not isinstance(transform, Transform | Compose):
                 raise TypeError(f"Compose: masks must be None beside a function of images, got {transform!r}")

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from trimtab import extras
 from trimtab._checks import whole
+from trimtab._inputs import as_array, as_generator
 from trimtab._typing import Seed
 
 
@@ -40,8 +41,8 @@ def plot(
         If matplotlib is not installed.
     """
     columns = whole("plot: columns", columns, 1)
-    generator = np.random.default_rng(rng)
-    originals = np.asarray(images)
+    generator = as_generator("plot: rng", rng)
+    originals = as_array("plot: images", images)
     drawn = [originals, *(transform(originals, rng=generator) for _ in range(columns - 1))]
     pyplot = extras.load("matplotlib.pyplot")
     figure, panels = pyplot.subplots(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trimtab._checks import whole
+from trimtab._inputs import as_array, as_generator
 from trimtab._typing import Array, Seed
 
 LAYOUTS = {None: "(N, H, W)", 1: "(N, C, H, W)", -1: "(N, H, W, C)"}
@@ -42,7 +43,7 @@ class Transform(ABC):
         ----------
         images : array_like
             Integers or floats in the layout of the transform.
-        rng : int, numpy.random.Generator or None
+        rng : int, numpy.random.Generator, numpy.random.RandomState or None
             What is drawn from.
         masks : array_like, optional
             Labels of the pixels, of any dtype: (N, H, W), or in the layout of the images with channels of
@@ -56,7 +57,7 @@ class Transform(ABC):
         given = self._five_axes("images", images, self.axis)
         if not is_real(given.dtype):
             raise TypeError(f"{self._name}: images must be integers or real, got dtype {given.dtype}")
-        generator = np.random.default_rng(rng)
+        generator = as_generator(f"{self._name}: rng", rng)
         if masks is None:
             return self._changed(given, generator)
         again = deepcopy(generator)
@@ -87,7 +88,7 @@ class Transform(ABC):
         return type(self).__name__
 
     def _five_axes(self, argument: str, given: ArrayLike, axis: int | None) -> Array:
-        array = as_plain_array(f"{self._name}: {argument}", given)
+        array = as_array(f"{self._name}: {argument}", given)
         if array.ndim != len(LAYOUTS[axis].split()):
             raise ValueError(f"{self._name}: {argument} must be {LAYOUTS[axis]}, got shape {array.shape}")
         return np.expand_dims(array, ADDED_AXES[axis])
@@ -133,13 +134,6 @@ def nearest_pixels(images: Array, rows: Array, columns: Array) -> Array:
 def is_real(dtype: np.dtype[Any]) -> bool:
     """Whether a dtype is that of integers or floats."""
     return dtype.kind in "iuf" or dtype.name == "bfloat16"
-
-
-def as_plain_array(name: str, given: ArrayLike) -> Array:
-    """Return an array, or raise a TypeError for those that NumPy would strip of their meaning."""
-    if isinstance(given, np.ma.MaskedArray | np.matrix):
-        raise TypeError(f"{name} must be a plain array, got {type(given).__name__}")
-    return np.asarray(given)
 
 
 def as_wide(images: Array) -> Array:

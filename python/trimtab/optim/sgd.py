@@ -198,6 +198,8 @@ class SGD:
             As `Module.load_state_dict`, or if a number in the state is out of range; nothing has been changed
             then.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict: state must be a mapping of arrays, got {type(state).__name__}")
         for name in ("steps", "skipped"):
             if name in state:
                 whole(f"load_state_dict: {name}", state[name], 0)
