@@ -14,6 +14,8 @@ import trimtab as tt
 hypothesis.settings.register_profile(
     "trimtab", deadline=None, derandomize=True, database=None, max_examples=60
 )
+# Others, and many: pytest --hypothesis-profile=nightly
+hypothesis.settings.register_profile("nightly", deadline=None, database=None, max_examples=3000)
 hypothesis.settings.load_profile("trimtab")
 
 
