@@ -5,6 +5,7 @@
 #include <memory>
 #include <sstream>
 #include <stdexcept>
+#include <string_view>
 
 namespace trimtab {
 
@@ -112,6 +113,11 @@ namespace {
 bool is_bool(PyObject* object) {
     return PyBool_Check(object) || std::strcmp(Py_TYPE(object)->tp_name, "numpy.bool") == 0;
 }
+// NumPy's complex scalars turn into floats with a mere warning.
+bool is_complex(PyObject* object) {
+    const std::string_view name = Py_TYPE(object)->tp_name;
+    return name.starts_with("numpy.complex") || name.starts_with("numpy.clongdouble");
+}
 }  // namespace
 
 std::string Argument::label() const {
@@ -145,7 +151,7 @@ void Argument::raised(const std::string& rule) const {
 double Argument::number(double otherwise) const {
     if (!value_) return otherwise;
     if (PyFloat_CheckExact(value_)) return PyFloat_AS_DOUBLE(value_);
-    if (is_bool(value_) || PyUnicode_Check(value_)) type_error("be a number");
+    if (is_bool(value_) || is_complex(value_) || PyUnicode_Check(value_)) type_error("be a number");
     const double number = PyFloat_AsDouble(value_);
     if (number == -1 && PyErr_Occurred()) {
         if (!PyErr_ExceptionMatches(PyExc_OverflowError)) raised("be a number");

@@ -66,6 +66,12 @@ Ref contiguous(Ref object) {
     return Ref::checked(PyArray_FromArray(array, native, NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY));
 }
 
+// What was given, in words: its dtype where that says most.
+std::string kind_text(const Argument& argument, PyArray_Descr* descr) {
+    const bool told = PyArray_Check(argument.value()) || PyTypeNum_ISNUMBER(descr->type_num);
+    return told || PyTypeNum_ISBOOL(descr->type_num) ? dtype_text(descr) : repr(argument.value());
+}
+
 bool is_real(PyArray_Descr* descr) {
     return PyTypeNum_ISBOOL(descr->type_num) || PyTypeNum_ISINTEGER(descr->type_num) ||
            descr->type_num == NPY_LONGDOUBLE;
@@ -99,7 +105,7 @@ Array read(const Argument& argument) {
         const std::string advice = PyTypeNum_ISBOOL(descr->type_num) || PyTypeNum_ISINTEGER(descr->type_num)
                                        ? ": convert it with " + argument.label() + ".astype(np.float32)"
                                        : "";
-        argument.fail(PyExc_TypeError, accepted_dtypes, dtype_text(descr) + advice);
+        argument.fail(PyExc_TypeError, accepted_dtypes, kind_text(argument, descr) + advice);
     }
     return Array(contiguous(std::move(array)), dtype);
 }
@@ -129,7 +135,7 @@ Real as_real(const Argument& argument, Ref array) {
         Ref given = Ref::borrow(array.get());
         return {Array(contiguous(std::move(array)), dtype), std::move(given)};
     }
-    if (!is_real(descr)) argument.fail(PyExc_TypeError, "be an array of real numbers", dtype_text(descr));
+    if (!is_real(descr)) argument.fail(PyExc_TypeError, "be an array of real numbers", kind_text(argument, descr));
     constexpr int flags = NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY | NPY_ARRAY_FORCECAST;
     Ref values = Ref::checked(PyArray_FROM_OTF(array.get(), NPY_DOUBLE, flags));
     return {Array(std::move(values), DType::float64), std::move(array)};

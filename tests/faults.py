@@ -215,7 +215,7 @@ def number(rule, *outside):
     def faults(_):
         for value in outside:
             yield Fault(value, ValueError, f"must be {rule}, got {value}")
-        for value in ("a", None, 1j, [1.0], np.ones(2), object(), Unreadable()):
+        for value in ("a", None, 1j, np.complex64(1), np.bool(1), [1.0], np.ones(2), object(), Unreadable()):
             yield Fault(value, TypeError, "must be a number, got ...")
 
     return faults

@@ -194,7 +194,7 @@ FUNCTIONS = [
         "penalty",
         {"params": "arrays", "l1": "non-negative", "l2": "non-negative"},
         lambda: {"params": some(4, 3), "l1": 0.3, "l2": 0.7},
-        (({"params": [some(3), "a"]}, TypeError, "params[1] must be a float32, ... got dtype <U1"),),
+        (({"params": [some(3), "a"]}, TypeError, "params[1] must be a float32, ... got 'a'"),),
     ),
     Function(
         "max_norm",
