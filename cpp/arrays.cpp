@@ -112,25 +112,24 @@ Array read_dense(const Argument& argument) {
 Arrays::Arrays(const Argument& argument, Access access, const Arrays* like)
     : items_(argument, like ? &like->items_ : nullptr) {
     const std::size_t count = items_.size();
-    arrays_.reserve(count), found_.reserve(count), data_.reserve(count), sizes_.reserve(count);
+    members_.reserve(count), data_.reserve(count), sizes_.reserve(count);
     for (std::size_t i = 0; i < count; ++i) {
         const Argument item = items_[i];
-        const Array& array = arrays_.emplace_back(
-            access == Access::read ? read_dense(item) : read_in_place(item, access == Access::write));
-        require_dtype(item, array, dtype());
-        found_.push_back(array.data());
+        Array array = access == Access::read ? read_dense(item) : read_in_place(item, access == Access::write);
         data_.push_back(array.data());
         sizes_.push_back(array.size());
         length_ += sizes_[i];
+        members_.push_back({std::move(array), data_[i], Array()});
+        require_dtype(item, members_[i].array, dtype());
     }
 }
 
 void Arrays::require_like(const Arrays& others, DType dtype) const {
     items_.require_size(others.size(), "arrays");
     for (std::size_t i = 0; i < size(); ++i) {
-        require_dtype(items_[i], arrays_[i], dtype);
-        if (!PyArray_SAMESHAPE(arrays_[i].get(), others.arrays_[i].get()))
-            require_values(items_[i], arrays_[i].get(), others.arrays_[i].shape());
+        require_dtype(items_[i], members_[i].array, dtype);
+        if (!PyArray_SAMESHAPE(array(i), others.array(i)))
+            require_values(items_[i], array(i), others.members_[i].array.shape());
     }
 }
 
@@ -144,33 +143,37 @@ void lay_out(std::initializer_list<Arrays*> lists) {
         if (!usable(first.array(i)) || !order.dense()) order = MemoryOrder::c_contiguous(first.array(i));
         for (Arrays* const list : lists) {
             if (!list->given()) continue;
-            Array& array = list->arrays_[i];
-            if (usable(array.get()) && MemoryOrder(array.get()) == order) {
-                list->data_[i] = order.begin(array.get());
+            PyArrayObject* const array = list->array(i);
+            if (usable(array) && MemoryOrder(array) == order) {
+                list->data_[i] = order.begin(array);
                 continue;
             }
-            list->beside_.resize(list->size());
-            PyArray_Descr* const native = PyArray_DescrNewByteorder(array.descr(), NPY_NATIVE);
+            PyArray_Descr* const native = PyArray_DescrNewByteorder(PyArray_DESCR(array), NPY_NATIVE);
             const Ref held = Ref::checked(reinterpret_cast<PyObject*>(native));
-            list->beside_[i] = order.empty_like(array.get(), native, array.dtype());
-            list->data_[i] = order.begin(list->beside_[i].get());
+            Array& beside = list->members_[i].beside;
+            beside = order.empty_like(array, native, list->dtype());
+            list->data_[i] = order.begin(beside.get());
+            list->any_beside_ = true;
         }
     }
 }
 
 void Arrays::gather() const {
-    for (std::size_t i = 0; i < beside_.size(); ++i)
-        if (beside_[i] && PyArray_CopyInto(beside_[i].get(), arrays_[i].get()) < 0) throw Raised();
+    if (!any_beside_) return;
+    for (const Member& member : members_)
+        if (member.beside && PyArray_CopyInto(member.beside.get(), member.array.get()) < 0) throw Raised();
 }
 
 void Arrays::scatter() const {
-    for (std::size_t i = 0; i < beside_.size(); ++i)
-        if (beside_[i] && PyArray_CopyInto(arrays_[i].get(), beside_[i].get()) < 0) throw Raised();
+    if (!any_beside_) return;
+    for (const Member& member : members_)
+        if (member.beside && PyArray_CopyInto(member.array.get(), member.beside.get()) < 0) throw Raised();
 }
 
 bool Arrays::stand() const {
     for (std::size_t i = 0; i < size(); ++i)
-        if (arrays_[i].data() != found_[i] || arrays_[i].size() != sizes_[i] || !PyArray_ISWRITEABLE(arrays_[i].get()))
+        if (PyArray_DATA(array(i)) != members_[i].found || PyArray_SIZE(array(i)) != sizes_[i] ||
+            !PyArray_ISWRITEABLE(array(i)))
             return false;
     return true;
 }
@@ -181,6 +184,9 @@ void require_disjoint(std::initializer_list<const Arrays*> lists) {
         std::size_t list, item;
     };
     std::vector<Placed> all;
+    std::size_t count = 0;
+    for (const Arrays* list : lists) count += list->size();
+    all.reserve(count);
     const auto array = [&](const Placed& p) { return lists.begin()[p.list]->array(p.item); };
     for (std::size_t list = 0; list < lists.size(); ++list)
         for (std::size_t i = 0; i < lists.begin()[list]->size(); ++i) {

@@ -43,23 +43,29 @@ public:
     // Whether the arrays can still be written where they were found.
     bool stand() const;
     Argument item(std::size_t i) const { return items_[i]; }
-    PyArrayObject* array(std::size_t i) const { return arrays_[i].get(); }
+    PyArrayObject* array(std::size_t i) const { return members_[i].array.get(); }
     bool given() const { return items_.given(); }
-    std::size_t size() const { return arrays_.size(); }
-    DType dtype() const { return arrays_.empty() ? DType::float32 : arrays_[0].dtype(); }
-    std::string dtype_text() const { return arrays_.empty() ? "none" : trimtab::dtype_text(arrays_[0].descr()); }
+    std::size_t size() const { return members_.size(); }
+    DType dtype() const { return members_.empty() ? DType::float32 : members_[0].array.dtype(); }
+    std::string dtype_text() const {
+        return members_.empty() ? "none" : trimtab::dtype_text(members_[0].array.descr());
+    }
     ptrdiff_t length() const { return length_; }  // in elements
     void* const* data() const { return given() ? data_.data() : nullptr; }
     ArrayList list() const { return {ptrdiff_t(size()), sizes_.data(), data_.data()}; }
 
 private:
+    struct Member {
+        Array array;
+        void* found;   // where it began
+        Array beside;  // of the same shape; empty where the array itself is used
+    };
     Items items_;
-    std::vector<Array> arrays_;
-    std::vector<void*> found_;   // where each began
-    std::vector<Array> beside_;  // of the same shape; empty where the array itself is used
-    std::vector<void*> data_;    // for kernels
+    std::vector<Member> members_;
+    std::vector<void*> data_;  // for kernels
     std::vector<ptrdiff_t> sizes_;
     ptrdiff_t length_ = 0;
+    bool any_beside_ = false;
 };
 
 void lay_out(std::initializer_list<Arrays*> lists);

@@ -40,12 +40,15 @@ bool numpy_shares_memory(PyArrayObject* a, PyArrayObject* b) {
 }  // namespace
 
 Extent::Extent(PyArrayObject* array) {
-    begin = end = PyArray_BYTES(array);
-    if (PyArray_SIZE(array) == 0) return;
-    end += PyArray_ITEMSIZE(array);
+    begin = PyArray_BYTES(array);
+    end = begin + PyArray_ITEMSIZE(array);
     for (int i = 0; i < PyArray_NDIM(array); ++i) {
         const npy_intp reach = (PyArray_DIM(array, i) - 1) * PyArray_STRIDE(array, i);
         (reach < 0 ? begin : end) += reach;
+        if (PyArray_DIM(array, i) == 0) {
+            begin = end = PyArray_BYTES(array);
+            return;
+        }
     }
 }
 
