@@ -27,6 +27,12 @@ bool is_list(PyObject* value) {
     return !find_attribute(value, "__array__") && !find_attribute(value, "__dlpack__");
 }
 
+Ref as_tuple(const Argument& argument, const char* rule) {
+    Ref tuple(PySequence_Tuple(argument.value()));
+    if (!tuple) argument.raised(rule);
+    return tuple;
+}
+
 bool usable(PyArrayObject* array) { return PyArray_ISALIGNED(array) && PyArray_ISNOTSWAPPED(array); }
 }  // namespace
 
@@ -41,7 +47,7 @@ Items::Items(const Argument& argument, const Items* like) : argument_(argument) 
     } else if (expected) {
         argument.fail(PyExc_TypeError, std::string("be a mapping as ") + like->argument_.name(), type_name(value));
     } else if (is_list(value)) {
-        values_ = Ref::checked(PySequence_Tuple(value));
+        values_ = as_tuple(argument, "be an array or a sequence of arrays");
     }
 }
 
@@ -83,8 +89,8 @@ void Items::require_size(std::size_t size, const char* unit) const {
 
 Scratch<bool> read_flags(const Argument& argument, std::size_t count, bool otherwise) {
     Scratch<bool> flags{ptrdiff_t(count)};
-    const bool each = argument.value() && PySequence_Check(argument.value());
-    const Ref values = each ? Ref::checked(PySequence_Tuple(argument.value())) : Ref();
+    const bool each = argument.value() && PySequence_Check(argument.value()) && !PyMemoryView_Check(argument.value());
+    const Ref values = each ? as_tuple(argument, "be a bool or a sequence of bools") : Ref();
     const std::size_t given = each ? std::size_t(PyTuple_GET_SIZE(values.get())) : count;
     if (given != count)
         argument.fail(PyExc_ValueError, "have " + std::to_string(count) + " bools", std::to_string(given));
@@ -103,7 +109,7 @@ Array read_dense(const Argument& argument) {
     if (PyArray_CheckExact(argument.value())) {
         PyArrayObject* const array = as_array(argument.value());
         if (find_dtype(PyArray_DESCR(array), dtype) && usable(array) && MemoryOrder(array).dense())
-            return Array(Ref::borrow(argument.value()), dtype);
+            return Array(held(argument, argument.value()), dtype);
     }
     return read(argument);
 }

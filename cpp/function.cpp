@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string_view>
 
+#include "guard.h"
+
 namespace trimtab {
 
 void Signature::read() const {
@@ -49,6 +51,7 @@ Arguments::Arguments(const Signature& signature, PyObject* const* values, Py_ssi
                          signature.argument(i));
             throw Raised();
         }
+    for (std::size_t i = 0; i < signature.size() && !guarded_; ++i) guarded_ = values_[i] && !is_inert(values_[i]);
 }
 
 void Arguments::place(PyObject* keyword, PyObject* value) {

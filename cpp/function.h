@@ -86,16 +86,23 @@ std::string type_name(PyObject* object);
 class Argument {
 public:
     Argument() = default;
-    Argument(const Signature& function, std::size_t index, PyObject* value)
-        : function_(&function), index_(index), value_(value) {}
+    Argument(const Signature& function, std::size_t index, PyObject* value, bool guarded)
+        : function_(&function), index_(index), guarded_(guarded), value_(value) {}
     const char* function() const { return function_->name(); }
     const char* name() const { return function_->argument(index_); }
     PyObject* value() const { return value_; }
     bool given() const { return value_ && value_ != Py_None; }
-    Argument item(Py_ssize_t i) const { return Argument(*function_, index_, PyTuple_GET_ITEM(value_, i)); }
+    // Whether code of the caller's may run while the arguments of the call are read.
+    bool guarded() const { return guarded_; }
+    Argument item(Py_ssize_t i) const {
+        Argument argument = *this;
+        argument.value_ = PyTuple_GET_ITEM(value_, i);
+        return argument;
+    }
     // One of several objects given as this argument; errors call it "<name>[i]" or, in a mapping, "<name>['key']".
     Argument element(Py_ssize_t i, PyObject* value, PyObject* key = nullptr) const {
-        Argument argument(*function_, index_, value);
+        Argument argument = *this;
+        argument.value_ = value;
         argument.element_ = i;
         argument.key_ = key;
         return argument;
@@ -120,6 +127,7 @@ public:
 private:
     const Signature* function_ = nullptr;
     std::size_t index_ = 0;
+    bool guarded_ = false;
     Py_ssize_t element_ = -1;
     PyObject* key_ = nullptr;    // borrowed
     PyObject* value_ = nullptr;  // borrowed; nullptr: not given
@@ -128,12 +136,13 @@ private:
 class Arguments {
 public:
     Arguments(const Signature& signature, PyObject* const* values, Py_ssize_t count, PyObject* keywords);
-    Argument operator[](std::size_t i) const { return Argument(signature_, i, values_[i]); }
+    Argument operator[](std::size_t i) const { return Argument(signature_, i, values_[i], guarded_); }
 
 private:
     void place(PyObject* keyword, PyObject* value);
     const Signature& signature_;
     std::array<PyObject*, most_arguments> values_ = {};
+    bool guarded_ = false;
 };
 
 void raise(const std::exception& error);  // as the exception of Python that means the same

@@ -30,7 +30,8 @@ Output::Output(const Argument& out, const Array& x, std::initializer_list<const 
             out.fail(PyExc_TypeError, "have " + dtype_text(x.descr()), dtype_text(PyArray_DESCR(target)));
         require_shape(out, target, x.shape());
         require_writeable(out);
-        target_ = Ref::borrow(out.value());
+        returned_ = Ref::borrow(out.value());
+        target_ = held(out, out.value());
         direct = direct && is_safe(target, elementwise, others);
     }
     Shape shape = x.shape();
@@ -44,6 +45,6 @@ PyObject* Output::finish() {
         const Ref view = axes_.empty() ? Ref::borrow(target_.get()) : transposed(as_array(target_.get()), axes_);
         if (PyArray_CopyInto(as_array(view.get()), work_.get()) < 0) throw Raised();
     }
-    return target_.release();
+    return (returned_ ? returned_ : target_).release();
 }
 }  // namespace trimtab

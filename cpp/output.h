@@ -18,7 +18,8 @@ public:
     PyObject* finish();
 
 private:
-    Ref target_;
+    Ref returned_;  // the caller's `out`
+    Ref target_;    // it, or a new array
     Array work_;
     std::vector<int> axes_;
 };

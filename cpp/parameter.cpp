@@ -54,7 +54,7 @@ Running::Running(const Argument& argument, npy_intp channels) : argument_(argume
     values_ = read(argument);
     require_values(argument, values_.get(), {channels});
     require_writeable(argument);
-    target_ = Ref::borrow(argument.value());
+    target_ = held(argument, argument.value());
     wide_ = Scratch<double>(channels);
     narrow_ = empty(values_.shape(), values_.descr(), values_.dtype());
 }

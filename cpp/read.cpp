@@ -1,6 +1,7 @@
 #include "read.h"
 
 #include "dlpack.h"
+#include "guard.h"
 #include "overlap.h"
 
 namespace trimtab {
@@ -78,11 +79,15 @@ bool is_real(PyArray_Descr* descr) {
 }
 }  // namespace
 
+Ref held(const Argument& argument, PyObject* array) {
+    return argument.guarded() ? guarded(as_array(array)) : Ref::borrow(array);
+}
+
 Ref read_any(const Argument& argument, const char* rule) {
     PyObject* const object = argument.value();
-    if (PyArray_CheckExact(object)) return Ref::borrow(object);
+    if (PyArray_CheckExact(object)) return held(argument, object);
     refuse_special(argument, object, "be a plain numpy array");
-    if (PyArray_Check(object)) return Ref::borrow(object);
+    if (PyArray_Check(object)) return held(argument, object);
     Ref refused, array;
     if (!PyList_Check(object) && !PyTuple_Check(object)) {
         array = from_dlpack(object);
@@ -94,7 +99,7 @@ Ref read_any(const Argument& argument, const char* rule) {
     if (!array) argument.raised(rule);
     if (refused && PyArray_TYPE(as_array(array.get())) == NPY_OBJECT) argument.refused(rule, std::move(refused));
     refuse_special(argument, array.get(), "be a plain numpy array");
-    return array;
+    return held(argument, array.get());
 }
 
 Array read(const Argument& argument) {
@@ -152,7 +157,7 @@ Array read_in_place(const Argument& argument, bool written) {
     if (!find_dtype(PyArray_DESCR(array), dtype))
         argument.fail(PyExc_TypeError, accepted_dtypes, dtype_text(PyArray_DESCR(array)));
     if (written) require_writeable(argument);
-    return Array(Ref::borrow(argument.value()), dtype);
+    return Array(held(argument, argument.value()), dtype);
 }
 
 void require_ndarray(const Argument& argument) {

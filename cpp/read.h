@@ -4,6 +4,9 @@
 
 namespace trimtab {
 
+// An array that was given, to be kept while other arguments are read.
+Ref held(const Argument& argument, PyObject* array);
+
 // The argument as an ndarray of any dtype. Takes ndarrays, whatever has __dlpack__ on the CPU, and array-likes; reads each
 // once. "Cannot be converted" breaks the rule; whatever else the caller's object raises is passed on.
 Ref read_any(const Argument& argument, const char* rule);

@@ -1,5 +1,6 @@
 """What callers have, in every function: parameters of any dtype and shape, tensors, objects that raise."""
 
+import contextlib
 import sys
 
 import ml_dtypes
@@ -302,6 +303,33 @@ def test_what_a_sequence_raises():
             for call in (tt.penalty, lambda grads: tt.clip_grad_norm(grads, 1.0)):
                 with pytest.raises(type(error)):
                     call(given)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda array: array.resize((4096, 3), refcheck=False),
+        lambda array: array.resize((0,), refcheck=False),
+        lambda array: setattr(array, "shape", (12,)),
+        lambda array: setattr(array, "dtype", np.uint8),
+    ],
+)
+def test_arrays_that_an_option_changes_when_it_is_read(change, rng):
+    """What was read before stays as it was read, or the change is refused."""
+
+    class Changes:
+        def __float__(self):
+            with contextlib.suppress(ValueError):
+                change(array)
+            return 0.5
+
+    array = rng.standard_normal((4, 3))
+    expected = tt.layer_norm(array.copy(), eps=0.5)
+    np.testing.assert_array_equal(tt.layer_norm(array, eps=Changes()), expected)
+    array = rng.standard_normal((4, 3))
+    updated = array - 0.5
+    tt.sgd_update(array, np.ones((4, 3)), lr=Changes())
+    np.testing.assert_array_equal(array.view("f8").ravel(), updated.ravel())
 
 
 @pytest.mark.parametrize("error", [TypeError, ValueError])

@@ -269,11 +269,22 @@ struct Plan {
     }
 };
 
-PyObject* step(const Plan& plan, const Argument& rate, const Argument& scale, const Argument& first,
-               const Argument& wants_statistics, bool skip_nonfinite) {
-    const double lr = rate.non_negative(0), grad_scale = scale.non_negative(1);
-    const Scratch<bool> first_step = read_flags(first, plan.params.size(), false);
-    const bool statistics = wants_statistics.flag(false) || skip_nonfinite;
+// What differs from step to step.
+struct Step {
+    double lr, grad_scale;
+    Scratch<bool> first_step;
+    bool statistics;
+    Step(const Plan& plan, const Argument& lr, const Argument& grad_scale, const Argument& first_step,
+         const Argument& statistics)
+        : lr(lr.non_negative(0)),
+          grad_scale(grad_scale.non_negative(1)),
+          first_step(read_flags(first_step, plan.params.size(), false)),
+          statistics(statistics.flag(false)) {}
+};
+
+PyObject* step(const Plan& plan, const Step& step, bool skip_nonfinite) {
+    const double lr = step.lr, grad_scale = step.grad_scale;
+    const bool statistics = step.statistics || skip_nonfinite;
     const Options& o = plan.options;
     const Decay decay{o.weight_decay, o.proximal ? 0 : o.l1};
     enum { l1_norm, l2_norm_sq, grad_norm_sq, count };
@@ -287,7 +298,7 @@ PyObject* step(const Plan& plan, const Argument& rate, const Argument& scale, co
                                                             .gradients = plan.grads.data(),
                                                             .velocities = plan.velocities.data(),
                                                             .masters = plan.masters.data(),
-                                                            .first_step = first_step,
+                                                            .first_step = step.first_step,
                                                             .decays = plan.decays,
                                                             .lr = lr,
                                                             .momentum = o.momentum,
@@ -313,7 +324,7 @@ PyObject* step(const Plan& plan, const Argument& rate, const Argument& scale, co
 PyObject* sgd_update(const Arguments& in) {
     const bool zero_grad = in[14].flag(false);
     const Plan plan(in, 4, in[15], zero_grad, zero_grad);
-    return step(plan, in[3], in[12], in[13], in[16], in[17].flag(false));
+    return step(plan, Step(plan, in[3], in[12], in[13], in[16]), in[17].flag(false));
 }
 
 constexpr const char* plan_name = "trimtab.sgd_plan";
@@ -338,7 +349,10 @@ const Plan& read_plan(const Argument& argument) {
     return plan;
 }
 
-PyObject* sgd_step(const Arguments& in) { return step(read_plan(in[0]), in[1], in[2], in[3], in[4], false); }
+PyObject* sgd_step(const Arguments& in) {
+    const Step options(as_plan(in[0]), in[1], in[2], in[3], in[4]);
+    return step(read_plan(in[0]), options, false);  // reading the options may have moved the arrays of the plan
+}
 
 PyObject* sgd_grad_norm(const Arguments& in) {
     const Plan& plan = read_plan(in[0]);
