@@ -352,9 +352,12 @@ def test_masked_arrays_and_matrices_are_refused(loss):
 
 @pytest.mark.parametrize("loss", [losses.MSE(), losses.Huber()])
 def test_shapes_are_never_broadcast(loss):
-    for output, target in (((3, 1), (3,)), ((3,), (3, 1)), ((3, 2), (1, 2)), ((3,), ())):
+    """Axes of length 1 do not count: (N, 1) beside (N,) are N pairs, not N * N."""
+    for output, target in (((3, 2), (1, 2)), ((3,), ()), ((3, 1), (2,)), ((3, 1), (3, 3)), ((3,), (3, 3))):
         with pytest.raises(ValueError, match="target must have shape"):
             loss(np.zeros(output), np.zeros(target))
+    for output, target in (((3, 1), (3,)), ((3,), (3, 1))):
+        assert loss(np.zeros(output), np.ones(target)).loss == loss(np.zeros(3), np.ones(3)).loss
 
 
 @pytest.mark.parametrize("weight", [[1, -1], [1, np.nan], [1, np.inf], [[1, 2]], 1.0])
