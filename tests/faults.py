@@ -68,9 +68,9 @@ def special(valid):
 
 
 def special_in_place(valid):
-    yield Fault(np.ma.array(valid), TypeError, "must be a numpy.ndarray, got numpy.ma.MaskedArray")
+    yield Fault(np.ma.array(valid), TypeError, "must be a numpy.ndarray, got ...MaskedArray")
     matrix = valid.reshape(valid.shape[0], -1).view(np.matrix)
-    yield Fault(matrix, TypeError, "must be a numpy.ndarray, got numpy.matrix")
+    yield Fault(matrix, TypeError, "must be a numpy.ndarray, got ...matrix")
 
 
 def not_arrays(valid):
