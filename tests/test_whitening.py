@@ -129,6 +129,16 @@ def test_bad_argument(argument):
         assert_refused(FORWARD, fault.error, f"{argument} {fault.text}", **forward_arguments() | changes)
 
 
+def test_bad_layouts_of_what_is_updated():
+    memory = np.ones((3, 2, 3, 3))
+    text = "running_matrix must not overlap running_mean, got overlapping arrays"
+    shared = {"running_mean": memory.reshape(-1)[:6], "running_matrix": memory[0]}
+    assert_refused(FORWARD, ValueError, text, **forward_arguments() | shared)
+    rows = np.lib.stride_tricks.as_strided(memory.copy(), (2, 3, 3), (24, 8, 8))
+    text = "running_matrix must have an address of its own for every element, got strides (24, 8, 8)"
+    assert_refused(FORWARD, ValueError, text, **forward_arguments() | {"running_matrix": rows})
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import index
@@ -240,6 +241,14 @@ def _number(name: str, value: float, low: float, high: float, rule: str) -> floa
         raise _error(name, "be a number", _shown(value), TypeError) from error
 
 
+def _overlaps_itself(array: Array) -> bool:
+    if array.flags.forc:
+        return False
+    steps = [np.arange(extent) * step for extent, step in zip(array.shape, array.strides, strict=True)]
+    addresses = np.sort(functools.reduce(np.add.outer, steps), axis=None)
+    return bool(np.any(np.diff(addresses) < array.itemsize))
+
+
 def _running_statistics(
     mean: Array | None, matrix: Array | None, shape: tuple[int, int, int]
 ) -> tuple[Array, ...]:
@@ -252,7 +261,7 @@ def _running_statistics(
         if array is None:
             other = next(iter(arrays.keys() - {name}))
             raise _error(name, f"be given together with {other}", None)
-        if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+        if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray | np.matrix):
             raise _error(name, "be a numpy.ndarray", type(array).__name__, TypeError)
         if array.dtype.name not in DTYPES:
             rule = "be a float32, float64, float16 or bfloat16 array"
@@ -261,4 +270,8 @@ def _running_statistics(
             raise _error(name, f"have shape {shapes[name]}", array.shape)
         if not array.flags.writeable:
             raise _error(name, "be writeable", "a read-only array")
+        if _overlaps_itself(array):
+            raise _error(name, "have an address of its own for every element", f"strides {array.strides}")
+    if mean is not None and matrix is not None and np.shares_memory(mean, matrix):
+        raise _error("running_matrix", "not overlap running_mean", "overlapping arrays")
     return tuple(array for array in arrays.values() if array is not None)
