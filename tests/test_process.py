@@ -37,13 +37,13 @@ WORK = {  # what daemon threads do for ever
     "fresh results": "tt.layer_norm_backward(x, x, *tt.layer_norm_forward(x)[1:])",
     "copies of NumPy's": "tt.layer_norm(x.T, axis=0, out=out.T)",
     "a generator": "tt.dropout(x, rng=generator)",
-    "lists": "tt.sgd_update([x], [z], lr=0.0, statistics=True)",
+    "lists": "tt.sgd_update([out], [x], lr=0.0, statistics=True)",
     "whitening": "tt.whiten_forward(x[:, :8])",
     "errors": "threading.local(); attempt()",
 }
 DAEMONS = """
 tt.set_num_threads({threads})
-x, z = np.ones((512, 1024), "f4"), np.ones((512, 1024), "f4")
+x = np.ones((512, 1024), "f4")
 generator = np.random.default_rng(0)
 def attempt():
     try:
@@ -51,7 +51,7 @@ def attempt():
     except Exception:
         pass
 def work():
-    out = np.empty_like(x)
+    out = np.zeros_like(x)
     while True:
         {statement}
 for _ in range(3):
