@@ -95,16 +95,19 @@ bool holds_shape(PyArrayObject* array, const Shape& shape) {
 }
 
 Array empty(const Shape& shape, PyArray_Descr* descr, DType dtype) {
-    const bool empty = std::find(shape.begin(), shape.end(), 0) != shape.end();
     npy_intp bytes = PyDataType_ELSIZE(descr);
-    for (const npy_intp extent : shape)  // NumPy refuses what would be too large but for an extent of 0
-        if (extent != 0 && __builtin_mul_overflow(bytes, extent, &bytes)) throw std::bad_alloc();
-    const bool recycled = !empty && std::size_t(bytes) >= recycled_bytes;
-    const Ref before(recycled ? PyDataMem_SetHandler(handler_capsule) : nullptr);
+    bool recycled = true;
+    for (const npy_intp extent : shape)
+        if (extent == 0)
+            recycled = false;
+        else if (__builtin_mul_overflow(bytes, extent, &bytes))  // NumPy refuses it even beside an extent of 0
+            throw std::bad_alloc();
+    recycled = recycled && std::size_t(bytes) >= recycled_bytes;
+    const Ref before = recycled ? Ref::checked(PyDataMem_SetHandler(handler_capsule)) : Ref();
     Py_INCREF(descr);
     Ref array(
         PyArray_NewFromDescr(&PyArray_Type, descr, int(shape.size()), shape.data(), nullptr, nullptr, 0, nullptr));
-    if (recycled) Ref(PyDataMem_SetHandler(before.get()));
+    if (recycled) Ref::checked(PyDataMem_SetHandler(before.get()));
     if (!array) throw Raised();
     return Array(std::move(array), dtype);
 }
