@@ -1,5 +1,6 @@
 """What surrounds a pass: modes by thread, what is kept between forward and backward, hooks."""
 
+import contextlib
 import gc
 import sys
 import threading
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from test_members import LAYERS
-from trimtab import nn
+from trimtab import Trainer, losses, nn, optim
 from trimtab.nn.module import evaluation
 
 f64 = np.float64
@@ -206,6 +207,20 @@ def test_what_super_does_runs_once(rng):
     assert_array_equal(seen[0], y)
     assert nn.gradcheck(layer, rng.standard_normal((5, 4)))
     assert nn.gradcheck(nn.Sequential(layer, nn.Tanh()), rng.standard_normal((5, 4)))
+
+
+@pytest.mark.parametrize("nan", ["stop", "skip"])
+def test_a_fit_leaves_nothing_behind(nan, rng):
+    """Also of a batch that had no backward."""
+    model = nn.Sequential(nn.Linear(4, 3, rng=0), nn.BatchNorm(3))
+    trainer = Trainer(model, losses.CrossEntropy(), optim.SGD(model, 0.1), rng=0)
+    x, labels = rng.standard_normal((30, 4), np.float32), rng.integers(0, 3, 30)
+    trainer.fit(x, labels, progress=False)
+    assert not kept(model)
+    x[25, 1] = np.nan
+    with contextlib.suppress(FloatingPointError):
+        trainer.fit(x, labels, batch_size=10, shuffle=False, nan=nan, progress=False)
+    assert not kept(model)
 
 
 # Modes

@@ -215,17 +215,11 @@ class BatchNorm(Norm):
             residual=residual,
             virtual_batch_size=self.virtual_batch_size,
         )
-        self._count()
+        batches = self.batches
+        batches += 1  # in place, without setting the attribute
+        activated = y if self.activation else None
         self.saved = _Saved(
-            x,
-            y if self.activation else None,
-            mean,
-            rstd,
-            gamma,
-            training=True,
-            adjustment=adjustment,
-            order=order,
-            residual=residual is not None,
+            x, activated, mean, rstd, gamma, True, None, adjustment, order, residual is not None
         )
         return y if order is None else _reordered(y, order)
 
@@ -236,12 +230,12 @@ class BatchNorm(Norm):
         if saved.order is not None:
             dy = dy[saved.order]
         if saved.corrections is not None:
-            r, d = saved.corrections
+            (r, d), dresidual = saved.corrections, None
             dx, dgamma, dbeta = kernels.batch_renorm_backward(
                 dy, saved.x, saved.mean, saved.rstd, r, d, saved.gamma, axis=self.axis
             )
         else:
-            dx, dgamma, dbeta, self.dresidual = kernels.batch_norm_backward(
+            dx, dgamma, dbeta, dresidual = kernels.batch_norm_backward(
                 dy,
                 saved.x,
                 saved.mean,
@@ -258,11 +252,12 @@ class BatchNorm(Norm):
             scale, bias = saved.adjustment
             dgamma = scale * dgamma + bias * dbeta
         self.keep_gradients(dgamma, dbeta)
-        if saved.order is None:
-            return dx
-        if self.dresidual is not None:
-            self.dresidual = _reordered(self.dresidual, saved.order)
-        return _reordered(dx, saved.order)
+        if saved.order is not None:
+            dx = _reordered(dx, saved.order)
+            dresidual = None if dresidual is None else _reordered(dresidual, saved.order)
+        if dresidual is not self.dresidual:
+            self.dresidual = dresidual
+        return dx
 
     def running_moments(self) -> tuple[Array, Array]:
         """Return the mean and the variance that evaluation uses, eps included, in float64."""
@@ -306,7 +301,8 @@ class BatchNorm(Norm):
             axis=self.axis,
             eps=self.eps,
         )
-        self._count()
+        batches = self.batches
+        batches += 1  # in place, without setting the attribute
         self.saved = _Saved(
             x,
             None,
@@ -318,10 +314,6 @@ class BatchNorm(Norm):
             adjustment=adjustment,
         )
         return y
-
-    def _count(self) -> None:
-        batches = self.batches
-        batches += 1
 
     def _weight_of_new(self) -> float:
         return 1 / (int(self.batches) + 1) if self.momentum is None else float(self.momentum)

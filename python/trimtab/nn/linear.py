@@ -18,15 +18,13 @@ FEWEST_SHARED, FEW = 4 * 65_536, 4_000_000
 ONCE, NONE = (1, 1), (0, 0)
 
 
-def _by_kernel(a: Array, b: Array) -> bool:
-    """Whether a @ b is left to a kernel of the library: few multiply-adds, and 16 bits, which BLAS lacks."""
-    few = FEWEST_SHARED < a.size * b.shape[1] <= FEW
-    return (few and a.dtype == b.dtype) or a.itemsize == 2
-
-
 def _product(a: Array, b: Array, bias: Array | None = None) -> Array:
-    """Return a @ b + bias in the dtype of a: otherwise the convolution of len(a) images of one pixel."""
-    if _by_kernel(a, b):
+    """Return a @ b + bias in the dtype of a.
+
+    Few multiply-adds, and 16 bits, which BLAS lacks, are left to a kernel of the library: this is the
+    convolution of len(a) images of one pixel.
+    """
+    if a.itemsize == 2 or (FEWEST_SHARED < a.size * b.shape[1] <= FEW and a.dtype == b.dtype):
         weight = no_narrower(b, a)[None, None, None]
         shift = None if bias is None else no_narrower(bias, a)
         images = kernels.convolve(a[:, None, None], weight, shift, NONE, ONCE, ONCE, ONCE)
@@ -38,7 +36,7 @@ def _product(a: Array, b: Array, bias: Array | None = None) -> Array:
 
 
 def _outer_product(dy: Array, x: Array) -> Array:
-    """Return dy.T @ x, sums in float32 or wider."""
+    """Return dy.T @ x, of 16 bits in float32."""
     if dy.itemsize > 2:
         return _product(dy.T, x)
     sums = kernels.convolve_weights(dy[:, None, None], x[:, None, None], 1, ONCE, NONE, ONCE)
@@ -104,8 +102,8 @@ class Linear(Module):
         """Return ``dx = dy @ weight``; ``dweight = dy.T @ x`` and ``dbias = sum(dy)`` over all rows."""
         x = self.saved
         dy = as_gradient(self, dy, (*x.shape[:-1], self.outputs), x.dtype)
-        rows = dy.reshape(-1, self.outputs)
-        self.weight.grad[...] = _outer_product(rows, x.reshape(-1, self.inputs))
+        rows, inputs = dy.reshape(-1, self.outputs), x.reshape(-1, self.inputs)
+        self.weight.grad[...] = _outer_product(rows, inputs)
         if self.bias is not None:
             sum_into(self.bias.grad, rows, 0)
         return _product(rows, self.weight.value).reshape(x.shape) if self.wants_dx else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Set, ValuesView
 from types import SimpleNamespace
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-Member = TypeVar("Member", "Module", Parameter)
+Members: TypeAlias = "dict[str, Module | Parameter]"
 
 
 class Module:
@@ -103,7 +103,7 @@ class Module:
                 value.name = value.name or name
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in self.transient_names}
+        return {name: value for name, value in list(vars(self).items()) if name not in self.transient_names}
 
     def forward(self, x: Array) -> Array:
         """Return y for the input x."""
@@ -121,7 +121,7 @@ class Module:
 
     def children(self) -> dict[str, Module]:
         """The modules directly below this one, by name; those in lists, tuples and dicts, too."""
-        return dict(self._own(Module))
+        return {name: member for name, member in self._members().items() if isinstance(member, Module)}
 
     def modules(self, path: str = "") -> Iterator[tuple[str, Module]]:
         """Yield this module and all below it, each with its dotted path.
@@ -133,16 +133,7 @@ class Module:
         TypeError
             If modules or parameters are in a container that is not searched, such as a set.
         """
-        places = _Places(self)
-        found: list[tuple[str, Module]] = []
-        waiting = [(path, self)]
-        while waiting:
-            place, module = waiting.pop()
-            places.take(module, place)
-            found.append((place, module))
-            below = [(_join(place, name), child) for name, child in module.children().items()]
-            waiting += reversed(below)
-        return iter(found)
+        return iter([(place, module) for place, module, _ in self._walk(path)])
 
     def parameters(self) -> list[Parameter]:
         """List the parameters of this module and all below it, and name each by its dotted path.
@@ -154,33 +145,52 @@ class Module:
         """
         places = _Places(self)
         found = []
-        for path, module in self.modules():
-            for name, parameter in module._own_parameters():
-                place = _join(path, name)
-                places.take(parameter, place)
-                found.append((place, parameter))
+        for path, _, members in self._walk():
+            for name, member in members.items():
+                if isinstance(member, Parameter):
+                    place = _join(path, name)
+                    places.take(member, place)
+                    found.append((place, member))
         for place, parameter in found:
             parameter.name = place
         return [parameter for _, parameter in found]
 
-    def _own_parameters(self) -> list[tuple[str, Parameter]]:
+    def _own_parameters(self) -> list[Parameter]:
         """The parameters of this module itself."""
-        return self._own(Parameter)
+        return [member for member in self._members().values() if isinstance(member, Parameter)]
 
-    def _own(self, kind: type[Member]) -> list[tuple[str, Member]]:
-        """The members of a kind, by names of their own."""
-        found = [(name, member) for name, member in self._members() if isinstance(member, kind)]
-        names = [name for name, _ in found]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"{type(self).__name__}: names must be of one member each, got {twice} for two")
+    def _walk(self, path: str = "") -> list[tuple[str, Module, Members]]:
+        """This module and all below it, each with its dotted path and its members."""
+        places = _Places(self)
+        found: list[tuple[str, Module, Members]] = []
+        waiting = [(path, self)]
+        while waiting:
+            place, module = waiting.pop()
+            places.take(module, place)
+            members = module._members()
+            found.append((place, module, members))
+            waiting += [
+                (_join(place, name), member)
+                for name, member in reversed(members.items())
+                if isinstance(member, Module)
+            ]
         return found
 
-    def _members(self) -> Iterator[tuple[str, Module | Parameter]]:
+    def _members(self) -> Members:
         """The modules and parameters directly below this one, by the path from it."""
-        for name, value in self.__dict__.items():
-            if _ROLES[type(value)] and name not in self.transient_names:
-                yield from _found(f"{type(self).__name__}: {name}", name, value, ())
+        found: Members = {}
+        for name, value in list(self.__dict__.items()):  # which another thread may be adding to
+            role = _ROLES[type(value)]
+            if role == "member":
+                found[name] = value
+            elif role and name not in self.transient_names:
+                for place, member in _found(f"{type(self).__name__}: {name}", name, value, ()):
+                    if place in found:
+                        raise ValueError(
+                            f"{type(self).__name__}: names must be of one member each, got {place} for two"
+                        )
+                    found[place] = member
+        return found
 
     def buffers(self) -> dict[str, Array]:
         """Return the untrained arrays of the state, by dotted path."""
@@ -261,7 +271,7 @@ class Module:
         for path, module in self.modules():
             parameters = module._own_parameters()
             if parameters or not module.children():
-                count = sum(parameter.value.size for _, parameter in parameters)
+                count = sum(parameter.value.size for parameter in parameters)
                 rows.append((path, repr(module), str(shapes.get(module, "")), f"{count:,}"))
                 total += count
         rows.append(("total", "", "", f"{total:,}"))
@@ -393,8 +403,8 @@ def _opened(container: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(container, np.ndarray):
         return enumerate(container.flat if container.dtype.hasobject else ())
     if isinstance(container, SimpleNamespace):
-        return vars(container).items()
-    return container.items() if isinstance(container, Mapping) else enumerate(container)
+        return list(vars(container).items())
+    return list(container.items() if isinstance(container, Mapping) else enumerate(container))
 
 
 def _join(path: str, name: str) -> str:

@@ -47,8 +47,9 @@ class Norm(Module):
 def require_channels(module: Module, x: ArrayLike, axis: int, channels: int) -> Array:
     """Return x as an array; raise an error that names the layer unless `axis` has so many channels."""
     x = as_input(module, x)
-    if x.shape[axis:][:1] != (channels,):
-        raise ValueError(f"{module!r}: x must have {channels} channels, got shape {x.shape}")
+    shape = x.shape
+    if not (-len(shape) <= axis < len(shape) and shape[axis] == channels):
+        raise ValueError(f"{module!r}: x must have {channels} channels, got shape {shape}")
     return x
 
 

@@ -124,6 +124,12 @@ def forward_hook(model: Module, hook: Hook) -> Iterator[None]:
         _hooks.reset(token)
 
 
+def forget(model: Module) -> None:
+    """Drop what forwards have kept whose backward will not come, as after a batch that was left out."""
+    for _, module in model.modules():
+        del module.saved
+
+
 @contextmanager
 def unchanged(model: Module) -> Iterator[None]:
     """Leave a model as it is: parameters, gradients, buffers, generators, and what its layers have saved."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from trimtab._typing import Array
-from trimtab.nn.module import Module, Parameter, require_shape
+from trimtab.nn.module import Members, Module, require_shape
 
 
 class Sequential(Module):
@@ -43,10 +42,9 @@ class Sequential(Module):
             dy = layer.backward(dy)
         return dy
 
-    def _members(self) -> Iterator[tuple[str, Module | Parameter]]:
+    def _members(self) -> Members:
         """The layers, named by position; then what other attributes hold."""
-        for name, member in super()._members():
-            yield name.removeprefix("layers."), member
+        return {name.removeprefix("layers."): member for name, member in super()._members().items()}
 
     @property
     def wants_dx(self) -> bool:

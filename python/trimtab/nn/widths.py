@@ -26,6 +26,6 @@ def no_narrower(parameter: Array, x: Array) -> Array:
 def sum_into(out: Array, array: Array, axis: int | tuple[int, ...]) -> None:
     """Write the sum over the axes, rounded once to the dtype of `out`."""
     if out.dtype == array.dtype and out.itemsize > 2:
-        np.sum(array, axis=axis, out=out)
+        np.add.reduce(array, axis=axis, out=out)  # np.sum, which takes twice the time for few values
     else:
         out[...] = np.sum(array, axis=axis, dtype=working(out, array))

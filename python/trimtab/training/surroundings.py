@@ -12,6 +12,7 @@ import numpy as np
 
 from trimtab._typing import Array
 from trimtab.nn.module import Module, recording
+from trimtab.nn.passes import forget
 from trimtab.training.position import Position
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Modes:
 
 @contextmanager
 def mode_of_training(model: Module) -> Iterator[Modes]:
-    """Let a model train; yield the modes, and give it back those that it had."""
+    """Let a model train; yield the modes, and give it back those that it had, without what it saved."""
     before = Modes(model)
     if not model.training:
         model.train()
@@ -52,6 +53,7 @@ def mode_of_training(model: Module) -> Iterator[Modes]:
         yield Modes(model)
     finally:
         before.ensure()
+        forget(model)
 
 
 @contextmanager
