@@ -402,7 +402,7 @@ def test_fold_leaves_alone_what_may_differ(rng):
         {"affine": False},
         {"unbiased": False, "eps": 0.5},
     ],
-    ids=str,
+    ids=lambda options: " ".join(options),
 )
 def test_fold_of_every_kind_of_batch_norm(options, rng):
     x = rng.standard_normal((6, 3))

@@ -81,8 +81,7 @@ class Loop:
             samples = plan.data.x.take(chosen, axis=0).astype(self._dtype, copy=False)
             if plan.augment is not None:
                 samples = augmented(samples, plan.augment, trainer.rng)
-            with self._modes.keeping():
-                output = model.forward(samples)
+            output = model.forward(samples)
             values, gradient = measured("fit", trainer.loss, output, plan.data.y.take(chosen, axis=0))
             fault = self._fault_of_loss(values["loss"])
             if not fault:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trimtab._typing import Array
-from trimtab.nn.module import Module, recording
+from trimtab.nn.module import Module
 from trimtab.nn.passes import forget
 from trimtab.training.position import Position
 
@@ -35,12 +35,6 @@ class Modes:
         """Do so if the model is in another mode, because a callback has left it there."""
         if self._model.training != self.trains:
             self.restore()
-
-    def keeping(self) -> AbstractContextManager[None]:
-        """Let layers that are in evaluation one by one keep what ``backward`` needs, as the others do."""
-        if all(module.training for module, _ in self._modes):
-            return nullcontext()
-        return recording(self._model)
 
 
 @contextmanager
