@@ -71,3 +71,15 @@ def test_flags(value):
     for other in (1, 0.0, "yes", None, np.ones(1, bool), np.int8(1)):
         with pytest.raises(TypeError, match=r"^f: a must be a bool, got "):
             _checks.flag("f: a", other)
+
+
+def test_what_has_no_text_is_shown_by_its_type():
+    class Mute:
+        def __repr__(self):
+            raise RuntimeError
+
+    assert _checks.shown(Mute()) == "a Mute"
+    assert _checks.shown("a") == "'a'"
+    for check in (_checks.number, _checks.whole, _checks.flag):
+        with pytest.raises(TypeError, match=r"^f: a must be .*, got a Mute$"):
+            check("f: a", Mute())

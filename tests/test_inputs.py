@@ -94,3 +94,35 @@ def test_copies_into_any_array(dtype):
     if dtype == np.int64:
         with pytest.raises(TypeError, match="a must be a real array of a kind with int64, got dtype float64"):
             _inputs.copy_into(target, "a", [1.5, 2, 3])
+
+
+@pytest.mark.parametrize(
+    "seed", [3, np.int64(3), [1, 2], (1, np.uint8(2)), np.random.SeedSequence(4)], ids=str
+)
+def test_seeds_are_those_of_numpy(seed):
+    expected = np.random.default_rng(seed).random(3)
+    assert_array_equal(_inputs.as_generator("f: rng", seed).random(3), expected)
+
+
+def test_generators_are_shared():
+    generator, legacy = np.random.default_rng(1), np.random.RandomState(1)
+    assert _inputs.as_generator("f: rng", generator) is generator
+    _inputs.as_generator("f: rng", legacy).random(3)
+    assert legacy.random_sample() != np.random.RandomState(1).random_sample()
+
+
+@pytest.mark.parametrize(
+    "bad", ["text", 1.5, np.ones(3), np.ones((2, 2)).view(np.matrix), [[1.0]], {}], ids=repr
+)
+def test_what_is_no_seed_is_refused_by_name(bad):
+    """NumPy itself follows a matrix into itself until the interpreter crashes."""
+    for value in (bad, [bad]):
+        with pytest.raises(TypeError, match=r"^f: rng must be a seed, a generator or None, got "):
+            _inputs.as_generator("f: rng", value)
+
+
+def test_deep_and_endless_lists_are_refused():
+    endless = []
+    endless.append(endless)
+    with pytest.raises(ValueError, match=r"^f: x must be an array, got a list with too many others inside"):
+        _inputs.as_array("f: x", endless)

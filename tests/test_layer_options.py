@@ -200,3 +200,15 @@ def test_orthogonal_weights_are_uniformly_distributed(inputs, outputs):
         nn.Linear(inputs, outputs, init="orthogonal", rng=seed).weight.value[0, 0] for seed in range(200)
     ]
     assert 70 < np.sum(np.array(corners) > 0) < 130
+
+
+@pytest.mark.parametrize("size", [2**31, 2**64, 2**100])
+def test_a_size_is_bounded(size):
+    for make in (nn.BatchNorm, nn.LayerNorm, nn.Whitening, nn.MaxPool2d, lambda n: nn.Linear(2, n)):
+        with pytest.raises(ValueError, match=rf"^\w+: \w+.* must be .*, got .*{size}"):
+            make(size)
+
+
+def test_no_dtype_is_not_float64():
+    with pytest.raises(TypeError, match=r"^Linear: dtype must be a floating type, got None"):
+        nn.Linear(2, 3, dtype=None)

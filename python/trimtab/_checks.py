@@ -6,6 +6,7 @@ Each returns the value as Python's own type, or raises an error that begins with
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf, isfinite
 from operator import index
 from typing import Any
@@ -46,7 +47,7 @@ def number(
         else:
             *others, last = ["finite", *rules]
         rule = f"{', '.join(others)} and {last}" if others else last
-        raise ValueError(f"{name} must be {rule}, got {value}")
+        raise ValueError(f"{name} must be {rule}, got {shown(value, str)}")
     return result
 
 
@@ -54,11 +55,13 @@ def _float(name: str, value: Any) -> float:
     """Return the value as a float, infinite where it is too large."""
     scalar = hasattr(value, "__float__") or hasattr(value, "__index__")
     if not scalar or _kind(value) in "bc" or getattr(value, "ndim", 0) != 0:
-        raise TypeError(f"{name} must be a number, got {value!r}")
+        raise TypeError(f"{name} must be a number, got {shown(value)}")
     try:
         return float(value)
     except OverflowError:
         return inf
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be a number, got {shown(value)}") from error
 
 
 def whole(name: str, value: Any, low: int | None = None) -> int:
@@ -76,17 +79,27 @@ def whole(name: str, value: Any, low: int | None = None) -> int:
     except TypeError:
         result = None
     if result is None or _kind(value) == "b" or getattr(value, "ndim", 0) != 0:
-        raise TypeError(f"{name} must be an int, got {value!r}")
+        raise TypeError(f"{name} must be an int, got {shown(value)}")
     if low is not None and result < low:
-        raise ValueError(f"{name} must be at least {low}, got {value}")
+        raise ValueError(f"{name} must be at least {low}, got {shown(value, str)}")
     return result
 
 
 def flag(name: str, value: Any) -> bool:
     """Return a bool, NumPy's included; raise a TypeError for anything else."""
     if _kind(value) != "b" or getattr(value, "ndim", 0) != 0:
-        raise TypeError(f"{name} must be a bool, got {value!r}")
+        raise TypeError(f"{name} must be a bool, got {shown(value)}")
     return bool(value)
+
+
+def shown(value: Any, form: Callable[[Any], str] = repr) -> str:
+    """The text of a value, or its type where it gives none."""
+    try:
+        return form(value)
+    except MemoryError:
+        raise
+    except Exception:
+        return f"a {type(value).__name__}"
 
 
 def _kind(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import trimtab._core as kernels
+from trimtab._checks import shown
 from trimtab._typing import Array
 
 
@@ -32,9 +33,15 @@ def as_array(name: str, value: Any) -> Array:
     """
     if type(value) is np.ndarray:
         return value
-    _refuse(name, value)
+    try:
+        _refuse(name, value)
+    except RecursionError:
+        raise ValueError(f"{name} must be an array, got a list with too many others inside") from None
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-        return np.from_dlpack(value)
+        try:
+            return np.from_dlpack(value)
+        except (TypeError, ValueError, BufferError, RuntimeError, AttributeError) as error:
+            raise TypeError(f"{name} must be an array, got a {type(value).__name__}: {error}") from error
     try:
         array = np.asanyarray(value)
     except ValueError as error:
@@ -105,14 +112,23 @@ def as_generator(name: str, rng: Any) -> np.random.Generator:
     name : str
         Of function and argument.
     rng : int, numpy.random.Generator, numpy.random.RandomState or None
-        An int is a seed; None draws a seed from the system.
+        An int is a seed, as is a list of ints; None draws a seed from the system. A bit generator and a seed
+        sequence of NumPy's are taken, too.
     """
     if isinstance(rng, np.random.RandomState):
         return np.random.Generator(rng._bit_generator)
+    rule = f"{name} must be a seed, a generator or None"
+    seeds = rng if isinstance(rng, list | tuple) else [rng]
+    # of other things, such as a matrix, NumPy itself may crash
+    if not all(isinstance(item, SEEDS) for item in seeds):
+        raise TypeError(f"{rule}, got {shown(rng)}")
     try:
         return np.random.default_rng(rng)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{name} must be a seed, a generator or None, got {rng!r}") from error
+        raise type(error)(f"{rule}, got {shown(rng)}") from error
+
+
+SEEDS = (int, np.integer, type(None), np.random.Generator, np.random.BitGenerator, np.random.SeedSequence)
 
 
 def path_text(name: str, path: Any) -> str:
@@ -120,7 +136,7 @@ def path_text(name: str, path: Any) -> str:
     try:
         return os.fsdecode(path)
     except TypeError as error:
-        raise TypeError(f"{name} must be a path, got {path!r}") from error
+        raise TypeError(f"{name} must be a path, got {shown(path)}") from error
 
 
 def require_writable(name: str, path: str | os.PathLike[str]) -> None:

@@ -157,7 +157,9 @@ def whiten_backward(dy: ArrayLike, saved: WhitenSaved) -> Array:
     Huang, L., Yang, D., Lang, B., and Deng, J. (2018). Decorrelated Batch Normalization. CVPR.
     """
     if not isinstance(saved, WhitenSaved):
-        raise _error("saved", "be what whiten_forward saved", _shown(saved), TypeError, "whiten_backward")
+        raise _error(
+            "saved", "be what whiten_forward saved", _checks.shown(saved), TypeError, "whiten_backward"
+        )
     centred, eigenvalues, vectors, shape, axis, dtype = saved
     given = float_array("whiten_backward: dy", dy)
     if given.dtype != dtype:
@@ -203,13 +205,6 @@ def _error(
     return kind(f"{function}: {argument} must {rule}, got {got}")
 
 
-def _shown(value: object) -> str:
-    try:
-        return repr(value)
-    except Exception:
-        return type(value).__name__
-
-
 @contextmanager
 def _errors_as(function: str) -> Iterator[None]:
     """Let what a kernel finds wrong be an error of the function that called it."""
@@ -222,7 +217,7 @@ def _errors_as(function: str) -> Iterator[None]:
 
 def _divisor(num_groups: int, channels: int) -> int:
     if not isinstance(num_groups, int | np.integer) or isinstance(num_groups, bool):
-        raise _error("num_groups", "be an int >= 1", _shown(num_groups), TypeError)
+        raise _error("num_groups", "be an int >= 1", _checks.shown(num_groups), TypeError)
     if not 1 <= num_groups < 2**63:
         raise _error("num_groups", "be an int >= 1", num_groups)
     if channels % num_groups:
@@ -234,11 +229,11 @@ def _number(name: str, value: float, low: float, high: float, rule: str) -> floa
     try:
         return _checks.number(f"whiten_forward: {name}", value, low, high)
     except ValueError:
-        raise _error(name, f"be {rule}", _shown(value)) from None
+        raise _error(name, f"be {rule}", _checks.shown(value)) from None
     except MemoryError:
         raise
     except Exception as error:
-        raise _error(name, "be a number", _shown(value), TypeError) from error
+        raise _error(name, "be a number", _checks.shown(value), TypeError) from error
 
 
 def _overlaps_itself(array: Array) -> bool:
@@ -262,7 +257,8 @@ def _running_statistics(
             other = next(iter(arrays.keys() - {name}))
             raise _error(name, f"be given together with {other}", None)
         if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray | np.matrix):
-            raise _error(name, "be a numpy.ndarray", type(array).__name__, TypeError)
+            kind = f"{type(array).__module__}.{type(array).__qualname__}".removeprefix("builtins.")
+            raise _error(name, "be a numpy.ndarray", kind, TypeError)
         if array.dtype.name not in DTYPES:
             rule = "be a float32, float64, float16 or bfloat16 array"
             raise _error(name, rule, f"dtype {array.dtype}", TypeError)

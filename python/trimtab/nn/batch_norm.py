@@ -14,7 +14,7 @@ from trimtab import _checks
 from trimtab._typing import Array
 from trimtab.nn.module import Module, as_float_dtype, as_gradient, as_input
 from trimtab.nn.norm import Norm, require_channels
-from trimtab.nn.options import Option, choice, optional
+from trimtab.nn.options import Option, choice, optional, size
 
 Adjustment: TypeAlias = Callable[[tuple[int, ...], np.random.Generator], tuple[ArrayLike, ArrayLike]]
 Limit: TypeAlias = float | Callable[[int], float]
@@ -32,12 +32,12 @@ class Ramp:
 
     begin: float
     end: float
-    start: int
-    stop: int
+    start: float
+    stop: float
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            _checks.number(f"Ramp: {name}", value)
+        for name, value in list(vars(self).items()):
+            object.__setattr__(self, name, _checks.number(f"Ramp: {name}", value))
         _checks.number("Ramp: stop", self.stop, above=self.start)
 
     def __call__(self, batch: int) -> float:
@@ -161,7 +161,7 @@ class BatchNorm(Norm):
         frozen: bool = False,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        channels = _checks.whole("BatchNorm: channels", channels, 1)
+        channels = size("BatchNorm: channels", channels)
         super().__init__((channels,), affine, dtype)
         self.axis, self.eps, self.momentum, self.unbiased = axis, eps, momentum, unbiased
         self.activation, self.virtual_batch_size, self.strided = activation, virtual_batch_size, strided
@@ -174,7 +174,9 @@ class BatchNorm(Norm):
                 "BatchNorm: renorm must be False with virtual_batch_size or activation, got True"
             )
         if not (adjustment is None or callable(adjustment)):
-            raise TypeError(f"BatchNorm: adjustment must be a function or None, got {adjustment!r}")
+            raise TypeError(
+                f"BatchNorm: adjustment must be a function or None, got {_checks.shown(adjustment)}"
+            )
         dtype = as_float_dtype(dtype)
         self.running_mean = np.zeros(channels, dtype)
         self.batches = np.zeros((), np.int64)

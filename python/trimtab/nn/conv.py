@@ -10,6 +10,7 @@ from trimtab import _checks
 from trimtab._typing import Array, Seed
 from trimtab.nn.init import Init, initial_weight
 from trimtab.nn.module import Module, Parameter, as_float_dtype, as_gradient, as_input
+from trimtab.nn.options import LARGEST_SIZE
 from trimtab.nn.widths import no_narrower, sum_into
 from trimtab.nn.windows import Padding, Size, Windows
 
@@ -65,7 +66,7 @@ class Conv2d(Module):
             _checks.whole(f"Conv2d: {name}", value)
             for name, value in (("inputs", inputs), ("outputs", outputs), ("groups", groups))
         )
-        if inputs < 1 or outputs < 1:
+        if not (1 <= inputs <= LARGEST_SIZE and 1 <= outputs <= LARGEST_SIZE):
             raise ValueError(f"Conv2d: inputs and outputs must be positive, got {inputs} and {outputs}")
         if groups < 1 or inputs % groups or outputs % groups:
             raise ValueError(f"Conv2d: groups must divide {inputs} and {outputs} channels, got {groups}")

@@ -23,14 +23,14 @@ from trimtab.nn.widths import working
 def _chance(name: str, value: Any) -> float:
     p = _checks.number(name, value)
     if not 0 <= p <= 1:
-        raise ValueError(f"{name} must be between 0 and 1, got {value}")
+        raise ValueError(f"{name} must be between 0 and 1, got {_checks.shown(value, str)}")
     return p
 
 
 def _chance_below_1(name: str, value: Any) -> float:
     p = _checks.number(name, value)
     if not 0 <= p < 1:
-        raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
+        raise ValueError(f"{name} must be at least 0 and below 1, got {_checks.shown(value, str)}")
     return p
 
 
@@ -106,7 +106,7 @@ class Dropout(Noise):
     ) -> None:
         super().__init__(p)
         inverted = not _checks.flag("Dropout: classical", classical)
-        axes = sizes("Dropout: shared_axes", shared_axes, None)
+        axes = sizes("Dropout: shared_axes", shared_axes, _checks.whole)
         self.options: dict[str, Any] = {"inverted": inverted, "shared_axes": axes}
 
     @property

@@ -25,6 +25,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from trimtab import _checks
+from trimtab._inputs import as_generator
 from trimtab._typing import Array, Seed
 
 Init: TypeAlias = Literal["he", "xavier", "orthogonal", "normal"]
@@ -53,10 +54,12 @@ def initial_weight(
         Of the result; values are drawn in float64.
     """
     if not isinstance(init, str) or init not in DEFAULT_GAINS:
-        raise ValueError(f"{layer}: init must be one of {', '.join(DEFAULT_GAINS)}, got {init!r}")
+        raise ValueError(
+            f"{layer}: init must be one of {', '.join(DEFAULT_GAINS)}, got {_checks.shown(init)}"
+        )
     scale = DEFAULT_GAINS[init] if gain is None else _checks.number(f"{layer}: gain", gain)
     fan_in, fan_out = prod(shape[1:]), shape[0] * prod(shape[2:])
-    draws = np.random.default_rng(rng).standard_normal((shape[0], fan_in))
+    draws = as_generator(f"{layer}: rng", rng).standard_normal((shape[0], fan_in))
     if init == "he":
         draws *= scale / np.sqrt(fan_in)
     elif init == "xavier":

@@ -10,6 +10,7 @@ from trimtab import _checks
 from trimtab._typing import Array, Seed
 from trimtab.nn.init import Init, initial_weight
 from trimtab.nn.module import Module, Parameter, as_float_dtype, as_gradient, as_input
+from trimtab.nn.options import LARGEST_SIZE
 from trimtab.nn.widths import no_narrower, sum_into
 
 # Multiply-adds of a product that OpenBLAS shares among threads although there is little to do: awake, they
@@ -78,7 +79,7 @@ class Linear(Module):
         dtype: DTypeLike = np.float32,
     ) -> None:
         inputs, outputs = _checks.whole("Linear: inputs", inputs), _checks.whole("Linear: outputs", outputs)
-        if inputs < 1 or outputs < 1:
+        if not (1 <= inputs <= LARGEST_SIZE and 1 <= outputs <= LARGEST_SIZE):
             raise ValueError(f"Linear: inputs and outputs must be positive, got {inputs} and {outputs}")
         has_bias, dtype = _checks.flag("Linear: bias", bias), as_float_dtype(dtype, "Linear")
         self.inputs, self.outputs = inputs, outputs

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trimtab._inputs import FLOATS, as_array, copy_into, float_array, require_castable
+from trimtab._inputs import FLOATS, as_array, as_generator, copy_into, float_array, require_castable
 from trimtab._typing import Array, Seed
 from trimtab.nn.parameter import Parameter, as_float_dtype
 from trimtab.nn.passes import Mode, Saved, evaluation, forward_hook, keep, recording, surround, unchanged
@@ -218,7 +218,7 @@ class Module:
 
     def use_rng(self, rng: Seed) -> Self:
         """Let this module and all below it draw from one generator; return the module."""
-        generator = np.random.default_rng(rng)
+        generator = as_generator("use_rng: rng", rng)
         for _, module in self.modules():
             module.rng = generator
         return self

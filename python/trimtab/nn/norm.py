@@ -12,7 +12,7 @@ import trimtab._core as kernels
 from trimtab import _checks
 from trimtab._typing import Array
 from trimtab.nn.module import Module, Parameter, as_float_dtype, as_input
-from trimtab.nn.options import Option, sizes
+from trimtab.nn.options import Option, size, sizes
 
 
 class Norm(Module):
@@ -64,7 +64,9 @@ def require_last_axes(module: Module, x: ArrayLike, shape: tuple[int, ...]) -> A
 def _sizes_of_axes(module: Module, shape: Any) -> tuple[int, ...]:
     found = sizes(f"{type(module).__name__}: shape", shape)
     if not found:
-        raise ValueError(f"{type(module).__name__}: shape must have an axis at least, got {shape!r}")
+        raise ValueError(
+            f"{type(module).__name__}: shape must have an axis at least, got {_checks.shown(shape)}"
+        )
     return found
 
 
@@ -206,7 +208,7 @@ class GroupNorm(Norm):
         dtype: DTypeLike = np.float32,
     ) -> None:
         name = type(self).__name__
-        channels = _checks.whole(f"{name}: channels", channels, 1)
+        channels = size(f"{name}: channels", channels)
         num_groups = _checks.whole(f"{name}: num_groups", num_groups)
         if num_groups < 1 or channels % num_groups:
             raise ValueError(f"{name}: num_groups must divide the {channels} channels, got {num_groups}")

@@ -49,11 +49,28 @@ def choice(name: str, value: Any, *choices: Any) -> Any:
     for candidate in choices:
         if type(value) is type(candidate) and value == candidate:
             return candidate
-    raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")
+    raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {_checks.shown(value)}")
 
 
-def sizes(name: str, value: Any, low: int | None = 1) -> tuple[int, ...]:
-    """Return one int or a sequence of them as a tuple of ints, of at least `low` if that is given."""
-    several = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) and np.ndim(value) > 0
-    items = value if several else (value,)
-    return tuple(_checks.whole(name, item, low) for item in items)
+LARGEST_SIZE = 2**31 - 1  # as of the kernels' images
+
+
+def size(name: str, value: Any) -> int:
+    """Return the size of an axis as an int; raise an error unless it can be one."""
+    result = _checks.whole(name, value, 1)
+    if result > LARGEST_SIZE:
+        raise ValueError(f"{name} must be at most {LARGEST_SIZE}, got {result}")
+    return result
+
+
+def sizes(name: str, value: Any, check: Callable[..., int] = size, *limits: int) -> tuple[int, ...]:
+    """Return one int or a sequence of them as a tuple of ints that pass a check."""
+    items = value if is_sequence(value) else (value,)
+    return tuple(check(name, item, *limits) for item in items)
+
+
+def is_sequence(value: Any) -> bool:
+    """Whether a value is a list, a tuple or the like, or an array that has axes."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)

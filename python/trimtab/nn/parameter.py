@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from trimtab._checks import shown
 from trimtab._inputs import DTYPES, copy_into, real_array
 from trimtab._typing import Array
 
@@ -15,10 +16,16 @@ TYPES = "float32, float64, float16 or bfloat16"
 
 def as_float_dtype(dtype: DTypeLike, owner: str = "") -> np.dtype[Any]:
     """Return `dtype` as a numpy dtype, or raise a TypeError unless it is one of those of the kernels."""
-    result = np.dtype(dtype)
-    if result.name not in DTYPES:
-        name = f"{owner}: dtype" if owner else "dtype"
-        raise TypeError(f"{name} must be a floating type, got {result} (not {TYPES})")
+    name = f"{owner}: dtype" if owner else "dtype"
+    try:
+        result = np.dtype(dtype)
+    except MemoryError:
+        raise
+    except Exception as error:  # NumPy looks into whatever it is given
+        raise TypeError(f"{name} must be a floating type, got {shown(dtype)}") from error
+    if dtype is None or result.name not in DTYPES:
+        got = "None" if dtype is None else result
+        raise TypeError(f"{name} must be a floating type, got {got} (not {TYPES})")
     return result
 
 

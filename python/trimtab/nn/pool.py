@@ -119,6 +119,8 @@ class Flatten(Module):
     def forward(self, x: Array) -> Array:
         """Return x with one axis beside that of the samples."""
         x = real_array(f"{self!r}: x", x)
+        if x.ndim == 0:
+            raise ValueError(f"{self!r}: x must have an axis of samples, got shape ()")
         self.saved = x.shape
         return x.reshape(len(x), math.prod(x.shape[1:]))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from trimtab._checks import shown
 from trimtab._typing import Array
-from trimtab.nn.module import Members, Module, require_shape
+from trimtab.nn.module import Members, Module, as_input, require_shape
 
 
 class Sequential(Module):
@@ -26,7 +27,7 @@ class Sequential(Module):
     def __init__(self, *layers: Module) -> None:
         for layer in layers:
             if not isinstance(layer, Module):
-                raise TypeError(f"{type(self).__name__}: layers must be modules, got {layer!r}")
+                raise TypeError(f"{type(self).__name__}: layers must be modules, got {shown(layer)}")
         self.layers = layers
         self.parameters()  # each stands in one place
 
@@ -83,6 +84,7 @@ class Residual(Sequential):
 
     def forward(self, x: Array) -> Array:
         """Return the sum of x and the output of the last layer."""
+        x = as_input(self, x)
         branch = super().forward(x)
         require_shape(self, "output of the last layer", branch, x.shape)
         return x + branch

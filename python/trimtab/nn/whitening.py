@@ -9,7 +9,7 @@ from trimtab import _checks
 from trimtab._typing import Array
 from trimtab.nn.module import Module, as_float_dtype, as_gradient
 from trimtab.nn.norm import require_channels
-from trimtab.nn.options import Option
+from trimtab.nn.options import Option, size
 from trimtab.whitening import WhitenSaved, whiten_backward, whiten_forward
 
 
@@ -56,14 +56,14 @@ class Whitening(Module):
         momentum: float = 0.1,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        channels = _checks.whole("Whitening: channels", channels, 1)
+        channels = size("Whitening: channels", channels)
         num_groups = _checks.whole("Whitening: num_groups", num_groups)
         if num_groups < 1 or channels % num_groups:
             raise ValueError(f"Whitening: num_groups must divide the {channels} channels, got {num_groups}")
-        dtype, size = as_float_dtype(dtype, "Whitening"), channels // num_groups
+        dtype, of_group = as_float_dtype(dtype, "Whitening"), channels // num_groups
         self.num_groups, self.axis, self.eps, self.momentum = num_groups, axis, eps, momentum
         self.running_mean = np.zeros(channels, dtype)
-        self.running_matrix = np.tile(np.eye(size, dtype=dtype), (num_groups, 1, 1))
+        self.running_matrix = np.tile(np.eye(of_group, dtype=dtype), (num_groups, 1, 1))
 
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x, which has `channels` entries along `axis`."""

@@ -12,7 +12,7 @@ import numpy as np
 import trimtab._core as kernels
 from trimtab import _checks
 from trimtab._typing import Array
-from trimtab.nn.options import sizes
+from trimtab.nn.options import LARGEST_SIZE, is_sequence, sizes
 
 Size: TypeAlias = int | Sequence[int]
 Padding: TypeAlias = Size | Literal["same"]
@@ -50,7 +50,7 @@ class Windows:
         self.padding = None if same else _pair(layer, "padding", padding, 0, "'same', or ")
         self.axis = _checks.whole(f"{layer}: axis", axis)
         if self.axis not in (1, -1):
-            raise ValueError(f"{layer}: axis must be 1 or -1, got {axis}")
+            raise ValueError(f"{layer}: axis must be 1 or -1, got {self.axis}")
 
     def grid(self, layer: object, shape: tuple[int, ...], channels: int | None = None) -> Grid:
         """Return the places on x of `shape`; raise a ValueError that names the layer if there are none."""
@@ -135,13 +135,13 @@ class Windows:
 
 
 def _pair(layer: str, name: str, value: Padding, least: int, others: str = "") -> tuple[int, int]:
-    rule = f"{layer}: {name} must be {others}one or two ints >= {least}, got {value!r}"
+    rule = f"{layer}: {name} must be {others}one or two ints >= {least}"
     try:
-        pair = sizes(name, value, least)
+        pair = sizes(name, value, _checks.whole, least)
     except (TypeError, ValueError):
-        raise ValueError(rule) from None
-    if np.ndim(value) == 0:
+        raise ValueError(f"{rule}, got {_checks.shown(value)}") from None
+    if not is_sequence(value):
         pair *= 2
-    if len(pair) != 2:
-        raise ValueError(rule)
+    if len(pair) != 2 or max(pair) > LARGEST_SIZE:
+        raise ValueError(f"{rule}, got {_checks.shown(value)}")
     return pair
