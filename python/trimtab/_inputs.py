@@ -128,7 +128,15 @@ def as_generator(name: str, rng: Any) -> np.random.Generator:
         raise type(error)(f"{rule}, got {shown(rng)}") from error
 
 
-SEEDS = (int, np.integer, type(None), np.random.Generator, np.random.BitGenerator, np.random.SeedSequence)
+SEEDS = (
+    int,
+    float,
+    np.integer,
+    type(None),
+    np.random.Generator,
+    np.random.BitGenerator,
+    np.random.SeedSequence,
+)
 
 
 def path_text(name: str, path: Any) -> str:
