@@ -170,3 +170,13 @@ def test_a_step_is_positive(step):
 def test_masked_inputs_are_refused():
     with pytest.raises(TypeError, match=r"^gradcheck: inputs\[0\] must be a plain array"):
         gradcheck(np.sin, lambda dy, x: dy * np.cos(x), np.ma.array(x))
+
+
+def test_nan_is_what_is_named_first():
+    def backward(dy, x):
+        dx = 1.5 * dy * np.cos(x)
+        dx[1, 0] = np.nan
+        return dx
+
+    with pytest.raises(GradientError, match=r"at \(1, 0\), got nan; 6 of 6"):
+        gradcheck(np.sin, backward, x)

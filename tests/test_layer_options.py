@@ -1,10 +1,11 @@
 """Options of layers: checked when they are given and when they are set, taken in any integer type."""
 
+import inspect
 import re
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import nn
 
 NORMS = {
@@ -200,6 +201,68 @@ def test_orthogonal_weights_are_uniformly_distributed(inputs, outputs):
         nn.Linear(inputs, outputs, init="orthogonal", rng=seed).weight.value[0, 0] for seed in range(200)
     ]
     assert 70 < np.sum(np.array(corners) > 0) < 130
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(4, 7), (7, 4), (5, 5)])
+def test_orthogonal_weights_are_the_directions_of_what_was_drawn(inputs, outputs):
+    """Q of the decomposition whose R has a positive diagonal."""
+    for seed in range(5):
+        draws = np.random.default_rng(seed).standard_normal((outputs, inputs))
+        weight = nn.Linear(inputs, outputs, init="orthogonal", rng=seed, dtype="f8").weight.value
+        r = weight.T @ draws if outputs >= inputs else weight @ draws.T
+        assert_allclose(np.tril(r, -1), 0, atol=1e-13)
+        assert (np.diagonal(r) > 0).all()
+
+
+DEFAULTS = {
+    nn.Linear: {"bias": True, "init": "he", "gain": None, "rng": None, "dtype": np.float32},
+    nn.Conv2d: {
+        "stride": 1,
+        "padding": 0,
+        "groups": 1,
+        "bias": True,
+        "axis": 1,
+        "init": "he",
+        "gain": None,
+        "rng": None,
+        "dtype": np.float32,
+    },
+    nn.MaxPool2d: {"stride": None, "padding": 0, "axis": 1},
+    nn.AvgPool2d: {"stride": None, "padding": 0, "axis": 1},
+    nn.LeakyReLU: {"negative_slope": 0.05},
+    nn.LayerNorm: {"eps": 1e-5, "affine": True, "dtype": np.float32},
+    nn.RMSNorm: {"eps": 1e-6, "affine": True, "dtype": np.float32},
+    nn.GroupNorm: {"axis": 1, "eps": 1e-5, "affine": True, "dtype": np.float32},
+    nn.InstanceNorm: {"axis": 1, "eps": 1e-5, "affine": True, "dtype": np.float32},
+    nn.Whitening: {"num_groups": 1, "axis": 1, "eps": 1e-5, "momentum": 0.1, "dtype": np.float32},
+    nn.BatchNorm: {
+        "axis": 1,
+        "eps": 1e-5,
+        "momentum": 0.1,
+        "affine": True,
+        "unbiased": True,
+        "activation": None,
+        "virtual_batch_size": None,
+        "strided": False,
+        "renorm": False,
+        "adjustment": None,
+        "frozen": False,
+        # the schedule of the paper
+        "r_max": nn.Ramp(1, 3, 5_000, 40_000),
+        "d_max": nn.Ramp(0, 5, 5_000, 25_000),
+        "dtype": np.float32,
+    },
+    nn.Dropout: {"p": 0.5, "classical": False, "shared_axes": ()},
+    nn.DropPath: {"p": 0.5},
+    nn.AlphaDropout: {"p": 0.5},
+    nn.GaussianDropout: {"p": 0.5},
+}
+
+
+@pytest.mark.parametrize("layer", DEFAULTS)
+def test_defaults(layer):
+    parameters = inspect.signature(layer).parameters.values()
+    assert {p.name: p.default for p in parameters if p.default is not p.empty} == DEFAULTS[layer]
 
 
 @pytest.mark.parametrize("size", [2**31, 2**64, 2**100])

@@ -85,6 +85,16 @@ def test_a_layer_of_ones_own_obeys_too(rng):
     assert not hasattr(layer, "saved")
 
 
+def test_whatever_sets_what_is_saved_obeys():
+    layer = nn.ReLU()
+    for mode in (True, False):
+        layer.train(mode)
+        object.__setattr__(layer, "saved", 3)
+        assert hasattr(layer, "saved") is mode
+    assert nn.ReLU.saved is nn.Module.saved
+    assert nn.ReLU.training
+
+
 def test_an_error_of_backward_takes_nothing(rng):
     layer, x = nn.Linear(4, 3, rng=0, dtype=f64), rng.standard_normal((5, 4))
     layer(x)

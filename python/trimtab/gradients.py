@@ -102,10 +102,10 @@ def gradcheck(
         if wrong.any():
             farther, _ = _central_differences(forward, dy, arrays, array, 2 * h, wrong)
             largest_slope = np.abs(expected).max(initial=0.0)
-            bound += np.where(wrong, np.minimum(np.abs(farther - expected), tolerance * largest_slope), 0.0)
+            bound[wrong] += np.minimum(np.abs(farther - expected), tolerance * largest_slope)[wrong]
             wrong = ~(error <= bound)
         if wrong.any():
-            index = np.unravel_index(np.argmax(np.where(wrong, _excess(error, bound), -1)), array.shape)
+            index = np.unravel_index(np.argmax(_excess(error, bound)), array.shape)
             place = tuple(map(int, index))
             raise GradientError(
                 f"gradcheck: gradient {position} must be {expected[index]:.9g} at {place}, "
