@@ -1,0 +1,245 @@
+"""What a trainer takes and leaves: samples of every kind, the modes of a model, several threads."""
+
+import threading
+
+import ml_dtypes
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from trimtab import losses, nn
+from trimtab.callbacks import Callback
+from trimtab.optim import SGD
+from trimtab.trainer import Trainer
+
+
+@pytest.fixture
+def data(rng):
+    x = rng.standard_normal((40, 3)).astype(np.float32)
+    return x, (x[:, 0] > 0).astype(int)
+
+
+def trainer(*callbacks, loss=None, outputs=2, layers=()):
+    model = nn.Sequential(nn.Linear(3, 8, rng=0), nn.BatchNorm(8), *layers, nn.Linear(8, outputs, rng=1))
+    return Trainer(model, loss or losses.CrossEntropy(), SGD(model, 0.1, momentum=0.9), callbacks, rng=0)
+
+
+class Fails(Callback):
+    def on_batch_end(self, trainer, batch, logs):
+        raise ArithmeticError
+
+
+# ---- the data ----
+
+
+def test_no_samples_have_no_predictions():
+    assert trainer().predict(np.zeros((0, 3))).shape == (0, 2)
+
+
+@pytest.mark.parametrize("dtype", [">f4", "f8", "f2", ml_dtypes.bfloat16, "i8", "u1", "?"])
+def test_samples_of_every_real_dtype(dtype, rng):
+    x = rng.integers(0, 2, (40, 3)).astype(dtype)
+    y = np.arange(40) % 2
+    plain = x.astype(np.float32)
+    learner, other = trainer(), trainer()
+    assert learner.fit(x, y, progress=False) == other.fit(plain, y, progress=False)
+    assert learner.evaluate(x, y) == other.evaluate(plain, y)
+    assert_array_equal(learner.predict(x), other.predict(plain))
+
+
+def test_a_memory_map_is_read_batch_by_batch(data, tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, data[0].astype(np.float64))
+    mapped = np.load(path, mmap_mode="r")
+    sizes = []
+
+    class Look(nn.Module):
+        def forward(self, x):
+            sizes.append(x.nbytes)
+            assert type(x) is np.ndarray
+            self.saved = None
+            return x
+
+        def backward(self, dy):
+            return dy
+
+    model = nn.Sequential(Look(), nn.Linear(3, 2, rng=0))
+    learner = Trainer(model, losses.CrossEntropy(), SGD(model, 0.1), rng=0)
+    history = learner.fit(mapped, data[1], batch_size=8, progress=False)
+    assert max(sizes) == 8 * 3 * 4
+    plain = nn.Sequential(nn.Linear(3, 2, rng=0))
+    other = Trainer(plain, losses.CrossEntropy(), SGD(plain, 0.1), rng=0)
+    assert history == other.fit(*data, batch_size=8, progress=False)
+
+
+def test_tensors_and_lists_are_taken(data):
+    torch = pytest.importorskip("torch")
+    x, y = data
+    expected = trainer().fit(x, y, progress=False)
+    assert trainer().fit(torch.from_numpy(x), torch.from_numpy(y), progress=False) == expected
+    assert trainer().fit(x.tolist(), y.tolist(), progress=False) == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda batch: batch.astype(np.float64),
+        lambda batch: batch.astype(np.float16),
+        lambda batch: batch.tolist(),
+        lambda batch: np.asfortranarray(batch),
+    ],
+)
+def test_whatever_dtype_an_augmentation_returns_the_model_sees_its_own(change, rng):
+    x, y = rng.integers(-9, 9, (40, 3)).astype(np.float32), np.arange(40) % 2
+    learner, other = trainer(), trainer()
+    history = learner.fit(x, y, augment=lambda batch, rng: change(batch), progress=False)
+    assert history == other.fit(x, y, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda batch: batch[:-1], ValueError, r"must have 32 samples as the batch, got shape \(31, 3\)"),
+        (lambda batch: None, TypeError, "must be real numbers, got dtype object"),
+        (lambda batch: batch * 1j, TypeError, "must be real numbers, got dtype complex"),
+        (np.ma.masked_array, TypeError, "must be a plain array, got a MaskedArray"),
+    ],
+)
+def test_what_an_augmentation_may_not_return(change, error, message, data):
+    with pytest.raises(error, match=f"^fit: result of augment {message}"):
+        trainer().fit(*data, augment=lambda batch, rng: change(batch), progress=False)
+
+
+def test_only_batches_of_training_are_augmented_each_with_its_own_order(data):
+    x, y = data
+    x = np.repeat(np.arange(40, dtype=np.float32)[:, None], 3, axis=1)
+    seen = []
+
+    def augment(batch, rng):
+        seen.append(batch[:, 0].copy())
+        return batch
+
+    learner = trainer()
+    learner.fit(
+        x, y, validation_data=(x[:5], y[:5]), augment=augment, epochs=3, batch_size=20, progress=False
+    )
+    epochs = [np.concatenate(seen[begin : begin + 2]) for begin in (0, 2, 4)]
+    assert len(seen) == 6
+    for epoch in epochs:
+        assert_array_equal(np.sort(epoch), np.arange(40))
+    assert not np.array_equal(epochs[0], epochs[1])
+    assert not np.array_equal(epochs[1], epochs[2])
+    seen.clear()
+    trainer().fit(x, y, augment=augment, shuffle=False, batch_size=20, progress=False)
+    assert_array_equal(np.concatenate(seen), np.arange(40))
+
+
+def test_a_target_of_another_shape_than_the_output_is_refused(data):
+    for loss in (losses.MSE(), losses.Huber()):
+        learner = trainer(loss=loss, outputs=1)
+        with pytest.raises(
+            ValueError, match=r"fit: y must have shape \(40, 1\) as the output of the model, got"
+        ):
+            learner.fit(data[0], data[1], progress=False)
+        learner.fit(data[0], data[1][:, None], progress=False)
+
+
+def test_class_weights_must_be_those_of_the_classes(data):
+    learner = trainer(loss=losses.CrossEntropy(class_weight=[1, 2, 3]))
+    before = everything(learner)
+    with pytest.raises(ValueError, match="CrossEntropy: class_weight must have 2 entries, got 3"):
+        learner.fit(*data, progress=False)
+    assert everything(learner) == before
+
+
+# ---- modes ----
+
+
+def modes(model):
+    return [module.training for _, module in model.modules()]
+
+
+def test_layers_in_evaluation_stay_so_in_a_model_that_trains(data):
+    learner = trainer()
+    learner.model[1].eval()
+    mean = learner.model[1].running_mean.copy()
+    learner.fit(*data, epochs=2, validation_split=0.2, progress=False)
+    assert_array_equal(learner.model[1].running_mean, mean)
+    assert modes(learner.model) == [True, True, False, True]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("dropout", [False, True])
+def test_a_model_in_evaluation_trains_and_is_in_it_again(dropout, fails, data):
+    learner = trainer(Fails() if fails else Callback(), layers=[nn.Dropout(0.5)])
+    learner.model.eval(dropout=dropout)
+    before, mean = modes(learner.model), learner.model[1].running_mean.copy()
+    if fails:
+        with pytest.raises(ArithmeticError):
+            learner.fit(*data, progress=False)
+    else:
+        learner.fit(*data, progress=False)
+    assert modes(learner.model) == before
+    assert not np.array_equal(learner.model[1].running_mean, mean)
+
+
+def test_a_callback_that_evaluates_does_not_end_training(data):
+    class Evaluates(Callback):
+        def on_batch_end(self, trainer, batch, logs):
+            trainer.model.eval()
+
+    learner, other = trainer(Evaluates()), trainer()
+    learner.model[1].eval()
+    other.model[1].eval()
+    assert learner.fit(*data, epochs=2, progress=False) == other.fit(*data, epochs=2, progress=False)
+    assert modes(learner.model) == modes(other.model)
+
+
+def test_prediction_evaluates_and_switches_nothing(data, monkeypatch):
+    learner = trainer(layers=[nn.Dropout(0.5)])
+    expected = learner.predict(data[0])
+    state = learner.model.state_dict()
+    assert_array_equal(learner.predict(data[0]), expected)
+    learner.model.eval()
+    assert_array_equal(learner.model(data[0]), expected)
+    assert_array_equal(learner.predict(data[0]), expected)
+    learner.model.train()
+    learner.evaluate(*data)
+    assert modes(learner.model) == [True] * 5
+    for name, array in learner.model.state_dict().items():
+        assert_array_equal(array, state[name])
+
+
+def test_dropout_that_was_asked_for_reaches_prediction(data):
+    learner = trainer(layers=[nn.Dropout(0.5)])
+    learner.model.eval(dropout=True)
+    assert np.ptp([learner.predict(data[0]) for _ in range(5)], axis=0).max() > 0
+    assert len({learner.evaluate(*data)["loss"] for _ in range(5)}) > 1
+
+
+def test_several_threads_predict_and_evaluate_at_once(data):
+    learner = trainer(layers=[nn.Dropout(0.5)])
+    expected, metrics = learner.predict(data[0], 8), learner.evaluate(*data, batch_size=8)
+    right = []
+
+    def work():
+        for _ in range(50):
+            right.append(np.array_equal(learner.predict(data[0], 8), expected))
+            right.append(learner.evaluate(*data, batch_size=8) == metrics)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(right) == 400
+    assert all(right)
+
+
+@pytest.mark.parametrize("method", ["evaluate", "predict"])
+@pytest.mark.parametrize(
+    ("size", "error"), [(0, ValueError), (-1, ValueError), (2.5, TypeError), (True, TypeError)]
+)
+def test_size_of_the_batches(method, size, error, data):
+    arguments = data if method == "evaluate" else data[:1]
+    with pytest.raises(error, match=f"^{method}: batch_size must be .*, got {size}"):
+        getattr(trainer(), method)(*arguments, batch_size=size)
