@@ -353,11 +353,14 @@ def test_masked_arrays_and_matrices_are_refused(loss):
 @pytest.mark.parametrize("loss", [losses.MSE(), losses.Huber()])
 def test_shapes_are_never_broadcast(loss):
     """Axes of length 1 do not count: (N, 1) beside (N,) are N pairs, not N * N."""
-    for output, target in (((3, 2), (1, 2)), ((3,), ()), ((3, 1), (2,)), ((3, 1), (3, 3)), ((3,), (3, 3))):
+    pred, target = np.arange(6.0).reshape(3, 2), np.arange(6.0)[::-1].reshape(3, 2)
+    for output, given_shape in (((6, 1), (6,)), ((6,), (6, 1)), ((3, 2), (3, 1, 2))):
+        got = loss(pred.reshape(output), target.reshape(given_shape))
+        assert_allclose(got.loss, loss(pred, target).loss, rtol=1e-14)
+        assert_array_equal(got.gradient, loss(pred, target).gradient.reshape(output))
+    for output, target in (((3, 2), (1, 2)), ((3,), ()), ((3, 1), (2,)), ((2, 3), (3,)), ((3, 3), (3, 1))):
         with pytest.raises(ValueError, match="target must have shape"):
             loss(np.zeros(output), np.zeros(target))
-    for output, target in (((3, 1), (3,)), ((3,), (3, 1))):
-        assert loss(np.zeros(output), np.ones(target)).loss == loss(np.zeros(3), np.ones(3)).loss
 
 
 @pytest.mark.parametrize("weight", [[1, -1], [1, np.nan], [1, np.inf], [[1, 2]], 1.0])

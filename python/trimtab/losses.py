@@ -87,6 +87,10 @@ class Loss:
             Of the model, for one sample.
         """
 
+    def aligned(self, target: Array, output: Array) -> Array:
+        """Return the targets of a batch as the metrics get them: in the shape that goes with its output."""
+        return target
+
 
 class CrossEntropy(Loss):
     """Softmax cross entropy of logits (N, K): `trimtab.softmax_cross_entropy`, which states it in full.
@@ -186,7 +190,7 @@ class CrossEntropy(Loss):
 
 
 class _Regression(Loss):
-    """A mean over all elements; targets of the shape of the output, of any real dtype."""
+    """A mean over all elements; targets of the shape of the output, but for axes of length 1, of any dtype."""
 
     def __call__(self, output: Array, target: ArrayLike) -> LossResult:
         """Return the loss, its gradient, and the number of elements."""
@@ -196,13 +200,17 @@ class _Regression(Loss):
         loss, gradient = self._kernel(pred, _floating(targets, pred))
         return _result(loss, gradient, float(pred.size))
 
+    def aligned(self, target: Array, output: Array) -> Array:
+        """Return targets in the shape of the output: a metric would pair each of (N,) with all of (N, 1)."""
+        return target.reshape(output.shape) if target.size == output.size else target
+
     def _kernel(self, pred: Array, target: Array) -> tuple[float, Array]:
         raise NotImplementedError(f"{type(self).__name__}: _kernel is not defined")
 
     def check_targets(self, name: str, targets: Array, output: Array) -> None:
-        """Raise a ValueError unless the targets have the shape of the output."""
+        """Raise a ValueError unless the targets have the shape of the output, but for axes of length 1."""
         shape = real_array(name, targets).shape
-        if shape[1:] != output.shape[1:]:
+        if [size for size in shape[1:] if size != 1] != [size for size in output.shape[1:] if size != 1]:
             wanted = (len(targets), *output.shape[1:])
             raise ValueError(f"{name} must have shape {wanted} as the output of the model, got {shape}")
 

@@ -155,6 +155,7 @@ def measured(function: str, loss: Loss, output: Array, target: Array) -> tuple[d
         )
     value, gradient, weight = (*result, len(output))[:3]
     values = {"loss": _as_mean(f"{function}: loss", value, weight)}
+    target = loss.aligned(target, output)
     for name, metric in loss.metrics.items():
         values[name] = _as_mean(f"{function}: metric {name!r}", metric(output, target), len(output))
     gradient = real_array(f"{function}: gradient of the loss", gradient)
