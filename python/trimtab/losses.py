@@ -190,7 +190,7 @@ class CrossEntropy(Loss):
 
 
 class _Regression(Loss):
-    """A mean over all elements; targets of the shape of the output, but for axes of length 1, of any dtype."""
+    """A mean over all elements; targets of the shape of the output, but for axes of length 1, any dtype."""
 
     def __call__(self, output: Array, target: ArrayLike) -> LossResult:
         """Return the loss, its gradient, and the number of elements."""
