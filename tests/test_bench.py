@@ -168,5 +168,35 @@ def test_an_interrupt_shows_what_has_been_measured(few_cases, tmp_path, capsys, 
 
 
 def test_bench_lists_the_operations_it_knows(capsys):
-    assert cli.main(["bench", "--ops", "nothing"]) == 1
-    assert "layer_norm, layer_norm_backward, add_layer_norm_forward" in capsys.readouterr().err
+    for ops in (["nothing"], ["layer_norm", "nothing"]):
+        assert cli.main(["bench", "--ops", *ops]) == 2
+        error = capsys.readouterr().err
+        assert "layer_norm, layer_norm_backward, add_layer_norm_forward" in error
+        assert error.endswith(", got nothing\n")
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_quick_bench_is_short(quick, monkeypatch, capsys):
+    """The small cases alone, five short rounds, and no library that compiles."""
+    measured, asked = [], []
+    timing = Timing(1e-6, 1e-6, 1e-6)
+
+    def note(case, libraries, rounds, seconds):
+        measured.append((case, rounds, seconds))
+        return {"trimtab": timing}
+
+    monkeypatch.setattr("trimtab.bench.measure", note)
+    monkeypatch.setattr("trimtab.bench.installed", lambda quick: asked.append(quick) or [Trimtab()])
+    assert cli.main(["bench", *(["--quick"] if quick else [])]) == 0
+    assert asked == [quick]
+    sizes = [case.weights.size if case.weights else prod(case.shape) for case, _, _ in measured]
+    assert (max(sizes) <= 2**20) is quick
+    assert {(rounds, seconds) for _, rounds, seconds in measured} == {(5, 0.005) if quick else (9, 0.02)}
+    expected = [case for case in CASES if not quick or case.quick]
+    assert [case for case, _, _ in measured] == expected
+
+
+def test_a_case_that_is_never_quick_is_named(monkeypatch, capsys):
+    monkeypatch.setattr("trimtab.bench.CASES", [Case("layer_norm", (2048, 1024))])
+    assert cli.main(["bench", "--quick", "--ops", "layer"]) == 2
+    assert "ops must have quick cases with --quick, got layer" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The commands, run as a user runs them."""
 
 import re
+import sys
 
 import pytest
 import trimtab as tt
@@ -14,7 +15,15 @@ def test_info_names_the_instruction_set_and_threads(capsys):
     assert re.search(rf"threads.*\b{tt.get_num_threads()}\b", shown)
 
 
-@pytest.mark.parametrize("arguments", [[], ["dance"], ["demo", "--epochs", "0"], ["bench", "--threads", "x"]])
+WRONG_LINES = [
+    *([], ["dance"], ["info", "--quick"], ["demo", "--out"], ["bench", "--ops"]),
+    *(["demo", f"--{name}", value] for name in ("epochs", "seed") for value in ("-1", "x", "1.5", "")),
+    *(["bench", "--threads", value] for value in ("x", "0", "-2")),
+    ["demo", "--epochs", "0"],
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG_LINES)
 def test_wrong_command_lines_are_explained(arguments, capsys):
     with pytest.raises(SystemExit) as exit:
         cli.main(arguments)
@@ -45,8 +54,112 @@ def test_demo_trains_every_network_and_writes_the_plot(tmp_path, capsys):
 
 
 def test_demo_looks_for_the_folder_before_it_trains(tmp_path, capsys):
-    assert cli.main(["demo", "--out", str(tmp_path / "missing" / "curves.png")]) == 1
+    assert cli.main(["demo", "--out", str(tmp_path / "missing" / "curves.png")]) == 2
     assert "out must be in an existing folder" in capsys.readouterr().err
+
+
+def at_work(*arguments):
+    raise AssertionError("the work has begun")
+
+
+BAD_FILES = {
+    "missing/plot.png": "in an existing folder, got '.*plot.png'",
+    "folder.png": "a file, got the folder '.*folder.png'",
+    "plot.xyz": r"in one of .*png.*, got '.*plot\.xyz'",
+    "plot": "in one of .*png.*, got '.*plot'",
+}
+FILE_OPTIONS = {
+    "demo: out": ["demo", "--out"],
+    "bench: plot": ["bench", "--plot"],
+    "bench: json": ["bench", "--json"],
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "file"),
+    [
+        (option, file)
+        for option in FILE_OPTIONS
+        for file in BAD_FILES
+        if not (option.endswith("json") and file.startswith("plot"))  # JSON takes any suffix
+    ],
+)
+def test_files_are_looked_at_before_the_work(option, file, tmp_path, capsys, monkeypatch):
+    """One line, status 2, and nothing is left behind."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("trimtab.demo.train", at_work)
+    monkeypatch.setattr("trimtab.bench.measure", at_work)
+    (tmp_path / "folder.png").mkdir()
+    assert cli.main([*FILE_OPTIONS[option], str(tmp_path / file)]) == 2
+    shown, error = capsys.readouterr()
+    assert re.fullmatch(rf"trimtab: {option} must (be|end) {BAD_FILES[file]}\n", error)
+    assert shown == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
+
+
+def test_two_results_do_not_share_a_file(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("trimtab.bench.measure", at_work)
+    path = str(tmp_path / "bench.svg")
+    assert cli.main(["bench", "--json", path, "--plot", path]) == 2
+    assert "json and plot must be two files" in capsys.readouterr().err
+
+
+def test_bench_asks_for_matplotlib_before_it_measures(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("trimtab.bench.measure", at_work)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert cli.main(["bench", "--plot", str(tmp_path / "bench.png")]) == 2
+    assert 'matplotlib is not installed: pip install "trimtab[bench]"' in capsys.readouterr().err
+
+
+def test_what_fails_at_work_is_told_apart(tmp_path, capsys, monkeypatch):
+    def fail(*arguments):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("trimtab.bench.run", fail)
+    assert cli.main(["bench"]) == 1
+    assert capsys.readouterr().err == "trimtab: the disk is full\n"
+
+
+@pytest.mark.parametrize("command", ["info", "demo", "bench"])
+@pytest.mark.parametrize("when", ["prepare", "work"])
+def test_an_interrupt_ends_every_command_shortly(command, when, capsys, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    prepared = interrupted if when == "prepare" else lambda options: interrupted
+    monkeypatch.setattr(cli, f"prepare_{command}", prepared)
+    assert cli.main([command]) == 130
+    assert capsys.readouterr().err == "trimtab: interrupted\n"
+
+
+@pytest.fixture
+def small_demo(monkeypatch):
+    """A demo of two runs on few digits, and what it found."""
+    for needed in ("sklearn", "matplotlib", "tqdm"):
+        pytest.importorskip(needed)
+    from trimtab import demo
+
+    digits = demo.load_digits()
+    few = type(digits)(digits.x_train[::8], digits.y_train[::8], digits.x_test[::2], digits.y_test[::2])
+    found = []
+    monkeypatch.setattr(demo, "load_digits", lambda: few)
+    monkeypatch.setattr(demo, "RUNS", 2)
+    monkeypatch.setattr(demo, "plot", lambda outcomes, path: found.append(outcomes))
+    return found
+
+
+def test_the_seed_of_a_demo_is_that_of_its_first_run(small_demo, tmp_path):
+    """Every kind of network gets the same seeds; the next seed begins with the second run."""
+    for seed in (5, 5, 6):
+        arguments = ["--epochs", "3", "--seed", str(seed), "--out", str(tmp_path / "curves.png")]
+        assert cli.main(["demo", *arguments]) == 0
+    first, again, next_one = ({name: one.accuracy for name, one in runs.items()} for runs in small_demo)
+    for name, accuracy in first.items():
+        assert accuracy.shape == (2, 3)
+        assert (accuracy == again[name]).all()
+        assert (accuracy[1] == next_one[name][0]).all()
+    assert any((accuracy[0] != accuracy[1]).any() for accuracy in first.values())
 
 
 def test_an_interrupt_ends_the_demo(tmp_path, monkeypatch):
@@ -60,7 +173,7 @@ def test_an_interrupt_ends_the_demo(tmp_path, monkeypatch):
 @pytest.mark.parametrize("module", ["sklearn.datasets", "matplotlib.figure", "tqdm"])
 def test_demo_asks_for_missing_extras_in_one_line(module, monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, module, None)
-    assert cli.main(["demo", "--out", str(tmp_path / "curves.png")]) == 1
+    assert cli.main(["demo", "--out", str(tmp_path / "curves.png")]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert 'pip install "trimtab[demo]"' in error

@@ -135,6 +135,12 @@ def test_a_missing_folder(tmp_path, monkeypatch):
         (idx(np.zeros((2, 3), np.uint8))[:-1], "must have 18 bytes, got 17"),
         (idx(np.zeros((2, 3), np.uint8)) + b"0", "must have 18 bytes, got 19"),
         (bytes([0, 0, 8, 255]), "must have"),
+        # every byte of an extent counts
+        *(
+            (bytes([0, 0, 8, 1, *np.eye(4, dtype=int)[at], 0]), f"must have {8 + size} bytes, got 9")
+            for at, size in enumerate((2**24, 2**16, 2**8))
+        ),
+        (idx(np.zeros(3, np.uint8))[:6], "must have"),
         (bytes([0, 0, 8, 2]) + b"\xff" * 8, "must have"),
     ],
 )
@@ -143,6 +149,24 @@ def test_malformed_idx(content, message, tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_idx(path)
+
+
+def test_an_array_of_any_rank_is_read(tmp_path, rng):
+    path = tmp_path / "file"
+    for shape in ((), (0,), (7,), (2, 3), (2, 0, 3), (1, 300, 2, 2)):
+        array = rng.integers(0, 256, shape).astype(np.uint8)
+        path.write_bytes(idx(array))
+        assert_array_equal(read_idx(path), array)
+        assert read_idx(str(path)).shape == shape
+    assert not read_idx(path).flags.writeable
+
+
+def test_a_path_is_a_path(tmp_path):
+    for load in (*LOADERS.values(), lambda folder: read_idx(folder)):
+        with pytest.raises(TypeError, match=r"^\w+: (folder|path) must be a path, got 3$"):
+            load(3)
+    with pytest.raises(FileNotFoundError, match="absent"):
+        read_idx(tmp_path / "absent")
 
 
 @pytest.mark.parametrize("source", LOADERS)

@@ -149,8 +149,47 @@ def test_the_error_rises_after_the_stopping_time(rng):
             r"descend_exactly: times must be >= 0 and increasing, got \[3, 2\]",
         ),
         (lambda: descend(np.eye(2), [1, 2], -1), "descend: times must be >= 0 and increasing, got -1"),
+        (lambda: descend(np.eye(2), [1, 2], []), r"descend: times must be >= 0 and increasing, got \[\]"),
+        *(
+            (lambda call=call, bad=bad: call(bad), f"{name} must be finite and > 0, got {bad}")
+            for bad in (np.inf, np.nan, -1.0)
+            for name, call in {
+                "stopping_time: smoothness": lambda bad: stopping_time(9, bad),
+                "step_sizes: kappa_squared": lambda bad: step_sizes(3, 0, bad),
+                "descend: kappa_squared": lambda bad: descend(np.eye(2), [1, 2], 1, kappa_squared=bad),
+                "descend_exactly: kappa_squared": lambda bad: descend_exactly(
+                    np.eye(2), [1, 2], 1, kappa_squared=bad
+                ),
+            }.items()
+        ),
     ],
 )
 def test_wrong_arguments(call, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: stopping_time(9.5, 1), "stopping_time: samples must be an int, got 9.5"),
+        (lambda: stopping_time(True, 1), "stopping_time: samples must be an int, got True"),
+        (lambda: stopping_time(9, "1"), "stopping_time: smoothness must be a number, got '1'"),
+        (lambda: stopping_time(9, 1, None), "stopping_time: theta must be a number, got None"),
+        (lambda: step_sizes(3.0), "step_sizes: steps must be an int, got 3.0"),
+        (lambda: descend(np.eye(2), [1, 2], 1.5), "descend: times must be an int, got "),
+        (lambda: descend(np.eye(2), [1, 2], [1, 2.5]), "descend: times must be an int, got "),
+        (lambda: descend(np.eye(2), [1j, 2], 1), "descend: y must be real numbers, got dtype complex128"),
+        (lambda: descend(np.eye(2), np.ma.ones(2), 1), "descend: y must be a plain array, got a MaskedArray"),
+    ],
+)
+def test_wrong_kinds(call, message):
+    with pytest.raises(TypeError, match=f"^{message}"):
+        call()
+
+
+def test_numbers_of_numpy_are_taken(rng):
+    x, y = sample(9, rng)
+    assert stopping_time(np.int64(16), np.float32(1), np.float64(0)) == 2
+    expected = descend(kernel(x, x), y, [2, 3])
+    assert_array_equal(descend(kernel(x, x), y, np.array([2, 3], np.uint8), theta=np.float32(0)), expected)

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import trimtab
+from trimtab._checks import whole
 from trimtab.extras import MissingExtra
+
+Work: TypeAlias = Callable[[], None]
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
-def positive(text: str) -> int:
-    """Parse an int of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
+def at_least(low: int) -> Callable[[str], int]:
+    """Return a parser of ints of at least `low`."""
+
+    def parse(text: str) -> int:
+        try:
+            return whole("value", int(text), low)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"must be an int of at least {low}, got {text!r}") from error
+
+    return parse
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands; each names the function that runs it."""
+    """Return the parser of all commands; each names the function that prepares it."""
     root = argparse.ArgumentParser(
         prog="trimtab", description="Normalization, dropout and weight-decay kernels for NumPy arrays."
     )
@@ -30,15 +38,15 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(title="commands", required=True, metavar="{info,demo,bench}")
 
     info = commands.add_parser("info", help="show the instruction set, threads, caches and build")
-    info.set_defaults(run=run_info)
+    info.set_defaults(prepare=prepare_info)
 
     demo = commands.add_parser("demo", help="train on real digits with and without normalization")
     demo.add_argument(
         "--out", type=Path, default=Path("trimtab-demo.png"), help="plot to write (%(default)s)"
     )
-    demo.add_argument("--epochs", type=positive, default=15, help="epochs of each run (%(default)s)")
-    demo.add_argument("--seed", type=int, default=0, help="seed of the first run (%(default)s)")
-    demo.set_defaults(run=run_demo)
+    demo.add_argument("--epochs", type=at_least(1), default=15, help="epochs of each run (%(default)s)")
+    demo.add_argument("--seed", type=at_least(0), default=0, help="seed of the first run (%(default)s)")
+    demo.set_defaults(prepare=prepare_demo)
 
     bench = commands.add_parser(
         "bench", help="time the kernels beside NumPy and every other library that is installed"
@@ -47,10 +55,10 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--ops", nargs="+", metavar="OP", help="only operations whose name contains one of these"
     )
-    bench.add_argument("--threads", type=positive, help="threads for every library")
+    bench.add_argument("--threads", type=at_least(1), help="threads for every library")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the measurements")
     bench.add_argument("--plot", type=Path, metavar="FILE", help="draw the measurements")
-    bench.set_defaults(run=run_bench)
+    bench.set_defaults(prepare=prepare_bench)
     return root
 
 
@@ -64,35 +72,44 @@ def caches() -> list[tuple[str, str]]:
     return found
 
 
-def run_info(options: argparse.Namespace) -> None:
+def show_info() -> None:
     """Show what this build is and what it found on this machine."""
     width = max(map(len, trimtab.show_config()))
     for name, size in caches():
         print(f"{name:<{width}}  {size}")
 
 
-def run_demo(options: argparse.Namespace) -> None:
-    """Train and plot."""
+def prepare_info(options: argparse.Namespace) -> Work:
+    """Return what shows the build."""
+    return show_info
+
+
+def prepare_demo(options: argparse.Namespace) -> Work:
+    """Return what trains and plots."""
     from trimtab import demo
 
-    demo.run(options.out, options.epochs, options.seed)
+    return demo.prepare(options.out, options.epochs, options.seed)
 
 
-def run_bench(options: argparse.Namespace) -> None:
-    """Measure and report."""
+def prepare_bench(options: argparse.Namespace) -> Work:
+    """Return what measures and reports."""
     from trimtab import bench
 
-    bench.run(options.ops, options.quick, options.threads, options.json, options.plot)
+    return bench.prepare(options.ops, options.quick, options.threads, options.json, options.plot)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit status."""
+    """Run a command; return 0, or 2 where it cannot begin, 1 where it fails, 130 after Ctrl-C."""
     options = parser().parse_args(arguments)
+    failed = 2
     try:
-        options.run(options)
+        work = options.prepare(options)
+        failed = 1
+        work()
     except (MissingExtra, OSError, ValueError) as error:
         print(f"trimtab: {error}", file=sys.stderr)
-        return 1
+        return failed
     except KeyboardInterrupt:
+        print("trimtab: interrupted", file=sys.stderr)
         return 130
     return 0

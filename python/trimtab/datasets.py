@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trimtab import extras
+from trimtab._inputs import path_text
 from trimtab._typing import Array
 
 FOLDER_VARIABLE = "TRIMTAB_DATA"
@@ -147,7 +148,7 @@ def read_idx(path: str | os.PathLike[str], digest: str | None = None) -> Array:
     ValueError
         If the file is damaged or has another digest; the message names it.
     """
-    path = Path(path)
+    path = Path(path_text("read_idx: path", path))
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
@@ -174,7 +175,8 @@ def _load_idx(function: str, folder: str | os.PathLike[str] | None, source: IdxS
     root = os.environ.get(FOLDER_VARIABLE)
     if folder is None and not root:
         raise ValueError(f"{function}: folder must be given where {FOLDER_VARIABLE} is not set, got None")
-    path = Path(root or "", source.name) if folder is None else Path(folder)
+    given = None if folder is None else path_text(f"{function}: folder", folder)
+    path = Path(root or "", source.name) if given is None else Path(given)
     if not path.is_dir():
         raise FileNotFoundError(
             f"{function}: folder must be there, got {str(path)!r}; the files are at {source.address}"

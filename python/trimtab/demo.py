@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -101,13 +102,21 @@ def plot(outcomes: dict[str, Outcome], path: Path) -> None:
     figure.savefig(path)
 
 
-def run(out: Path, epochs: int, seed: int) -> None:
-    """Train every kind of network, print the table and write the plot."""
-    if not out.parent.is_dir():
-        raise ValueError(f"demo: out must be in an existing folder, got {out}")
-    extras.load("matplotlib.figure")
+def prepare(out: Path, epochs: int, seed: int) -> Callable[[], None]:
+    """Return what trains every kind of network, prints the table and writes the plot.
+
+    Raises
+    ------
+    MissingExtra, ValueError
+        If something that it needs is not there, or the plot could not be written.
+    """
+    extras.require_figure("demo: out", out)
     extras.load("tqdm")
-    digits = load_digits()
+    return partial(run, load_digits(), out, epochs, seed)
+
+
+def run(digits: Dataset, out: Path, epochs: int, seed: int) -> None:
+    """Train every kind of network, print the table and write the plot."""
     print(
         f"{len(digits.x_train)} digits to train on, {len(digits.x_test)} to test; "
         f"{DEPTH} layers of {WIDTH} ReLU, SGD, lr {LEARNING_RATE}, batch {BATCH}, {RUNS} runs each"

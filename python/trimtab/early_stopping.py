@@ -21,11 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import ceil, inf
+from math import ceil
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from trimtab._checks import number, whole
+from trimtab._inputs import real_array
 from trimtab._typing import Array
 
 BLOCK = 256  # steps whose factors are in memory at once
@@ -52,11 +54,9 @@ def stopping_time(samples: int, smoothness: float, theta: float = 0.0) -> int:
     >>> [stopping_time(m, smoothness=1) for m in (16, 4096)]
     [2, 8]
     """
-    _require_theta("stopping_time", theta)
-    if samples < 1:
-        raise ValueError(f"stopping_time: samples must be at least 1, got {samples}")
-    if not 0 < smoothness < inf:
-        raise ValueError(f"stopping_time: smoothness must be finite and > 0, got {smoothness}")
+    theta = _theta("stopping_time", theta)
+    samples = whole("stopping_time: samples", samples, 1)
+    smoothness = number("stopping_time: smoothness", smoothness, above=0)
     exact: float = samples ** (1 / ((2 * smoothness + 2) * (1 - theta)))
     # 3125 ** (1 / 5) is 5.000000000000001, and yet 5 steps are meant
     return ceil(exact * (1 - 1e-12))
@@ -79,11 +79,9 @@ def step_sizes(steps: int, theta: float = 0.0, kappa_squared: float = 1.0) -> Ar
     numpy.ndarray
         float64 (steps,).
     """
-    _require_theta("step_sizes", theta)
-    if steps < 0:
-        raise ValueError(f"step_sizes: steps must be at least 0, got {steps}")
-    if not 0 < kappa_squared < inf:
-        raise ValueError(f"step_sizes: kappa_squared must be finite and > 0, got {kappa_squared}")
+    theta = _theta("step_sizes", theta)
+    steps = whole("step_sizes: steps", steps, 0)
+    kappa_squared = number("step_sizes: kappa_squared", kappa_squared, above=0)
     return 1 / (kappa_squared * np.arange(1, steps + 1, dtype=np.float64) ** theta)
 
 
@@ -177,7 +175,11 @@ def _arguments(
     function: str, gram: ArrayLike, y: ArrayLike, times: int | Sequence[int], kappa_squared: float
 ) -> tuple[Array, Array, list[int]]:
     """Return the arrays as float64 and the times as a list, or raise a ValueError."""
-    gram, y = np.asarray(gram, np.float64), np.asarray(y, np.float64)
+    gram, y = (
+        real_array(f"{function}: {name}", array).astype(np.float64)
+        for name, array in (("gram", gram), ("y", y))
+    )
+    kappa_squared = number(f"{function}: kappa_squared", kappa_squared, above=0)
     if y.ndim == 0 or len(y) == 0:
         raise ValueError(f"{function}: y must have at least one entry, got shape {y.shape}")
     if gram.shape != (len(y), len(y)):
@@ -187,12 +189,17 @@ def _arguments(
         raise ValueError(
             f"{function}: kappa_squared must be at least K(x, x), got {kappa_squared} < {largest}"
         )
-    listed = [int(time) for time in np.atleast_1d(times)]
+    try:
+        listed = [whole(f"{function}: times", time) for time in np.atleast_1d(times)]
+    except ValueError as error:
+        raise ValueError(f"{function}: times must be an int or a sequence of ints, got {times}") from error
     if not listed or listed[0] < 0 or any(one > other for one, other in pairwise(listed)):
         raise ValueError(f"{function}: times must be >= 0 and increasing, got {times}")
     return gram, y, listed
 
 
-def _require_theta(function: str, theta: float) -> None:
-    if not 0 <= theta < 1:
+def _theta(function: str, theta: float) -> float:
+    result = number(f"{function}: theta", theta)
+    if not 0 <= result < 1:
         raise ValueError(f"{function}: theta must be at least 0 and below 1, got {theta}")
+    return result

@@ -1,7 +1,10 @@
 """Optional dependencies: loaded where they are used, and asked for by name where they are absent."""
 
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
+
+from trimtab._inputs import require_writable
 
 
 class MissingExtra(ImportError):
@@ -22,3 +25,19 @@ def load(module: str, extra: str = "demo") -> ModuleType:
         raise MissingExtra(
             f'{module.partition(".")[0]} is not installed: pip install "trimtab[{extra}]"'
         ) from error
+
+
+def require_figure(name: str, path: Path, extra: str = "demo") -> None:
+    """Raise an error unless matplotlib can write a plot at a path.
+
+    Raises
+    ------
+    MissingExtra
+        If matplotlib is not installed.
+    ValueError
+        If a file cannot be written there, or not in the format of its suffix; the message begins with `name`.
+    """
+    require_writable(name, path)
+    formats = load("matplotlib.figure", extra).Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        raise ValueError(f"{name} must end in one of {', '.join(sorted(formats))}, got {str(path)!r}")

@@ -14,26 +14,28 @@ A new operation is a row in ``CASES`` and a method of each library.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import trimtab as tt
 from trimtab import extras
+from trimtab._inputs import require_writable
 from trimtab.bench import report
-from trimtab.bench.cases import CASES
+from trimtab.bench.cases import CASES, Case
 from trimtab.bench.measure import measure
 from trimtab.bench.peers import installed, use_threads
 from trimtab.terminal import print_status
 
 
-def run(
+def prepare(
     ops: Sequence[str] | None = None,
     quick: bool = False,
     threads: int | None = None,
     json: Path | None = None,
     plot: Path | None = None,
-) -> None:
-    """Measure, print the table and write what is asked for; when interrupted, of what has been measured.
+) -> Callable[[], None]:
+    """Return what measures, prints the table and writes what is asked for.
 
     Parameters
     ----------
@@ -45,17 +47,38 @@ def run(
         For every library; what trimtab uses by default where absent.
     json, plot : path, optional
         Files to write.
+
+    Raises
+    ------
+    MissingExtra
+        If there is no matplotlib for a plot.
+    ValueError
+        If a part is in no name, or a file could not be written.
     """
+    unknown = [part for part in ops or () if not any(part in case.op for case in CASES)]
+    if unknown:
+        known = ", ".join(dict.fromkeys(case.op for case in CASES))
+        raise ValueError(f"bench: ops must be parts of {known}, got {', '.join(unknown)}")
     cases = [
         case
         for case in CASES
         if (case.quick or not quick) and (not ops or any(part in case.op for part in ops))
     ]
     if not cases:
-        known = ", ".join(dict.fromkeys(case.op for case in CASES))
-        raise ValueError(f"bench: ops must be parts of {known}, got {', '.join(ops or ())}")
+        raise ValueError(f"bench: ops must have quick cases with --quick, got {', '.join(ops or ())}")
+    if json:
+        require_writable("bench: json", json)
     if plot:
-        extras.load("matplotlib.figure", "bench")
+        extras.require_figure("bench: plot", plot, "bench")
+    if json and plot and json.resolve() == plot.resolve():
+        raise ValueError(f"bench: json and plot must be two files, got {str(json)!r} for both")
+    return partial(run, cases, quick, threads, json, plot)
+
+
+def run(
+    cases: Sequence[Case], quick: bool, threads: int | None, json: Path | None, plot: Path | None
+) -> None:
+    """Measure, and report; when interrupted, what has been measured."""
     libraries = installed(quick)
     rounds, block_seconds = (5, 0.005) if quick else (9, 0.02)
     measurements: report.Measurements = {}
