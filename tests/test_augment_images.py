@@ -408,6 +408,10 @@ def test_limits_are_a_pair_in_order(kind):
     assert_array_equal(kind(limits=[0, 1])(images, rng=3), kind(limits=np.array([0, 1]))(images, rng=3))
 
 
+def test_a_hole_is_empty_unless_it_is_filled():
+    assert set(np.unique(CutOut(3)(np.full((4, 5, 5), 7), rng=3))) == {0, 7}
+
+
 def test_sizes_are_ints_of_any_kind(images):
     expected = Crop(2, size=(4, 5))(images, rng=3)
     for size in ([4, 5], np.array([4, 5]), (np.int64(4), np.uint8(5))):

@@ -7,8 +7,14 @@ import pytest
 from trimtab import _checks
 
 
+class Index:
+    def __index__(self):
+        return 2
+
+
 @pytest.mark.parametrize(
-    "value", [2, 2.0, np.float32(2), np.int8(2), np.uint64(2), Fraction(2), np.array(2.0), np.array(2)]
+    "value",
+    [Index(), 2, 2.0, np.float32(2), np.int8(2), np.uint64(2), Fraction(2), np.array(2.0), np.array(2)],
 )
 def test_a_number_of_any_real_type_is_a_float(value):
     result = _checks.number("f: a", value)

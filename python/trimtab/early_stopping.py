@@ -82,7 +82,7 @@ def step_sizes(steps: int, theta: float = 0.0, kappa_squared: float = 1.0) -> Ar
     theta = _theta("step_sizes", theta)
     steps = whole("step_sizes: steps", steps, 0)
     kappa_squared = number("step_sizes: kappa_squared", kappa_squared, above=0)
-    return 1 / (kappa_squared * np.arange(1, steps + 1, dtype=np.float64) ** theta)
+    return 1 / (kappa_squared * np.arange(1, steps + 1) ** theta)
 
 
 def descend(
