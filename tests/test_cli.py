@@ -1,8 +1,10 @@
 """The commands, run as a user runs them."""
 
+import io
 import re
 import sys
 
+import numpy as np
 import pytest
 import trimtab as tt
 from trimtab import cli, terminal
@@ -160,6 +162,35 @@ def test_the_seed_of_a_demo_is_that_of_its_first_run(small_demo, tmp_path):
         assert (accuracy == again[name]).all()
         assert (accuracy[1] == next_one[name][0]).all()
     assert any((accuracy[0] != accuracy[1]).any() for accuracy in first.values())
+
+
+def test_the_goal_is_reached_by_the_mean_of_the_runs():
+    from trimtab.demo import epochs_to_goal
+
+    runs = np.array([[0.9, 0.94, 0.96, 0.97], [0.91, 0.97, 0.93, 0.98]])
+    assert [epochs_to_goal(runs), epochs_to_goal(runs[:, :1])] == ["2", "over 1"]
+    assert [epochs_to_goal(runs[:, 2:]), epochs_to_goal(runs[:1])] == ["2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "environment", "styled"),
+    [
+        (True, {"TERM": "xterm"}, True),
+        (False, {"TERM": "xterm"}, False),
+        (True, {"TERM": "dumb"}, False),
+        (True, {}, False),
+        (True, {"TERM": "xterm", "NO_COLOR": "1"}, False),
+        (True, {"TERM": "xterm", "NO_COLOR": ""}, True),
+    ],
+)
+def test_styles_are_for_terminals_that_want_them(is_terminal, environment, styled, monkeypatch):
+    for name in ("TERM", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    stream = io.StringIO()
+    stream.isatty = lambda: is_terminal
+    assert terminal.can_style(stream) is styled
 
 
 def test_an_interrupt_ends_the_demo(tmp_path, monkeypatch):

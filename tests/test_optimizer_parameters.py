@@ -138,3 +138,21 @@ def test_a_read_only_array_is_named(which):
     getattr(layer.bias, which).flags.writeable = False
     with pytest.raises(ValueError, match=f"^SGD: 0.bias must be writeable, got a read-only {which}$"):
         SGD(nn.Sequential(layer), lr=0.1)
+
+
+@pytest.mark.parametrize("grad", [np.ones(3, "f4"), np.ones((2, 1), "f4"), np.ones(2)])
+def test_a_gradient_unlike_its_value_is_named(grad):
+    """It may stand there as the state of a parameter."""
+    weight = nn.Parameter(np.ones(2, "f4"))
+    vars(weight)["grad"] = grad
+    with pytest.raises(ValueError, match=r"^SGD: a must have a grad like its value, float32 \(2,\), got "):
+        SGD({"a": weight}, lr=0.1)
+
+
+def test_an_array_of_another_form_stops_the_step():
+    weight = nn.Parameter(np.ones(2, "f4"))
+    optimizer = SGD({"a": weight}, lr=0.1)
+    vars(weight).update(value=np.ones(3, "f4"), grad=np.ones(3, "f4"))
+    with pytest.raises(ValueError, match=r"^SGD: a must stay float32 of shape .2,., got float32 of .3,.$"):
+        optimizer.step()
+    assert optimizer.steps == 0
