@@ -241,7 +241,7 @@ def test_masks_of_the_wrong_size(images):
 
 
 def test_what_cannot_move_masks_says_so(images):
-    with pytest.raises(TypeError, match=r"^Compose: masks must be None beside a function of images, got <"):
+    with pytest.raises(TypeError, match=r"^Compose: masks must be None beside a function, got <"):
         Compose(Flip(), lambda batch, rng: batch)(images, masks=images)
 
     class Darker(Transform):
@@ -402,7 +402,7 @@ def test_limits_are_a_pair_in_order(kind):
         ):
             kind(limits=limits)
     for limits in (3, (1,), (1, 2, 3), "ab", {}):
-        with pytest.raises(TypeError, match=rf"^{kind.__name__}: limits must be "):
+        with pytest.raises((TypeError, ValueError), match=rf"^{kind.__name__}: limits must be "):
             kind(limits=limits)
     images = np.linspace(0, 1, 12).reshape(1, 3, 4)
     assert_array_equal(kind(limits=[0, 1])(images, rng=3), kind(limits=np.array([0, 1]))(images, rng=3))
@@ -420,8 +420,8 @@ def test_sizes_are_ints_of_any_kind(images):
     for make in (lambda: Crop(1.0), lambda: Crop(True), lambda: CutOut(3.0), lambda: Crop(size=(4.0, 5))):
         with pytest.raises(TypeError, match=r"^C\w+: \w+ must be an int, got "):
             make()
-    for size in (4, (4,), (4, 5, 6), (4, 0)):
-        with pytest.raises(ValueError, match=r"^Crop: size must be "):
+    for size in (4, "ab", (4,), (4, 5, 6), (4, 0)):
+        with pytest.raises((TypeError, ValueError), match=r"^Crop: size must be "):
             Crop(size=size)
 
 

@@ -89,3 +89,11 @@ def test_what_has_no_text_is_shown_by_its_type():
     for check in (_checks.number, _checks.whole, _checks.flag):
         with pytest.raises(TypeError, match=r"^f: a must be .*, got a Mute$"):
             check("f: a", Mute())
+
+
+def test_items_of_iterables():
+    for value in ([1, 2], (1, 2), iter([1, 2]), {1: 0, 2: 0}, np.array([1, 2])):
+        assert _checks.items("f: a", value, "be a pair") == [1, 2]
+    for value in (3, None, "ab", b"ab", np.array(3)):
+        with pytest.raises(TypeError, match=r"^f: a must be a pair, got "):
+            _checks.items("f: a", value, "be a pair")

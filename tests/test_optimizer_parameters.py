@@ -58,7 +58,11 @@ NOT_UNDERSTOOD = {
     "None": (lambda: None, TypeError, "parameters must be a Module, .*, got None"),
     "a number": (lambda: 3, TypeError, "parameters must be .*, got 3"),
     "a string": (lambda: "model", TypeError, "parameters must be .*, got 'model'"),
-    "the method that lists them": (lambda: MODEL.parameters, TypeError, "parameters must be .*, got method"),
+    "the method that lists them": (
+        lambda: MODEL.parameters,
+        TypeError,
+        "parameters must be .*, got <bound method",
+    ),
     "a class": (lambda: nn.Linear, TypeError, "parameters must be .*, got <class .*Linear'>"),
     "an array": (lambda: np.ones(3), TypeError, r"parameters\[0\] must be a Parameter or a Module, got "),
     "arrays": (lambda: [PARAMETERS[0], np.ones(3)], TypeError, r"parameters\[1\] must be .*, got ndarray"),

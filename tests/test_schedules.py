@@ -108,7 +108,7 @@ MAKERS = {
     ),
     "Warmup: schedule": (
         lambda schedule: Warmup(3, schedule),
-        [(0.1, TypeError), (None, TypeError), ("x", TypeError)],
+        [(0.1, TypeError), (None, TypeError), ("x", TypeError), (len, TypeError), (Cosine, TypeError)],
     ),
     r"Warmup: schedule\(0\)": (lambda rate: Warmup(3, lambda step: rate), NOT_RATES),
 }

@@ -92,6 +92,16 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def items(name: str, value: Any, rule: str) -> list[Any]:
+    """Return what is in an iterable; raise a TypeError with the rule for text and all else."""
+    try:
+        if isinstance(value, str | bytes):
+            raise TypeError("text has no items")
+        return list(value)
+    except (TypeError, NotImplementedError) as error:  # a memory view of several axes
+        raise TypeError(f"{name} must {rule}, got {shown(value)}") from error
+
+
 def shown(value: Any, form: Callable[[Any], str] = repr) -> str:
     """The text of a value, or its type where it gives none."""
     try:

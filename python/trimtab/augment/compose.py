@@ -9,6 +9,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
+from trimtab._checks import shown
 from trimtab._inputs import as_array, as_generator
 from trimtab._typing import Array, Seed
 from trimtab.augment.moves import Flip, Shift
@@ -39,7 +40,7 @@ class Compose:
     def __init__(self, *transforms: Any) -> None:
         for transform in transforms:
             if not callable(transform) or isinstance(transform, type):
-                raise TypeError(f"Compose: transforms must be functions of images, got {transform!r}")
+                raise TypeError(f"Compose: transforms must be functions of images, got {shown(transform)}")
         self.transforms = list(_merged(transforms))
 
     @overload
@@ -64,7 +65,7 @@ class Compose:
         moved = np.array(as_array("Compose: masks", masks))
         for transform in self.transforms:
             if not isinstance(transform, Transform | Compose):
-                raise TypeError(f"Compose: masks must be None beside a function of images, got {transform!r}")
+                raise TypeError(f"Compose: masks must be None beside a function, got {shown(transform)}")
         for transform in self.transforms:
             changed, moved = transform(changed, rng=generator, masks=moved)
         return changed, moved

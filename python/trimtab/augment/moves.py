@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trimtab._checks import flag, number, whole
+from trimtab._checks import flag, items, number, shown, whole
 from trimtab._typing import Array
 from trimtab.augment.transform import Geometry
 
@@ -109,7 +109,7 @@ def _grid(rows: Array, columns: Array) -> tuple[Array, Array]:
 
 def _as_size(name: str, size: Sequence[int]) -> tuple[int, int]:
     """Return height and width, or raise an error."""
-    extents = tuple(whole(name, extent) for extent in size) if isinstance(size, Sequence | np.ndarray) else ()
+    extents = tuple(whole(name, extent) for extent in items(name, size, "be (height, width)"))
     if len(extents) != 2 or min(extents) < 1:
-        raise ValueError(f"{name} must be at least (1, 1), got {size}")
+        raise ValueError(f"{name} must be at least (1, 1), got {shown(size)}")
     return extents

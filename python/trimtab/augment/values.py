@@ -6,7 +6,7 @@ from math import ceil, prod
 
 import numpy as np
 
-from trimtab._checks import number, whole
+from trimtab._checks import items, number, shown, whole
 from trimtab._typing import Array
 from trimtab.augment.transform import Values, as_dtype, as_wide
 
@@ -129,7 +129,9 @@ class CutOut(Values):
         """Return the images, a part of each filled."""
         samples, _, height, width, _ = images.shape
         rows, columns = (
-            _inside(np.arange(extent) - rng.integers(0, extent, (samples, 1)) + self.size // 2, self.size)
+            _inside(
+                np.arange(extent) - rng.integers(0, max(extent, 1), (samples, 1)) + self.size // 2, self.size
+            )
             for extent in (height, width)
         )
         hole = rows[:, None, :, None, None] & columns[:, None, None, :, None]
@@ -149,13 +151,12 @@ def _flat(images: Array) -> Array:
 def _as_limits(owner: str, limits: Limits) -> Limits:
     if limits is None:
         return None
-    try:
-        low, high = limits
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{owner}: limits must be (low, high), got {limits!r}") from error
-    low, high = (number(f"{owner}: limits", limit) for limit in (low, high))
+    ends = items(f"{owner}: limits", limits, "be (low, high)")
+    if len(ends) != 2:
+        raise ValueError(f"{owner}: limits must be (low, high), got {shown(limits)}")
+    low, high = (number(f"{owner}: limits", end) for end in ends)
     if not low < high:
-        raise ValueError(f"{owner}: limits must be (low, high) with low < high, got {limits}")
+        raise ValueError(f"{owner}: limits must be (low, high) with low < high, got {shown(limits)}")
     return low, high
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from trimtab._checks import items, shown
 from trimtab.nn.module import Module, Parameter
 from trimtab.optim.options import NAMES
 
@@ -82,15 +83,12 @@ def _named(path: str, item: Trained) -> Iterator[Named]:
 
 
 def _listed(where: str, given: Any) -> list[Any]:
-    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        raise TypeError(
-            f"SGD: {where} must be a Module, Parameters, Modules or groups of them, got {_described(given)}"
-        )
-    return list(given)
+    return items(f"SGD: {where}", given, "be a Module, Parameters, Modules or groups of them")
 
 
 def _described(item: Any) -> str:
-    return repr(item) if isinstance(item, type | str | int | float | None) else type(item).__name__
+    """The item itself where its text is short, else its type."""
+    return shown(item) if isinstance(item, type | str | int | float | None) else type(item).__name__
 
 
 def _apart(groups: list[Request]) -> list[Request]:

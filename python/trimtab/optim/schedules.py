@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import cos, pi
 from typing import Any, TypeAlias
 
-from trimtab._checks import number, whole
+from trimtab._checks import number, shown, whole
 
 Schedule: TypeAlias = Callable[[int], float]
 
@@ -107,11 +107,13 @@ class Warmup(_Checked):
 
     def __post_init__(self) -> None:
         self._keep(steps=whole(self._named("steps"), self.steps, 0))
-        if not callable(self.schedule):
+        try:
+            begin = self.schedule(0)
+        except TypeError as error:
             raise TypeError(
-                f"{self._named('schedule')} must be a function of the step, got {self.schedule!r}"
-            )
-        self._follow(0)
+                f"{self._named('schedule')} must be a function of the step, got {shown(self.schedule)}"
+            ) from error
+        number(self._named("schedule(0)"), begin, 0)
 
     def _follow(self, step: int) -> float:
         """Return what the other schedule says."""
