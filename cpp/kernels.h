@@ -94,6 +94,7 @@ struct BatchMoments {
     const void* x;
     double *mean, *var;
     ChannelLayout layout;
+    double eps = 0;  // that will be added to what becomes of the variances
 };
 struct BatchNormBackwardSums {
     const void *dy, *x;
@@ -101,11 +102,11 @@ struct BatchNormBackwardSums {
     double *sum_dy, *sum_dy_xhat;
     ChannelLayout layout;
 };
-// dx = scale * dy - rstd * (mean_h + x̂ * mean_hx)
+// dx = rstd * (gamma * dy - mean_h - x̂ * mean_hx)
 struct BatchNormBackwardApply {
     const void *dy, *x;
     void* dx;
-    const double *mean, *rstd, *scale, *mean_h, *mean_hx;
+    const double *mean, *rstd, *gamma, *mean_h, *mean_hx;
     ChannelLayout layout;
 };
 
@@ -126,6 +127,25 @@ struct GroupNormBackward {
     void* dx;
     double *dgamma, *dbeta;
     GroupLayout layout;
+};
+// One group that leaves the range of the working type, as (outer, channels, inner) whose outer index steps by `stride` in
+// memory. Results are written one after the other.
+struct OneGroup {
+    ptrdiff_t outer, channels, inner, stride;
+};
+struct OneGroupForward {
+    const void *x, *gamma, *beta;
+    void* y;
+    double *mean, *rstd;
+    OneGroup group;
+    double eps;
+};
+struct OneGroupBackward {
+    const void *dy, *x;
+    const double *gamma, *mean, *rstd;
+    void* dx;
+    double *dgamma, *dbeta;
+    OneGroup group;
 };
 
 // Arrays of any sizes.
@@ -315,6 +335,8 @@ struct BatchNormKernels {
 struct GroupNormKernels {
     Kernel<GroupNormForward> forward[dtype_count];
     Kernel<GroupNormBackward> backward[dtype_count];
+    Kernel<OneGroupForward> one_forward[dtype_count];
+    Kernel<OneGroupBackward> one_backward[dtype_count];
 };
 struct DropoutKernels {
     Kernel<DropoutMask> mask;

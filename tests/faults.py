@@ -232,10 +232,11 @@ def activation(_):
 
 
 def virtual_batch_size(_):
-    for value in (1, 0, -2, 2**80):
-        yield Fault(value, ValueError, f"must be an int >= 2, got {value}")
+    yield Fault(1, ValueError, "must leave more than one value per channel in a block, got 1")
+    for value in (0, -2, 2**80):
+        yield Fault(value, ValueError, f"must be an int >= 1, got {value}")
     for value in (2.0, "2", True, [2], np.ones(2)):
-        yield Fault(value, TypeError, "must be an int >= 2, got ...")
+        yield Fault(value, TypeError, "must be an int >= 1, got ...")
 
 
 def num_groups(_):

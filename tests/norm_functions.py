@@ -186,11 +186,6 @@ NORM_FUNCTIONS = [
             (
                 NO_DIMENSIONS,
                 *NOT_THE_SAMPLES,
-                (
-                    {"num_groups": 6},
-                    ValueError,
-                    "x must have more than one value per group, got ...",
-                ),
             ),
         )
         for name in ("group_norm", "group_norm_forward")
@@ -215,11 +210,6 @@ NORM_FUNCTIONS = [
             (
                 NO_DIMENSIONS,
                 *NOT_THE_SAMPLES,
-                (
-                    {"x": some(4, 3, 1)},
-                    ValueError,
-                    "x must ... value per channel, got shape (4, 3, 1)",
-                ),
             ),
         )
         for name in ("instance_norm", "instance_norm_forward")

@@ -105,12 +105,26 @@ def along(values, axis, ndim):
     return None if values is None else np.expand_dims(wide(values), others(axis, ndim))
 
 
-def standardize(x, axes, eps):
-    """xhat, mean and rstd over `axes`, which stay as axes of length 1."""
-    mean = x.mean(axes, keepdims=True)
-    var = np.square(x - mean).mean(axes, keepdims=True)
-    rstd = 1 / np.sqrt(var + eps)
-    return (x - mean) * rstd, mean, rstd
+def reciprocal_root(spread):
+    """1 / sqrt(spread), and 0 where that is a division by 0: there is nothing to divide."""
+    return np.divide(1, np.sqrt(spread), out=np.zeros_like(spread), where=np.not_equal(spread, 0))
+
+
+def standardize(x, axes, eps, centred=True):
+    """xhat, mean and rstd over `axes`, which stay as axes of length 1.
+
+    In units of a power of two, which changes no digit, as squares may leave the range of float64.
+    """
+    size = np.abs(x).max(axes, keepdims=True, initial=0)
+    unit = np.clip(np.frexp(np.where(np.isfinite(size), np.maximum(size, np.sqrt(eps)), 1))[1], -1000, 1000)
+    scaled = np.ldexp(x, -unit)
+    mean = np.zeros_like(size)
+    for _ in range(
+        2 if centred else 0
+    ):  # the second time for what rounding left: constants are their own mean
+        mean = mean + (scaled - mean).mean(axes, keepdims=True)
+    rstd = reciprocal_root(np.square(scaled - mean).mean(axes, keepdims=True) + np.ldexp(eps, -2 * unit))
+    return (scaled - mean) * rstd, np.ldexp(mean, unit), np.ldexp(rstd, -unit)
 
 
 def affine(xhat, gamma, beta):
@@ -154,8 +168,8 @@ def rms_norm_forward(x, gamma=None, *, axis=-1, eps=1e-6):
     """y = x * rstd * gamma with rstd = 1 / sqrt(mean(x^2) + eps)"""
     x = wide(x)
     axes = as_axes(axis, x.ndim)
-    rstd = 1 / np.sqrt(np.square(x).mean(axes, keepdims=True) + eps)
-    return RMSNormalized(affine(x * rstd, along(gamma, axes, x.ndim), None), rstd.squeeze(axes))
+    xhat, _, rstd = standardize(x, axes, eps, centred=False)
+    return RMSNormalized(affine(xhat, along(gamma, axes, x.ndim), None), rstd.squeeze(axes))
 
 
 def rms_norm(x, gamma=None, *, axis=-1, eps=1e-6):
@@ -290,18 +304,16 @@ def batch_norm_forward(
 ):
     """Batch norm of each block by its own statistics; the running ones average those of the whole batch."""
     x = wide(x)
+    over = others(axis, x.ndim)
     if running_mean is not None:
         mean, var, count = batch_moments(x, axis=axis)
         update_running(running_mean, mean, momentum)
         update_running(running_var, var * count / (count - 1) if unbiased else var, momentum)
-    moments = [batch_moments(x[block], axis=axis) for block in blocks_of(x, virtual_batch_size, axis)]
-    y = [
-        batch_norm(x[block], mean, var, gamma, beta, axis=axis, eps=eps)
-        for block, (mean, var, _) in zip(blocks_of(x, virtual_batch_size, axis), moments, strict=True)
-    ]
-    z = np.concatenate(y) + (0 if residual is None else wide(residual))
-    mean = np.array([m.mean for m in moments])
-    rstd = 1 / np.sqrt(np.array([m.var for m in moments]) + eps)
+    blocks = [standardize(x[block], over, eps) for block in blocks_of(x, virtual_batch_size, axis)]
+    xhat, means, rstds = zip(*blocks, strict=True)
+    y = affine(np.concatenate(xhat), along(gamma, axis, x.ndim), along(beta, axis, x.ndim))
+    z = y + (0 if residual is None else wide(residual))
+    mean, rstd = (np.array([part.squeeze(over) for part in parts]) for parts in (means, rstds))
     if virtual_batch_size is None:
         mean, rstd = mean[0], rstd[0]
     return Normalized(activated(z, activation), mean, rstd)
@@ -348,6 +360,7 @@ def batch_moments(x, *, axis=1):
     x = wide(x)
     count = x.size // x.shape[axis]
     mean = x.sum(others(axis, x.ndim)) / max(count, 1)
+    mean = mean + (x - along(mean, axis, x.ndim)).sum(others(axis, x.ndim)) / max(count, 1)
     var = np.square(x - along(mean, axis, x.ndim)).sum(others(axis, x.ndim)) / max(count, 1)
     return Moments(mean, var, count)
 

@@ -24,6 +24,7 @@ PLAIN_BINDINGS = {
     "batch_norm_parts": "test_batch_norm_parts.py",
     "batch_renorm": "test_batch_renorm.py",
     "fold_batch_norm": "test_fold_batch_norm.py",
+    "group_norm_in_parts": "test_group_norm.py",
     "images": "test_images.py",
     "random": "test_dropout.py",
     "reading": "test_inputs.py",

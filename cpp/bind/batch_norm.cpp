@@ -27,7 +27,8 @@ gamma, beta : array_like, optional
 axis : int, default 1
     The channel axis: 1 for (N, C) and (N, C, H, W), -1 for channels-last.
 eps : float, default 1e-5
-    Added to the variance, inside the root; finite and >= 0.
+    Added to the variance, inside the root; finite and >= 0. Where var + eps is 0, values equal to the mean give `beta`,
+    others infinity.
 activation : {None, "relu"}, default None
     Applied last, in the same pass.
 residual : array_like, optional
@@ -83,15 +84,17 @@ unbiased : bool, default True
     (False; as in Keras and Flax). The result is always normalised by the latter.
 virtual_batch_size : int, optional
     Ghost batches: normalise consecutive blocks of this many samples (axis 0) each by itself; the last may be shorter, but
-    joins the block before it where it would have one value per channel. At least 2. The running statistics are those of
-    the whole batch, pooled exactly.
+    joins the block before it where it would have one value per channel. At least 1, with more than one value per channel
+    in each block. The running statistics are those of the whole batch, pooled exactly.
 
 Returns
 -------
 y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. A constant channel gives exactly `beta`.
+    Of `x`'s shape and dtype; `out` where it is given. A constant channel gives exactly `beta` for every
+    `eps`.
 mean, rstd : ndarray of float64
-    Mean and 1 / sqrt(var + eps) of each channel, shape (C,); (blocks, C) with `virtual_batch_size`.
+    Mean and 1 / sqrt(var + eps) of each channel, shape (C,); (blocks, C) with `virtual_batch_size`. Where
+    var + eps is 0, rstd is 0, and so is dx.
 
 Raises
 ------
@@ -188,12 +191,14 @@ struct Part {
 
 std::vector<Part> parts(const Argument& virtual_batch_size, const ChannelLayout& l, const Array& x) {
     if (!virtual_batch_size.given()) return {{l}};
-    constexpr const char* rule = "be an int >= 2";
+    constexpr const char* rule = "be an int >= 1";
     const npy_intp size = virtual_batch_size.integer(rule), samples = x.dims()[0];
-    if (size < 2) virtual_batch_size.value_error(rule);
+    if (size < 1) virtual_batch_size.value_error(rule);
     if (l.outer % std::max<npy_intp>(samples, 1) != 0 || (x.ndim() > 0 && l.outer == 1 && samples != 1))
         virtual_batch_size.value_error("be None where the channels lie along axis 0");
     const npy_intp per_sample = samples ? l.outer / samples : 0;
+    if (size * per_sample * l.inner == 1)
+        virtual_batch_size.value_error("leave more than one value per channel in a block");
     npy_intp blocks = samples / size, rest = samples % size;
     if (blocks && rest * per_sample * l.inner == 1) --blocks, rest += size;
     std::vector<Part> all;
@@ -224,7 +229,7 @@ void pool(const std::vector<Part>& all, const Array& mean, const Array& var, npy
             for (npy_intp unit = part.first_unit + c; unit < part.first_unit + part.units(); unit += channels)
                 pooled.add(double(part.values_per_unit()), mean.doubles()[unit], var.doubles()[unit]);
         pooled_mean[c] = pooled.mean;
-        pooled_var[c] = pooled.var();
+        pooled_var[c] = pooled.var;
     }
 }
 

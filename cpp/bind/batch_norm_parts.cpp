@@ -282,7 +282,7 @@ PyObject* combine_moments(const Arguments& in) {
                 pooled.add(double(counts[std::size_t(part)]), means.doubles()[part * mean.size() + i],
                            vars.doubles()[part * mean.size() + i]);
             mean.doubles()[i] = pooled.mean;
-            var.doubles()[i] = pooled.var();
+            var.doubles()[i] = pooled.var;
         }
     }
     PyObject* const count = as_int(total);
@@ -343,11 +343,9 @@ PyObject* batch_norm_backward_apply(const Arguments& in) {
     const double count = in[7].between(1, std::numeric_limits<double>::infinity(), 1);
     Output dx(in[9], x, {&dy, &x}, {&mean, &rstd, &gamma.array(), &sum_dy, &sum_dy_xhat});
     if (x.size() > 0) {
-        const Scratch<double> constants(3 * layout.channels);
-        double *const scale = constants, *const mean_h = scale + layout.channels,
-                      *const mean_hx = mean_h + layout.channels;
+        const Scratch<double> constants(2 * layout.channels);
+        double *const mean_h = constants, *const mean_hx = mean_h + layout.channels;
         for (npy_intp c = 0; c < layout.channels; ++c) {
-            scale[c] = gamma.doubles()[c] * rstd.doubles()[c];
             mean_h[c] = gamma.doubles()[c] * sum_dy.doubles()[c] / count;
             mean_hx[c] = gamma.doubles()[c] * sum_dy_xhat.doubles()[c] / count;
         }
@@ -357,7 +355,7 @@ PyObject* batch_norm_backward_apply(const Arguments& in) {
                                                              .dx = dx.data(),
                                                              .mean = mean.doubles(),
                                                              .rstd = rstd.doubles(),
-                                                             .scale = scale,
+                                                             .gamma = gamma.doubles(),
                                                              .mean_h = mean_h,
                                                              .mean_hx = mean_hx,
                                                              .layout = layout});

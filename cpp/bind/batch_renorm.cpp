@@ -51,7 +51,7 @@ Returns
 y : ndarray
     Of `x`'s shape and dtype; `out` where it is given.
 mean, rstd : ndarray of float64
-    Mean and 1 / std of each channel, shape (C,).
+    Mean and 1 / std of each channel, shape (C,). Where std is 0, rstd is 0, and so is dx.
 r, d : ndarray of float64
     The corrections, shape (C,).
 

@@ -1,10 +1,9 @@
+#include "group_norm.h"
+
 #include <algorithm>
 #include <cmath>
-#include <functional>
 
-#include "../parallel.h"
 #include "bind.h"
-#include "pooled.h"
 
 namespace trimtab {
 namespace {
@@ -22,8 +21,7 @@ with the mean and the (1/m) variance of the m values of each sample in C / num_g
 Parameters
 ----------
 x : array_like
-    float32, float64, float16 or bfloat16; samples along the first axis, C channels along `axis`. A group has more than
-    one value.
+    float32, float64, float16 or bfloat16; samples along the first axis, C channels along `axis`.
 num_groups : int
     Groups of channels, at least 1; divides C.
 gamma, beta : array_like, optional
@@ -39,15 +37,15 @@ out : ndarray, optional
 Returns
 -------
 y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. A constant group gives exactly `beta`.
+    Of `x`'s shape and dtype; `out` where it is given. A constant group, as one of a single value, gives
+    exactly `beta` for every `eps`.
 
 Raises
 ------
 TypeError
     A dtype that is not one of the four, a parameter that is not real, an argument that is not of the right kind.
 ValueError
-    A shape that does not fit, groups that do not divide the channels or have one value only, `eps` out of range, a
-    read-only `out`.
+    A shape that does not fit, groups that do not divide the channels, `eps` out of range, a read-only `out`.
 numpy.exceptions.AxisError
     An axis that `x` does not have.
 
@@ -78,7 +76,8 @@ Returns
 y : ndarray
     The result, as of `group_norm`.
 mean, rstd : ndarray of float64
-    Mean and 1 / sqrt(var + eps) of each sample and group, shape (N, num_groups).
+    Mean and 1 / sqrt(var + eps) of each sample and group, shape (N, num_groups). Where var + eps is 0, rstd is 0, and so
+    is dx. Of groups without values both are NaN.
 
 See Also
 --------
@@ -146,8 +145,7 @@ with the mean and the (1/m) variance of the m values of a sample in a channel: `
 Parameters
 ----------
 x : array_like
-    float32, float64, float16 or bfloat16; samples along the first axis, C channels along `axis`, more than one value
-    for each sample and channel.
+    float32, float64, float16 or bfloat16; samples along the first axis, C channels along `axis`.
 gamma, beta : array_like, optional
     Scale and shift of each channel, shape (C,) or with axes of length 1 beside it, such as (1, C); of any real
     dtype. Ones and zeros where not given.
@@ -161,7 +159,8 @@ out : ndarray, optional
 Returns
 -------
 y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. A constant channel gives exactly `beta`.
+    Of `x`'s shape and dtype; `out` where it is given. A constant channel, as one of a single value, gives
+    exactly `beta` for every `eps`.
 
 Raises
 ------
@@ -194,7 +193,8 @@ Returns
 y : ndarray
     The result, as of `instance_norm`.
 mean, rstd : ndarray of float64
-    Mean and 1 / sqrt(var + eps) of each sample and channel, shape (N, C).
+    Mean and 1 / sqrt(var + eps) of each sample and channel, shape (N, C). Where var + eps is 0, rstd is 0, and so is dx.
+    Of channels without values both are NaN.
 
 See Also
 --------
@@ -246,43 +246,8 @@ ResultType group_backward_result("GroupNormBackwardResult", "dx dgamma dbeta");
 ResultType instance_forward_result("InstanceNormForwardResult", "y mean rstd");
 ResultType instance_backward_result("InstanceNormBackwardResult", "dx dgamma dbeta");
 
-// x as (samples, outer, groups, channels of a group, inner).
-struct Grouped {
-    ChannelLayout each;  // (samples, outer, channels, inner)
-    npy_intp groups;
-    npy_intp group_channels() const { return each.channels / std::max<npy_intp>(groups, 1); }
-    npy_intp values_per_group() const { return each.outer * group_channels() * each.inner; }
-    npy_intp values_per_sample() const { return each.outer * each.channels * each.inner; }
-    GroupLayout as_rows() const { return {each.blocks, groups, group_channels(), each.inner}; }
-    // Groups lie in memory as rows, and there are enough of them to share, or their channels are short.
-    bool are_rows() const { return each.outer == 1 && (each.blocks * groups >= 16 || each.inner < 128); }
-
-    ChannelLayout by_channel(npy_intp samples) const {
-        return {samples, each.outer, each.channels, each.inner, (each.blocks - samples) * values_per_sample()};
-    }
-    // f(first, samples) for so few samples at a time that they stay in cache between two visits: in that of one thread or,
-    // where samples are few or small, in that of all.
-    template <class F>
-    void visit_samples(double cost_per_value, const F& f) const {
-        if (each.blocks >= 16 && values_per_sample() >= 1 << 14)
-            return parallel_for(each.blocks, cost_per_value * double(each.blocks * values_per_sample()),
-                                [&](npy_intp begin, npy_intp end) {
-                for (npy_intp sample = begin; sample < end; ++sample) f(sample, 1);
-            });
-        constexpr npy_intp cached = 1 << 20;
-        const npy_intp together = std::max<npy_intp>(1, cached / values_per_sample());
-        for (npy_intp first = 0; first < each.blocks; first += together)
-            f(first, std::min(together, each.blocks - first));
-    }
-    // Values of groups, for each of their channels.
-    void spread(const double* of_groups, npy_intp samples, double* of_channels) const {
-        for (npy_intp i = 0; i < samples * groups; ++i, of_channels += group_channels())
-            std::fill_n(of_channels, group_channels(), of_groups[i]);
-    }
-};
-
 // `num_groups` is null for one group a channel.
-Grouped grouped(const Argument& x_argument, const Array& x, const Argument* num_groups, const Argument& axis) {
+Grouped grouped(const Array& x, const Argument* num_groups, const Argument& axis) {
     const ChannelLayout each = sample_layout(axis, x, 1);
     npy_intp groups = each.channels;
     if (num_groups) {
@@ -292,56 +257,14 @@ Grouped grouped(const Argument& x_argument, const Array& x, const Argument* num_
         if (each.channels % groups != 0)
             num_groups->value_error("divide the " + std::to_string(each.channels) + " channels");
     }
-    const Grouped layout{each, groups};
-    if (each.blocks > 0 && groups > 0 && layout.values_per_group() < 2)
-        x_argument.fail(PyExc_ValueError,
-                        num_groups ? "have more than one value per group" : "have more than one value per channel",
-                        "shape " + text(x.shape()));
-    return layout;
-}
-
-char* from_sample(npy_intp first, void* data, const Array& x, const Grouped& layout) {
-    return static_cast<char*>(data) + first * layout.values_per_sample() * x.itemsize();
-}
-
-// In parts: statistics of channels, which make those of groups, then a pass with constants for each channel.
-void forward_in_parts(const Grouped& layout, const Array& x, const Parameter& gamma, const Parameter& beta, void* y,
-                      double* mean, double* rstd, double eps) {
-    const npy_intp group_channels = layout.group_channels();
-    const double count = double(layout.each.outer * layout.each.inner);
-    layout.visit_samples(0.3, [&](npy_intp first, npy_intp samples) {
-        const npy_intp units = samples * layout.each.channels;
-        const Scratch<double> of_channels(2 * units);
-        double *const means = of_channels, *const rstds = means + units;
-        kernels->batch_norm->moments[int(x.dtype())]({.x = from_sample(first, x.data(), x, layout),
-                                                      .mean = means,
-                                                      .var = rstds,
-                                                      .layout = layout.by_channel(samples)});
-        for (npy_intp unit = 0, group = first * layout.groups; unit < units; unit += group_channels, ++group) {
-            Pooled pooled;
-            for (npy_intp u = unit; u < unit + group_channels; ++u) pooled.add(count, means[u], rstds[u]);
-            mean[group] = pooled.mean;
-            rstd[group] = 1 / std::sqrt(pooled.var() + eps);
-            std::fill_n(means + unit, group_channels, mean[group]);
-            std::fill_n(rstds + unit, group_channels, rstd[group]);
-        }
-        kernels->batch_norm->apply[int(x.dtype())]({.x = from_sample(first, x.data(), x, layout),
-                                                    .gamma = gamma.data(),
-                                                    .beta = beta.data(),
-                                                    .residual = nullptr,
-                                                    .y = from_sample(first, y, x, layout),
-                                                    .mean = means,
-                                                    .rstd = rstds,
-                                                    .layout = layout.by_channel(samples),
-                                                    .relu = false});
-    });
+    return {each, groups};
 }
 
 PyObject* forward(const Arguments& in, bool in_groups, const ResultType* result) {
     const std::size_t next = in_groups ? 2 : 1;
     const Argument num_groups = in[1], eps = in[next + 3], out = in[next + 4];
     const Array x = read(in[0]);
-    const Grouped layout = grouped(in[0], x, in_groups ? &num_groups : nullptr, in[next + 2]);
+    const Grouped layout = grouped(x, in_groups ? &num_groups : nullptr, in[next + 2]);
     const Shape parameters = {layout.each.channels}, statistics = {layout.each.blocks, layout.groups};
     const Parameter gamma(in[next], x, parameters, working_type(x), 1, x.size() > 0);
     const Parameter beta(in[next + 1], x, parameters, working_type(x), 0, x.size() > 0);
@@ -349,7 +272,10 @@ PyObject* forward(const Arguments& in, bool in_groups, const ResultType* result)
     Output y(out, x, {&x}, {&gamma.array(), &beta.array()});
     const bool in_parts = !layout.are_rows(), keep = result || in_parts;
     Array mean = keep ? empty_doubles(statistics) : Array(), rstd = keep ? empty_doubles(statistics) : Array();
-    if (x.size() > 0) {
+    if (x.size() == 0 && keep) {
+        std::fill_n(mean.doubles(), mean.size(), NAN);
+        std::fill_n(rstd.doubles(), rstd.size(), NAN);
+    } else if (x.size() > 0) {
         const Released released;
         if (in_parts)
             forward_in_parts(layout, x, gamma, beta, y.data(), mean.doubles(), rstd.doubles(), epsilon);
@@ -372,65 +298,11 @@ PyObject* group_norm_forward(const Arguments& in) { return forward(in, true, &gr
 PyObject* instance_norm(const Arguments& in) { return forward(in, false, nullptr); }
 PyObject* instance_norm_forward(const Arguments& in) { return forward(in, false, &instance_forward_result); }
 
-// In parts: sums of channels, which make those of groups, then a pass with constants for each channel.
-void backward_in_parts(const Grouped& layout, const Array& dy, const Array& x, const Array& mean, const Array& rstd,
-                       const Parameter& gamma, void* dx, double* dgamma, double* dbeta) {
-    const npy_intp channels = layout.each.channels, group_channels = layout.group_channels();
-    const Scratch<double> of_samples(2 * layout.each.blocks * channels);  // (samples, dbeta and dgamma, channels)
-    layout.visit_samples(0.5, [&](npy_intp first, npy_intp samples) {
-        const npy_intp units = samples * channels;
-        const Scratch<double> of_channels(5 * units);
-        double *const means = of_channels, *const rstds = means + units, *const scale = rstds + units;
-        double *const sum_dy = scale + units, *const sum_dy_xhat = sum_dy + units;
-        layout.spread(mean.doubles() + first * layout.groups, samples, means);
-        layout.spread(rstd.doubles() + first * layout.groups, samples, rstds);
-        kernels->batch_norm->backward_sums[int(x.dtype())]({.dy = from_sample(first, dy.data(), x, layout),
-                                                            .x = from_sample(first, x.data(), x, layout),
-                                                            .mean = means,
-                                                            .rstd = rstds,
-                                                            .sum_dy = sum_dy,
-                                                            .sum_dy_xhat = sum_dy_xhat,
-                                                            .layout = layout.by_channel(samples)});
-        for (npy_intp sample = 0; sample < samples; ++sample) {
-            double* const parameters = of_samples + 2 * (first + sample) * channels;
-            std::copy_n(sum_dy + sample * channels, channels, parameters);
-            std::copy_n(sum_dy_xhat + sample * channels, channels, parameters + channels);
-        }
-        for (npy_intp unit = 0; unit < units; unit += group_channels) {
-            double mean_h = 0, mean_hx = 0;
-            for (npy_intp u = unit; u < unit + group_channels; ++u) {
-                const double weight = gamma.doubles()[u % channels];
-                mean_h += weight * sum_dy[u];
-                mean_hx += weight * sum_dy_xhat[u];
-                scale[u] = weight * rstds[u];
-            }
-            std::fill_n(sum_dy + unit, group_channels, mean_h / double(layout.values_per_group()));
-            std::fill_n(sum_dy_xhat + unit, group_channels, mean_hx / double(layout.values_per_group()));
-        }
-        kernels->batch_norm->backward_apply[int(x.dtype())]({.dy = from_sample(first, dy.data(), x, layout),
-                                                             .x = from_sample(first, x.data(), x, layout),
-                                                             .dx = from_sample(first, dx, x, layout),
-                                                             .mean = means,
-                                                             .rstd = rstds,
-                                                             .scale = scale,
-                                                             .mean_h = sum_dy,
-                                                             .mean_hx = sum_dy_xhat,
-                                                             .layout = layout.by_channel(samples)});
-    });
-    std::fill_n(dbeta, channels, 0.0);
-    std::fill_n(dgamma, channels, 0.0);
-    for (npy_intp sample = 0; sample < layout.each.blocks; ++sample) {
-        const double* const parameters = of_samples + 2 * sample * channels;
-        std::transform(dbeta, dbeta + channels, parameters, dbeta, std::plus<>());
-        std::transform(dgamma, dgamma + channels, parameters + channels, dgamma, std::plus<>());
-    }
-}
-
 PyObject* backward(const Arguments& in, bool in_groups, const ResultType& result) {
     const std::size_t next = in_groups ? 5 : 4;
     const Argument num_groups = in[4], out = in[next + 2];
     const Array dy = read(in[0]), x = read_like(in[1], dy);
-    const Grouped layout = grouped(in[0], x, in_groups ? &num_groups : nullptr, in[next + 1]);
+    const Grouped layout = grouped(x, in_groups ? &num_groups : nullptr, in[next + 1]);
     const Shape parameters = {layout.each.channels}, statistics = {layout.each.blocks, layout.groups};
     const Array mean = read_statistic(in[2], statistics), rstd = read_statistic(in[3], statistics);
     const bool in_parts = !layout.are_rows();

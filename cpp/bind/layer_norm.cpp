@@ -30,7 +30,8 @@ out : ndarray, optional
 Returns
 -------
 y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. A constant sample gives exactly `beta`.
+    Of `x`'s shape and dtype; `out` where it is given. A constant sample gives exactly `beta` for every
+    `eps`.
 
 Raises
 ------
@@ -71,7 +72,8 @@ Returns
 y : ndarray
     The result, as of `layer_norm`.
 mean, rstd : ndarray of float64
-    Mean and 1 / sqrt(var + eps) of each sample, of `x`'s shape without the normalised axes.
+    Mean and 1 / sqrt(var + eps) of each sample, of `x`'s shape without the normalised axes. Where var + eps is 0, rstd
+    is 0, and so is dx. Of rows of width 0 both are NaN.
 
 See Also
 --------

@@ -1,17 +1,24 @@
 // Mean and variance of parts with known counts, as of all values together (Chan, Golub and LeVeque 1983).
 #pragma once
+#include <cmath>
 
 namespace trimtab {
 
 struct Pooled {
-    double count = 0, mean = 0, m2 = 0;
+    double count = 0, mean = 0, var = 0;
     void add(double part_count, double part_mean, double part_var) {
         if (part_count == 0) return;
-        const double delta = part_mean - mean, before = count;
-        count += part_count;
-        mean += delta * (part_count / count);
-        m2 += part_var * part_count + delta * delta * (part_count * (before / count));
+        if (count == 0) {
+            *this = {part_count, part_mean, part_var};
+            return;
+        }
+        const double all = count + part_count, old_share = count / all, new_share = part_count / all;
+        const double delta = part_mean - mean;
+        const bool overflows = std::isinf(delta) && std::isfinite(part_mean) && std::isfinite(mean);
+        mean = overflows ? mean * old_share + part_mean * new_share : mean + delta * new_share;
+        var = var * old_share + part_var * new_share;
+        if (delta != 0) var += delta * old_share * (delta * new_share);
+        count = all;
     }
-    double var() const { return count == 0 ? 0 : m2 / count; }
 };
 }  // namespace trimtab

@@ -69,7 +69,8 @@ Returns
 y : ndarray
     The result, as of `rms_norm`.
 rstd : ndarray of float64
-    1 / sqrt(mean(x^2) + eps) of each sample, of `x`'s shape without the normalised axes.
+    1 / sqrt(mean(x^2) + eps) of each sample, of `x`'s shape without the normalised axes. Where that is a division by 0,
+    rstd is 0, and so is dx. Of rows of width 0 it is NaN.
 
 See Also
 --------

@@ -1,76 +1,9 @@
 // Batch normalisation of x (blocks, outer, channels, inner): statistics of each block and channel, or given ones.
-#include "channels.h"
+#include "channel_moments.h"
 #include "lift.h"
 
 namespace trimtab {
 namespace {
-
-// ---- statistics: first is the mean of a unit, second its m2 ----
-
-template <class W, class T>
-struct UnitMoments {
-    const T* x;
-    double eps;
-    bool good(const Sums& m) const { return trusted<W>(m.second / m.count, eps); }
-    UnitMoments<double, T> wide() const { return {x, eps}; }
-    template <class V>
-    TRIMTAB_INLINE static void combine(V& mean, V& m2, double count, V mean_b, V m2_b, double count_b) {
-        const auto both = trimtab::combine<V>({mean, m2}, count, {mean_b, m2_b}, count_b);
-        mean = both.mean;
-        m2 = both.m2;
-    }
-    Sums in_runs(const Planes& planes, ptrdiff_t unit, ptrdiff_t begin, ptrdiff_t end) const {
-        const Moments m = moments_in<W>(x + planes.start(unit), planes.runs(), begin, end);
-        return {m.count, m.mean, m.m2};
-    }
-    TRIMTAB_LOOP void in_columns(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, double* mean, double* m2) const {
-        const ptrdiff_t columns = tile.columns(), channels = tile.channels;
-        const Scratch<W> centre(channels), spread(columns);
-        const Scratch<double> of_columns(2 * columns), sum(channels), square(channels);
-        const W* const shift = tile.c.plain() ? centre : spread;
-        const bool past = past_caches<T>(1, size_with_rest(tile.c.l));
-        const auto sum_about_centre = [&](ptrdiff_t row, ptrdiff_t stop) TRIMTAB_LOOP {
-            if (!tile.c.plain()) tile.expand<W>(centre, spread);
-            sum_rows<W, 2, 1>(tile, row, stop, past, of_columns, {sum, square},
-                              [x = x, shift](ptrdiff_t j, auto at, auto& acc, ptrdiff_t i) {
-                const Vector<W> d = at.load(x + j) - at.load(shift + i);
-                acc[0] += d;
-                acc[1] = fma(d, d, acc[1]);
-            });
-        };
-        // A sample for a shift to begin with.
-        const ptrdiff_t sampled = least(begin + sample_size, end);
-        sum_rows<W, 1, 1>(tile, begin, sampled, false, of_columns, {sum},
-                          [x = x](ptrdiff_t j, auto at, auto& acc, ptrdiff_t) { acc[0] += at.load(x + j); });
-        const double sample_count = tile.c.count(begin, sampled);
-        sweep<double>(channels, [&](ptrdiff_t k, auto at) { at.store(centre + k, at.load(sum + k) / sample_count); });
-
-        for (ptrdiff_t row = begin; row < end; row += rows_per_block) {
-            const ptrdiff_t stop = least(row + rows_per_block, end);
-            const double count_before = tile.c.count(begin, row), count = tile.c.count(row, stop);
-            sum_about_centre(row, stop);
-            if (row == begin) {
-                Longs off = {};
-                sweep<double>(channels, [&](ptrdiff_t k, auto at) {
-                    off |= off_centre(count, at.load(sum + k), at.load(square + k));
-                });
-                if (any(off)) {
-                    for (ptrdiff_t k = 0; k < channels; ++k)
-                        if (off_centre(count, sum[k], square[k])) centre[k] = W(double(centre[k]) + sum[k] / count);
-                    sum_about_centre(row, stop);
-                }
-            }
-            sweep<double>(channels, [&](ptrdiff_t k, auto at) {
-                auto m = about<Doubles>(at.load(centre + k), count, at.load(sum + k), at.load(square + k));
-                if (row > begin)
-                    m = trimtab::combine<Doubles>({at.load(mean + k), at.load(m2 + k)}, count_before, m, count);
-                at.store(mean + k, m.mean);
-                at.store(m2 + k, m.m2);
-                at.store(centre + k, m.mean);
-            });
-        }
-    }
-};
 
 // ---- forward ----
 
@@ -112,6 +45,35 @@ TRIMTAB_INLINE void with_forward_body(const Arguments& a, F&& f) {
     }, a.relu);
 }
 
+// Units of double: those of other types hold in double, but for an infinite rstd.
+template <class T>
+TRIMTAB_INLINE bool applies(double mean, double scale) {
+    const double size = scale < 0 ? -scale : scale;
+    if constexpr (!is_same<T, double>) return size < __builtin_inf();
+    return (size == 0 || (size > 1e-280 && size < 1e280)) && mean > -1e280 && mean < 1e280;
+}
+template <class T>
+struct WideApply {
+    using Result = T;
+    const BatchNormApply& a;
+    const Constants<double>& constants;
+    bool needed(ptrdiff_t unit) const {
+        return !applies<T>(constants.of(forward_mean)[unit], constants.of(forward_scale)[unit]);
+    }
+    void write(ptrdiff_t unit, T* y, const Place& to) const {
+        using W = Work<T>;
+        const ptrdiff_t c = unit % a.layout.channels;
+        WideNormal<T, W>{static_cast<const T*>(a.x),
+                         place(a.layout, unit),
+                         wide_statistics(a.mean[unit], a.rstd[unit]),
+                         static_cast<const W*>(a.gamma) + c,
+                         static_cast<const W*>(a.beta) + c,
+                         static_cast<const T*>(a.residual),
+                         a.relu}
+            .write(y, to);
+    }
+};
+
 template <class T>
 void batch_norm_apply(const BatchNormApply& a) {
     using W = Work<T>;
@@ -122,10 +84,12 @@ void batch_norm_apply(const BatchNormApply& a) {
     each_unit(a.layout, [&](auto at, ptrdiff_t unit, ptrdiff_t c) {
         set_forward(at, at.load(a.mean + unit), at.load(a.rstd + unit), gamma + c, beta + c, constants.from(unit));
     });
+    const WideUnits<WideApply<T>> wide(a.layout, {a, constants});
     with_forward_body<T>(a, [&](const auto& body) {
         each_run<forward_constants>(a.layout, constants, 0.15 * double(size(a.layout)),
                                     body.fetching(fetched_ahead(a.layout)));
     });
+    wide.put_in_place(static_cast<T*>(a.y));
 }
 
 TRIMTAB_INLINE Doubles clip(Doubles v, double low, double high) {
@@ -143,6 +107,32 @@ TRIMTAB_INLINE void renormalise(At at, const Renormalise& to, ptrdiff_t unit, pt
     at.store(constants.of(forward_beta), fma(d, at.load(gamma), at.load(constants.of(forward_beta))));
 }
 
+// Where variances of doubles are out of range. Those of other types are not, and double holds their results.
+template <class T>
+struct WideForward {
+    using Result = T;
+    const BatchNormForward& a;
+    bool needed(ptrdiff_t unit) const { return is_same<T, double> && !sums_hold<double>(a.var[unit] + a.eps); }
+    void write(ptrdiff_t unit, T* y, const Place& to) const {
+        const auto x = static_cast<const T*>(a.x);
+        const ptrdiff_t c = unit % a.layout.channels;
+        const Place from = place(a.layout, unit);
+        const WideStatistics s = measure_wide<true>(x, from, a.eps);
+        a.mean[unit] = s.mean();
+        a.var[unit] = s.var();
+        a.rstd[unit] = s.rstd();
+        double gamma = static_cast<const Work<T>*>(a.gamma)[c], beta = static_cast<const Work<T>*>(a.beta)[c];
+        if (a.renormalise) {
+            double constants[forward_constants] = {0, gamma, beta};
+            renormalise(First<double>{1}, *a.renormalise, unit, c, broadcast(s.mean()), broadcast(s.std()), &gamma,
+                        {constants, 1});
+            gamma = constants[forward_scale];
+            beta = constants[forward_beta];
+        }
+        WideNormal<T, double>{x, from, s, &gamma, &beta, static_cast<const T*>(a.residual), a.relu}.write(y, to);
+    }
+};
+
 template <class T>
 void batch_norm_forward(const BatchNormForward& a) {
     using W = Work<T>;
@@ -151,7 +141,7 @@ void batch_norm_forward(const BatchNormForward& a) {
     const UnitMoments<W, T> statistic{static_cast<const T*>(a.x), a.eps};
     const auto finish = [&](auto at, ptrdiff_t unit, ptrdiff_t c, Doubles mean, Doubles m2,
                             const Constants<double>& constants) {
-        const Doubles var = m2 / count, rstd = reciprocal_root(var + a.eps);
+        const Doubles var = m2 / count, rstd = reciprocal_spread(var + a.eps);
         at.store(a.mean + unit, mean);
         at.store(a.var + unit, var);
         at.store(a.rstd + unit, rstd);
@@ -159,7 +149,8 @@ void batch_norm_forward(const BatchNormForward& a) {
         if (a.renormalise) renormalise(at, *a.renormalise, unit, c, mean, sqrt(var + a.eps), gamma + c, constants);
     };
     with_forward_body<T>(a, [&](const auto& body) {
-        sum_then_visit<double, forward_constants>(a.layout, statistic, 0.3 * double(size(a.layout)), finish, body);
+        sum_then_visit<double, forward_constants>(a.layout, statistic, 0.3 * double(size(a.layout)), finish, body,
+                                                  WideForward<T>{a}, static_cast<T*>(a.y));
     });
 }
 
@@ -167,8 +158,16 @@ template <class T>
 void batch_moments(const BatchMoments& a) {
     const ChannelLayout& l = a.layout;
     const double count = double(l.outer * l.inner);
-    unit_sums(UnitMoments<Work<T>, T>{static_cast<const T*>(a.x), 0}, l, 0.15 * double(size(l)), a.mean, a.var);
+    const auto x = static_cast<const T*>(a.x);
+    unit_sums(UnitMoments<Work<T>, T>{x, a.eps}, l, 0.15 * double(size(l)), a.mean, a.var);
     each_unit(l, [&](auto at, ptrdiff_t unit, ptrdiff_t) { at.store(a.var + unit, at.load(a.var + unit) / count); });
+    if constexpr (is_same<T, double>)
+        for (ptrdiff_t unit = 0; unit < l.blocks * l.channels; ++unit) {
+            if (sums_hold<double>(a.var[unit] + a.eps)) continue;
+            const WideStatistics s = measure_wide<true>(x, place(l, unit), a.eps);
+            a.mean[unit] = s.mean();
+            a.var[unit] = s.var();
+        }
 }
 
 // ---- backward: first is the sum of g over a unit, second that of g * x̂ ----
@@ -253,6 +252,16 @@ struct UnitGradientSums {
     }
 };
 
+// Gradients of zero hold, and so do those that gamma is too small to let through.
+template <class W>
+TRIMTAB_INLINE Longs unit_gradient_holds(Doubles mean, Doubles rstd, Doubles through, Doubles g, Doubles gx) {
+    constexpr double limit = is_same<W, float> ? 1e30 : 1e280;
+    const Doubles size = through < 0 ? -through : through;
+    const Longs passes = ((size > 1 / limit) & (size < limit)) | (through == 0);
+    const Longs nothing = (g == 0) & (gx == 0) & (rstd < limit);
+    return (gradient_holds<W>(mean, rstd, g, gx) | nothing) & passes;
+}
+
 // dx = through * g + slope * ((x - high) * scale) + offset
 enum BackwardConstant {
     backward_high,
@@ -296,6 +305,31 @@ struct BackwardBody {
     }
 };
 
+// Gradients of units that W does not hold.
+template <class T>
+struct WideBackward {
+    using Result = T;
+    const BatchNormBackward& a;
+    const double* out_of_range;  // of each unit: 0, or not
+    double* sums;                // (2, units)
+    bool needed(ptrdiff_t unit) const { return out_of_range[unit] != 0; }
+    void write(ptrdiff_t unit, T* dx, const Place& to) const {
+        using W = Work<T>;
+        const ptrdiff_t units = a.layout.blocks * a.layout.channels;
+        const WideGradient<T, W> gradient{.dy = static_cast<const T*>(a.dy),
+                                          .x = static_cast<const T*>(a.x),
+                                          .y = static_cast<const T*>(a.y),
+                                          .gamma = static_cast<const W*>(a.gamma) + unit % a.layout.channels,
+                                          .mean = a.mean[unit],
+                                          .rstd = a.rstd[unit],
+                                          .place = place(a.layout, unit),
+                                          .training = a.training};
+        sums[unit] = sums[units + unit] = 0;
+        if (a.dresidual) gradient.write_incoming(static_cast<T*>(a.dresidual));
+        gradient.write(gradient.sum(sums + units + unit, sums + unit), dx, to);
+    }
+};
+
 template <class T>
 void batch_norm_backward(const BatchNormBackward& a) {
     using W = Work<T>;
@@ -306,20 +340,23 @@ void batch_norm_backward(const BatchNormBackward& a) {
     const double count = double(l.outer * l.inner);
     const ptrdiff_t units = l.blocks * l.channels;
     const bool past = past_caches<T>(x, dx, size_with_rest(l));
-    const Scratch<double> sums(2 * units);
+    const Scratch<double> sums(2 * units), out_of_range(units);
     const auto finish = [&](auto at, ptrdiff_t unit, ptrdiff_t c, Doubles g, Doubles gx,
                             const Constants<W>& constants) {
         const Doubles rstd = at.load(a.rstd + unit), through = rstd * at.load(gamma + c);
+        const auto holds = unit_gradient_holds<W>(at.load(a.mean + unit), rstd, through, g, gx);
+        at.store(out_of_range + unit, holds ? Doubles{} : broadcast(1.0));
         const Doubles mean_through = through * (a.training ? -1 / count : 0);
         set_backward<W>(at, at.load(a.mean + unit), rstd, through, mean_through * gx, mean_through * g, constants);
         at.store(sums + unit, g);
         at.store(sums + units + unit, gx);
     };
+    const WideBackward<T> wide{a, out_of_range, sums};
     lift<2>([&](auto relu) {
         const UnitGradientSums<T, relu.value> statistic{{dy, y}, x, a.mean, a.rstd};
         const BackwardBody<T, relu.value> body{{dy, y}, x, dx, dresidual, a.training};
         sum_then_visit<W, backward_constants>(l, statistic, 0.5 * double(size(l)), finish,
-                                              RunBody<W, backward_constants>(body, past));
+                                              RunBody<W, backward_constants>(body, past), wide, dx);
     }, a.y != nullptr);
     each_unit(l, [&](auto at, ptrdiff_t unit, ptrdiff_t c) {
         at.store(a.dbeta + c, at.load(a.dbeta + c) + at.load(sums + unit));
@@ -332,7 +369,41 @@ void batch_norm_backward_sums(const BatchNormBackwardSums& a) {
     const UnitGradientSums<T, false> statistic{
         {static_cast<const T*>(a.dy), nullptr}, static_cast<const T*>(a.x), a.mean, a.rstd};
     unit_sums(statistic, a.layout, 0.25 * double(size(a.layout)), a.sum_dy, a.sum_dy_xhat);
+    const Work<T> one = 1;
+    for (ptrdiff_t unit = 0; unit < a.layout.blocks * a.layout.channels; ++unit) {
+        double &g = a.sum_dy[unit], &gx = a.sum_dy_xhat[unit];
+        if ((g == 0 && gx == 0) || gradient_holds<Work<T>>(a.mean[unit], a.rstd[unit], g, gx)) continue;
+        g = gx = 0;
+        WideGradient<T, Work<T>>{.dy = static_cast<const T*>(a.dy),
+                                 .x = static_cast<const T*>(a.x),
+                                 .y = nullptr,
+                                 .gamma = &one,
+                                 .mean = a.mean[unit],
+                                 .rstd = a.rstd[unit],
+                                 .place = place(a.layout, unit)}
+            .sum(&gx, &g);
+    }
 }
+
+template <class T>
+struct WideBackwardApply {
+    using Result = T;
+    const BatchNormBackwardApply& a;
+    const double* out_of_range;
+    bool needed(ptrdiff_t unit) const { return out_of_range[unit] != 0; }
+    void write(ptrdiff_t unit, T* dx, const Place& to) const {
+        const WideGradient<T, double> gradient{.dy = static_cast<const T*>(a.dy),
+                                               .x = static_cast<const T*>(a.x),
+                                               .y = nullptr,
+                                               .gamma = a.gamma + unit,
+                                               .mean = a.mean[unit],
+                                               .rstd = a.rstd[unit],
+                                               .place = place(a.layout, unit)};
+        const auto units = gradient.units();
+        const double dy_unit = power_of_two(-units.dy_unit), gamma_unit = power_of_two(-units.gamma_unit);
+        gradient.write(units, a.mean_h[unit] * dy_unit * gamma_unit, a.mean_hx[unit] * dy_unit * gamma_unit, dx, to);
+    }
+};
 
 template <class T>
 void batch_norm_backward_apply(const BatchNormBackwardApply& a) {
@@ -340,18 +411,23 @@ void batch_norm_backward_apply(const BatchNormBackwardApply& a) {
     const ChannelLayout& l = a.layout;
     const ptrdiff_t units = l.blocks * l.channels;
     const Scratch<W> table(backward_constants * apart<W>(units));
+    const Scratch<double> out_of_range(units);
     const Constants<W> constants{table, apart<W>(units)};
     each_unit(l, [&](auto at, ptrdiff_t unit, ptrdiff_t) {
-        const Doubles minus_rstd = -at.load(a.rstd + unit);
-        set_backward<W>(at, at.load(a.mean + unit), -minus_rstd, at.load(a.scale + unit),
-                        minus_rstd * at.load(a.mean_hx + unit), minus_rstd * at.load(a.mean_h + unit),
-                        constants.from(unit));
+        const Doubles mean = at.load(a.mean + unit), rstd = at.load(a.rstd + unit);
+        const Doubles through = at.load(a.gamma + unit) * rstd, h = at.load(a.mean_h + unit);
+        const Doubles hx = at.load(a.mean_hx + unit);
+        set_backward<W>(at, mean, rstd, through, -rstd * hx, -rstd * h, constants.from(unit));
+        const auto holds = unit_gradient_holds<W>(mean, rstd, through, h, hx);
+        at.store(out_of_range + unit, holds ? Doubles{} : broadcast(1.0));
     });
+    const WideUnits<WideBackwardApply<T>> wide(l, {a, out_of_range});
     const BackwardBody<T, false> body{
         {static_cast<const T*>(a.dy), nullptr}, static_cast<const T*>(a.x), static_cast<T*>(a.dx), nullptr, true};
     const bool past = past_caches<T>(a.x, a.dx, size_with_rest(l));
     each_run<backward_constants>(l, constants, 0.25 * double(size(l)),
                                  RunBody<W, backward_constants>(body, past, fetched_ahead(l)));
+    wide.put_in_place(static_cast<T*>(a.dx));
 }
 }  // namespace
 

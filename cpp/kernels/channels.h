@@ -7,6 +7,7 @@
 #include "../parallel.h"
 #include "moments.h"
 #include "outlet.h"
+#include "wide_channels.h"
 
 namespace trimtab {
 namespace {
@@ -34,8 +35,8 @@ struct Planes {
         return unit / l.channels * l.outer * l.channels * l.inner + unit % l.channels * l.inner;
     }
     Runs runs() const { return {l.outer, l.inner, l.channels * l.inner}; }
-    // Parts that a unit is cut into where there are too few units to share.
-    ptrdiff_t parts() const { return units() >= 32 ? 1 : least(runs().stretches(), ceil_div(64, units())); }
+    // Parts that a unit is cut into, as there may be too few units to share: as many however many blocks there are.
+    ptrdiff_t parts() const { return l.channels >= 32 ? 1 : least(runs().stretches(), ceil_div(64, l.channels)); }
     ptrdiff_t part_begin(ptrdiff_t part) const { return runs().stretches() * part / parts(); }
 };
 
@@ -66,8 +67,9 @@ struct Columns {
     ptrdiff_t tile_columns() const { return repeat * tile_channels * l.inner; }
     ptrdiff_t tiles_per_block() const { return ceil_div(l.channels, tile_channels); }
     ptrdiff_t tiles() const { return l.blocks * tiles_per_block(); }
-    // Panels enough to share among threads, counting those of all tiles, and each long beside what it takes to begin one.
-    ptrdiff_t rows_per_panel() const { return least(rows(), most(128, ceil_div(rows() * tiles(), 32))); }
+    // Panels enough to share among threads, counting those of all tiles of a block, and each long beside what it takes to
+    // begin one: as many however many blocks there are.
+    ptrdiff_t rows_per_panel() const { return least(rows(), most(128, ceil_div(rows() * tiles_per_block(), 32))); }
     ptrdiff_t panels() const { return ceil_div(rows(), rows_per_panel()); }
     ptrdiff_t panel_begin(ptrdiff_t panel) const { return least(panel * rows_per_panel(), rows()); }
     // Values of one channel in rows begin..end.
@@ -183,11 +185,25 @@ struct Sums {
 //   in_columns(tile, begin, end, first, second)   rows of a tile, for each of its channels
 //   combine(first, second, count, ...)            of doubles or vectors of them
 // Sums that are not good() are taken again, by wide().
+// Those of a unit from those of its parts, which part_sum(part) gives.
+template <class Statistic, class F>
+TRIMTAB_INLINE Sums combine_parts(const Statistic& statistic, const Planes& planes, ptrdiff_t unit, F&& part_sum) {
+    Sums sum = part_sum(0);
+    for (ptrdiff_t part = 1; part < planes.parts(); ++part) {
+        const Sums next = part_sum(part);
+        Statistic::combine(sum.first, sum.second, sum.count, next.first, next.second, next.count);
+        sum.count += next.count;
+    }
+    return statistic.good(sum) ? sum : statistic.wide().in_runs(planes, unit, 0, planes.runs().stretches());
+}
+template <class Statistic>
+TRIMTAB_OUTLINE Sums part_sum(const Statistic& statistic, const Planes& planes, ptrdiff_t unit, ptrdiff_t part) {
+    return statistic.in_runs(planes, unit, planes.part_begin(part), planes.part_begin(part + 1));
+}
 template <class Statistic>
 Sums unit_sum(const Statistic& statistic, const Planes& planes, ptrdiff_t unit) {
-    const ptrdiff_t stretches = planes.runs().stretches();
-    const Sums sum = statistic.in_runs(planes, unit, 0, stretches);
-    return statistic.good(sum) ? sum : statistic.wide().in_runs(planes, unit, 0, stretches);
+    return combine_parts(statistic, planes, unit,
+                         [&](ptrdiff_t part) { return part_sum(statistic, planes, unit, part); });
 }
 
 template <class Statistic>
@@ -195,19 +211,12 @@ void unit_sums(const Statistic& statistic, const Planes& planes, double cost, do
     const ptrdiff_t parts = planes.parts();
     const Scratch<Sums> partial(planes.units() * parts);
     parallel_for(planes.units() * parts, cost, [&](ptrdiff_t begin, ptrdiff_t end) {
-        for (ptrdiff_t task = begin; task < end; ++task) {
-            const ptrdiff_t unit = task / parts, part = task % parts;
-            partial[task] = statistic.in_runs(planes, unit, planes.part_begin(part), planes.part_begin(part + 1));
-        }
+        for (ptrdiff_t task = begin; task < end; ++task)
+            partial[task] = part_sum(statistic, planes, task / parts, task % parts);
     });
     for (ptrdiff_t unit = 0; unit < planes.units(); ++unit) {
-        Sums sum = partial[unit * parts];
-        for (ptrdiff_t part = 1; part < parts; ++part) {
-            const Sums& next = partial[unit * parts + part];
-            Statistic::combine(sum.first, sum.second, sum.count, next.first, next.second, next.count);
-            sum.count += next.count;
-        }
-        if (!statistic.good(sum)) sum = unit_sum(statistic.wide(), planes, unit);
+        const Sums sum =
+            combine_parts(statistic, planes, unit, [&](ptrdiff_t part) { return partial[unit * parts + part]; });
         first[unit] = sum.first;
         second[unit] = sum.second;
     }
@@ -433,9 +442,9 @@ TRIMTAB_INLINE void each_unit(const ChannelLayout& l, F&& f) {
 //
 // Where there are units enough to share among threads and their runs are long, a unit is visited as a whole: its sums,
 // then its runs from the last one back, while they are still in cache. Elsewhere the sums of all come first.
-template <class W, int count, class Statistic, class Finish>
+template <class W, int count, class Statistic, class Finish, class Wide>
 void sum_then_visit(const ChannelLayout& l, const Statistic& statistic, double cost, const Finish& finish,
-                    const RunBody<W, count>& body) {
+                    const RunBody<W, count>& body, const Wide& wide, typename Wide::Result* y) {
     const auto in_two_passes = [&](const auto& way) {
         const ptrdiff_t units = way.units();
         const Scratch<double> sums(2 * units);
@@ -445,11 +454,13 @@ void sum_then_visit(const ChannelLayout& l, const Statistic& statistic, double c
         each_unit(l, [&](auto at, ptrdiff_t unit, ptrdiff_t c) {
             finish(at, unit, c, at.load(sums + unit), at.load(sums + units + unit), constants.from(unit));
         });
+        const WideUnits<Wide> of_wide(l, wide);
         each_run<count>(l, constants, cost, body);
+        of_wide.put_in_place(y);
     };
     if (!sums_by_planes(l)) return in_two_passes(Columns(l));
     const Planes planes{l};
-    if (planes.parts() > 1) return in_two_passes(planes);
+    if (planes.parts() > 1 && planes.units() < 32) return in_two_passes(planes);
     const Runs runs = planes.runs();
     const auto fetching = body.fetching(fetched_ahead(l.outer * l.inner, l.inner));  // the plane of the next channel
     parallel_for(planes.units(), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
@@ -459,6 +470,10 @@ void sum_then_visit(const ChannelLayout& l, const Statistic& statistic, double c
             const Sums sum = unit_sum(statistic, planes, unit);
             finish(First<double>{1}, unit, unit % l.channels, broadcast(sum.first), broadcast(sum.second), constants);
             Uniform<W> uniform[count];
+            if (wide.needed(unit)) {
+                wide.write(unit, y, place(l, unit));
+                continue;
+            }
             load_uniform<count>(constants, uniform);
             for (ptrdiff_t s = runs.stretches(); s-- > 0;)
                 runs.visit(s, s + 1,

@@ -8,6 +8,7 @@ namespace {
 
 ptrdiff_t width(const GroupLayout& l) { return l.channels * l.inner; }
 ptrdiff_t rows(const GroupLayout& l) { return l.samples * l.groups; }
+Place place(const GroupLayout& l, ptrdiff_t row) { return {row * width(l), 1, width(l), width(l), l.inner}; }
 double values(const GroupLayout& l) { return double(rows(l) * width(l)); }
 // Are channels long enough to be visited one by one? Else the parameters are spread to lie beside the values of a row.
 bool one_by_one(const GroupLayout& l) { return l.channels == 1 || l.inner >= 128; }
@@ -25,6 +26,7 @@ public:
         });
     }
     const W* begin() const { return values_; }
+    const W* of_group(ptrdiff_t row) const { return values_ + row % l_.groups * l_.channels; }
     W of(ptrdiff_t group, ptrdiff_t channel) const { return values_[group * l_.channels + channel]; }
     const W* beside(ptrdiff_t group) const { return spread_ + group * width(l_); }
 
@@ -102,11 +104,16 @@ void group_norm_forward(const GroupNormForward& a) {
             RowStatistics<W> statistics;
             statistics.template measure<true>(x + first * width(l), count, width(l), a.eps);
             const auto body_of = [&](ptrdiff_t r) { return GroupForward<T>{x, y, statistics.standardise(r)}; };
-            if (are_short_channels(l))
+            if (are_short_channels(l) && !statistics.wide_rows)
                 visit_short<GroupForward<T>, 2, W>(l, first, count, {&gamma, &beta}, body_of);
             else
                 for (ptrdiff_t r = 0; r < count; ++r)
-                    visit<2, W>(l, first + r, {&gamma, &beta}, body_of(r), past, together);
+                    if (statistics.is_wide(r))
+                        WideNormal<T, W>{x, place(l, first + r), statistics.wide[r], gamma.of_group(first + r),
+                                         beta.of_group(first + r)}
+                            .write(y, place(l, first + r));
+                    else
+                        visit<2, W>(l, first + r, {&gamma, &beta}, body_of(r), past, together);
             for (ptrdiff_t r = 0; a.mean && r < count; ++r)
                 a.mean[first + r] = statistics.mean[r], a.rstd[first + r] = statistics.rstd[r];
         }
@@ -210,6 +217,7 @@ private:
             sums[channels_ + channel] = sum.gx;
             h = {h.g + weight * sum.g, h.gx + weight * sum.gx};
         }
+        if (!holds(row, h)) return wide_row(row, sums);
         const auto [scale, slope, offset] = constants(row, h);
         const GroupBackward<T> body{dy_, x_, dx_, standardise, scale, slope, offset};
         visit<1, W>(l_, row, {&gamma_}, body, past_);
@@ -219,11 +227,12 @@ private:
     TRIMTAB_LOOP void short_rows(ptrdiff_t first) const {
         const ptrdiff_t count = least(most_together, rows(l_) - first), n = l_.inner;
         Each<W> high, scale, rest, slope, offset;
+        uint32_t wide_rows = 0;
         const auto standardise = [&](ptrdiff_t r) { return QuickStandardise<W>{high[r], scale[r], rest[r]}; };
         sweep<double>(count, [&](ptrdiff_t r, auto at) {
             const Doubles mean = at.load(a_.mean + first + r), rstd = at.load(a_.rstd + first + r);
             at.store(high + r, mean);
-            at.store(scale + r, rstd);
+            at.store(scale + r, n == 1 ? Doubles{} : rstd);  // the gradient of one value is 0
             at.store(rest + r, (at.load(high + r) - mean) * rstd);
         });
         Each<W> sums[2];
@@ -236,6 +245,8 @@ private:
             to[0] = sums[0][r];
             to[channels_] = sums[1][r];
             slope[r] = gamma_.of(group, 0);
+            const double weight = slope[r];
+            if (!holds(first + r, {weight * sums[0][r], weight * sums[1][r]})) wide_rows |= uint32_t(1) << r;
             if (++group == l_.groups) group = 0, ++panel;
         }
         for_each_row(count, [&](ptrdiff_t r, auto at) {
@@ -243,16 +254,24 @@ private:
             at.store(slope + r, share * at.load(sums[1] + r));
             at.store(offset + r, share * at.load(sums[0] + r));
         });
-        visit_short<GroupBackward<T>, 1, W>(l_, first, count, {&gamma_}, [&](ptrdiff_t r) {
+        const auto body_of = [&](ptrdiff_t r) {
             return GroupBackward<T>{dy_, x_, dx_, standardise(r), scale[r], slope[r], offset[r]};
-        });
+        };
+        if (!wide_rows) return visit_short<GroupBackward<T>, 1, W>(l_, first, count, {&gamma_}, body_of);
+        for (ptrdiff_t r = 0; r < count; ++r)
+            if (wide_rows >> r & 1)
+                wide_row(first + r, partial_ + (first + r) / l_.groups * 2 * channels_ + (first + r) % l_.groups);
+            else
+                visit<1, W>(l_, first + r, {&gamma_}, body_of(r), past_);
     }
 
     // A few samples of a group, with the gradients of the parameters summed in W beside the values.
     TRIMTAB_LOOP void panel(ptrdiff_t panel, ptrdiff_t group, W* sums) const {
         const ptrdiff_t n = width(l_);
         const W* const gamma = gamma_.beside(group);
+        double* const to = partial_ + panel * 2 * channels_ + group * l_.channels;
         clear(sums, 2 * n);
+        for (int q = 0; q < 2; ++q) clear(to + q * channels_, l_.channels);
         for (ptrdiff_t sample = panel * panel_, end = least(sample + panel_, l_.samples); sample < end; ++sample) {
             const ptrdiff_t row = sample * l_.groups + group;
             const T *const dy = dy_ + row * n, *const x = x_ + row * n;
@@ -260,6 +279,10 @@ private:
             const QuickStandardise<W> standardise(a_.mean[row], a_.rstd[row]);
             const auto gradient = [dy, gamma](ptrdiff_t i, auto at) { return at.load(dy + i) * at.load(gamma + i); };
             const Pair h = sum_products(n, Products{gradient, x, standardise});
+            if (!holds(row, h)) {
+                wide_row(row, to, false);
+                continue;
+            }
             const auto [scale, slope, offset] = constants(row, h);
             sweep<W>(n, [&](ptrdiff_t i, auto at) {
                 const Vector<W> g = at.load(dy + i), normal = standardise(at.load(x + i));
@@ -269,14 +292,33 @@ private:
                 at.store(dx + i, fma(normal, broadcast(slope), through));
             });
         }
-        double* const to = partial_ + panel * 2 * channels_ + group * l_.channels;
         for (int q = 0; q < 2; ++q)
             for (ptrdiff_t channel = 0; channel < l_.channels; ++channel) {
                 const W* const of_channel = sums + q * n + channel * l_.inner;
                 double sum[1];
                 reduce<W>(l_.inner, sum, [&](ptrdiff_t i, auto at, auto& acc) { acc[0] += at.load(of_channel + i); });
-                to[q * channels_ + channel] = sum[0];
+                to[q * channels_ + channel] += sum[0];
             }
+    }
+
+    // Sums of zero may have vanished.
+    bool holds(ptrdiff_t row, const Pair& h) const {
+        return gradient_holds<W>(a_.mean[row], a_.rstd[row], h.g, h.gx) || width(l_) == 1 ||
+               (h.g == 0 && h.gx == 0 &&
+                (all_zero(dy_ + row * width(l_), width(l_)) || all_zero(gamma_.of_group(row), l_.channels)));
+    }
+    // dx, and what the row adds to dbeta and dgamma of its channels.
+    TRIMTAB_OUTLINE void wide_row(ptrdiff_t row, double* sums, bool first = true) const {
+        const Place at = place(l_, row);
+        const WideGradient<T, W> gradient{.dy = dy_,
+                                          .x = x_,
+                                          .y = nullptr,
+                                          .gamma = gamma_.of_group(row),
+                                          .mean = a_.mean[row],
+                                          .rstd = a_.rstd[row],
+                                          .place = at};
+        for (int q = 0; first && q < 2; ++q) clear(sums + q * channels_, l_.channels);
+        gradient.write(gradient.sum(sums + channels_, sums), dx_, at);
     }
 
     // dx = scale * h + slope * x̂ + offset
@@ -311,10 +353,42 @@ template <class T>
 void group_norm_backward(const GroupNormBackward& a) {
     GroupGradient<T>(a).run();
 }
+
+// ---- one group ----
+
+Place place(const OneGroup& g) { return {0, g.outer, g.channels * g.inner, g.stride, g.inner}; }
+Place in_order(const Place& p) { return {0, 1, p.count(), p.count(), p.count()}; }
+
+template <class T>
+void one_forward(const OneGroupForward& a) {
+    using W = Work<T>;
+    const auto x = static_cast<const T*>(a.x);
+    const Place from = place(a.group);
+    const WideStatistics s = measure_wide<true>(x, from, a.eps);
+    *a.mean = s.mean();
+    *a.rstd = s.rstd();
+    WideNormal<T, W>{x, from, s, static_cast<const W*>(a.gamma), static_cast<const W*>(a.beta)}.write(
+        static_cast<T*>(a.y), in_order(from));
+}
+
+template <class T>
+void one_backward(const OneGroupBackward& a) {
+    const Place from = place(a.group);
+    const WideGradient<T, double> gradient{.dy = static_cast<const T*>(a.dy),
+                                           .x = static_cast<const T*>(a.x),
+                                           .y = nullptr,
+                                           .gamma = a.gamma,
+                                           .mean = *a.mean,
+                                           .rstd = *a.rstd,
+                                           .place = from};
+    gradient.write(gradient.sum(a.dgamma, a.dbeta), static_cast<T*>(a.dx), in_order(from));
+}
 }  // namespace
 
 TRIMTAB_EXPORT(GroupNormKernels, group_norm) = {
     .forward = TRIMTAB_EACH_DTYPE(group_norm_forward),
     .backward = TRIMTAB_EACH_DTYPE(group_norm_backward),
+    .one_forward = TRIMTAB_EACH_DTYPE(one_forward),
+    .one_backward = TRIMTAB_EACH_DTYPE(one_backward),
 };
 }  // namespace trimtab

@@ -6,7 +6,8 @@
 // unit round-off) of the second moment of its values, and where later values are concerned, they add at least
 // delta^2 / 2 to the total. Partial moments meet in double (Chan, Golub and LeVeque 1983).
 //
-// Sums in float hold for standard deviations of 1e-15 to 1e15; whatever lies outside is visited again in double.
+// Sums in float hold for standard deviations of 1e-15 to 1e15, sums in double for 1e-140 to 1e140; whatever lies outside is
+// visited again (wide.h).
 #pragma once
 #include "sums.h"
 
@@ -46,13 +47,11 @@ TRIMTAB_INLINE Moments combine(const Moments& a, const Moments& b) {
     const auto both = combine<double>({a.mean, a.m2}, a.count, {b.mean, b.m2}, b.count);
     return {a.count + b.count, both.mean, both.m2};
 }
-template <class V>
-TRIMTAB_INLINE auto holds_in_float(V var, double eps) {
-    return (var + eps > 1e-30) & (var + eps < 1e30);
-}
-template <class W>
-TRIMTAB_INLINE bool trusted(double var, double eps) {
-    return is_same<W, double> || holds_in_float(var, eps);
+// Variances (eps added) for which sums of squares in W hold.
+template <class W, class V>
+TRIMTAB_INLINE auto sums_hold(V spread) {
+    constexpr double limit = is_same<W, float> ? 1e30 : 1e280;
+    return (spread > 1 / limit) & (spread < limit);
 }
 
 constexpr int sample_size = 16;

@@ -4,6 +4,7 @@
 #include "../parallel.h"
 #include "moments.h"
 #include "outlet.h"
+#include "wide.h"
 
 namespace trimtab {
 namespace {
@@ -127,27 +128,15 @@ TRIMTAB_LOOP void row_moments(const T* x, ptrdiff_t rows, ptrdiff_t width, Each<
     for_each_row(rows, [&](ptrdiff_t r, auto at) { at.store(variance + r, at.load(m2 + r) / double(width)); });
 }
 
-// Those that sums in float do not hold.
-template <bool centred, class T>
-TRIMTAB_INLINE void measure_in_double(const T* x, ptrdiff_t rows, ptrdiff_t width, double eps, Each<double>& mean,
-                                      Each<double>& variance) {
-    Longs doubtful = {};
-    for_each_row(rows, [&](ptrdiff_t r, auto at) { doubtful |= ~holds_in_float(at.load(variance + r), eps); });
-    for (ptrdiff_t r = 0; any(doubtful) && r < rows; ++r) {
-        if (holds_in_float(variance[r], eps)) continue;
-        Each<double> wide_mean, wide_variance;
-        row_moments<double, centred, double>(x + r * width, 1, width, wide_mean, wide_variance);
-        mean[r] = wide_mean[0];
-        variance[r] = wide_variance[0];
-    }
-}
-
 // What some rows are standardised by.
 template <class W>
 struct RowStatistics {
     Each<double> mean, rstd;
     Each<W> high, scale, scale_low, rest;
+    uint32_t wide_rows;  // a bit for each row that W does not hold; these have
+    WideStatistics wide[most_together];
     TRIMTAB_INLINE Standardise<W> standardise(ptrdiff_t r) { return {high[r], scale[r], scale_low[r], rest[r]}; }
+    TRIMTAB_INLINE bool is_wide(ptrdiff_t r) const { return wide_rows >> r & 1; }
 
     template <bool centred, class T>
     TRIMTAB_LOOP void measure(const T* x, ptrdiff_t rows, ptrdiff_t width, double eps) {
@@ -156,7 +145,10 @@ struct RowStatistics {
             row_moments<W, centred, W>(x, rows, width, mean, variance);
         else
             row_moments<W, centred, double>(x, rows, width, mean, variance);
-        if constexpr (!is_same<W, double>) measure_in_double<centred>(x, rows, width, eps, mean, variance);
+        Longs doubtful = {};
+        for_each_row(rows, [&](ptrdiff_t r, auto at) { doubtful |= ~sums_hold<W>(at.load(variance + r) + eps); });
+        wide_rows = 0;
+        if (any(doubtful)) measure_doubtful<centred>(x, rows, width, eps, variance);
         for_each_row(rows, [&](ptrdiff_t r, auto at) {
             const Doubles centre = at.load(mean + r), spread = at.load(variance + r);
             const Doubles root = reciprocal_root(spread + eps);
@@ -166,6 +158,21 @@ struct RowStatistics {
             at.store(scale_low + r, root - at.load(scale + r));
             at.store(rest + r, (at.load(high + r) - centre) * root);
         });
+        for (ptrdiff_t r = 0; wide_rows && r < rows; ++r)
+            if (is_wide(r)) rstd[r] = wide[r].rstd();
+    }
+
+private:
+    template <bool centred, class T>
+    TRIMTAB_OUTLINE void measure_doubtful(const T* x, ptrdiff_t rows, ptrdiff_t width, double eps,
+                                          Each<double>& variance) {
+        for (ptrdiff_t r = 0; r < rows; ++r) {
+            if (sums_hold<W>(variance[r] + eps)) continue;
+            wide[r] = measure_wide<centred>(x + r * width, {0, 1, width, width, 1}, eps);
+            mean[r] = wide[r].mean();
+            variance[r] = wide[r].var();
+            if (!standardises<W>(variance[r] + eps)) wide_rows |= uint32_t(1) << r;
+        }
     }
 };
 
@@ -174,10 +181,18 @@ TRIMTAB_INLINE ptrdiff_t rows_together(ptrdiff_t width) {
     return most(1, least(most_together, values_together / most(1, width)));
 }
 
+inline void fill_statistics_of_nothing(const RowNormForward& a) {
+    for (ptrdiff_t row = 0; row < a.rows; ++row) {
+        if (a.mean) a.mean[row] = __builtin_nan("");
+        if (a.rstd) a.rstd[row] = __builtin_nan("");
+    }
+}
+
 template <class T, bool centred>
 void normalise_rows(const RowNormForward& a) {
     using W = Work<T>;
     const ptrdiff_t width = a.width, together = rows_together(width);
+    if (width == 0) return fill_statistics_of_nothing(a);
     const double cost = double(a.rows) * (10 + 0.15 * double(width));
     const bool past = past_caches<T>(a.x, a.y, a.rows * width);
     parallel_for(ceil_div(a.rows, together), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
@@ -214,9 +229,15 @@ void normalise_rows(const RowNormForward& a) {
                 });
             };
             ptrdiff_t r = 0;
-            if (!outlet.streams(y, width))
+            if (!outlet.streams(y, width) && !statistics.wide_rows)
                 for (; r + 2 <= rows; r += 2) apply(r, Constant<2>{});  // gamma and beta are loaded once for two rows
-            for (; r < rows; ++r) apply(r, Constant<1>{});
+            for (; r < rows; ++r)
+                if (statistics.is_wide(r)) {
+                    const Place row{r * width, 1, width, width, 1};
+                    WideNormal<T, W>{x, row, statistics.wide[r], gamma, centred ? beta : nullptr}.write(y, row);
+                } else {
+                    apply(r, Constant<1>{});
+                }
             for (r = 0; r < rows; ++r) {
                 if (a.mean) a.mean[first + r] = statistics.mean[r];
                 if (a.rstd) a.rstd[first + r] = statistics.rstd[r];
@@ -234,6 +255,12 @@ constexpr ptrdiff_t rows_per_panel = 16, most_panels = 64;
 constexpr ptrdiff_t long_rows_at_once = 2, rows_at_once = register_count >= 32 ? 4 : 2;
 TRIMTAB_INLINE bool are_long(ptrdiff_t width) { return rows_at_once * width >= values_together / 2; }
 
+// Of rows of one value, whose gradient is 0, 0 does for it.
+template <bool centred>
+TRIMTAB_INLINE double rstd_of(const RowNormBackward& a, ptrdiff_t row) {
+    return centred && a.width == 1 ? 0 : a.rstd[row];
+}
+
 template <class T, bool centred>
 struct RowGradient {
     using W = Work<T>;
@@ -247,7 +274,7 @@ struct RowGradient {
         : dy(static_cast<const T*>(a.dy) + row * a.width),
           x(static_cast<const T*>(a.x) + row * a.width),
           gamma(static_cast<const W*>(a.gamma)),
-          standardise(centred ? a.mean[row] : 0, a.rstd[row]) {}
+          standardise(centred ? a.mean[row] : 0, rstd_of<centred>(a, row)) {}
     // Adds up h and h * x̂.
     template <class At>
     TRIMTAB_INLINE void operator()(ptrdiff_t i, At at, Vector<W> (&acc)[2]) const {
@@ -257,10 +284,46 @@ struct RowGradient {
     }
 };
 
+// Does W hold the gradient of a row with these sums? Sums of zero may have vanished.
+template <class T, bool centred>
+TRIMTAB_INLINE bool row_gradient_holds(const RowNormBackward& a, ptrdiff_t row, const double (&sums)[2]) {
+    if (rstd_of<centred>(a, row) == 0) return true;  // and so is the gradient
+    if (gradient_holds<Work<T>>(centred ? a.mean[row] : 0, a.rstd[row], sums[0], sums[1])) return true;
+    return sums[0] == 0 && sums[1] == 0 &&
+           (all_zero(static_cast<const T*>(a.dy) + row * a.width, a.width) ||
+            all_zero(static_cast<const Work<T>*>(a.gamma), a.width));
+}
+
+template <class T, bool centred>
+TRIMTAB_OUTLINE void differentiate_wide_row(const RowNormBackward& a, ptrdiff_t row, double* dgamma, double* dbeta) {
+    using W = Work<T>;
+    const Place place{row * a.width, 1, a.width, a.width, 1};
+    const WideGradient<T, W> gradient{.dy = static_cast<const T*>(a.dy),
+                                      .x = static_cast<const T*>(a.x),
+                                      .y = nullptr,
+                                      .gamma = static_cast<const W*>(a.gamma),
+                                      .mean = centred ? a.mean[row] : 0,
+                                      .rstd = a.rstd[row],
+                                      .place = place,
+                                      .centred = centred};
+    gradient.write(gradient.sum(dgamma, dbeta), static_cast<T*>(a.dx), place);
+}
+
+// Gradients of the parameters: of a panel, and of what came before it and rows that W does not hold.
+template <class W>
+struct ParameterSums {
+    W *dgamma, *dbeta;
+    double *total_dgamma, *total_dbeta;
+};
+
+template <bool centred, class T>
+__attribute__((noinline)) void differentiate_one_by_one(const RowNormBackward& a, ptrdiff_t row, int count,
+                                                        const ParameterSums<Work<T>>& parameters, Outlet<T>& outlet);
+
 // dx of rows [row, row + count), and their terms of dgamma and dbeta added to the panel's.
 template <int count, bool centred, class T>
-TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row, Work<T>* dgamma, Work<T>* dbeta,
-                                       Outlet<T>& outlet) {
+TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row,
+                                       const ParameterSums<Work<T>>& parameters, Outlet<T>& outlet) {
     using W = Work<T>;
     const ptrdiff_t width = a.width;
     RowGradient<T, centred> rows[count];
@@ -272,8 +335,17 @@ TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row, 
         for (int r = 0; r < count; ++r)
             for (int q = 0; q < 2; ++q) sums[r][q] += partial[r].total(q);
     }
+    bool all_hold = true;
+    for (int r = 0; r < count; ++r) all_hold &= row_gradient_holds<T, centred>(a, row + r, sums[r]);
+    if (__builtin_expect(!all_hold, 0)) {
+        if constexpr (count == 1)
+            differentiate_wide_row<T, centred>(a, row, parameters.total_dgamma, parameters.total_dbeta);
+        else
+            differentiate_one_by_one<centred, T>(a, row, count, parameters, outlet);
+        return;
+    }
     for (int r = 0; r < count; ++r) {
-        const double factor = -a.rstd[row + r] / double(width);
+        const double factor = -rstd_of<centred>(a, row + r) / double(width);
         rows[r].mean_h = centred ? W(factor * sums[r][0]) : 0;
         rows[r].mean_hx = W(factor * sums[r][1]);
     }
@@ -281,7 +353,8 @@ TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row, 
            [&](ptrdiff_t from, ptrdiff_t to, T* dx, ptrdiff_t distance, auto where) {
         sweep<W>(to - from, [&](ptrdiff_t j, auto at) {
             const ptrdiff_t i = from + j;
-            Vector<W> sum_gx = at.load(dgamma + i), sum_g = centred ? at.load(dbeta + i) : Vector<W>{};
+            Vector<W> sum_gx = at.load(parameters.dgamma + i);
+            Vector<W> sum_g = centred ? at.load(parameters.dbeta + i) : Vector<W>{};
             const Vector<W> weight = at.load(rows[0].gamma + i);
             unroll<0, count>([&](int r) {
                 const Vector<W> g = at.input(rows[r].dy + i), normal = rows[r].standardise(at.input(rows[r].x + i));
@@ -290,10 +363,16 @@ TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row, 
                 const Vector<W> h = fma(g * weight, broadcast(rows[r].standardise.scale), broadcast(rows[r].mean_h));
                 at.output(dx + r * distance + j, fma(normal, broadcast(rows[r].mean_hx), h));
             });
-            at.store(dgamma + i, sum_gx);
-            if constexpr (centred) at.store(dbeta + i, sum_g);
+            at.store(parameters.dgamma + i, sum_gx);
+            if constexpr (centred) at.store(parameters.dbeta + i, sum_g);
         }, where);
     });
+}
+
+template <bool centred, class T>
+void differentiate_one_by_one(const RowNormBackward& a, ptrdiff_t row, int count,
+                              const ParameterSums<Work<T>>& parameters, Outlet<T>& outlet) {
+    for (int r = 0; r < count; ++r) differentiate_rows<1, centred, T>(a, row + r, parameters, outlet);
 }
 
 template <class T, bool centred>
@@ -313,6 +392,7 @@ void normalise_rows_backward(const RowNormBackward& a) {
         for (ptrdiff_t task = begin; task < end; ++task) {
             double* const total = partial + task * sums;
             W* const panel = panel_of_tasks + task * 2 * width;
+            const ParameterSums<W> parameter_sums{panel, panel + width, total, centred ? total + width : nullptr};
             sweep<double>(sums, [&](ptrdiff_t i, auto at) { at.store(total + i, Doubles{}); });
             const ptrdiff_t first = task * panels_per_task * rows_per_panel;
             const ptrdiff_t stop = least(first + panels_per_task * rows_per_panel, a.rows);
@@ -321,12 +401,13 @@ void normalise_rows_backward(const RowNormBackward& a) {
                 sweep<W>(2 * width, [&](ptrdiff_t i, auto at) { at.store(panel + i, Vector<W>{}); });
                 const auto differentiate = [&](auto count) {
                     for (; row + count.value <= panel_end; row += count.value)
-                        differentiate_rows<count.value, centred, T>(a, row, panel, panel + width, outlet);
+                        differentiate_rows<count.value, centred, T>(a, row, parameter_sums, outlet);
                 };
                 if constexpr (rows_at_once > long_rows_at_once)
                     if (!are_long(width)) differentiate(Constant<rows_at_once>{});
                 differentiate(Constant<long_rows_at_once>{});
-                differentiate(Constant<1>{});
+                differentiate_one_by_one<centred, T>(a, row, int(panel_end - row), parameter_sums, outlet);
+                row = panel_end;
                 sweep<double>(
                     sums, [&](ptrdiff_t i, auto at) { at.store(total + i, at.load(total + i) + at.load(panel + i)); });
             }

@@ -151,6 +151,8 @@ void batch_norm(DType dtype, const Data& data) {
         Array gamma(working(dtype), channels, ordinary), beta(working(dtype), channels, ordinary);
         Array mean(DType::float64, units), rstd(DType::float64, units), var(DType::float64, units);
         Array y(dtype, size), dx(dtype, size), first(DType::float64, units), second(DType::float64, units);
+        Array ones(DType::float64, units);
+        kernels->convert->fill[1](ones, 1, units);
         const auto& table = *kernels->batch_norm;
         table.moments[int(dtype)]({.x = x, .mean = mean, .var = rstd, .layout = layout});
         table.backward_sums[int(dtype)](
@@ -160,7 +162,7 @@ void batch_norm(DType dtype, const Data& data) {
                                           .dx = dx,
                                           .mean = mean,
                                           .rstd = rstd,
-                                          .scale = rstd,
+                                          .gamma = ones,
                                           .mean_h = first,
                                           .mean_hx = second,
                                           .layout = layout});
