@@ -227,7 +227,6 @@ private:
     TRIMTAB_LOOP void short_rows(ptrdiff_t first) const {
         const ptrdiff_t count = least(most_together, rows(l_) - first), n = l_.inner;
         Each<W> high, scale, rest, slope, offset;
-        uint32_t wide_rows = 0;
         const auto standardise = [&](ptrdiff_t r) { return QuickStandardise<W>{high[r], scale[r], rest[r]}; };
         sweep<double>(count, [&](ptrdiff_t r, auto at) {
             const Doubles mean = at.load(a_.mean + first + r), rstd = at.load(a_.rstd + first + r);
@@ -245,9 +244,20 @@ private:
             to[0] = sums[0][r];
             to[channels_] = sums[1][r];
             slope[r] = gamma_.of(group, 0);
+            if (++group == l_.groups) group = 0, ++panel;
+        }
+        Longs all_hold = ~Longs{};
+        sweep<double>(count, [&](ptrdiff_t r, auto at) {
+            const Doubles weight = at.load(slope + r);
+            const Doubles mean = at.load(a_.mean + first + r), rstd = at.load(a_.rstd + first + r);
+            const Doubles one = broadcast(1.0);  // beyond the last
+            all_hold &= gradient_holds<W>(mean, at.keep(rstd, one), at.keep(weight * at.load(sums[0] + r), one),
+                                          weight * at.load(sums[1] + r));
+        });
+        uint32_t wide_rows = 0;
+        for (ptrdiff_t r = 0; any(~all_hold) && n > 1 && r < count; ++r) {
             const double weight = slope[r];
             if (!holds(first + r, {weight * sums[0][r], weight * sums[1][r]})) wide_rows |= uint32_t(1) << r;
-            if (++group == l_.groups) group = 0, ++panel;
         }
         for_each_row(count, [&](ptrdiff_t r, auto at) {
             const Doubles share = at.load(scale + r) * at.load(slope + r) / double(-n);
