@@ -247,23 +247,18 @@ private:
             if (++group == l_.groups) group = 0, ++panel;
         }
         Longs all_hold = ~Longs{};
-        sweep<double>(count, [&](ptrdiff_t r, auto at) {
-            const Doubles weight = at.load(slope + r);
-            const Doubles mean = at.load(a_.mean + first + r), rstd = at.load(a_.rstd + first + r);
-            const Doubles one = broadcast(1.0);  // beyond the last
-            all_hold &= gradient_holds<W>(mean, at.keep(rstd, one), at.keep(weight * at.load(sums[0] + r), one),
-                                          weight * at.load(sums[1] + r));
+        for_each_row(count, [&](ptrdiff_t r, auto at) {
+            const Doubles rstd = at.load(scale + r), weight = at.load(slope + r), share = rstd * weight / double(-n);
+            const Doubles g = at.load(sums[0] + r), gx = at.load(sums[1] + r);
+            all_hold &= gradient_holds<W>(at.load(high + r), rstd, weight * g, weight * gx);
+            at.store(slope + r, share * gx);
+            at.store(offset + r, share * g);
         });
         uint32_t wide_rows = 0;
         for (ptrdiff_t r = 0; any(~all_hold) && n > 1 && r < count; ++r) {
-            const double weight = slope[r];
+            const double weight = *gamma_.of_group(first + r);
             if (!holds(first + r, {weight * sums[0][r], weight * sums[1][r]})) wide_rows |= uint32_t(1) << r;
         }
-        for_each_row(count, [&](ptrdiff_t r, auto at) {
-            const Doubles share = at.load(scale + r) * at.load(slope + r) / double(-n);
-            at.store(slope + r, share * at.load(sums[1] + r));
-            at.store(offset + r, share * at.load(sums[0] + r));
-        });
         const auto body_of = [&](ptrdiff_t r) {
             return GroupBackward<T>{dy_, x_, dx_, standardise(r), scale[r], slope[r], offset[r]};
         };
