@@ -166,7 +166,7 @@ struct SgdUpdate {
     Decay coupled, decoupled;
     double threshold;  // of the proximal step; 0: none
     bool nesterov, zero_grad;
-    double* sums;  // of |w|, w^2 and squared gradients before the update; may be null
+    double* sums;  // of |w| and w^2 before the update, and the norm of the gradients; may be null
 };
 struct SumOver {
     ArrayList arrays;
@@ -174,7 +174,7 @@ struct SumOver {
 };
 struct Scale {
     ArrayList arrays;
-    double factor;
+    double factor, unit = 1;  // by their product
 };
 // w (rows, width): rows longer than limit are scaled down to it.
 struct MaxNorm {
@@ -270,9 +270,9 @@ struct SoftmaxCrossEntropy {
 struct Huber {
     const void *pred, *target;  // target in the working type
     void* dpred;
-    double *losses, *loss;  // of each element (may be null), their sum
+    double *losses, *loss;  // of each element (may be null), their sum over the divisor
     ptrdiff_t count;
-    double delta, scale, gradient_scale;
+    double delta, scale, gradient_scale, divisor = 1;
 };
 
 struct Plane {
@@ -348,7 +348,7 @@ struct DropoutKernels {
 struct SgdKernels {
     Kernel<SgdUpdate> update[dtype_count];
     Kernel<SumOver> weight_norms[dtype_count];  // sums of |w| and of w^2
-    Kernel<SumOver> squared_norm[dtype_count];
+    Kernel<SumOver> norm[dtype_count];
     Kernel<Scale> scale[dtype_count];
 };
 struct MaxNormKernels {

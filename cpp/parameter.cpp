@@ -1,5 +1,7 @@
 #include "parameter.h"
 
+#include <cmath>
+
 #include "dispatch.h"
 #include "overlap.h"
 
@@ -72,7 +74,12 @@ void Running::update(const double* batch, double momentum, double factor) {
     const npy_intp channels = values_.size();
     double* const v = wide_;
     widen(v);
-    for (npy_intp c = 0; c < channels; ++c) v[c] = (1 - momentum) * v[c] + momentum * (factor * batch[c]);
+    // A factor of 0 leaves out what it stands for, be it infinite.
+    for (npy_intp c = 0; c < channels; ++c) {
+        const double scaled = factor * batch[c];
+        const double added = std::isinf(scaled) ? momentum * batch[c] * factor : momentum * scaled;
+        v[c] = momentum == 0 ? v[c] : momentum == 1 ? scaled : (1 - momentum) * v[c] + added;
+    }
     kernels->convert->narrow[int(narrow_.dtype())](v, narrow_.data(), channels);
     if (PyArray_CopyInto(as_array(target_.get()), narrow_.get()) < 0) throw Raised();
 }

@@ -168,7 +168,10 @@ PyObject* batch_renorm_forward(const Arguments& in) {
                                                       .eps = epsilon,
                                                       .relu = false,
                                                       .renormalise = &renormalise});
-        for (npy_intp c = 0; c < channels; ++c) std.doubles()[c] = std::sqrt(std.doubles()[c] + epsilon);
+        for (npy_intp c = 0; c < channels; ++c) {
+            const double spread = std.doubles()[c] + epsilon, root = rstd.doubles()[c];
+            std.doubles()[c] = (spread > 1e-280 && spread < 1e280) || root == 0 ? std::sqrt(spread) : 1 / root;
+        }
     }
     means.update(mean.doubles(), momentum, 1);
     deviations.update(std.doubles(), momentum, 1);

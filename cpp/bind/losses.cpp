@@ -305,20 +305,21 @@ PyObject* regression(const Arguments& in, double scale, const Delta& read_delta,
     const double divisor = reduction == Reduction::mean ? double(pred.size()) : 1;
     Array dpred = empty(pred.shape(), pred.descr(), pred.dtype());
     Array losses = reduction == Reduction::none ? empty_doubles(pred.shape()) : Array();
-    double sum;
+    double loss;
     {
         const Released released;
         kernels->losses->huber[int(pred.dtype())]({.pred = pred.data(),
                                                    .target = target.data(),
                                                    .dpred = dpred.data(),
                                                    .losses = losses ? losses.doubles() : nullptr,
-                                                   .loss = &sum,
+                                                   .loss = &loss,
                                                    .count = pred.size(),
                                                    .delta = delta,
                                                    .scale = scale,
-                                                   .gradient_scale = scale / divisor});
+                                                   .gradient_scale = scale / divisor,
+                                                   .divisor = divisor});
     }
-    return regression_result({value_of(reduction, sum / divisor, losses, pred), dpred.release()});
+    return regression_result({value_of(reduction, loss, losses, pred), dpred.release()});
 }
 
 PyObject* mse(const Arguments& in) {

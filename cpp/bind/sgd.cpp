@@ -262,10 +262,10 @@ struct Plan {
         if (zero_grad) grads.scatter();
     }
     bool stands() const { return params.stand() && grads.stand() && velocities.stand() && masters.stand(); }
-    double squared_grad_norm() const {
-        double sum;
-        kernels->sgd->squared_norm[int(grads.dtype())]({grads.list(), &sum});
-        return sum;
+    double grads_norm() const {
+        double norm;
+        kernels->sgd->norm[int(grads.dtype())]({grads.list(), &norm});
+        return norm;
     }
 };
 
@@ -287,13 +287,13 @@ PyObject* step(const Plan& plan, const Step& step, bool skip_nonfinite) {
     const bool statistics = step.statistics || skip_nonfinite;
     const Options& o = plan.options;
     const Decay decay{o.weight_decay, o.proximal ? 0 : o.l1};
-    enum { l1_norm, l2_norm_sq, grad_norm_sq, count };
+    enum { l1_norm, l2_norm_sq, grad_norm, count };
     double sums[count] = {};
     plan.gather();
     {
         const Released released;
-        if (skip_nonfinite) sums[grad_norm_sq] = plan.squared_grad_norm();
-        if (std::isfinite(sums[grad_norm_sq])) {
+        if (skip_nonfinite) sums[grad_norm] = plan.grads_norm();
+        if (std::isfinite(sums[grad_norm])) {
             kernels->sgd->update[int(plan.params.dtype())]({.weights = plan.params.list(),
                                                             .gradients = plan.grads.data(),
                                                             .velocities = plan.velocities.data(),
@@ -318,7 +318,7 @@ PyObject* step(const Plan& plan, const Step& step, bool skip_nonfinite) {
     plan.scatter();
     if (!statistics) Py_RETURN_NONE;
     return statistics_result({PyFloat_FromDouble(sums[l1_norm]), PyFloat_FromDouble(sums[l2_norm_sq]),
-                              PyFloat_FromDouble(grad_scale * std::sqrt(sums[grad_norm_sq]))});
+                              PyFloat_FromDouble(grad_scale * sums[grad_norm])});
 }
 
 PyObject* sgd_update(const Arguments& in) {
@@ -356,16 +356,24 @@ PyObject* sgd_step(const Arguments& in) {
 
 PyObject* sgd_grad_norm(const Arguments& in) {
     const Plan& plan = read_plan(in[0]);
-    double sum;
+    double norm;
     plan.grads.gather();
     {
         const Released released;
-        sum = plan.squared_grad_norm();
+        norm = plan.grads_norm();
     }
-    return PyFloat_FromDouble(std::sqrt(sum));
+    return PyFloat_FromDouble(norm);
 }
 
 PyObject* sgd_stands(const Arguments& in) { return PyBool_FromLong(as_plan(in[0]).stands()); }
+
+// By limit / norm; where float would not hold that, in two steps of about the same size.
+Scale by(double limit, double norm, const ArrayList& arrays) {
+    const double factor = limit / norm;
+    if (limit == 0 || factor > 1e-30) return {.arrays = arrays, .factor = factor};
+    const double unit = std::ldexp(1.0, (std::ilogb(limit) - std::ilogb(norm)) / 2);
+    return {.arrays = arrays, .factor = limit / unit / norm, .unit = unit};
+}
 
 PyObject* clip_grad_norm(const Arguments& in) {
     Arrays grads(in[0], Access::write);
@@ -376,9 +384,8 @@ PyObject* clip_grad_norm(const Arguments& in) {
     double norm = 0;
     {
         const Released released;
-        kernels->sgd->squared_norm[int(grads.dtype())]({grads.list(), &norm});
-        norm = std::sqrt(norm);
-        if (norm > limit && std::isfinite(norm)) kernels->sgd->scale[int(grads.dtype())]({grads.list(), limit / norm});
+        kernels->sgd->norm[int(grads.dtype())]({grads.list(), &norm});
+        if (norm > limit && std::isfinite(norm)) kernels->sgd->scale[int(grads.dtype())](by(limit, norm, grads.list()));
     }
     grads.scatter();
     return PyFloat_FromDouble(norm);
@@ -388,12 +395,17 @@ PyObject* penalty(const Arguments& in) {
     Arrays params(in[0], Access::read);
     lay_out({&params});
     const double l1 = in[1].non_negative(0), l2 = in[2].non_negative(0);
-    double sums[2];
+    double sums[2], norm = 0;
     {
         const Released released;
         kernels->sgd->weight_norms[int(params.dtype())]({params.list(), sums});
+        // Squares that overflow or vanish leave it to the norm, whose factors are the root of what is asked for.
+        if (l2 != 0 && !(sums[1] > 1e-280 && sums[1] < 1e280))
+            kernels->sgd->norm[int(params.dtype())]({params.list(), &norm});
     }
-    return PyFloat_FromDouble(l1 * sums[0] + l2 / 2 * sums[1]);
+    const double root = std::sqrt(l2 / 2) * norm;
+    const double of_magnitudes = l1 == 0 ? 0 : l1 * sums[0], of_squares = l2 == 0 ? 0 : l2 / 2 * sums[1];
+    return PyFloat_FromDouble(of_magnitudes + (norm == 0 ? of_squares : root * root));
 }
 }  // namespace
 

@@ -22,6 +22,7 @@ struct Format<float> {
     using Lanes = Ints;
     static constexpr int32_t sign = INT32_MIN;
     static constexpr int mantissa = 23, bias = 127;
+    static constexpr float largest = 0x1.fffffep127f;
     static constexpr float round = 0x1.8p23f;         // added to a number and taken away, leaves the nearest integer
     static constexpr float lowest = -104, lift = 64;  // exp(lowest) is 0; 2^(n + lift) is normal for all that is above
     static constexpr float one_over_ln2 = 0x1.715476p0f, ln2 = 0x1.62e430p-1f, ln2_rest = -0x1.05c61p-29f;
@@ -33,6 +34,7 @@ struct Format<double> {
     using Lanes = Longs;
     static constexpr int64_t sign = INT64_MIN;
     static constexpr int mantissa = 52, bias = 1023;
+    static constexpr double largest = 0x1.fffffffffffffp1023;
     static constexpr double round = 0x1.8p52;
     static constexpr double lowest = -746, lift = 512;
     static constexpr double one_over_ln2 = 0x1.71547652b82fep0, ln2 = 0x1.62e42fefa39efp-1,

@@ -7,10 +7,16 @@
 namespace trimtab {
 namespace {
 
-TRIMTAB_LOOP double total(const double* values, ptrdiff_t count) {
+TRIMTAB_LOOP double total(const double* values, ptrdiff_t count, double unit = 1) {
     double sums[1];
-    reduce<double>(count, sums, [&](ptrdiff_t i, auto at, auto& acc) { acc[0] += at.load(values + i); });
+    reduce<double>(count, sums, [&](ptrdiff_t i, auto at, auto& acc) { acc[0] += at.load(values + i) * unit; });
     return sums[0];
+}
+TRIMTAB_INLINE bool is_finite(double v) { return v - v == 0; }
+// Their sum over the divisor, which may be finite where the sum is not.
+double mean(const double* values, ptrdiff_t count, double divisor) {
+    const double sum = total(values, count);
+    return is_finite(sum) ? sum / divisor : total(values, count, 0x1p-64) / divisor * 0x1p64;
 }
 
 // ---- softmax cross entropy ----
@@ -73,6 +79,17 @@ TRIMTAB_LOOP RowSums sum_row(W* z, ptrdiff_t classes, W largest, const F& t) {
     return {sums[0], sums[1], sums[2]};
 }
 
+// The sum of t * d, where differences of logits overflow.
+template <class T, class F>
+TRIMTAB_LOOP double product_in_double(const T* logits, ptrdiff_t classes, double largest, const F& t) {
+    double sums[1];
+    reduce<double>(classes, sums, [&](ptrdiff_t i, auto at, auto& acc) {
+        const Doubles target = t(i, at), d = at.load(logits + i) - largest;
+        acc[0] += at.keep(target == 0 ? Doubles{} : target * d);
+    });
+    return sums[0];
+}
+
 template <class T, class F>
 TRIMTAB_LOOP void write_gradient(const Work<T>* exponentials, ptrdiff_t classes, Work<T> factor, Work<T> scale,
                                  const F& t, T* gradient) {
@@ -100,12 +117,19 @@ void softmax_cross_entropy(const SoftmaxCrossEntropy& a) {
             if (a.labels && a.labels[row] == a.ignored) {
                 __builtin_memset(gradient, 0, size_t(classes) * sizeof(T));
             } else {
-                const W largest = copy_and_find_largest(static_cast<const T*>(a.logits) + row * classes, classes, z);
+                const T* const logits = static_cast<const T*>(a.logits) + row * classes;
+                const W largest = copy_and_find_largest(logits, classes, z);
+                const auto sums_of = [&](const auto& t) {
+                    RowSums row_sums = sum_row(z, classes, largest, t);
+                    if (!is_same<T, double> && !is_finite(row_sums.product))
+                        row_sums.product = product_in_double(logits, classes, double(largest), t);
+                    return row_sums;
+                };
                 if (a.labels) {
                     const auto t = [=](ptrdiff_t i, auto at) { return at.load(everywhere + i); };
                     const ptrdiff_t label = a.labels[row];
                     const double distance = double(z[label]) - largest, more = extra[label];
-                    sums = sum_row(z, classes, largest, t);
+                    sums = sums_of(t);
                     sums.weight += more;
                     sums.product += more == 0 ? 0 : more * distance;
                     const double factor = scale * sums.weight / sums.exponentials;
@@ -117,7 +141,7 @@ void softmax_cross_entropy(const SoftmaxCrossEntropy& a) {
                     const auto t = [=](ptrdiff_t i, auto at) {
                         return fma(at.load(extra + i), at.load(q + i), at.load(everywhere + i));
                     };
-                    sums = sum_row(z, classes, largest, t);
+                    sums = sums_of(t);
                     write_gradient(z, classes, W(scale * sums.weight / sums.exponentials), W(scale), t, gradient);
                 }
             }
@@ -127,7 +151,7 @@ void softmax_cross_entropy(const SoftmaxCrossEntropy& a) {
     sweep<double>(a.rows, [&](ptrdiff_t i, auto at) {
         at.store(a.losses + i, fma(at.load(weight + i), log(at.load(exponentials + i)), at.load(a.losses + i)));
     });
-    *a.loss = total(a.losses, a.rows) / divided_by;
+    *a.loss = mean(a.losses, a.rows, divided_by);
 }
 
 // ---- regression ----
@@ -138,11 +162,39 @@ TRIMTAB_INLINE V clip(V x, V limit) {
     return above > limit ? limit : above;
 }
 
+// The sum of the losses in units that it does not overflow in.
+template <class T>
+TRIMTAB_LOOP double total_in_units(const Huber& a, double unit) {
+    const T* const pred = static_cast<const T*>(a.pred);
+    const Work<T>* const target = static_cast<const Work<T>*>(a.target);
+    const Doubles delta = broadcast(a.delta * unit);
+    double sum[1];
+    reduce<double>(a.count, sum, [&](ptrdiff_t i, auto at, auto& acc) {
+        const Doubles d = at.load(pred + i) * unit - at.load(target + i) * unit, size = magnitude<double>(d);
+        acc[0] += (size <= delta ? 0.5 * d * d : delta * (size - 0.5 * delta)) * a.scale;
+    });
+    return sum[0];
+}
+// Where a difference overflows but its gradient may not.
+template <class T>
+TRIMTAB_LOOP void mend_gradient(const T* pred, const Work<T>* target, ptrdiff_t count, const Huber& a, T* dpred) {
+    const Doubles limit = broadcast(0.5 * a.delta);
+    sweep<double>(count, [&](ptrdiff_t i, auto at) {
+        const Doubles p = at.load(pred + i), t = at.load(target + i);
+        const Doubles half = 0.5 * p - 0.5 * t, largest = broadcast(0.5 * double(Format<Work<T>>::largest));
+        const auto overflows = (magnitude<double>(half) > largest) & (magnitude<double>(p) <= 2 * largest) &
+                               (magnitude<double>(t) <= 2 * largest);
+        at.store(dpred + i, overflows ? clip(half, limit) * (2 * a.gradient_scale) : at.load(dpred + i));
+    });
+}
+
 template <class T>
 void huber(const Huber& a) {
     using W = Work<T>;
     const Doubles delta = Doubles{} + a.delta;
     const Vector<W> limit = Vector<W>{} + W(a.delta), scale = Vector<W>{} + W(a.gradient_scale);
+    constexpr double overflow =
+        is_same<W, float> ? 1e76 : 1.7e308;  // losses of differences that overflow add up to more
     const Scratch<double> sums(ceil_div(a.count, tile));
     for_tiles(a.count, 0.7, [&](ptrdiff_t first, ptrdiff_t count) {
         const T* pred = static_cast<const T*>(a.pred) + first;
@@ -160,8 +212,11 @@ void huber(const Huber& a) {
         sweep<W>(count, [&](ptrdiff_t i, auto at) {
             at.store(dpred + i, clip(at.load(pred + i) - at.load(target + i), limit) * scale);
         });
+        if (!(sum[0] < overflow)) mend_gradient(pred, target, count, a, dpred);
     });
-    *a.loss = total(sums, ceil_div(a.count, tile));
+    const double sum = total(sums, ceil_div(a.count, tile));
+    constexpr double unit = 0x1p-600;
+    *a.loss = is_finite(sum) ? sum / a.divisor : total_in_units<T>(a, unit) / a.divisor / unit / unit;
 }
 }  // namespace
 

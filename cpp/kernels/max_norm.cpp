@@ -1,6 +1,6 @@
 // Bounds the length of the rows of x (rows, width).
 #include "../parallel.h"
-#include "sums.h"
+#include "norms.h"
 
 namespace trimtab {
 namespace {
@@ -15,14 +15,10 @@ constexpr double margin<half> = 0x1p-10;
 template <>
 constexpr double margin<bfloat16> = 0x1p-7;
 
+// By unit * factor, which the working type may not hold.
 template <class T>
-TRIMTAB_LOOP double length(const T* x, ptrdiff_t n) {
-    double squares[1];
-    reduce<double>(n, squares, [&](ptrdiff_t i, auto at, auto& acc) {
-        const Doubles v = at.load(x + i);
-        acc[0] = fma(v, v, acc[0]);
-    });
-    return __builtin_sqrt(squares[0]);
+TRIMTAB_LOOP void scale_by_steps(const T* x, ptrdiff_t n, double unit, double factor, T* y) {
+    sweep<double>(n, [&](ptrdiff_t i, auto at) { at.store(y + i, at.load(x + i) * unit * factor); });
 }
 
 template <class T>
@@ -33,10 +29,14 @@ void max_norm(const MaxNorm& a) {
         for (ptrdiff_t row = begin; row < end; ++row) {
             const T* x = static_cast<const T*>(a.x) + row * width;
             T* y = static_cast<T*>(a.y) + row * width;
-            const double norm = length(x, width);
-            if (norm > a.limit && norm < __builtin_inf()) {
-                const W factor = W(a.limit / norm * (1 - margin<T>));
-                sweep<W>(width, [&](ptrdiff_t i, auto at) { at.store(y + i, at.load(x + i) * factor); });
+            const SquareSum squares = sum_of_squares(x, width);
+            const double unit = power_of_two(-squares.unit), norm = __builtin_sqrt(squares.sum);  // in units
+            const double limit = a.limit * unit, factor = limit / norm * (1 - margin<T>);
+            if (norm > limit && norm < __builtin_inf()) {
+                if (a.limit == 0 || factor > 1e-30)
+                    sweep<W>(width, [&](ptrdiff_t i, auto at) { at.store(y + i, at.load(x + i) * W(factor)); });
+                else
+                    scale_by_steps(x, width, unit, a.limit / norm * (1 - margin<T>), y);
             } else if (y != x) {
                 __builtin_memcpy(y, x, std::size_t(width) * sizeof(T));
             }

@@ -5,7 +5,7 @@
 #include "../memory.h"
 #include "../parallel.h"
 #include "lift.h"
-#include "sums.h"
+#include "norms.h"
 
 namespace trimtab {
 namespace {
@@ -65,66 +65,68 @@ TRIMTAB_LOOP void sum_weights(const T* w, ptrdiff_t n, double (&sums)[weight_sum
         acc[1] = fma(v, v, acc[1]);
     });
 }
-template <class T>
-TRIMTAB_LOOP double sum_of_squares(const T* x, ptrdiff_t n) {
-    double sums[1];
-    reduce<double>(n, sums, [&](ptrdiff_t i, auto at, auto& acc) {
-        const Doubles v = at.load(x + i);
-        acc[0] = fma(v, v, acc[0]);
-    });
-    return sums[0];
-}
-
 // Sums of tasks, which meet in the order of the tasks.
-template <int quantities>
+template <class Sum>
 class TaskSums {
 public:
-    explicit TaskSums(ptrdiff_t tasks) : tasks_(tasks), sums_(tasks * quantities) {
-        for (ptrdiff_t i = 0; i < tasks * quantities; ++i) sums_[i] = 0;
+    explicit TaskSums(ptrdiff_t tasks) : tasks_(tasks), sums_(tasks) {
+        for (ptrdiff_t i = 0; i < tasks; ++i) sums_[i] = Sum();
     }
-    void add(ptrdiff_t task, const double (&terms)[quantities]) const {
-        for (int q = 0; q < quantities; ++q) sums_[task * quantities + q] += terms[q];
-    }
-    void total(double* result) const {
-        for (int q = 0; q < quantities; ++q) result[q] = 0;
-        for (ptrdiff_t i = 0; i < tasks_ * quantities; ++i) result[i % quantities] += sums_[i];
+    void add(ptrdiff_t task, const Sum& terms) const { sums_[task].add(terms); }
+    Sum total() const {
+        Sum sum;
+        for (ptrdiff_t i = 0; i < tasks_; ++i) sum.add(sums_[i]);
+        return sum;
     }
 
 private:
     ptrdiff_t tasks_;
-    Scratch<double> sums_;
+    Scratch<Sum> sums_;
+};
+struct WeightSums {
+    double of[weight_sums] = {};
+    void add(const WeightSums& other) {
+        for (int q = 0; q < weight_sums; ++q) of[q] += other.of[q];
+    }
 };
 
 template <class T>
 void weight_norms(const SumOver& a) {
     const Line line(a.arrays);
-    const TaskSums<weight_sums> sums(line.tasks());
+    const TaskSums<WeightSums> sums(line.tasks());
     line.visit(0.2, [&](ptrdiff_t task, ptrdiff_t array, ptrdiff_t offset, ptrdiff_t n) {
-        double terms[weight_sums];
-        sum_weights(static_cast<const T*>(a.arrays.data[array]) + offset, n, terms);
+        WeightSums terms;
+        sum_weights(static_cast<const T*>(a.arrays.data[array]) + offset, n, terms.of);
         sums.add(task, terms);
     });
-    sums.total(a.sums);
+    const WeightSums total = sums.total();
+    for (int q = 0; q < weight_sums; ++q) a.sums[q] = total.of[q];
 }
 
 template <class T>
-void squared_norm(const SumOver& a) {
+void norm(const SumOver& a) {
     const Line line(a.arrays);
-    const TaskSums<1> sums(line.tasks());
+    const TaskSums<SquareSum> sums(line.tasks());
     line.visit(0.2, [&](ptrdiff_t task, ptrdiff_t array, ptrdiff_t offset, ptrdiff_t n) {
-        sums.add(task, {sum_of_squares(static_cast<const T*>(a.arrays.data[array]) + offset, n)});
+        sums.add(task, sum_of_squares(static_cast<const T*>(a.arrays.data[array]) + offset, n));
     });
-    sums.total(a.sums);
+    *a.sums = sums.total().norm();
 }
 
 template <class T>
 TRIMTAB_LOOP void scale_piece(T* x, ptrdiff_t n, Work<T> factor) {
     sweep<Work<T>>(n, [&](ptrdiff_t i, auto at) { at.store(x + i, at.load(x + i) * factor); });
 }
+// By a product that the working type may not hold.
+template <class T>
+TRIMTAB_LOOP void scale_piece(T* x, ptrdiff_t n, double unit, double factor) {
+    sweep<double>(n, [&](ptrdiff_t i, auto at) { at.store(x + i, at.load(x + i) * unit * factor); });
+}
 template <class T>
 void scale(const Scale& a) {
     Line(a.arrays).visit(0.1, [&](ptrdiff_t, ptrdiff_t array, ptrdiff_t offset, ptrdiff_t n) {
-        scale_piece(static_cast<T*>(a.arrays.data[array]) + offset, n, Work<T>(a.factor));
+        T* const x = static_cast<T*>(a.arrays.data[array]) + offset;
+        a.unit == 1 ? scale_piece(x, n, Work<T>(a.factor)) : scale_piece(x, n, a.unit, a.factor);
     });
 }
 
@@ -220,7 +222,8 @@ void update(const SgdUpdate& a) {
     const UpdatePiece<T, M> keeping = updater<T, M>(momentum, no_penalty);
     void* const* const masters = a.masters ? a.masters : a.weights.data;
     const Line line(a.weights);
-    const TaskSums<weight_sums + 1> sums(a.sums ? line.tasks() : 0);
+    const TaskSums<WeightSums> of_weights(a.sums ? line.tasks() : 0);
+    const TaskSums<SquareSum> of_gradients(a.sums ? line.tasks() : 0);
     line.visit(a.sums ? 0.4 : 0.15, [&](ptrdiff_t task, ptrdiff_t array, ptrdiff_t offset, ptrdiff_t n) {
         const Piece<T, M> piece{.w = static_cast<T*>(a.weights.data[array]) + offset,
                                 .g = static_cast<T*>(a.gradients[array]) + offset,
@@ -229,14 +232,18 @@ void update(const SgdUpdate& a) {
                                 .n = n,
                                 .first_step = a.first_step[array]};
         if (a.sums) {
-            double of_weights[weight_sums];
-            sum_weights(piece.master, n, of_weights);
-            sums.add(task, {of_weights[0], of_weights[1], sum_of_squares(piece.g, n)});
+            WeightSums terms;
+            sum_weights(piece.master, n, terms.of);
+            of_weights.add(task, terms);
+            of_gradients.add(task, sum_of_squares(piece.g, n));
         }
         (!a.decays || a.decays[array] ? decaying : keeping)(a, piece);
         if (a.zero_grad) __builtin_memset(piece.g, 0, std::size_t(n) * sizeof(T));
     });
-    if (a.sums) sums.total(a.sums);
+    if (!a.sums) return;
+    const WeightSums total = of_weights.total();
+    for (int q = 0; q < weight_sums; ++q) a.sums[q] = total.of[q];
+    a.sums[weight_sums] = of_gradients.total().norm();
 }
 
 template <class T>
@@ -250,7 +257,7 @@ void sgd_update(const SgdUpdate& a) {
 TRIMTAB_EXPORT(SgdKernels, sgd) = {
     .update = TRIMTAB_EACH_DTYPE(sgd_update),
     .weight_norms = TRIMTAB_EACH_DTYPE(weight_norms),
-    .squared_norm = TRIMTAB_EACH_DTYPE(squared_norm),
+    .norm = TRIMTAB_EACH_DTYPE(norm),
     .scale = TRIMTAB_EACH_DTYPE(scale),
 };
 }  // namespace trimtab

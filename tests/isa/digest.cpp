@@ -328,7 +328,7 @@ void sgd(DType dtype, const Data& data) {
                 all_v.push_back(v.emplace_back(master, size, ordinary).data());
                 all_masters.push_back(masters.emplace_back(master, size, data).data());
             }
-            Array sums(DType::float64, 3), norms(DType::float64, 2), squared(DType::float64, 1);
+            Array sums(DType::float64, 3), norms(DType::float64, 2), norm(DType::float64, 1);
             step.weights = {count, sizes, all_w.data()};
             step.gradients = all_g.data();
             step.velocities = step.momentum != 0 ? all_v.data() : nullptr;
@@ -337,10 +337,10 @@ void sgd(DType dtype, const Data& data) {
             step.sums = sums;
             table.update[int(dtype)](step);
             table.weight_norms[int(dtype)]({step.weights, norms});
-            table.squared_norm[int(dtype)]({step.weights, squared});
-            table.scale[int(dtype)]({step.weights, 0.3});
+            table.norm[int(dtype)]({step.weights, norm});
+            table.scale[int(dtype)]({.arrays = step.weights, .factor = 0.3});
             print(with_masters ? "sgd_update_masters" : "sgd_update", dtype, data.name, name,
-                  {&w[0], &w[1], &g[0], &g[1], &v[0], &v[1], &masters[0], &masters[1], &sums, &norms, &squared});
+                  {&w[0], &w[1], &g[0], &g[1], &v[0], &v[1], &masters[0], &masters[1], &sums, &norms, &norm});
         }
     }
 }
