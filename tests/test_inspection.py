@@ -224,3 +224,13 @@ def test_norms_that_are_not_finite():
     assert nn.gradient_norms(layer)[""] == np.inf
     layer.weight.grad[0, 0] = np.nan
     assert np.isnan(nn.gradient_norms(layer)[""])
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_summary_of_one_parameter_or_none(dtype):
+    layer = nn.Linear(3, 2, bias=False, dtype=dtype)
+    seen = []
+    with nn.forward_hook(layer, lambda module, inputs, output: seen.append(inputs[0].dtype)):
+        assert layer.summary((3,)).splitlines()[-1].split() == ["total", "6"]
+    assert seen == [np.dtype(dtype)]
+    assert nn.ReLU().summary((3,)).splitlines()[-1].split() == ["total", "0"]
