@@ -190,6 +190,16 @@ def test_a_callback_that_fails_before_training_changes_nothing(label, data, tmp_
         assert folder_contents(tmp_path) == files
 
 
+def test_looking_at_the_model_before_training_draws_nothing(data):
+    learner = trainer(layers=[nn.Dropout(0.5)])
+    learner.fit(*data, progress=False)
+    learner.model.eval(dropout=True)
+    before = everything(learner)
+    with pytest.raises(ValueError, match="labels must be classes from 0 to 1"):
+        learner.fit(data[0], data[1] + 1, progress=False)
+    assert everything(learner) == before
+
+
 def test_the_same_callback_twice_is_refused(data):
     bar = EarlyStopping("loss")
     with pytest.raises(
