@@ -15,10 +15,14 @@ constexpr double margin<half> = 0x1p-10;
 template <>
 constexpr double margin<bfloat16> = 0x1p-7;
 
-// By unit * factor, which the working type may not hold.
+// Scales to the limit where the working type may not hold its ratio to the norm: in two steps of about the same size.
 template <class T>
-TRIMTAB_LOOP void scale_by_steps(const T* x, ptrdiff_t n, double unit, double factor, T* y) {
-    sweep<double>(n, [&](ptrdiff_t i, auto at) { at.store(y + i, at.load(x + i) * unit * factor); });
+TRIMTAB_LOOP void scale_by_steps(const T* x, ptrdiff_t n, double limit, const SquareSum& squares, T* y) {
+    const double norm = __builtin_sqrt(squares.sum);  // in units
+    const int step = (exponent(limit) - exponent(norm) - squares.unit) / 2;
+    const double first = power_of_two(step);
+    const double second = limit / first / norm * power_of_two(-squares.unit) * (1 - margin<T>);
+    sweep<double>(n, [&](ptrdiff_t i, auto at) { at.store(y + i, at.load(x + i) * first * second); });
 }
 
 template <class T>
@@ -36,7 +40,7 @@ void max_norm(const MaxNorm& a) {
                 if (a.limit == 0 || factor > 1e-30)
                     sweep<W>(width, [&](ptrdiff_t i, auto at) { at.store(y + i, at.load(x + i) * W(factor)); });
                 else
-                    scale_by_steps(x, width, unit, a.limit / norm * (1 - margin<T>), y);
+                    scale_by_steps(x, width, a.limit, squares, y);
             } else if (y != x) {
                 __builtin_memcpy(y, x, std::size_t(width) * sizeof(T));
             }

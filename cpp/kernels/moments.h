@@ -144,7 +144,7 @@ TRIMTAB_INLINE V high_part(V mean, V var) {
     constexpr double to_integers = is_same<W, float> ? 1.5 * 0x1p42 : 1.5 * 0x1p28;  // 2^52 / 2^10, 2^52 / 2^24
     const auto halved_exponent = ((long_bits(var) >> 1) + (int64_t(0x3ff) << 51)) & (int64_t(0x7ff) << 52);
     const V integers = bit_cast<V>(halved_exponent) * to_integers;
-    return (mean + integers) - integers;
+    return var == 0 ? mean : (mean + integers) - integers;
 }
 
 // x̂ = (x - mean) * rstd with a single rounding worth the name, however large the mean.

@@ -92,13 +92,21 @@ TRIMTAB_INLINE bool standardises(double spread) {
     return spread > 1 / limit && spread < limit;
 }
 
+// Where all values are equal and eps is 0 there is nothing to divide by: rstd is 0, and so are x̂ and dx.
+template <class V>
+TRIMTAB_INLINE V reciprocal_spread(V spread) {
+    return spread == 0 ? V{} : reciprocal_root(spread);
+}
+
 // Statistics of x / unit; those of x may be out of range.
 struct WideStatistics {
     double unit;
     double unit_mean, unit_var, unit_rstd;
+    double eps;
     double mean() const { return unit_mean * unit; }
     double var() const { return unit_var * unit * unit; }
-    double rstd() const { return unit_rstd / unit; }
+    // That of constants is told by eps alone, which may be nothing in the units of theirs.
+    double rstd() const { return unit_var == 0 ? reciprocal_spread(eps) : unit_rstd / unit; }
     double std() const { return unit_rstd == 0 ? 0 : unit / unit_rstd; }
 };
 
@@ -106,13 +114,7 @@ struct WideStatistics {
 TRIMTAB_INLINE WideStatistics wide_statistics(double mean, double rstd) {
     const int unit = -most(-1000, least(exponent(rstd), 1000 - exponent(mean)));
     const double scale = rstd * power_of_two(unit);
-    return {power_of_two(unit), mean * power_of_two(-unit), 1 / (scale * scale), scale};
-}
-
-// Where all values are equal and eps is 0 there is nothing to divide by: rstd is 0, and so are x̂ and dx.
-template <class V>
-TRIMTAB_INLINE V reciprocal_spread(V spread) {
-    return spread == 0 ? V{} : reciprocal_root(spread);
+    return {power_of_two(unit), mean * power_of_two(-unit), 1 / (scale * scale), scale, 0};
 }
 
 // Not centred: the mean of squares is taken for the variance, as elsewhere.
@@ -136,7 +138,7 @@ TRIMTAB_OUTLINE WideStatistics measure_wide(const T* x, const Place& place, doub
             m = {m.count + double(n), 0, m.m2 + squares[0]};
         }
     });
-    return {power_of_two(unit), m.mean, m.var(), reciprocal_spread(m.var() + eps * factor * factor)};
+    return {power_of_two(unit), m.mean, m.var(), reciprocal_spread(m.var() + eps * factor * factor), eps};
 }
 
 // y = x̂ * gamma + beta, then the residual and ReLU of batch norm.

@@ -6,7 +6,7 @@ Each returns the value as Python's own type, or raises an error that begins with
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf, isfinite
 from operator import index
 from typing import Any
@@ -90,6 +90,14 @@ def flag(name: str, value: Any) -> bool:
     if _kind(value) != "b" or getattr(value, "ndim", 0) != 0:
         raise TypeError(f"{name} must be a bool, got {shown(value)}")
     return bool(value)
+
+
+def one_of(name: str, value: Any, choices: Sequence[str]) -> str:
+    """Return a string that is one of `choices`; raise a ValueError that lists them for anything else."""
+    if not (isinstance(value, str) and value in choices):
+        *others, last = map(repr, choices)
+        raise ValueError(f"{name} must be {', '.join(others)} or {last}, got {shown(value)}")
+    return value
 
 
 def items(name: str, value: Any, rule: str) -> list[Any]:

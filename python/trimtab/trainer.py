@@ -73,11 +73,11 @@ class Trainer:
         self, model: Module, loss: Loss, optimizer: SGD, callbacks: Sequence[Callback] = (), rng: Seed = None
     ) -> None:
         if not isinstance(model, Module):
-            raise TypeError(f"Trainer: model must be a Module, got {model!r}")
+            raise TypeError(f"Trainer: model must be a Module, got {_checks.shown(model)}")
         if not isinstance(loss, Loss):
-            raise TypeError(f"Trainer: loss must be a Loss, got {loss!r}")
+            raise TypeError(f"Trainer: loss must be a Loss, got {_checks.shown(loss)}")
         if isinstance(optimizer, type) or not hasattr(optimizer, "parameters"):
-            raise TypeError(f"Trainer: optimizer must be an optimizer, got {optimizer!r}")
+            raise TypeError(f"Trainer: optimizer must be an optimizer, got {_checks.shown(optimizer)}")
         require_callbacks("Trainer", callbacks)
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.callbacks = list(callbacks)

@@ -35,10 +35,9 @@ class Monitor:
     """
 
     def __init__(self, owner: str, name: str, mode: str, min_delta: float = 0.0) -> None:
-        if mode not in ("auto", *DIRECTIONS):
-            raise ValueError(f"{owner}: mode must be 'auto', 'min' or 'max', got {mode!r}")
+        mode = _checks.one_of(f"{owner}: mode", mode, ["auto", *DIRECTIONS])
         if not isinstance(name, str):
-            raise TypeError(f"{owner}: monitor must be the name of a metric, got {name!r}")
+            raise TypeError(f"{owner}: monitor must be the name of a metric, got {_checks.shown(name)}")
         min_delta = _checks.number(f"{owner}: min_delta", min_delta, 0)
         if mode == "auto":
             modes = [mode for mode, pattern in KNOWN.items() if pattern.search(name)]

@@ -62,10 +62,9 @@ def plan_fit(
     """Return the plan of ``trainer.fit``, or raise what that raises."""
     epochs = _checks.whole("fit: epochs", epochs, 1)
     batch_size = _checks.whole("fit: batch_size", batch_size, 1)
-    if nan not in get_args(Nan):
-        raise ValueError(f"fit: nan must be 'stop', 'skip' or 'ignore', got {nan!r}")
+    _checks.one_of("fit: nan", nan, get_args(Nan))
     if augment is not None and not callable(augment):
-        raise TypeError(f"fit: augment must be callable, got {augment!r}")
+        raise TypeError(f"fit: augment must be callable, got {_checks.shown(augment)}")
     data, validation = _read_data(x, y, validation_data, validation_split)
     require_parts("fit", trainer)
     callbacks = CallbackList([*trainer.callbacks, *([ProgressBar()] if progress else [])], trainer)
@@ -108,7 +107,7 @@ def require_parts(function: str, trainer: Trainer) -> None:
 def require_callbacks(function: str, callbacks: Sequence[Any]) -> None:
     """Raise a TypeError unless all are callbacks."""
     if not isinstance(callbacks, Sequence) or not all(isinstance(item, Callback) for item in callbacks):
-        raise TypeError(f"{function}: callbacks must be a sequence of Callback, got {callbacks!r}")
+        raise TypeError(f"{function}: callbacks must be a sequence of Callback, got {_checks.shown(callbacks)}")
 
 
 def parameters_left_out(function: str, model: Module, optimizer: SGD) -> list[Parameter]:
