@@ -190,7 +190,7 @@ def test_auto_knows_the_direction(name, mode):
         ({"monitor": "flosses"}, "EarlyStopping: mode must be 'min' or 'max' for 'flosses', got 'auto'"),
         ({"min_delta": -1}, "EarlyStopping: min_delta must be finite and >= 0, got -1"),
         ({"min_delta": nan}, "EarlyStopping: min_delta must be finite and >= 0, got nan"),
-        ({"baseline": nan}, "EarlyStopping: baseline must be a number to beat, got nan"),
+        ({"baseline": nan}, "EarlyStopping: baseline must be finite, got nan"),
         ({"patience": -1}, "EarlyStopping: patience must be finite and >= 0, got -1"),
         ({"start_from_epoch": -1}, "EarlyStopping: start_from_epoch must be finite and >= 0, got -1"),
     ],

@@ -253,6 +253,7 @@ def _class_weight(given: ArrayLike) -> Array:
     factors = real_array("CrossEntropy: class_weight", given).astype(np.float64)
     if factors.ndim != 1 or not np.all(np.isfinite(factors) & (factors >= 0)):
         raise ValueError(
-            f"CrossEntropy: class_weight must be a finite factor >= 0 for each class, got {_checks.shown(given)}"
+            "CrossEntropy: class_weight must be a finite factor >= 0 for each class, "
+            f"got {_checks.shown(given)}"
         )
     return factors

@@ -151,7 +151,8 @@ def measured(function: str, loss: Loss, output: Array, target: Array) -> tuple[d
     result = loss(output, target)
     if not isinstance(result, tuple) or len(result) not in (2, 3):
         raise TypeError(
-            f"{function}: loss must return (loss, gradient) or (loss, gradient, weight), got {_checks.shown(result)}"
+            f"{function}: loss must return (loss, gradient) or (loss, gradient, weight), "
+            f"got {_checks.shown(result)}"
         )
     value, gradient, weight = (*result, len(output))[:3]
     values = {"loss": _as_mean(f"{function}: loss", value, weight)}
@@ -174,4 +175,6 @@ def _as_mean(name: str, value: Any, weight: float) -> Mean:
     try:
         return Mean(float(value), float(weight))
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be a float, or a float and its weight, got {_checks.shown(value)}") from error
+        raise TypeError(
+            f"{name} must be a float, or a float and its weight, got {_checks.shown(value)}"
+        ) from error

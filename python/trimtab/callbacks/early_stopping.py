@@ -72,8 +72,8 @@ class EarlyStopping(Callback):
     ) -> None:
         patience = _checks.number("EarlyStopping: patience", patience, 0)
         start_from_epoch = _checks.number("EarlyStopping: start_from_epoch", start_from_epoch, 0)
-        if baseline is not None and baseline != baseline:
-            raise ValueError(f"EarlyStopping: baseline must be a number to beat, got {baseline}")
+        if baseline is not None:
+            baseline = _checks.number("EarlyStopping: baseline", baseline)
         self._monitor = Monitor("EarlyStopping", monitor, mode, min_delta)
         self.patience, self.baseline = patience, baseline
         self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch

@@ -35,6 +35,8 @@ class Monitor:
     """
 
     def __init__(self, owner: str, name: str, mode: str, min_delta: float = 0.0) -> None:
+        if not isinstance(owner, str):
+            raise TypeError(f"Monitor: owner must be a name, got {_checks.shown(owner)}")
         mode = _checks.one_of(f"{owner}: mode", mode, ["auto", *DIRECTIONS])
         if not isinstance(name, str):
             raise TypeError(f"{owner}: monitor must be the name of a metric, got {_checks.shown(name)}")

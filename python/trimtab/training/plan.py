@@ -107,7 +107,9 @@ def require_parts(function: str, trainer: Trainer) -> None:
 def require_callbacks(function: str, callbacks: Sequence[Any]) -> None:
     """Raise a TypeError unless all are callbacks."""
     if not isinstance(callbacks, Sequence) or not all(isinstance(item, Callback) for item in callbacks):
-        raise TypeError(f"{function}: callbacks must be a sequence of Callback, got {_checks.shown(callbacks)}")
+        raise TypeError(
+            f"{function}: callbacks must be a sequence of Callback, got {_checks.shown(callbacks)}"
+        )
 
 
 def parameters_left_out(function: str, model: Module, optimizer: SGD) -> list[Parameter]:
