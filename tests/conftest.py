@@ -1,6 +1,7 @@
 """Fixtures of every test: seeded randomness, the library's settings as they were, and a fresh interpreter."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,10 @@ hypothesis.settings.register_profile(
 # Others, and many: pytest --hypothesis-profile=nightly
 hypothesis.settings.register_profile("nightly", deadline=None, database=None, max_examples=3000)
 hypothesis.settings.load_profile("trimtab")
+
+
+# Tests interrupt themselves. A shell lets what it runs in the background ignore that, with all of its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Where real data lie beside the checkout, tests use them.

@@ -2,6 +2,7 @@
 
 import inspect
 from contextlib import suppress
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -176,7 +177,10 @@ def test_trainer(method, tmp_path, monkeypatch):
             raise
 
     def call(plan):
-        with suppress(FileNotFoundError):  # a file that `resume` names, and nobody has
-            check(run, planned(lambda: optional | METHODS[method], plan), plan, NAMED)
+        arguments = planned(lambda: deepcopy(optional | METHODS[method]), plan)
+        message = "" if callable(arguments.get("augment")) else NAMED  # what a callable raises is its own
+        # What `resume` names is not there, samples are not finite: `fit` says that they raise these
+        with suppress(FileNotFoundError, FloatingPointError):
+            check(run, arguments, plan, message)
 
-    examine(names, call, NO_FILES)
+    examine(sorted(names), call, NO_FILES)

@@ -62,6 +62,7 @@ def plan_fit(
     """Return the plan of ``trainer.fit``, or raise what that raises."""
     epochs = _checks.whole("fit: epochs", epochs, 1)
     batch_size = _checks.whole("fit: batch_size", batch_size, 1)
+    shuffle, progress = _checks.flag("fit: shuffle", shuffle), _checks.flag("fit: progress", progress)
     _checks.one_of("fit: nan", nan, get_args(Nan))
     if augment is not None and not callable(augment):
         raise TypeError(f"fit: augment must be callable, got {_checks.shown(augment)}")
@@ -74,7 +75,7 @@ def plan_fit(
         batch_slices(len(data.x), batch_size),
         epochs,
         augment,
-        bool(shuffle),
+        shuffle,
         nan,
         _metric_names(trainer, validation is not None),
         callbacks,
