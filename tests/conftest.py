@@ -20,7 +20,7 @@ hypothesis.settings.register_profile("nightly", deadline=None, database=None, ma
 hypothesis.settings.load_profile("trimtab")
 
 
-# Tests interrupt themselves. A shell lets what it runs in the background ignore that, with all of its children.
+# Tests interrupt themselves. What a shell runs in the background ignores that, as do its children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
