@@ -110,9 +110,13 @@ struct WideStatistics {
     double std() const { return unit_rstd == 0 ? 0 : unit / unit_rstd; }
 };
 
+// n for which values times 2^n are of the size of x̂, as far as the mean holds in these units.
+TRIMTAB_INLINE int unit_factor(double mean, double rstd) {
+    return int(most(-1000, least(exponent(rstd), 1000 - exponent(mean))));
+}
 // The same for given statistics.
 TRIMTAB_INLINE WideStatistics wide_statistics(double mean, double rstd) {
-    const int unit = -most(-1000, least(exponent(rstd), 1000 - exponent(mean)));
+    const int unit = -unit_factor(mean, rstd);
     const double scale = rstd * power_of_two(unit);
     return {power_of_two(unit), mean * power_of_two(-unit), 1 / (scale * scale), scale, 0};
 }
@@ -305,7 +309,7 @@ private:
             sums.centre = s.unit_mean;
             sums.scale = s.unit_rstd;
         } else {
-            sums.factor = exponent(rstd);
+            sums.factor = unit_factor(mean, rstd);
             sums.centre = mean * power_of_two(sums.factor);
             sums.scale = rstd * power_of_two(-sums.factor);
         }
