@@ -119,12 +119,13 @@ def standardize(x, axes, eps, centred=True):
     unit = np.clip(np.frexp(np.where(np.isfinite(size), np.maximum(size, np.sqrt(eps)), 1))[1], -1000, 1000)
     scaled = np.ldexp(x, -unit)
     mean = np.zeros_like(size)
-    for _ in range(
-        2 if centred else 0
-    ):  # the second time for what rounding left: constants are their own mean
+    for _ in range(2 if centred else 0):  # twice: what rounding left; constants are their own mean
         mean = mean + (scaled - mean).mean(axes, keepdims=True)
-    rstd = reciprocal_root(np.square(scaled - mean).mean(axes, keepdims=True) + np.ldexp(eps, -2 * unit))
-    return (scaled - mean) * rstd, np.ldexp(mean, unit), np.ldexp(rstd, -unit)
+    var = np.square(scaled - mean).mean(axes, keepdims=True)
+    rstd = reciprocal_root(var + np.ldexp(eps, -2 * unit))
+    # beside large constants a small eps is nothing, and yet all there is
+    of_x = np.where(var == 0, reciprocal_root(np.full_like(var, eps)), np.ldexp(rstd, -unit))
+    return (scaled - mean) * rstd, np.ldexp(mean, unit), of_x
 
 
 def affine(xhat, gamma, beta):

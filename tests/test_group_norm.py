@@ -166,22 +166,6 @@ def test_instance_norm_of_one_sample_is_batch_norm(rng, shape, axis):
         np.testing.assert_allclose(value, other, rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("norm", CHANNELS, ids=str)
-def test_a_sample_does_not_depend_on_its_batch(rng, norm):
-    x, dy = rng.standard_normal((2, *norm.shape)).astype(np.float32)
-    gamma = rng.standard_normal(norm.parameter_shape).astype(np.float32)
-    forward, backward = (getattr(tt, f"{norm.name}_{way}") for way in ("forward", "backward"))
-    whole = forward(x, gamma=gamma, **norm.options)
-    dx = backward(dy, x, whole.mean, whole.rstd, gamma=gamma, **norm.options).dx
-    for i in range(norm.shape[0]):
-        one = slice(i, i + 1)
-        y, mean, rstd = forward(x[one], gamma=gamma, **norm.options)
-        np.testing.assert_allclose(y, whole.y[one], rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(mean, whole.mean[one], rtol=1e-6, atol=1e-7)
-        alone = backward(dy[one], x[one], mean, rstd, gamma=gamma, **norm.options).dx
-        np.testing.assert_allclose(alone, dx[one], rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("shape", [(4, 6), (3, 6, 9), (2, 6, 5, 7), (8, 6, 30, 31)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_as_pytorch(rng, dtype, shape):

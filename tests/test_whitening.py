@@ -64,8 +64,8 @@ def test_gradient(rng, kind):
     x = rng.standard_normal((7, 4))
     if kind == "equal eigenvalues":
         x = np.linalg.qr(x - x.mean(0))[0] * np.sqrt(7)
-        eigenvalues = tt.whiten_forward(x).saved.eigenvalues
-        assert_allclose(eigenvalues, 1 + 1e-5, rtol=1e-12)
+        matrix = tt.whiten_forward(x).matrix
+        assert_allclose(matrix[0], np.eye(4) / np.sqrt(1 + 1e-5), rtol=1e-12, atol=1e-12)
     if kind == "few values":
         x = x[:3]
     tt.gradcheck(
@@ -73,6 +73,21 @@ def test_gradient(rng, kind):
         lambda dy, x: tt.whiten_backward(dy, tt.whiten_forward(x, num_groups=1, eps=0.1).saved),
         x,
     )
+
+
+@pytest.mark.parametrize("exponents", [(-660, 660), (-1000, 300), (900, 0)])
+def test_results_do_not_depend_on_the_units_of_groups(rng, exponents):
+    """Powers of two change no digit: neither squares that overflow nor such that vanish."""
+    x, dy = rng.standard_normal((2, 20, 6))
+    y, mean, matrix, saved = tt.whiten_forward(x, num_groups=2, eps=0)
+    units = np.repeat(exponents, 3)
+    scaled = tt.whiten_forward(np.ldexp(x, units), num_groups=2, eps=0)
+    assert_allclose(scaled.y, y, rtol=1e-12, atol=1e-13)
+    assert_allclose(scaled.mean, np.ldexp(mean, units), rtol=1e-12)
+    unit_of_group = np.reshape(exponents, (2, 1, 1))
+    assert_allclose(np.ldexp(scaled.matrix, unit_of_group), matrix, rtol=1e-11, atol=1e-13)
+    dx = tt.whiten_backward(dy, scaled.saved)
+    assert_allclose(np.ldexp(dx, units), tt.whiten_backward(dy, saved), rtol=1e-10, atol=1e-13)
 
 
 def test_nan_and_inf_stay_in_their_group(rng):

@@ -20,9 +20,10 @@ from trimtab._typing import Array
 class WhitenSaved(NamedTuple):
     """What `whiten_backward` takes from `whiten_forward`."""
 
-    centred: Array  # (groups, channels of a group, values)
-    eigenvalues: Array  # of the covariance plus eps
+    centred: Array  # (groups, channels of a group, values), in the unit of the group
+    eigenvalues: Array  # of the covariance plus eps, in that unit
     vectors: Array
+    exponents: Array  # of the units, powers of two: (groups, 1, 1)
     shape: tuple[int, ...]  # of x, channels first
     axis: int
     dtype: np.dtype[Any]
@@ -112,16 +113,20 @@ def whiten_forward(
     axis = index(axis)
     moved = np.moveaxis(given, axis, 0)
     values = moved.reshape(num_groups, size, count).astype(np.float64)
-    values -= mean.reshape(num_groups, size, 1)
-    covariance = values @ values.mT / count + eps * np.eye(size)
+    # In units near the largest value squares neither overflow nor vanish; powers of two change no digit.
+    exponents = _exponents(np.maximum(np.abs(values).max((1, 2), keepdims=True), np.sqrt(eps)))
+    values = np.ldexp(values, -exponents) - np.ldexp(mean.reshape(num_groups, size, 1), -exponents)
+    covariance = values @ values.mT / count + np.ldexp(eps, -2 * exponents) * np.eye(size)
     finite = np.isfinite(covariance.sum((1, 2)))
     eigenvalues, vectors = np.linalg.eigh(np.where(finite[:, None, None], covariance, np.eye(size)))
-    eigenvalues = np.where(finite[:, None], np.maximum(eigenvalues, eps), np.nan)
-    matrix = _inverse_root(eigenvalues, vectors)
+    smallest = np.ldexp(eps, -2 * exponents[:, 0])
+    eigenvalues = np.where(finite[:, None], np.maximum(eigenvalues, smallest), np.nan)
+    matrix_of_units = _inverse_root(eigenvalues, vectors)
+    matrix = np.ldexp(matrix_of_units, -exponents)
     for running, batch in zip(statistics, (mean, matrix), strict=False):
         running[...] = (1 - momentum) * running.astype(np.float64) + momentum * batch
-    y = _moved_back(matrix @ values, moved.shape, axis, given.dtype)
-    saved = WhitenSaved(values, eigenvalues, vectors, moved.shape, axis, given.dtype)
+    y = _moved_back(matrix_of_units @ values, moved.shape, axis, given.dtype)
+    saved = WhitenSaved(values, eigenvalues, vectors, exponents, moved.shape, axis, given.dtype)
     return WhitenForwardResult(y, mean, matrix, saved)
 
 
@@ -160,7 +165,7 @@ def whiten_backward(dy: ArrayLike, saved: WhitenSaved) -> Array:
         raise _error(
             "saved", "be what whiten_forward saved", _checks.shown(saved), TypeError, "whiten_backward"
         )
-    centred, eigenvalues, vectors, shape, axis, dtype = saved
+    centred, eigenvalues, vectors, exponents, shape, axis, dtype = saved
     given = float_array("whiten_backward: dy", dy)
     if given.dtype != dtype:
         raise _error("dy", f"have dtype {dtype}", f"dtype {given.dtype}", TypeError, "whiten_backward")
@@ -177,7 +182,13 @@ def whiten_backward(dy: ArrayLike, saved: WhitenSaved) -> Array:
     dvalues = _inverse_root(eigenvalues, vectors) @ g
     dvalues += (2 / centred.shape[2]) * dcovariance @ centred
     dvalues -= dvalues.mean(2, keepdims=True)
-    return _moved_back(dvalues, shape, axis, dtype)
+    return _moved_back(np.ldexp(dvalues, -exponents), shape, axis, dtype)
+
+
+def _exponents(sizes: Array) -> Array:
+    """The least n with sizes < 2**n, as far as 2**n and 2**-n are normal; 0 where a size is not finite."""
+    exponents: Array = np.clip(np.frexp(np.where(np.isfinite(sizes), sizes, 1.0))[1], -1000, 1000)
+    return exponents
 
 
 def _inverse_root(eigenvalues: Array, vectors: Array) -> Array:
