@@ -11,7 +11,7 @@
 namespace trimtab {
 namespace {
 
-// What threadpoolctl sets, by way of python/trimtab/_threadpoolctl.py. 0: no limit.
+// What threadpoolctl sets, by way of python/trimtab/_threadpoolctl.py. 0: no limit. Never negative.
 std::atomic<int> controlled = 0;
 
 using Count = int (*)();
@@ -58,5 +58,5 @@ OpenmpLimit openmp_limit() {
 // For threadpoolctl, which calls functions of C.
 extern "C" {
 __attribute__((visibility("default"))) int trimtab_get_thread_limit() { return trimtab::controlled; }
-__attribute__((visibility("default"))) void trimtab_set_thread_limit(int n) { trimtab::controlled = n; }
+__attribute__((visibility("default"))) void trimtab_set_thread_limit(int n) { trimtab::controlled = std::max(n, 0); }
 }

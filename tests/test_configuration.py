@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import reference
 import trimtab as tt
 
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -207,6 +209,18 @@ openmp.omp_set_num_threads(3)
 print(tt.get_num_threads())
 """
     assert run_python(code, OMP_NUM_THREADS="1", TRIMTAB_NUM_THREADS="") == "1 2 1 2 2 3"
+
+
+@needs_two_cpus
+@pytest.mark.parametrize("limit", [-1, -(2**31)])
+def test_a_negative_limit_is_none(limit):
+    """Work that is cut for fewer than one thread would be done by none."""
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    x = np.random.default_rng(0).standard_normal((2000, 500))
+    before = tt.get_num_threads()
+    with threadpoolctl.threadpool_limits(limit):
+        assert tt.get_num_threads() == before
+        np.testing.assert_allclose(tt.layer_norm(x), reference.layer_norm(x), atol=1e-9)
 
 
 def test_threadpoolctl_lists_us():
