@@ -122,7 +122,8 @@ void await_ring(const Bell& bell, std::uint32_t heard) {
 void* worker(void* number) {
     const int self = int(reinterpret_cast<std::intptr_t>(number));
     for (;;) {
-        const std::uint32_t heard = bells[self].rings.load(std::memory_order_relaxed);
+        // Acquire: who hears a ring sees that the team is open.
+        const std::uint32_t heard = bells[self].rings.load(std::memory_order_acquire);
         if (join()) {
             if (self < job.threads) take_tasks(self);
             present.fetch_sub(1, std::memory_order_release);
