@@ -107,10 +107,7 @@ std::string repr(PyObject* object) {
     return whole.substr(0, cut) + "...";
 }
 
-std::string type_name(PyObject* object) {
-    const std::string qualified = Py_TYPE(object)->tp_name;
-    return qualified;
-}
+std::string type_name(PyObject* object) { return Py_TYPE(object)->tp_name; }
 
 namespace {
 bool is_bool(PyObject* object) {
