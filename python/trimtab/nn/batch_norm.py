@@ -113,7 +113,7 @@ class BatchNorm(Norm):
     frozen : bool
         Whether the running statistics are used, and left alone, in training, too. May be set at any time.
     dtype : dtype_like
-        Of the parameters and running averages: the dtype of x or wider.
+        Of the parameters and running averages; x may have another.
 
     Attributes
     ----------

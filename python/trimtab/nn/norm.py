@@ -85,7 +85,7 @@ class LayerNorm(Norm):
     affine : bool
         Whether gamma and beta are learned.
     dtype : dtype_like
-        Of the parameters: the dtype of x or wider.
+        Of the parameters; x may have another.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class RMSNorm(Module):
     affine : bool
         Whether gamma is learned.
     dtype : dtype_like
-        Of gamma: the dtype of x or wider.
+        Of gamma; x may have another.
     """
 
     eps = Option(_checks.number, 0)
@@ -192,7 +192,7 @@ class GroupNorm(Norm):
     affine : bool
         Whether gamma and beta are learned.
     dtype : dtype_like
-        Of the parameters: the dtype of x or wider.
+        Of the parameters; x may have another.
     """
 
     axis = Option(_checks.whole)
