@@ -21,13 +21,13 @@ class CallbackList:
     """
 
     def __init__(self, callbacks: Sequence[Callback], trainer: Trainer) -> None:
-        self._labelled, self._trainer = labelled(callbacks), trainer
+        self._labeled, self._trainer = labeled(callbacks), trainer
 
     def check_fit(self, metric_names: Sequence[str], epochs: int, batches: int) -> None:
         """Ask every callback whether it can do its work."""
-        if len({id(callback) for _, callback in self._labelled}) < len(self._labelled):
-            raise ValueError(f"fit: callbacks must be different objects, got {[*dict(self._labelled)]}")
-        for _, callback in self._labelled:
+        if len({id(callback) for _, callback in self._labeled}) < len(self._labeled):
+            raise ValueError(f"fit: callbacks must be different objects, got {[*dict(self._labeled)]}")
+        for _, callback in self._labeled:
             callback.check_fit(self._trainer, metric_names, epochs, batches)
 
     @contextmanager
@@ -36,7 +36,7 @@ class CallbackList:
         begun: list[Callback] = []
         failure: BaseException | None = None
         try:
-            for _, callback in self._labelled:
+            for _, callback in self._labeled:
                 callback.on_fit_begin(self._trainer, epochs, batches)
                 begun.append(callback)
             yield
@@ -55,7 +55,7 @@ class CallbackList:
 
     def resume(self, states: Mapping[str, Mapping[str, Array]]) -> None:
         """Give the states of a checkpoint to the callbacks that they came from."""
-        for label, callback in self._labelled:
+        for label, callback in self._labeled:
             if label in states:
                 try:
                     callback.on_resume(self._trainer, states[label])
@@ -67,14 +67,14 @@ class CallbackList:
     def __call__(self, hook: str, *arguments: Any, waiting: Sequence[str] | None = None) -> None:
         """Call a hook of every callback, or of those that are still waiting for it."""
         position = self._trainer.position
-        called = [pair for pair in self._labelled if waiting is None or pair[0] in waiting]
+        called = [pair for pair in self._labeled if waiting is None or pair[0] in waiting]
         for number, (_, callback) in enumerate(called, start=1):
             position.pending = hook, arguments, [label for label, _ in called[number:]]
             getattr(callback, hook)(self._trainer, *arguments)
         position.pending = None
 
 
-def labelled(callbacks: Sequence[Callback]) -> list[tuple[str, Callback]]:
+def labeled(callbacks: Sequence[Callback]) -> list[tuple[str, Callback]]:
     """Pair callbacks with labels: their identities, numbered where several have the same."""
     seen: Counter[str] = Counter()
     pairs = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab import checkpoint
 from trimtab._inputs import path_text
-from trimtab.callbacks.dispatch import labelled
+from trimtab.callbacks.dispatch import labeled
 from trimtab.training.history import History
 from trimtab.training.position import Position
 
@@ -23,7 +23,7 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
     """Do as `Trainer.save`."""
     if trainer.position.in_batch:
         raise RuntimeError("save: training must be between two batches, got a call in the middle of one")
-    pairs = labelled(trainer.callbacks)
+    pairs = labeled(trainer.callbacks)
     states = {f"{CALLBACK}{number}": callback.state_dict() for number, (_, callback) in enumerate(pairs)}
     own = {"model": trainer.model.state_dict(), "optimizer": trainer.optimizer.state_dict()}
     notes = {
