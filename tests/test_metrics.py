@@ -3,7 +3,7 @@
 import copy
 import pickle
 from functools import partial
-from math import isnan, nan
+from math import inf, isnan, nan
 
 import ml_dtypes
 import numpy as np
@@ -232,6 +232,33 @@ def test_a_metric_that_returns_no_number_is_named(data):
     learner.loss.metrics["mine"] = lambda output, target: "good"
     with pytest.raises(TypeError, match=r"evaluate: metric 'mine' must be a float, .* got 'good'"):
         learner.evaluate(*data)
+
+
+@pytest.mark.parametrize("weight", [-1.0, nan, inf])
+def test_weights_are_finite_and_not_negative(weight, data):
+    x, y = data
+    learner = trainer(losses.CrossEntropy())
+    for value in ((0.5, weight), Mean(0.5, weight)):
+        learner.loss.metrics["own"] = lambda logits, labels, value=value: value
+        with pytest.raises(ValueError, match=f"evaluate: metric 'own': weight must be finite.*got {weight}"):
+            learner.evaluate(x, y)
+
+
+@pytest.mark.parametrize("metrics", [["accuracy"], [losses.accuracy], losses.accuracy, None])
+def test_metrics_that_are_no_mapping_are_refused(metrics):
+    with pytest.raises(TypeError, match="MSE: metrics must map names to functions, got"):
+        losses.MSE().metrics = metrics
+
+
+def test_a_metric_that_is_no_function_is_named_before_training(data):
+    learner = trainer(losses.CrossEntropy())
+    learner.fit(*data, progress=False)
+    history, weight = learner.history, learner.model[0].weight.value.copy()
+    learner.loss.metrics["top"] = "accuracy"
+    with pytest.raises(TypeError, match="fit: metric 'top' must be a function, got 'accuracy'"):
+        learner.fit(*data, progress=False)
+    assert learner.history is history
+    assert_array_equal(learner.model[0].weight.value, weight)
 
 
 @pytest.mark.parametrize("name", ["loss", "val_accuracy"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from trimtab import nn
-from trimtab.callbacks import Callback
+from trimtab.callbacks import Callback, EarlyStopping
 from trimtab.losses import CrossEntropy, Loss
 from trimtab.optim import SGD
 from trimtab.trainer import Trainer
@@ -144,3 +144,15 @@ def test_the_number_of_batches_left_out_is_that_of_the_fit(data):
 def test_other_values_are_refused(data):
     with pytest.raises(ValueError, match="fit: nan must be 'stop', 'skip' or 'ignore', got 'raise'"):
         trainer().fit(*data, nan="raise", **FIT)
+
+
+@pytest.mark.parametrize("how", [{"nan": "skip"}, {"skip_nonfinite": True}])
+def test_an_epoch_whose_every_batch_is_left_out_has_means_that_are_nan(how, data):
+    x, y = data
+    options = {name: value for name, value in how.items() if name != "nan"}
+    learner, stopper = trainer(**options), EarlyStopping("loss", patience=2)
+    learner.callbacks.append(stopper)
+    history = learner.fit(np.full_like(x, nan), y, epochs=5, **FIT, nan=how.get("nan", "stop"))
+    assert_array_equal(history["loss"], [nan, nan])
+    assert_array_equal(history["accuracy"], [nan, nan])
+    assert (stopper.stopped_epoch, learner.skipped) == (2, 10)

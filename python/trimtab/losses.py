@@ -68,6 +68,10 @@ class Loss:
 
     @metrics.setter
     def metrics(self, metrics: Mapping[str, Metric]) -> None:
+        if not isinstance(metrics, Mapping):
+            raise TypeError(
+                f"{type(self).__name__}: metrics must map names to functions, got {_checks.shown(metrics)}"
+            )
         vars(self)["_metrics"] = dict(metrics)
 
     def __call__(self, output: Array, target: Any) -> LossResult | tuple[float, Array]:

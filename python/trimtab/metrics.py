@@ -168,13 +168,13 @@ def measured(function: str, loss: Loss, output: Array, target: Array) -> tuple[d
 
 
 def _as_mean(name: str, value: Any, weight: float) -> Mean:
-    if isinstance(value, Mean):
-        return value
-    if isinstance(value, tuple):
-        value, weight = value
+    pair = (value, value.weight) if isinstance(value, Mean) else value
     try:
-        return Mean(float(value), float(weight))
+        number, weight = pair if isinstance(pair, tuple) else (pair, weight)
+        mean = Mean(float(number), float(weight))
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"{name} must be a float, or a float and its weight, got {_checks.shown(value)}"
         ) from error
+    _checks.number(f"{name}: weight", mean.weight, 0)
+    return mean

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import trimtab._core as kernels
 from trimtab._typing import Array
-from trimtab.metrics import measured
+from trimtab.metrics import Mean, measured
 from trimtab.training.batches import augmented
 from trimtab.training.history import VALIDATION
 from trimtab.training.surroundings import Modes, restored_on_error
@@ -98,6 +98,7 @@ class Loop:
             if fault or optimizer.skipped > skipped:
                 undo.buffers()
                 trainer.skipped += 1
+                position.means.add(dict.fromkeys(values, Mean(nan, 0)))
             else:
                 position.means.add(values)
             position.batch += 1

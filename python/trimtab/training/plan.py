@@ -151,6 +151,9 @@ def _metric_names(trainer: Trainer, validated: bool) -> tuple[str, ...]:
         raise ValueError(
             f"fit: metrics must not be named 'loss' or begin with 'val_', got {', '.join(own[1:])}"
         )
+    for name, metric in trainer.loss.metrics.items():
+        if not callable(metric):
+            raise TypeError(f"fit: metric {name!r} must be a function, got {_checks.shown(metric)}")
     return own + tuple(VALIDATION + name for name in own) if validated else own
 
 
