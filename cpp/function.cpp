@@ -1,9 +1,10 @@
 #include "function.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <memory>
-#include <sstream>
 #include <stdexcept>
 #include <string_view>
 
@@ -17,9 +18,10 @@ void Signature::read() const {
     const std::string line(doc_, std::strcspn(doc_, "\n"));
     const auto open = line.find('('), close = line.rfind(')');
     parts->name = line.substr(0, open);
-    std::istringstream parameters(line.substr(open + 1, close - open - 1));
     bool keyword_only = false;
-    for (std::string parameter; std::getline(parameters, parameter, ',');) {
+    for (std::size_t from = open + 1, to; from < close; from = to + 1) {
+        to = std::min(line.find(',', from), close);
+        const std::string parameter = line.substr(from, to - from);
         const auto begin = parameter.find_first_not_of(' '), equals = parameter.find('=');
         const std::string name = parameter.substr(begin, equals - begin);
         if (begin == std::string::npos || name.find_first_of(")]}") != std::string::npos) continue;  // in a default
@@ -170,9 +172,9 @@ double Argument::non_negative(double otherwise) const {
 double Argument::between(double low, double high, double otherwise) const {
     const double v = number(otherwise);
     if (!(v >= low && v <= high)) {
-        std::ostringstream rule;
-        rule << "be between " << low << " and " << high;
-        value_error(rule.str());
+        char rule[64];
+        std::snprintf(rule, sizeof rule, "be between %g and %g", low, high);
+        value_error(rule);
     }
     return v;
 }

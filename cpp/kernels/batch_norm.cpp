@@ -63,13 +63,13 @@ struct WideApply {
     void write(ptrdiff_t unit, T* y, const Place& to) const {
         using W = Work<T>;
         const ptrdiff_t c = unit % a.layout.channels;
-        WideNormal<T, W>{static_cast<const T*>(a.x),
-                         place(a.layout, unit),
-                         wide_statistics(a.mean[unit], a.rstd[unit]),
-                         static_cast<const W*>(a.gamma) + c,
-                         static_cast<const W*>(a.beta) + c,
-                         static_cast<const T*>(a.residual),
-                         a.relu}
+        WideNormal{static_cast<const T*>(a.x),
+                   place(a.layout, unit),
+                   wide_statistics(a.mean[unit], a.rstd[unit]),
+                   static_cast<const W*>(a.gamma) + c,
+                   static_cast<const W*>(a.beta) + c,
+                   static_cast<const T*>(a.residual),
+                   a.relu}
             .write(y, to);
     }
 };
@@ -129,7 +129,7 @@ struct WideForward {
             gamma = constants[forward_scale];
             beta = constants[forward_beta];
         }
-        WideNormal<T, double>{x, from, s, &gamma, &beta, static_cast<const T*>(a.residual), a.relu}.write(y, to);
+        WideNormal{x, from, s, &gamma, &beta, static_cast<const T*>(a.residual), a.relu}.write(y, to);
     }
 };
 
@@ -316,14 +316,14 @@ struct WideBackward {
     void write(ptrdiff_t unit, T* dx, const Place& to) const {
         using W = Work<T>;
         const ptrdiff_t units = a.layout.blocks * a.layout.channels;
-        const WideGradient<T, W> gradient{.dy = static_cast<const T*>(a.dy),
-                                          .x = static_cast<const T*>(a.x),
-                                          .y = static_cast<const T*>(a.y),
-                                          .gamma = static_cast<const W*>(a.gamma) + unit % a.layout.channels,
-                                          .mean = a.mean[unit],
-                                          .rstd = a.rstd[unit],
-                                          .place = place(a.layout, unit),
-                                          .training = a.training};
+        const WideGradient gradient{.dy = static_cast<const T*>(a.dy),
+                                    .x = static_cast<const T*>(a.x),
+                                    .y = static_cast<const T*>(a.y),
+                                    .gamma = static_cast<const W*>(a.gamma) + unit % a.layout.channels,
+                                    .mean = a.mean[unit],
+                                    .rstd = a.rstd[unit],
+                                    .place = place(a.layout, unit),
+                                    .training = a.training};
         sums[unit] = sums[units + unit] = 0;
         if (a.dresidual) gradient.write_incoming(static_cast<T*>(a.dresidual));
         gradient.write(gradient.sum(sums + units + unit, sums + unit), dx, to);
@@ -374,13 +374,13 @@ void batch_norm_backward_sums(const BatchNormBackwardSums& a) {
         double &g = a.sum_dy[unit], &gx = a.sum_dy_xhat[unit];
         if ((g == 0 && gx == 0) || gradient_holds<Work<T>>(a.mean[unit], a.rstd[unit], g, gx)) continue;
         g = gx = 0;
-        WideGradient<T, Work<T>>{.dy = static_cast<const T*>(a.dy),
-                                 .x = static_cast<const T*>(a.x),
-                                 .y = nullptr,
-                                 .gamma = &one,
-                                 .mean = a.mean[unit],
-                                 .rstd = a.rstd[unit],
-                                 .place = place(a.layout, unit)}
+        WideGradient{.dy = static_cast<const T*>(a.dy),
+                     .x = static_cast<const T*>(a.x),
+                     .y = nullptr,
+                     .gamma = &one,
+                     .mean = a.mean[unit],
+                     .rstd = a.rstd[unit],
+                     .place = place(a.layout, unit)}
             .sum(&gx, &g);
     }
 }
@@ -392,13 +392,13 @@ struct WideBackwardApply {
     const double* out_of_range;
     bool needed(ptrdiff_t unit) const { return out_of_range[unit] != 0; }
     void write(ptrdiff_t unit, T* dx, const Place& to) const {
-        const WideGradient<T, double> gradient{.dy = static_cast<const T*>(a.dy),
-                                               .x = static_cast<const T*>(a.x),
-                                               .y = nullptr,
-                                               .gamma = a.gamma + unit,
-                                               .mean = a.mean[unit],
-                                               .rstd = a.rstd[unit],
-                                               .place = place(a.layout, unit)};
+        const WideGradient gradient{.dy = static_cast<const T*>(a.dy),
+                                    .x = static_cast<const T*>(a.x),
+                                    .y = nullptr,
+                                    .gamma = a.gamma + unit,
+                                    .mean = a.mean[unit],
+                                    .rstd = a.rstd[unit],
+                                    .place = place(a.layout, unit)};
         const auto units = gradient.units();
         const double dy_unit = power_of_two(-units.dy_unit), gamma_unit = power_of_two(-units.gamma_unit);
         gradient.write(units, a.mean_h[unit] * dy_unit * gamma_unit, a.mean_hx[unit] * dy_unit * gamma_unit, dx, to);

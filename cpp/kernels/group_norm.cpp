@@ -109,8 +109,8 @@ void group_norm_forward(const GroupNormForward& a) {
             else
                 for (ptrdiff_t r = 0; r < count; ++r)
                     if (statistics.is_wide(r))
-                        WideNormal<T, W>{x, place(l, first + r), statistics.wide[r], gamma.of_group(first + r),
-                                         beta.of_group(first + r)}
+                        WideNormal{x, place(l, first + r), statistics.wide[r], gamma.of_group(first + r),
+                                   beta.of_group(first + r)}
                             .write(y, place(l, first + r));
                     else
                         visit<2, W>(l, first + r, {&gamma, &beta}, body_of(r), past, together);
@@ -313,15 +313,15 @@ private:
                 (all_zero(dy_ + row * width(l_), width(l_)) || all_zero(gamma_.of_group(row), l_.channels)));
     }
     // dx, and what the row adds to dbeta and dgamma of its channels.
-    TRIMTAB_OUTLINE void wide_row(ptrdiff_t row, double* sums, bool first = true) const {
+    TRIMTAB_COLD void wide_row(ptrdiff_t row, double* sums, bool first = true) const {
         const Place at = place(l_, row);
-        const WideGradient<T, W> gradient{.dy = dy_,
-                                          .x = x_,
-                                          .y = nullptr,
-                                          .gamma = gamma_.of_group(row),
-                                          .mean = a_.mean[row],
-                                          .rstd = a_.rstd[row],
-                                          .place = at};
+        const WideGradient gradient{.dy = dy_,
+                                    .x = x_,
+                                    .y = nullptr,
+                                    .gamma = gamma_.of_group(row),
+                                    .mean = a_.mean[row],
+                                    .rstd = a_.rstd[row],
+                                    .place = at};
         for (int q = 0; first && q < 2; ++q) clear(sums + q * channels_, l_.channels);
         gradient.write(gradient.sum(sums + channels_, sums), dx_, at);
     }
@@ -372,20 +372,20 @@ void one_forward(const OneGroupForward& a) {
     const WideStatistics s = measure_wide<true>(x, from, a.eps);
     *a.mean = s.mean();
     *a.rstd = s.rstd();
-    WideNormal<T, W>{x, from, s, static_cast<const W*>(a.gamma), static_cast<const W*>(a.beta)}.write(
-        static_cast<T*>(a.y), in_order(from));
+    WideNormal{x, from, s, static_cast<const W*>(a.gamma), static_cast<const W*>(a.beta)}.write(static_cast<T*>(a.y),
+                                                                                                in_order(from));
 }
 
 template <class T>
 void one_backward(const OneGroupBackward& a) {
     const Place from = place(a.group);
-    const WideGradient<T, double> gradient{.dy = static_cast<const T*>(a.dy),
-                                           .x = static_cast<const T*>(a.x),
-                                           .y = nullptr,
-                                           .gamma = a.gamma,
-                                           .mean = *a.mean,
-                                           .rstd = *a.rstd,
-                                           .place = from};
+    const WideGradient gradient{.dy = static_cast<const T*>(a.dy),
+                                .x = static_cast<const T*>(a.x),
+                                .y = nullptr,
+                                .gamma = a.gamma,
+                                .mean = *a.mean,
+                                .rstd = *a.rstd,
+                                .place = from};
     gradient.write(gradient.sum(a.dgamma, a.dbeta), static_cast<T*>(a.dx), in_order(from));
 }
 }  // namespace

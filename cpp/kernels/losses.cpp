@@ -35,6 +35,20 @@ struct Weights {
     }
 };
 
+// The targets of a row apart from its label, and those of a row of given probabilities.
+template <class W>
+struct EqualTargets {
+    const W* everywhere;
+    TRIMTAB_INLINE auto operator()(ptrdiff_t i, auto at) const { return at.load(everywhere + i); }
+};
+template <class W>
+struct GivenTargets {
+    const W *everywhere, *extra, *probabilities;
+    TRIMTAB_INLINE auto operator()(ptrdiff_t i, auto at) const {
+        return fma(at.load(extra + i), at.load(probabilities + i), at.load(everywhere + i));
+    }
+};
+
 // What the mean divides by.
 template <class W>
 double divisor(const SoftmaxCrossEntropy& a) {
@@ -66,8 +80,8 @@ struct RowSums {
 };
 
 // Replaces the logits in z by exp(d).
-template <class W, class F>
-TRIMTAB_LOOP RowSums sum_row(W* z, ptrdiff_t classes, W largest, const F& t) {
+template <class W, class Targets>
+TRIMTAB_LOOP RowSums sum_row(W* z, ptrdiff_t classes, W largest, Targets t) {
     double sums[3];
     reduce<W>(classes, sums, [&](ptrdiff_t i, auto at, auto& acc) {
         const Vector<W> d = at.load(z + i) - largest, target = t(i, at), e = at.keep(exp_below_1<W>(d));
@@ -79,20 +93,21 @@ TRIMTAB_LOOP RowSums sum_row(W* z, ptrdiff_t classes, W largest, const F& t) {
     return {sums[0], sums[1], sums[2]};
 }
 
-// The sum of t * d, where differences of logits overflow.
-template <class T, class F>
-TRIMTAB_LOOP double product_in_double(const T* logits, ptrdiff_t classes, double largest, const F& t) {
-    double sums[1];
-    reduce<double>(classes, sums, [&](ptrdiff_t i, auto at, auto& acc) {
-        const Doubles target = t(i, at), d = at.load(logits + i) - largest;
-        acc[0] += at.keep(target == 0 ? Doubles{} : target * d);
-    });
-    return sums[0];
+// The sum of t * d, where differences of logits overflow: seldom enough for one class after the other.
+template <class T, class Targets>
+TRIMTAB_LOOP double product_in_double(const T* logits, ptrdiff_t classes, double largest, Targets t) {
+    double sum = 0;
+    for (ptrdiff_t i = 0; i < classes; ++i) {
+        const First<double> one{1};
+        const double target = t(i, one)[0], d = one.load(logits + i)[0] - largest;
+        sum += target == 0 ? 0 : target * d;
+    }
+    return sum;
 }
 
-template <class T, class F>
+template <class T, class Targets>
 TRIMTAB_LOOP void write_gradient(const Work<T>* exponentials, ptrdiff_t classes, Work<T> factor, Work<T> scale,
-                                 const F& t, T* gradient) {
+                                 Targets t, T* gradient) {
     using W = Work<T>;
     sweep<W>(classes, [&](ptrdiff_t i, auto at) {
         at.store(gradient + i, fma(at.load(exponentials + i), Vector<W>{} + factor, t(i, at) * -scale));
@@ -119,14 +134,14 @@ void softmax_cross_entropy(const SoftmaxCrossEntropy& a) {
             } else {
                 const T* const logits = static_cast<const T*>(a.logits) + row * classes;
                 const W largest = copy_and_find_largest(logits, classes, z);
-                const auto sums_of = [&](const auto& t) {
+                const auto sums_of = [&](auto t) {
                     RowSums row_sums = sum_row(z, classes, largest, t);
                     if (!is_same<T, double> && !is_finite(row_sums.product))
                         row_sums.product = product_in_double(logits, classes, double(largest), t);
                     return row_sums;
                 };
                 if (a.labels) {
-                    const auto t = [=](ptrdiff_t i, auto at) { return at.load(everywhere + i); };
+                    const EqualTargets<W> t{everywhere};
                     const ptrdiff_t label = a.labels[row];
                     const double distance = double(z[label]) - largest, more = extra[label];
                     sums = sums_of(t);
@@ -138,9 +153,7 @@ void softmax_cross_entropy(const SoftmaxCrossEntropy& a) {
                     First<W>{1}.store(gradient + label, Vector<W>{} + W(at_label));
                 } else {
                     const W* const q = static_cast<const W*>(a.probabilities) + row * classes;
-                    const auto t = [=](ptrdiff_t i, auto at) {
-                        return fma(at.load(extra + i), at.load(q + i), at.load(everywhere + i));
-                    };
+                    const GivenTargets<W> t{everywhere, extra, q};
                     sums = sums_of(t);
                     write_gradient(z, classes, W(scale * sums.weight / sums.exponentials), W(scale), t, gradient);
                 }
@@ -167,13 +180,14 @@ template <class T>
 TRIMTAB_LOOP double total_in_units(const Huber& a, double unit) {
     const T* const pred = static_cast<const T*>(a.pred);
     const Work<T>* const target = static_cast<const Work<T>*>(a.target);
-    const Doubles delta = broadcast(a.delta * unit);
-    double sum[1];
-    reduce<double>(a.count, sum, [&](ptrdiff_t i, auto at, auto& acc) {
-        const Doubles d = at.load(pred + i) * unit - at.load(target + i) * unit, size = magnitude<double>(d);
-        acc[0] += (size <= delta ? 0.5 * d * d : delta * (size - 0.5 * delta)) * a.scale;
-    });
-    return sum[0];
+    const double delta = a.delta * unit;
+    double sum = 0;
+    for (ptrdiff_t i = 0; i < a.count; ++i) {
+        const First<double> one{1};
+        const double d = one.load(pred + i)[0] * unit - one.load(target + i)[0] * unit, size = d < 0 ? -d : d;
+        sum += (size <= delta ? 0.5 * d * d : delta * (size - 0.5 * delta)) * a.scale;
+    }
+    return sum;
 }
 // Where a difference overflows but its gradient may not.
 template <class T>

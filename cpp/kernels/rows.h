@@ -164,8 +164,8 @@ struct RowStatistics {
 
 private:
     template <bool centred, class T>
-    TRIMTAB_OUTLINE void measure_doubtful(const T* x, ptrdiff_t rows, ptrdiff_t width, double eps,
-                                          Each<double>& variance) {
+    TRIMTAB_COLD void measure_doubtful(const T* x, ptrdiff_t rows, ptrdiff_t width, double eps,
+                                       Each<double>& variance) {
         for (ptrdiff_t r = 0; r < rows; ++r) {
             if (sums_hold<W>(variance[r] + eps)) continue;
             wide[r] = measure_wide<centred>(x + r * width, {0, 1, width, width, 1}, eps);
@@ -234,7 +234,7 @@ void normalise_rows(const RowNormForward& a) {
             for (; r < rows; ++r)
                 if (statistics.is_wide(r)) {
                     const Place row{r * width, 1, width, width, 1};
-                    WideNormal<T, W>{x, row, statistics.wide[r], gamma, centred ? beta : nullptr}.write(y, row);
+                    WideNormal{x, row, statistics.wide[r], gamma, centred ? beta : nullptr}.write(y, row);
                 } else {
                     apply(r, Constant<1>{});
                 }
@@ -295,17 +295,17 @@ TRIMTAB_INLINE bool row_gradient_holds(const RowNormBackward& a, ptrdiff_t row, 
 }
 
 template <class T, bool centred>
-TRIMTAB_OUTLINE void differentiate_wide_row(const RowNormBackward& a, ptrdiff_t row, double* dgamma, double* dbeta) {
+TRIMTAB_COLD void differentiate_wide_row(const RowNormBackward& a, ptrdiff_t row, double* dgamma, double* dbeta) {
     using W = Work<T>;
     const Place place{row * a.width, 1, a.width, a.width, 1};
-    const WideGradient<T, W> gradient{.dy = static_cast<const T*>(a.dy),
-                                      .x = static_cast<const T*>(a.x),
-                                      .y = nullptr,
-                                      .gamma = static_cast<const W*>(a.gamma),
-                                      .mean = centred ? a.mean[row] : 0,
-                                      .rstd = a.rstd[row],
-                                      .place = place,
-                                      .centred = centred};
+    const WideGradient gradient{.dy = static_cast<const T*>(a.dy),
+                                .x = static_cast<const T*>(a.x),
+                                .y = nullptr,
+                                .gamma = static_cast<const W*>(a.gamma),
+                                .mean = centred ? a.mean[row] : 0,
+                                .rstd = a.rstd[row],
+                                .place = place,
+                                .centred = centred};
     gradient.write(gradient.sum(dgamma, dbeta), static_cast<T*>(a.dx), place);
 }
 

@@ -41,22 +41,55 @@ struct Place {
 // Values gathered at once. They have their place on the stack: memory that runs out would leave results half written.
 constexpr ptrdiff_t gathered = 512;
 
-template <class T>
-TRIMTAB_LOOP void gather(const T* x, const Place& place, ptrdiff_t first, ptrdiff_t count, double* to) {
-    place.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t offset, ptrdiff_t, ptrdiff_t n) {
-        sweep<double>(n, [&](ptrdiff_t j, auto at) { at.store(to + i + j, at.load(x + offset + j)); });
+// An array of any storage type: what seldom happens is compiled once for all of them. Scatter alone writes to it.
+class AnyArray {
+public:
+    AnyArray(decltype(nullptr)) : AnyArray(nullptr, DType::float32) {}
+    AnyArray(const float* data) : AnyArray(data, DType::float32) {}
+    AnyArray(const double* data) : AnyArray(data, DType::float64) {}
+    AnyArray(const half* data) : AnyArray(data, DType::float16) {}
+    AnyArray(const bfloat16* data) : AnyArray(data, DType::bfloat16) {}
+    explicit operator bool() const { return data_; }
+    // f(pointer to its first value)
+    template <class F>
+    TRIMTAB_INLINE void visit(F&& f) const {
+        switch (dtype_) {
+            case DType::float32: return f(static_cast<float*>(data_));
+            case DType::float64: return f(static_cast<double*>(data_));
+            case DType::float16: return f(static_cast<half*>(data_));
+            case DType::bfloat16: return f(static_cast<bfloat16*>(data_));
+        }
+    }
+
+private:
+    AnyArray(const void* data, DType dtype) : data_(const_cast<void*>(data)), dtype_(dtype) {}
+    void* data_;
+    DType dtype_;
+};
+
+TRIMTAB_COLD void gather(const AnyArray& values, const Place& place, ptrdiff_t first, ptrdiff_t count, double* to) {
+    values.visit([&](const auto* x) {
+        place.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t offset, ptrdiff_t, ptrdiff_t n) {
+            sweep<double>(n, [&](ptrdiff_t j, auto at) { at.store(to + i + j, at.load(x + offset + j)); });
+        });
     });
 }
-template <class T>
-TRIMTAB_LOOP void scatter(const double* from, const Place& place, ptrdiff_t first, ptrdiff_t count, T* y) {
-    place.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t offset, ptrdiff_t, ptrdiff_t n) {
-        sweep<double>(n, [&](ptrdiff_t j, auto at) { at.store(y + offset + j, at.load(from + i + j)); });
+TRIMTAB_COLD void scatter(const double* from, const Place& place, ptrdiff_t first, ptrdiff_t count,
+                          const AnyArray& to) {
+    to.visit([&](auto* y) {
+        place.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t offset, ptrdiff_t, ptrdiff_t n) {
+            sweep<double>(n, [&](ptrdiff_t j, auto at) { at.store(y + offset + j, at.load(from + i + j)); });
+        });
     });
 }
-template <class W>
-TRIMTAB_LOOP void gather_parameter(const W* values, const Place& place, ptrdiff_t first, ptrdiff_t count, double* to) {
-    place.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t, ptrdiff_t column, ptrdiff_t n) {
-        for (ptrdiff_t j = 0; j < n; ++j) to[i + j] = double(values[(column + j) / place.per_parameter]);
+// Of parameters in a working type.
+TRIMTAB_COLD void gather_parameter(const AnyArray& values, const Place& place, ptrdiff_t first, ptrdiff_t count,
+                                   double* to) {
+    values.visit([&](const auto* parameters) {
+        place.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t, ptrdiff_t column, ptrdiff_t n) {
+            for (ptrdiff_t j = 0; j < n; ++j)
+                to[i + j] = First<double>{1}.load(parameters + (column + j) / place.per_parameter)[0];
+        });
     });
 }
 
@@ -70,8 +103,7 @@ TRIMTAB_LOOP double largest_magnitude(const double* values, ptrdiff_t n, double 
     for (int i = 0; i < lanes<double>; ++i) top = tops[i] > top ? tops[i] : top;
     return top;
 }
-template <class T>
-double largest_magnitude(const T* x, const Place& place, double top = 0) {
+TRIMTAB_COLD double largest_magnitude(const AnyArray& x, const Place& place, double top = 0) {
     double values[gathered];
     place.for_parts(gathered, [&](ptrdiff_t first, ptrdiff_t n) {
         gather(x, place, first, n, values);
@@ -121,9 +153,38 @@ TRIMTAB_INLINE WideStatistics wide_statistics(double mean, double rstd) {
     return {power_of_two(unit), mean * power_of_two(-unit), 1 / (scale * scale), scale, 0};
 }
 
+// Loops over gathered values, once for all storage types.
+TRIMTAB_COLD Moments add_gathered(const Moments& before, const double* values, ptrdiff_t n) {
+    return add_stretch<double>(before, values, n);
+}
+TRIMTAB_COLD double sum_of_gathered_squares(const double* values, ptrdiff_t n) {
+    double squares[1];
+    reduce<double>(n, squares, [&](ptrdiff_t i, auto at, auto& acc) {
+        const Doubles v = at.load(values + i);
+        acc[0] = fma(v, v, acc[0]);
+    });
+    return squares[0];
+}
+// Of g * weight, and of that times normal.
+TRIMTAB_COLD void sum_weighted(const double* g, const double* weight, const double* normal, ptrdiff_t n,
+                               double (&sums)[2]) {
+    reduce<double>(n, sums, [&](ptrdiff_t i, auto at, auto& acc) {
+        const Doubles h = at.load(g + i) * at.load(weight + i);
+        acc[0] += h;
+        acc[1] = fma(h, at.load(normal + i), acc[1]);
+    });
+}
+TRIMTAB_COLD void sum_unweighted(const double* g, const double* normal, ptrdiff_t n, double (&sums)[2]) {
+    reduce<double>(n, sums, [&](ptrdiff_t i, auto at, auto& acc) {
+        const Doubles v = at.load(g + i);
+        acc[0] += v;
+        acc[1] = fma(v, at.load(normal + i), acc[1]);
+    });
+}
+
 // Not centred: the mean of squares is taken for the variance, as elsewhere.
-template <bool centred, class T>
-TRIMTAB_OUTLINE WideStatistics measure_wide(const T* x, const Place& place, double eps) {
+template <bool centred>
+TRIMTAB_COLD WideStatistics measure_wide(const AnyArray& x, const Place& place, double eps) {
     double values[stretch];
     const int unit = exponent(largest_magnitude(x, place, __builtin_sqrt(eps)));
     const double factor = power_of_two(-unit);
@@ -131,32 +192,25 @@ TRIMTAB_OUTLINE WideStatistics measure_wide(const T* x, const Place& place, doub
     place.for_parts(stretch, [&](ptrdiff_t first, ptrdiff_t n) {
         gather(x, place, first, n, values);
         multiply(values, n, factor);
-        if constexpr (centred) {
-            m = add_stretch<double>(m, values, n);
-        } else {
-            double squares[1];
-            reduce<double>(n, squares, [&](ptrdiff_t i, auto at, auto& acc) {
-                const Doubles v = at.load(values + i);
-                acc[0] = fma(v, v, acc[0]);
-            });
-            m = {m.count + double(n), 0, m.m2 + squares[0]};
-        }
+        if constexpr (centred)
+            m = add_gathered(m, values, n);
+        else
+            m = {m.count + double(n), 0, m.m2 + sum_of_gathered_squares(values, n)};
     });
     return {power_of_two(unit), m.mean, m.var(), reciprocal_spread(m.var() + eps * factor * factor), eps};
 }
 
 // y = x̂ * gamma + beta, then the residual and ReLU of batch norm.
-template <class T, class W>
 struct WideNormal {
-    const T* x;
+    AnyArray x;
     Place place;
     WideStatistics statistics;
-    const W *gamma, *beta;  // beta may be null
-    const T* residual = nullptr;
+    AnyArray gamma, beta;  // beta may be null
+    AnyArray residual = nullptr;
     bool relu = false;
 
     // y holds the values at `to`, which may be those of x.
-    TRIMTAB_OUTLINE void write(T* y, const Place& to) const {
+    TRIMTAB_COLD void write(const AnyArray& y, const Place& to) const {
         double values[gathered], weight[gathered], bias[gathered], added[gathered];
         const WideStatistics& s = statistics;
         const double high = high_part<double>(s.unit_mean, s.unit_var), factor = 1 / s.unit;
@@ -204,7 +258,7 @@ TRIMTAB_INLINE bool gradient_holds(double mean, double rstd, double h, double hx
 
 // Are all values 0? Few others are looked at.
 template <class T>
-TRIMTAB_OUTLINE bool all_zero(const T* x, ptrdiff_t n) {
+TRIMTAB_COLD bool all_zero(const T* x, ptrdiff_t n) {
     using W = Work<T>;
     for (ptrdiff_t i = 0; i < n; i += 256) {
         decltype(Vector<W>{} != 0) other = {};
@@ -215,10 +269,9 @@ TRIMTAB_OUTLINE bool all_zero(const T* x, ptrdiff_t n) {
 }
 
 // dx = rstd * (h - mean(h) - x̂ * mean(h * x̂)) with h = dy * gamma, where ReLU cut dy off if y is given.
-template <class T, class W>
 struct WideGradient {
-    const T *dy, *x, *y;
-    const W* gamma;
+    AnyArray dy, x, y;
+    AnyArray gamma;
     double mean, rstd;
     Place place;
     bool centred = true;
@@ -231,7 +284,7 @@ struct WideGradient {
         double centre, scale;
     };
     // Sums of nothing yet.
-    TRIMTAB_OUTLINE Sums units() const {
+    TRIMTAB_COLD Sums units() const {
         double weight[gathered];
         Sums sums;
         sums.dy_unit = exponent(largest_magnitude(dy, place));
@@ -245,17 +298,13 @@ struct WideGradient {
         return sums;
     }
     // Adds to dgamma and dbeta of each parameter, where they are given.
-    TRIMTAB_OUTLINE Sums sum(double* dgamma, double* dbeta) const {
+    TRIMTAB_COLD Sums sum(double* dgamma, double* dbeta) const {
         double room[3 * gathered];
         Sums sums = units();
         place.for_parts(gathered, [&](ptrdiff_t first, ptrdiff_t n) {
             const Part part(*this, sums, first, n, room);
             double both[2];
-            reduce<double>(n, both, [&](ptrdiff_t i, auto at, auto& acc) {
-                const Doubles h = at.load(part.g + i) * at.load(part.weight + i);
-                acc[0] += h;
-                acc[1] = fma(h, at.load(part.normal + i), acc[1]);
-            });
+            sum_weighted(part.g, part.weight, part.normal, n, both);
             sums.h += both[0];
             sums.hx += both[1];
             if (dgamma) part.add_parameters(*this, first, n, power_of_two(sums.dy_unit), dgamma, dbeta);
@@ -263,12 +312,13 @@ struct WideGradient {
         return sums;
     }
 
-    void write(const Sums& sums, T* dx, const Place& to) const {
+    void write(const Sums& sums, const AnyArray& dx, const Place& to) const {
         const double share = training ? 1 / double(place.count()) : 0;
         write(sums, centred ? share * sums.h : 0, share * sums.hx, dx, to);
     }
     // With given means of h and of h * x̂, in the units of the sums.
-    TRIMTAB_OUTLINE void write(const Sums& sums, double mean_h, double mean_hx, T* dx, const Place& to) const {
+    TRIMTAB_COLD void write(const Sums& sums, double mean_h, double mean_hx, const AnyArray& dx,
+                            const Place& to) const {
         double room[3 * gathered];
         const int all = sums.dy_unit + sums.gamma_unit + sums.factor;
         const int unit = all < -2000 ? -2000 : all > 2000 ? 2000 : all;
@@ -285,7 +335,7 @@ struct WideGradient {
     }
 
     // dy where ReLU let it through, to the place of x in another array.
-    TRIMTAB_OUTLINE void write_incoming(T* to) const {
+    TRIMTAB_COLD void write_incoming(const AnyArray& to) const {
         double room[2 * gathered];
         place.for_parts(gathered, [&](ptrdiff_t first, ptrdiff_t n) {
             scatter(gather_incoming(first, n, room, room + gathered), place, first, n, to);
@@ -336,11 +386,7 @@ private:
                     const ptrdiff_t parameter = (column + j) / a.place.per_parameter;
                     end = least(count, (parameter + 1) * a.place.per_parameter - column);
                     double both[2];
-                    reduce<double>(end - j, both, [&](ptrdiff_t k, auto at, auto& acc) {
-                        const Doubles v = at.load(g + i + j + k);
-                        acc[0] += v;
-                        acc[1] = fma(v, at.load(normal + i + j + k), acc[1]);
-                    });
+                    sum_unweighted(g + i + j, normal + i + j, end - j, both);
                     if (dbeta) dbeta[parameter] += both[0] * unit;
                     dgamma[parameter] += both[1] * unit;
                 }

@@ -17,6 +17,8 @@
 
 // Too long to stand in every loop.
 #define TRIMTAB_OUTLINE inline __attribute__((noinline))
+// What seldom happens, compiled for size.
+#define TRIMTAB_COLD inline __attribute__((noinline, cold))
 
 namespace trimtab {
 namespace {  // internal linkage: code of one instruction set must never be merged with another's
