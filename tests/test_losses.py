@@ -337,6 +337,17 @@ def test_regression_of_targets_of_every_dtype(delta, dtype, rng):
         assert weight == 10
 
 
+@pytest.mark.parametrize("shape", [(5,), (5, 1)])
+def test_bools_are_class_ids_of_two_classes(shape, rng):
+    logits, ids = rng.normal(size=(5, 2)), np.array([0, 1, 1, 0, 1])
+    loss = losses.CrossEntropy()
+    loss.check_targets("fit: y", ids.astype(bool).reshape(shape), logits)
+    expected = reference.softmax_cross_entropy(logits, ids)
+    assert_allclose(loss(logits, ids.astype(bool).reshape(shape))[0], expected[0], rtol=1e-15)
+    one_hot = np.eye(2, dtype=bool)[ids]
+    assert_allclose(loss(logits, one_hot)[0], expected[0], rtol=1e-15)
+
+
 @pytest.mark.parametrize("loss", [losses.MSE(), losses.Huber(), losses.CrossEntropy()])
 def test_masked_arrays_and_matrices_are_refused(loss):
     output, target = np.zeros((2, 1), np.float32), np.ones((2, 1), int)

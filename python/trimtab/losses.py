@@ -174,9 +174,9 @@ class CrossEntropy(Loss):
                 f"{name}: labels must be class ids or probabilities, got dtype {labels.dtype}; "
                 "numpy.unique(labels, return_inverse=True) gives ids to names"
             )
-        if labels.ndim == 2 and labels.shape[1] == 1 and kind in "iu":
+        if labels.ndim == 2 and labels.shape[1] == 1 and kind in "iub":
             labels = labels[:, 0]
-        if labels.ndim == 1 and kind not in "iu":
+        if labels.ndim == 1 and kind not in "iub":
             rule = f"labels must be integers, or probabilities of shape {shape}"
             if kind == "f":
                 rule = "class ids must be integers"
@@ -186,7 +186,7 @@ class CrossEntropy(Loss):
                 f"{name}: labels must have shape {shape[:1]}, or {shape} where they are probabilities, "
                 f"got {labels.shape}"
             )
-        if labels.ndim > 1 and kind in "iu":
+        if labels.ndim > 1 and kind in "iub":
             wrong = labels[(labels != 0) & (labels != 1)]
             if wrong.size:
                 raise ValueError(f"{name}: labels of shape {shape} must be one-hot, got {wrong[0]}")
