@@ -75,7 +75,7 @@ TRIMTAB_INLINE Vector<W> broadcast(W value) {
 // Access to all lanes of a vector, and to the first `count` of them. input() and output() belong to what a pass over
 // arrays reads and writes once.
 template <class W>
-struct Whole {
+struct WholeVector {
     template <class T>
     TRIMTAB_INLINE Vector<W> input(const T* p) const {
         return trimtab::load<W>(p);
@@ -105,7 +105,7 @@ struct Whole {
     }
 };
 template <class W>
-struct First {
+struct FirstLanes {
     ptrdiff_t count;
     template <class T>
     TRIMTAB_INLINE Vector<W> input(const T* p) const {
@@ -142,7 +142,7 @@ struct First {
 // Whole vectors of arrays that the caches do not hold. As one is read, what lies `ahead` bytes further on is fetched into
 // the second cache; what is written stays in none, if `streams`: its address is then a multiple of a register.
 template <class W, bool streams>
-struct Passing : Whole<W> {
+struct UncachedVector : WholeVector<W> {
     ptrdiff_t ahead;
     template <class T>
     TRIMTAB_INLINE Vector<W> input(const T* p) const {
@@ -159,32 +159,32 @@ struct Passing : Whole<W> {
 };
 
 // Where a sweep meets its arrays.
-struct InCaches {
+struct Cached {
     template <class W>
-    TRIMTAB_INLINE Whole<W> at() const {
+    TRIMTAB_INLINE WholeVector<W> at() const {
         return {};
     }
 };
 template <bool streams>
-struct PastCaches {
+struct Uncached {
     ptrdiff_t ahead = 0;
     template <class W>
-    TRIMTAB_INLINE Passing<W, streams> at() const {
+    TRIMTAB_INLINE UncachedVector<W, streams> at() const {
         return {{}, ahead};
     }
 };
 
-template <class W, class F, class Where = InCaches>
+template <class W, class F, class Where = Cached>
 TRIMTAB_INLINE void sweep(ptrdiff_t n, F&& f, Where where = {}) {
     ptrdiff_t i = 0;
     for (; i + lanes<W> <= n; i += lanes<W>) f(i, where.template at<W>());
-    if (i < n) f(i, First<W>{n - i});
+    if (i < n) f(i, FirstLanes<W>{n - i});
 }
 
 // The same without a partial access, whose store costs as much as several whole ones: the last vector overlaps the one
 // before it. It is taken first and stored last, so that results may replace what they are made of. f has one output.
 template <class W, class T>
-struct Ahead {
+struct DeferredStore {
     T*& to;
     Vector<W>& result;
     template <class E>
@@ -202,8 +202,8 @@ TRIMTAB_INLINE void sweep_overlapping(ptrdiff_t n, F&& f) {
     if (whole == n || whole == 0) return sweep<W>(n, f);
     T* to;
     Vector<W> result;
-    f(n - lanes<W>, Ahead<W, T>{to, result});
-    for (ptrdiff_t i = 0; i < whole; i += lanes<W>) f(i, Whole<W>{});
+    f(n - lanes<W>, DeferredStore<W, T>{to, result});
+    for (ptrdiff_t i = 0; i < whole; i += lanes<W>) f(i, WholeVector<W>{});
     store<W>(to, result);
 }
 
@@ -222,11 +222,11 @@ TRIMTAB_INLINE Vector<W> choose(uint32_t bits, Vector<W> yes, Vector<W> no) {
 
 // A copy of which no cache keeps anything. A thread's copies are complete for others after its next atomic operation, as
 // the one that takes or ends a task.
-TRIMTAB_INLINE void copy_past_caches(void* to, const void* from, ptrdiff_t bytes) {
+TRIMTAB_INLINE void copy_streaming(void* to, const void* from, ptrdiff_t bytes) {
     constexpr ptrdiff_t line = 64;
     char* const target = static_cast<char*>(to);
     const char* const source = static_cast<const char*>(from);
-    const ptrdiff_t head = least(bytes, ptrdiff_t(-reinterpret_cast<uintptr_t>(target) & (line - 1)));
+    const ptrdiff_t head = min(bytes, ptrdiff_t(-reinterpret_cast<uintptr_t>(target) & (line - 1)));
     const ptrdiff_t whole = head + (bytes - head) / line * line;
     if (head > 0) __builtin_memcpy(target, source, size_t(head));
     for (ptrdiff_t i = head; i < whole; i += register_bytes) stream(target + i, load_unaligned<Bytes>(source + i));

@@ -38,7 +38,7 @@ template <class T, class Arguments, class F>
 TRIMTAB_INLINE void with_forward_body(const Arguments& a, F&& f) {
     const auto x = static_cast<const T*>(a.x), residual = static_cast<const T*>(a.residual);
     const auto y = static_cast<T*>(a.y);
-    const bool past = past_caches<T>(x, y, size_with_rest(a.layout));
+    const bool past = exceeds_caches<T>(x, y, size_with_rest(a.layout));
     lift<2>([&](auto with_relu) {
         const ForwardBody<T, with_relu.value> body{x, residual, y};
         f(RunBody<double, forward_constants>(body, past));
@@ -87,7 +87,7 @@ void batch_norm_apply(const BatchNormApply& a) {
     const WideUnits<WideApply<T>> wide(a.layout, {a, constants});
     with_forward_body<T>(a, [&](const auto& body) {
         each_run<forward_constants>(a.layout, constants, 0.15 * double(size(a.layout)),
-                                    body.fetching(fetched_ahead(a.layout)));
+                                    body.fetching(prefetch_distance(a.layout)));
     });
     wide.put_in_place(static_cast<T*>(a.y));
 }
@@ -124,7 +124,7 @@ struct WideForward {
         double gamma = static_cast<const Work<T>*>(a.gamma)[c], beta = static_cast<const Work<T>*>(a.beta)[c];
         if (a.renormalise) {
             double constants[forward_constants] = {0, gamma, beta};
-            renormalise(First<double>{1}, *a.renormalise, unit, c, broadcast(s.mean()), broadcast(s.std()), &gamma,
+            renormalise(FirstLanes<double>{1}, *a.renormalise, unit, c, broadcast(s.mean()), broadcast(s.std()), &gamma,
                         {constants, 1});
             gamma = constants[forward_scale];
             beta = constants[forward_beta];
@@ -209,7 +209,7 @@ struct UnitGradientSums {
     }
     TRIMTAB_LOOP Sums in_runs(const Planes& planes, ptrdiff_t unit, ptrdiff_t begin, ptrdiff_t end) const {
         W standard[standard_constants];
-        set_standard<W>(First<double>{1}, broadcast(mean[unit]), broadcast(rstd[unit]), {standard, 1});
+        set_standard<W>(FirstLanes<double>{1}, broadcast(mean[unit]), broadcast(rstd[unit]), {standard, 1});
         Vector<W> k[standard_constants];
         for (int j = 0; j < standard_constants; ++j) k[j] = broadcast(standard[j]);
         Sums total = {};
@@ -240,7 +240,7 @@ struct UnitGradientSums {
             standard[j] = tile.c.plain() ? constants.of(j) : spread + j * apart<W>(columns);
             if (!tile.c.plain()) tile.expand<W>(constants.of(j), spread + j * apart<W>(columns));
         }
-        const bool past = past_caches<T>(2, size_with_rest(tile.c.l));
+        const bool past = exceeds_caches<T>(2, size_with_rest(tile.c.l));
         sum_rows<W, 2, 2>(tile, begin, end, past, of_columns, {g, gx},
                           [incoming = incoming, x = x, high = standard[standard_high], scale = standard[standard_scale],
                            rest = standard[standard_rest]](ptrdiff_t j, auto at, auto& acc, ptrdiff_t i) {
@@ -339,7 +339,7 @@ void batch_norm_backward(const BatchNormBackward& a) {
     const auto gamma = static_cast<const W*>(a.gamma);
     const double count = double(l.outer * l.inner);
     const ptrdiff_t units = l.blocks * l.channels;
-    const bool past = past_caches<T>(x, dx, size_with_rest(l));
+    const bool past = exceeds_caches<T>(x, dx, size_with_rest(l));
     const Scratch<double> sums(2 * units), out_of_range(units);
     const auto finish = [&](auto at, ptrdiff_t unit, ptrdiff_t c, Doubles g, Doubles gx,
                             const Constants<W>& constants) {
@@ -424,9 +424,9 @@ void batch_norm_backward_apply(const BatchNormBackwardApply& a) {
     const WideUnits<WideBackwardApply<T>> wide(l, {a, out_of_range});
     const BackwardBody<T, false> body{
         {static_cast<const T*>(a.dy), nullptr}, static_cast<const T*>(a.x), static_cast<T*>(a.dx), nullptr, true};
-    const bool past = past_caches<T>(a.x, a.dx, size_with_rest(l));
+    const bool past = exceeds_caches<T>(a.x, a.dx, size_with_rest(l));
     each_run<backward_constants>(l, constants, 0.25 * double(size(l)),
-                                 RunBody<W, backward_constants>(body, past, fetched_ahead(l)));
+                                 RunBody<W, backward_constants>(body, past, prefetch_distance(l)));
     wide.put_in_place(static_cast<T*>(a.dx));
 }
 }  // namespace

@@ -26,7 +26,7 @@ struct UnitMoments {
         const Scratch<W> centre(channels), spread(columns);
         const Scratch<double> of_columns(2 * columns), sum(channels), square(channels);
         const W* const shift = tile.c.plain() ? centre : spread;
-        const bool past = past_caches<T>(1, size_with_rest(tile.c.l));
+        const bool past = exceeds_caches<T>(1, size_with_rest(tile.c.l));
         const auto sum_about_centre = [&](ptrdiff_t row, ptrdiff_t stop) TRIMTAB_LOOP {
             if (!tile.c.plain()) tile.expand<W>(centre, spread);
             sum_rows<W, 2, 1>(tile, row, stop, past, of_columns, {sum, square},
@@ -37,14 +37,14 @@ struct UnitMoments {
             });
         };
         // A sample for a shift to begin with.
-        const ptrdiff_t sampled = least(begin + sample_size, end);
+        const ptrdiff_t sampled = min(begin + sample_size, end);
         sum_rows<W, 1, 1>(tile, begin, sampled, false, of_columns, {sum},
                           [x = x](ptrdiff_t j, auto at, auto& acc, ptrdiff_t) { acc[0] += at.load(x + j); });
         const double sample_count = tile.c.count(begin, sampled);
         sweep<double>(channels, [&](ptrdiff_t k, auto at) { at.store(centre + k, at.load(sum + k) / sample_count); });
 
         for (ptrdiff_t row = begin; row < end; row += rows_per_block) {
-            const ptrdiff_t stop = least(row + rows_per_block, end);
+            const ptrdiff_t stop = min(row + rows_per_block, end);
             const double count_before = tile.c.count(begin, row), count = tile.c.count(row, stop);
             sum_about_centre(row, stop);
             if (row == begin) {

@@ -24,7 +24,9 @@ TRIMTAB_INLINE bool runs_by_planes(const ChannelLayout& l) { return l.inner >= 1
 TRIMTAB_INLINE ptrdiff_t size(const ChannelLayout& l) { return l.blocks * l.outer * l.channels * l.inner; }
 TRIMTAB_INLINE ptrdiff_t size_with_rest(const ChannelLayout& l) { return size(l) + l.elsewhere; }
 // In a pass over what was just met: how far ahead the part lies that is met next.
-TRIMTAB_INLINE ptrdiff_t fetched_ahead(const ChannelLayout& l) { return l.elsewhere ? fetched_ahead(size(l)) : 0; }
+TRIMTAB_INLINE ptrdiff_t prefetch_distance(const ChannelLayout& l) {
+    return l.elsewhere ? prefetch_distance(size(l)) : 0;
+}
 
 // ---- planes ----
 
@@ -36,8 +38,8 @@ struct Planes {
     }
     Runs runs() const { return {l.outer, l.inner, l.channels * l.inner}; }
     // Parts that a unit is cut into, as there may be too few units to share: as many however many blocks there are.
-    ptrdiff_t parts() const { return l.channels >= 32 ? 1 : least(runs().stretches(), ceil_div(64, l.channels)); }
-    ptrdiff_t part_begin(ptrdiff_t part) const { return runs().stretches() * part / parts(); }
+    ptrdiff_t parts() const { return l.channels >= 32 ? 1 : min(runs().segments(), ceil_div(64, l.channels)); }
+    ptrdiff_t part_begin(ptrdiff_t part) const { return runs().segments() * part / parts(); }
 };
 
 // ---- columns ----
@@ -47,8 +49,8 @@ constexpr ptrdiff_t page_bytes = 4096;
 // Rows that come from beyond the caches are visited one at a time, in the order of memory, where several share a page: what
 // fetches ahead in a core follows few streams in each.
 template <class T>
-TRIMTAB_INLINE bool one_at_a_time(bool past_caches, ptrdiff_t stride) {
-    return past_caches && stride * ptrdiff_t(sizeof(T)) < page_bytes;
+TRIMTAB_INLINE bool one_at_a_time(bool exceeds_caches, ptrdiff_t stride) {
+    return exceeds_caches && stride * ptrdiff_t(sizeof(T)) < page_bytes;
 }
 
 struct Columns {
@@ -57,8 +59,8 @@ struct Columns {
     ptrdiff_t tile_channels;  // channels whose columns are visited together
     explicit Columns(const ChannelLayout& layout)
         : l(layout),
-          repeat(most(1, least(64 / (l.channels * l.inner), l.outer))),
-          tile_channels(repeat > 1 ? l.channels : least(l.channels, most(1, columns_per_tile / l.inner))) {}
+          repeat(max(1, min(64 / (l.channels * l.inner), l.outer))),
+          tile_channels(repeat > 1 ? l.channels : min(l.channels, max(1, columns_per_tile / l.inner))) {}
     bool plain() const { return repeat == 1 && l.inner == 1; }  // a column is a channel
     ptrdiff_t units() const { return l.blocks * l.channels; }
     ptrdiff_t width() const { return repeat * l.channels * l.inner; }
@@ -69,12 +71,12 @@ struct Columns {
     ptrdiff_t tiles() const { return l.blocks * tiles_per_block(); }
     // Panels enough to share among threads, counting those of all tiles of a block, and each long beside what it takes to
     // begin one: as many however many blocks there are.
-    ptrdiff_t rows_per_panel() const { return least(rows(), most(128, ceil_div(rows() * tiles_per_block(), 32))); }
+    ptrdiff_t rows_per_panel() const { return min(rows(), max(128, ceil_div(rows() * tiles_per_block(), 32))); }
     ptrdiff_t panels() const { return ceil_div(rows(), rows_per_panel()); }
-    ptrdiff_t panel_begin(ptrdiff_t panel) const { return least(panel * rows_per_panel(), rows()); }
+    ptrdiff_t panel_begin(ptrdiff_t panel) const { return min(panel * rows_per_panel(), rows()); }
     // Values of one channel in rows begin..end.
     double count(ptrdiff_t begin, ptrdiff_t end) const {
-        return double(least(end * repeat, l.outer) - begin * repeat) * double(l.inner);
+        return double(min(end * repeat, l.outer) - begin * repeat) * double(l.inner);
     }
 };
 
@@ -86,11 +88,11 @@ struct Tile {
         : c(columns),
           block(index / c.tiles_per_block()),
           channel(index % c.tiles_per_block() * c.tile_channels),
-          channels(least(c.tile_channels, c.l.channels - channel)) {}
+          channels(min(c.tile_channels, c.l.channels - channel)) {}
     ptrdiff_t unit() const { return block * c.l.channels + channel; }
     ptrdiff_t columns() const { return c.repeat * channels * c.l.inner; }
     ptrdiff_t start() const { return block * c.size() + channel * c.l.inner; }
-    ptrdiff_t columns_in(ptrdiff_t row) const { return least(columns(), c.size() - row * c.width()); }
+    ptrdiff_t columns_in(ptrdiff_t row) const { return min(columns(), c.size() - row * c.width()); }
     // Sums of columns into those of their channels.
     TRIMTAB_LOOP void collapse(const double* of_columns, double* of_channels) const {
         for (ptrdiff_t k = 0; k < channels; ++k) of_channels[k] = 0;
@@ -119,10 +121,10 @@ TRIMTAB_INLINE void clear(W* values, ptrdiff_t n) {
 // Rows are visited some at once or, where they come from beyond the caches, in the order of memory. `columns`: room for
 // totals of columns, where these are not channels.
 template <class W, int quantities, int arrays, class F>
-TRIMTAB_INLINE void sum_rows(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, bool past_caches, double* columns,
+TRIMTAB_INLINE void sum_rows(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, bool exceeds_caches, double* columns,
                              double* const (&totals)[quantities], const F f) {
     const ptrdiff_t stride = tile.c.width(), width = tile.columns();
-    const bool by_one = quicker_than_memory && one_at_a_time<W>(past_caches, stride);
+    const bool by_one = quicker_than_memory && one_at_a_time<W>(exceeds_caches, stride);
     // Lines at the same place of their pages compete for the eight places of a set of the first cache.
     const bool by_fewer = quicker_than_memory && arrays > 1 && stride * ptrdiff_t(sizeof(W)) >= page_bytes;
     const Scratch<W> room(by_one || by_fewer ? quantities * width : 0);
@@ -164,11 +166,11 @@ TRIMTAB_INLINE void sum_rows(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, b
         }
     };
     if constexpr (quicker_than_memory) {
-        if (by_one) visit_all(one, PastCaches<false>{page_bytes / 2});
-        if (by_fewer) visit_all(Constant<rows_per_sum / arrays>{}, InCaches{});
+        if (by_one) visit_all(one, Uncached<false>{page_bytes / 2});
+        if (by_fewer) visit_all(Constant<rows_per_sum / arrays>{}, Cached{});
     }
-    if (!by_one && !by_fewer) visit_all(Constant<rows_per_sum>{}, InCaches{});
-    for (; row < end; ++row) visit(row, tile.columns_in(row), one, yes, yes, InCaches{});
+    if (!by_one && !by_fewer) visit_all(Constant<rows_per_sum>{}, Cached{});
+    for (; row < end; ++row) visit(row, tile.columns_in(row), one, yes, yes, Cached{});
     if (!tile.c.plain())
         for (int q = 0; q < quantities; ++q) tile.collapse(sums[q], totals[q]);
 }
@@ -194,7 +196,7 @@ TRIMTAB_INLINE Sums combine_parts(const Statistic& statistic, const Planes& plan
         Statistic::combine(sum.first, sum.second, sum.count, next.first, next.second, next.count);
         sum.count += next.count;
     }
-    return statistic.good(sum) ? sum : statistic.wide().in_runs(planes, unit, 0, planes.runs().stretches());
+    return statistic.good(sum) ? sum : statistic.wide().in_runs(planes, unit, 0, planes.runs().segments());
 }
 template <class Statistic>
 TRIMTAB_OUTLINE Sums part_sum(const Statistic& statistic, const Planes& planes, ptrdiff_t unit, ptrdiff_t part) {
@@ -313,9 +315,9 @@ template <class W, int count>
 class RunBody {
 public:
     template <class F>
-    RunBody(const F& f, bool past_caches, ptrdiff_t ahead = 0)
+    RunBody(const F& f, bool exceeds_caches, ptrdiff_t ahead = 0)
         : f_(&f),
-          past_caches_(past_caches),
+          exceeds_caches_(exceeds_caches),
           ahead_(ahead),
           uniform_(call<F, Uniform<W>>),
           stream_(call<F, Stream<W>>) {}
@@ -342,8 +344,8 @@ private:
         using T = typename F::Result;
         Kind constant[count];
         for (int j = 0; j < count; ++j) constant[j] = constants[j];
-        const ptrdiff_t together = one_at_a_time<T>(body.past_caches_, stride) ? 1 : rows;
-        Outlet<T, W> outlet(body.past_caches_, body.ahead_);
+        const ptrdiff_t together = one_at_a_time<T>(body.exceeds_caches_, stride) ? 1 : rows;
+        Outlet<T, W> outlet(body.exceeds_caches_, body.ahead_);
         outlet(f.y + offset, n, rows, stride,
                [&](ptrdiff_t begin, ptrdiff_t end, T* to, ptrdiff_t distance, auto where) {
             for (ptrdiff_t row = 0; row < rows; row += together)
@@ -362,7 +364,7 @@ private:
     template <class Kind>
     using Call = void (*)(const RunBody&, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const Kind*);
     const void* f_;
-    bool past_caches_;
+    bool exceeds_caches_;
     ptrdiff_t ahead_;
     Call<Uniform<W>> uniform_;
     Call<Stream<W>> stream_;
@@ -378,11 +380,11 @@ template <int count, class W>
 void each_run(const Planes& planes, const Constants<W>& constants, double cost, const RunBody<W, count>& body) {
     const ChannelLayout& l = planes.l;
     const Runs runs{l.blocks * l.outer * l.channels, l.inner, l.inner};
-    const ptrdiff_t per_piece = runs.per_piece();
-    parallel_for(runs.stretches(), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
+    const ptrdiff_t segments_per_run = runs.segments_per_run();
+    parallel_for(runs.segments(), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
         ptrdiff_t s = begin;
         runs.visit(begin, end, [&](ptrdiff_t offset, ptrdiff_t n) {
-            const ptrdiff_t plane = s++ / per_piece;
+            const ptrdiff_t plane = s++ / segments_per_run;
             Uniform<W> uniform[count];
             load_uniform<count>(constants.from(plane / (l.outer * l.channels) * l.channels + plane % l.channels),
                                 uniform);
@@ -403,7 +405,7 @@ void each_run(const Columns& columns, const Constants<W>& constants, double cost
                     tile.expand(constants.of(j) + tile.unit(), spread + t * spread_per_tile + j * stride);
             }
         });
-    const ptrdiff_t together = most(16, values_per_strip / columns.tile_columns());  // rows
+    const ptrdiff_t together = max(16, values_per_strip / columns.tile_columns());  // rows
     const ptrdiff_t strips = ceil_div(columns.rows(), together);
     parallel_for(columns.tiles() * strips, cost, [&](ptrdiff_t begin, ptrdiff_t end) {
         for (ptrdiff_t s = begin; s < end; ++s) {
@@ -413,12 +415,12 @@ void each_run(const Columns& columns, const Constants<W>& constants, double cost
             for (int j = 0; j < count; ++j)
                 stream[j] = {columns.plain() ? constants.of(j) + tile.unit()
                                              : spread + t * spread_per_tile + j * stride};
-            const ptrdiff_t stop = least(first + together, columns.rows());
+            const ptrdiff_t stop = min(first + together, columns.rows());
             const ptrdiff_t whole = tile.columns_in(stop - 1) < tile.columns() ? stop - 1 : stop;
             // Constants are loaded once for several rows, near enough to each other to fit the first cache.
-            const ptrdiff_t at_once = most(4, columns_per_tile / tile.columns());
+            const ptrdiff_t at_once = max(4, columns_per_tile / tile.columns());
             for (ptrdiff_t row = first, rows; row < stop; row += rows) {
-                rows = row < whole ? least(at_once, whole - row) : 1;
+                rows = row < whole ? min(at_once, whole - row) : 1;
                 body(tile.start() + row * columns.width(), tile.columns_in(row), stream, rows, columns.width());
             }
         }
@@ -462,20 +464,22 @@ void sum_then_visit(const ChannelLayout& l, const Statistic& statistic, double c
     const Planes planes{l};
     if (planes.parts() > 1 && planes.units() < 32) return in_two_passes(planes);
     const Runs runs = planes.runs();
-    const auto fetching = body.fetching(fetched_ahead(l.outer * l.inner, l.inner));  // the plane of the next channel
+    const auto fetching =
+        body.fetching(prefetch_distance(l.outer * l.inner, l.inner));  // the plane of the next channel
     parallel_for(planes.units(), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
         for (ptrdiff_t unit = begin; unit < end; ++unit) {
             W values[count];
             const Constants<W> constants{values, 1};
             const Sums sum = unit_sum(statistic, planes, unit);
-            finish(First<double>{1}, unit, unit % l.channels, broadcast(sum.first), broadcast(sum.second), constants);
+            finish(FirstLanes<double>{1}, unit, unit % l.channels, broadcast(sum.first), broadcast(sum.second),
+                   constants);
             Uniform<W> uniform[count];
             if (wide.needed(unit)) {
                 wide.write(unit, y, place(l, unit));
                 continue;
             }
             load_uniform<count>(constants, uniform);
-            for (ptrdiff_t s = runs.stretches(); s-- > 0;)
+            for (ptrdiff_t s = runs.segments(); s-- > 0;)
                 runs.visit(s, s + 1,
                            [&](ptrdiff_t offset, ptrdiff_t n) { fetching(planes.start(unit) + offset, n, uniform); });
         }

@@ -22,7 +22,7 @@ void narrow_all(const double* from, void* to, ptrdiff_t n) {
             out[i] = from[i];
         } else {
             const float value = float(from[i]);
-            First<float>{1}.store(out + i, Floats{} + value);
+            FirstLanes<float>{1}.store(out + i, Floats{} + value);
         }
     }
 }

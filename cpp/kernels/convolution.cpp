@@ -21,9 +21,9 @@ constexpr ptrdiff_t most_terms = 256;  // summed in W one after the other, befor
 // tile[i][j] = sum over k < count of a[i * row + k * step] * b[k][j]
 template <class W>
 TRIMTAB_INLINE void multiply(const W* a, ptrdiff_t row, ptrdiff_t step, const W* b, ptrdiff_t count, W* tile) {
-    for (ptrdiff_t first = 0; first < most(count, 1); first += most_terms) {
+    for (ptrdiff_t first = 0; first < max(count, 1); first += most_terms) {
         Vector<W> sums[tile_rows][tile_vectors] = {};
-        for (ptrdiff_t k = first; k < least(count, first + most_terms); ++k, a += step, b += tile_width<W>) {
+        for (ptrdiff_t k = first; k < min(count, first + most_terms); ++k, a += step, b += tile_width<W>) {
             Vector<W> factors[tile_vectors];
             unroll<0, tile_vectors>([&](int j)
                                         __attribute__((always_inline)) { factors[j] = load<W>(b + j * lanes<W>); });
@@ -56,10 +56,10 @@ TRIMTAB_LOOP void to_tiles(const T* from, ptrdiff_t step, ptrdiff_t rows, ptrdif
     for (ptrdiff_t column = 0; column < columns; column += tile_width<W>)
         for (ptrdiff_t row = 0; row < rows; ++row, to += tile_width<W>)
             unroll<0, tile_vectors>([&](int j) __attribute__((always_inline)) {
-                const ptrdiff_t first = column + j * lanes<W>, count = least(columns - first, lanes<W>);
+                const ptrdiff_t first = column + j * lanes<W>, count = min(columns - first, lanes<W>);
                 const T* const source = from + row * step + first;
                 store<W>(to + j * lanes<W>, count == lanes<W> ? load<W>(source)
-                                            : count > 0       ? First<W>{count}.load(source)
+                                            : count > 0       ? FirstLanes<W>{count}.load(source)
                                                               : Vector<W>{});
             });
 }
@@ -89,7 +89,7 @@ public:
         : width(l.kernel.height * l.kernel.width * l.channels),
           step(ceil_div(width + most_tile_rows - 1, 16) * 16 | 16),  // rows that end alike share no lines of the cache
           places(l.samples * l.output.height * l.output.width),
-          most_places(most(1, least(8, panel_bytes / ptrdiff_t(sizeof(W)) / step / most_tile_rows)) * most_tile_rows),
+          most_places(max(1, min(8, panel_bytes / ptrdiff_t(sizeof(W)) / step / most_tile_rows)) * most_tile_rows),
           l_(l) {}
 
     Scratch<W> memory() const {
@@ -127,8 +127,8 @@ private:
     TRIMTAB_INLINE void copy_line(const T* line, ptrdiff_t left, W* to) const {
         const ptrdiff_t channels = l_.channels;
         if (l_.groups == 1 && l_.spacing.width == 1) {
-            const ptrdiff_t begin = least(most(0, -left), l_.kernel.width);
-            const ptrdiff_t end = most(begin, least(l_.image.width - left, l_.kernel.width));
+            const ptrdiff_t begin = min(max(0, -left), l_.kernel.width);
+            const ptrdiff_t end = max(begin, min(l_.image.width - left, l_.kernel.width));
             clear<W>(begin * channels, to);
             copy<W>(line + (left + begin) * channels, (end - begin) * channels, to + begin * channels);
             clear<W>((l_.kernel.width - end) * channels, to + end * channels);
@@ -169,14 +169,14 @@ void convolution_forward(const Convolution& a) {
         const Scratch<W> panel = panels.memory(), tile(tile_rows * tile_width<W>);
         for (; begin < end; ++begin) {
             const ptrdiff_t group = begin % l.groups, first = begin / l.groups * panels.most_places;
-            const ptrdiff_t count = least(panels.places - first, panels.most_places);
+            const ptrdiff_t count = min(panels.places - first, panels.most_places);
             panels.copy_places(a.x, group, first, count, panel);
             for (ptrdiff_t o = 0; o < l.outputs; o += tile_width<W>) {
                 const W* const factors = weights + (group * tiled_outputs + o) * panels.width;
-                const ptrdiff_t column = group * l.outputs + o, wide = least(l.outputs - o, tile_width<W>);
+                const ptrdiff_t column = group * l.outputs + o, wide = min(l.outputs - o, tile_width<W>);
                 for (ptrdiff_t i = 0; i < count; i += tile_rows) {
                     multiply_rows<W>(panel + i * panels.step, panels.step, factors, panels.width, tile);
-                    for (ptrdiff_t r = 0; r < least(count - i, tile_rows); ++r) {
+                    for (ptrdiff_t r = 0; r < min(count - i, tile_rows); ++r) {
                         T* const y = static_cast<T*>(a.y) + (first + i + r) * all_outputs + column;
                         sweep<W>(wide, [&](ptrdiff_t j, auto at) {
                             at.store(y + j, at.load(tile + r * tile_width<W> + j) + at.load(bias + column + j));
@@ -198,7 +198,7 @@ void convolution_weights(const ConvolutionWeights& a) {
     const Panels<T> panels(l);
     const ptrdiff_t tiled_outputs = tiled<W>(l.outputs), all_outputs = l.groups * l.outputs;
     const ptrdiff_t size = l.groups * panels.width * l.outputs;
-    const ptrdiff_t parts = most(1, least(most_parts, panels.places / part_places));
+    const ptrdiff_t parts = max(1, min(most_parts, panels.places / part_places));
     const Scratch<W> sums(parts * size);
     clear<W>(parts * size, sums);
     const double products = double(panels.places * panels.width) * double(l.groups * tiled_outputs);
@@ -210,15 +210,15 @@ void convolution_weights(const ConvolutionWeights& a) {
             const ptrdiff_t last = panels.places * (part + 1) / parts;
             W* const sum = sums + part * size + group * panels.width * l.outputs;
             for (ptrdiff_t first = panels.places * part / parts; first < last; first += panels.most_places) {
-                const ptrdiff_t count = least(last - first, panels.most_places);
+                const ptrdiff_t count = min(last - first, panels.most_places);
                 panels.copy_places(a.x, group, first, count, panel);
                 to_tiles<W>(static_cast<const T*>(a.dy) + first * all_outputs + group * l.outputs, all_outputs, count,
                             l.outputs, gradients);
                 for (ptrdiff_t o = 0; o < l.outputs; o += tile_width<W>) {
-                    const ptrdiff_t wide = least(l.outputs - o, tile_width<W>);
+                    const ptrdiff_t wide = min(l.outputs - o, tile_width<W>);
                     for (ptrdiff_t k = 0; k < panels.width; k += tile_rows) {
                         multiply_columns<W>(panel + k, panels.step, gradients + o * count, count, tile);
-                        for (ptrdiff_t r = 0; r < least(panels.width - k, tile_rows); ++r) {
+                        for (ptrdiff_t r = 0; r < min(panels.width - k, tile_rows); ++r) {
                             W* const to = sum + (k + r) * l.outputs + o;
                             sweep<W>(wide, [&](ptrdiff_t j, auto at) {
                                 at.store(to + j, at.load(to + j) + at.load(tile + r * tile_width<W> + j));

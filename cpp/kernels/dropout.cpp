@@ -110,7 +110,7 @@ TRIMTAB_INLINE void for_runs(const Sharing& s, ptrdiff_t first, ptrdiff_t count,
     for (ptrdiff_t i = 0; i < count; ++row, column = 0) {
         ptrdiff_t decision = column * s.step[0], outer = row;
         for (int d = 1; d < s.ndim; outer /= s.extent[d++]) decision += outer % s.extent[d] * s.step[d];
-        const ptrdiff_t end = least(i + inner - column, count);
+        const ptrdiff_t end = min(i + inner - column, count);
         f(i, end, decision);
         i = end;
     }
@@ -121,7 +121,7 @@ TRIMTAB_LOOP void expand(const Sharing& s, const uint8_t* mask, ptrdiff_t first,
     BitWriter writer(bits);
     for_runs(s, first, count, [&](ptrdiff_t i, ptrdiff_t end, ptrdiff_t decision) {
         for (; i < end; i += BitWriter::most, decision += BitWriter::most * s.step[0]) {
-            const int length = int(least(end - i, BitWriter::most));
+            const int length = int(min(end - i, BitWriter::most));
             const uint64_t own = load_unaligned<uint64_t>(mask + decision / 8) >> decision % 8;
             writer.put((s.step[0] ? own : -(own & 1)) & ((uint64_t(1) << length) - 1), length);
         }
@@ -172,7 +172,7 @@ TRIMTAB_LOOP void apply_runs(const Dropout& a, ptrdiff_t first, ptrdiff_t count,
 
 template <class T>
 void dropout(const Dropout& a) {
-    const bool past = past_caches<T>(a.x, a.y, a.count);
+    const bool past = exceeds_caches<T>(a.x, a.y, a.count);
     for_tiles(a.count, 0.3, [&](ptrdiff_t first, ptrdiff_t count) {
         TileBits bits;
         decide(a.decisions, first, count, bits.bytes);
@@ -183,7 +183,7 @@ void dropout(const Dropout& a) {
 
 template <class T>
 void masked(const Dropout& a) {
-    const bool past = past_caches<T>(a.x, a.y, a.count);
+    const bool past = exceeds_caches<T>(a.x, a.y, a.count);
     if (a.sharing.ndim && a.sharing.step[0] == 0 && a.sharing.extent[0] >= 64)
         return for_tiles(a.count, 0.1, [&](ptrdiff_t first, ptrdiff_t count) { apply_runs<T>(a, first, count, past); });
     const ptrdiff_t mask_bytes = (a.sharing.decisions + 7) / 8;
@@ -206,7 +206,7 @@ void masked(const Dropout& a) {
 template <class W>
 TRIMTAB_INLINE void repeat(const W* row, ptrdiff_t width, ptrdiff_t first, ptrdiff_t count, W* to) {
     for (ptrdiff_t column = first % width; count > 0; column = 0) {
-        const ptrdiff_t run = least(width - column, count);
+        const ptrdiff_t run = min(width - column, count);
         sweep<W>(run, [&](ptrdiff_t i, auto at) { at.store(to + i, at.load(row + column + i)); });
         to += run;
         count -= run;

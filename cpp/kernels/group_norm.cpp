@@ -41,7 +41,7 @@ template <int count, class W, class F>
 TRIMTAB_INLINE void visit(const GroupLayout& l, ptrdiff_t row, const RowParameter<W>* const (&parameters)[count],
                           const F& body, bool past, ptrdiff_t together = 1) {
     const ptrdiff_t start = row * width(l), group = row % l.groups;
-    const RunBody<W, count> runs(body, past, fetched_ahead(together * width(l)));
+    const RunBody<W, count> runs(body, past, prefetch_distance(together * width(l)));
     if (!one_by_one(l)) {
         Stream<W> stream[count];
         for (int j = 0; j < count; ++j) stream[j] = {parameters[j]->beside(group)};
@@ -94,13 +94,12 @@ void group_norm_forward(const GroupNormForward& a) {
     const RowParameter<W> gamma(l, a.gamma), beta(l, a.beta);
     const auto x = static_cast<const T*>(a.x);
     const auto y = static_cast<T*>(a.y);
-    const bool past = past_caches<T>(x, y, rows(l) * width(l));
+    const bool past = exceeds_caches<T>(x, y, rows(l) * width(l));
     const ptrdiff_t together = rows_together(width(l));
     parallel_for(ceil_div(rows(l), together), 10 * double(rows(l)) + 0.15 * values(l),
                  [&](ptrdiff_t begin, ptrdiff_t end) {
-        for (ptrdiff_t first = begin * together, stop = least(end * together, rows(l)); first < stop;
-             first += together) {
-            const ptrdiff_t count = least(together, stop - first);
+        for (ptrdiff_t first = begin * together, stop = min(end * together, rows(l)); first < stop; first += together) {
+            const ptrdiff_t count = min(together, stop - first);
             RowStatistics<W> statistics;
             statistics.template measure<true>(x + first * width(l), count, width(l), a.eps);
             const auto body_of = [&](ptrdiff_t r) { return GroupForward<T>{x, y, statistics.standardise(r)}; };
@@ -180,7 +179,7 @@ public:
           dx_(static_cast<T*>(a.dx)),
           gamma_(l_, a.gamma),
           channels_(l_.groups * l_.channels),
-          panel_(one_by_one(l_) ? 1 : ceil_div(l_.samples, most(ceil_div(l_.samples, 16), ceil_div(64, l_.groups)))),
+          panel_(one_by_one(l_) ? 1 : ceil_div(l_.samples, max(ceil_div(l_.samples, 16), ceil_div(64, l_.groups)))),
           panels_(ceil_div(l_.samples, panel_)),
           partial_(panels_ * 2 * channels_) {}
 
@@ -225,7 +224,7 @@ private:
 
     // The rows from `first` that are taken together.
     TRIMTAB_LOOP void short_rows(ptrdiff_t first) const {
-        const ptrdiff_t count = least(most_together, rows(l_) - first), n = l_.inner;
+        const ptrdiff_t count = min(most_together, rows(l_) - first), n = l_.inner;
         Each<W> high, scale, rest, slope, offset;
         const auto standardise = [&](ptrdiff_t r) { return QuickStandardise<W>{high[r], scale[r], rest[r]}; };
         sweep<double>(count, [&](ptrdiff_t r, auto at) {
@@ -277,7 +276,7 @@ private:
         double* const to = partial_ + panel * 2 * channels_ + group * l_.channels;
         clear(sums, 2 * n);
         for (int q = 0; q < 2; ++q) clear(to + q * channels_, l_.channels);
-        for (ptrdiff_t sample = panel * panel_, end = least(sample + panel_, l_.samples); sample < end; ++sample) {
+        for (ptrdiff_t sample = panel * panel_, end = min(sample + panel_, l_.samples); sample < end; ++sample) {
             const ptrdiff_t row = sample * l_.groups + group;
             const T *const dy = dy_ + row * n, *const x = x_ + row * n;
             T* const dx = dx_ + row * n;
@@ -348,7 +347,7 @@ private:
     const GroupLayout& l_;
     const T *dy_, *x_;
     T* dx_;
-    bool past_ = past_caches<T>(x_, dx_, rows(l_) * width(l_));
+    bool past_ = exceeds_caches<T>(x_, dx_, rows(l_) * width(l_));
     RowParameter<W> gamma_;
     ptrdiff_t channels_, panel_, panels_;  // channels in all, samples of a panel, panels
     Scratch<double> partial_;              // (panels, 2, channels): sums of dy and of dy * x̂

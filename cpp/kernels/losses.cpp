@@ -98,7 +98,7 @@ template <class T, class Targets>
 TRIMTAB_LOOP double product_in_double(const T* logits, ptrdiff_t classes, double largest, Targets t) {
     double sum = 0;
     for (ptrdiff_t i = 0; i < classes; ++i) {
-        const First<double> one{1};
+        const FirstLanes<double> one{1};
         const double target = t(i, one)[0], d = one.load(logits + i)[0] - largest;
         sum += target == 0 ? 0 : target * d;
     }
@@ -150,7 +150,7 @@ void softmax_cross_entropy(const SoftmaxCrossEntropy& a) {
                     const double factor = scale * sums.weight / sums.exponentials;
                     write_gradient(z, classes, W(factor), W(scale), t, gradient);
                     const double at_label = z[label] * factor - (everywhere[label] + more) * scale;
-                    First<W>{1}.store(gradient + label, Vector<W>{} + W(at_label));
+                    FirstLanes<W>{1}.store(gradient + label, Vector<W>{} + W(at_label));
                 } else {
                     const W* const q = static_cast<const W*>(a.probabilities) + row * classes;
                     const GivenTargets<W> t{everywhere, extra, q};
@@ -183,7 +183,7 @@ TRIMTAB_LOOP double total_in_units(const Huber& a, double unit) {
     const double delta = a.delta * unit;
     double sum = 0;
     for (ptrdiff_t i = 0; i < a.count; ++i) {
-        const First<double> one{1};
+        const FirstLanes<double> one{1};
         const double d = one.load(pred + i)[0] * unit - one.load(target + i)[0] * unit, size = d < 0 ? -d : d;
         sum += (size <= delta ? 0.5 * d * d : delta * (size - 0.5 * delta)) * a.scale;
     }

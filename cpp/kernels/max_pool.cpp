@@ -11,7 +11,7 @@ struct Range {
 // What of an axis of the image lies under the kernel.
 TRIMTAB_INLINE Range under(ptrdiff_t place, ptrdiff_t stride, ptrdiff_t before, ptrdiff_t kernel, ptrdiff_t length) {
     const ptrdiff_t first = place * stride - before;
-    return {most(first, 0), least(first + kernel, length)};
+    return {max(first, 0), min(first + kernel, length)};
 }
 
 // f(place, rows, columns) at every place on a line of y.

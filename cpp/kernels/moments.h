@@ -55,7 +55,7 @@ TRIMTAB_INLINE auto sums_hold(V spread) {
 }
 
 constexpr int sample_size = 16;
-constexpr ptrdiff_t stretch = 4096;  // values summed about the same shift
+constexpr ptrdiff_t segment = 4096;  // values summed about the same shift
 
 // The sum of the first values, in lanes that have not met.
 template <class W, class T>
@@ -92,12 +92,12 @@ TRIMTAB_INLINE W better_shift(W shift, double sum, ptrdiff_t n) {
     return W(double(shift) + sum / double(n));
 }
 
-// The moments of one stretch more.
+// The moments of one segment more.
 template <class W, class T>
-TRIMTAB_INLINE Moments add_stretch(const Moments& before, const T* x, ptrdiff_t n) {
+TRIMTAB_INLINE Moments add_segment(const Moments& before, const T* x, ptrdiff_t n) {
     const double count = double(n);
     double sums[2];
-    W shift = W(before.count == 0 ? total(sample<W>(x, n)) / W(least(n, sample_size)) : before.mean);
+    W shift = W(before.count == 0 ? total(sample<W>(x, n)) / W(min(n, sample_size)) : before.mean);
     sum_about(shift, x, n, sums);
     if (before.count == 0 && off_centre(count, sums[0], sums[1])) {
         shift = better_shift(shift, sums[0], n);
@@ -107,19 +107,19 @@ TRIMTAB_INLINE Moments add_stretch(const Moments& before, const T* x, ptrdiff_t 
     return combine(before, {count, m.mean, m.m2});
 }
 
-// The runs of memory that share a statistic: `pieces` of them, `length` long and `stride` apart, seen as stretches.
+// The runs of memory that share a statistic: `pieces` of them, `length` long and `stride` apart, seen as segments.
 struct Runs {
     ptrdiff_t pieces, length, stride;
-    TRIMTAB_INLINE ptrdiff_t per_piece() const { return ceil_div(length, stretch); }
-    TRIMTAB_INLINE ptrdiff_t stretches() const { return pieces * per_piece(); }
-    // f(offset, n) for stretches begin..end.
+    TRIMTAB_INLINE ptrdiff_t segments_per_run() const { return ceil_div(length, segment); }
+    TRIMTAB_INLINE ptrdiff_t segments() const { return pieces * segments_per_run(); }
+    // f(offset, n) for segments begin..end.
     template <class F>
     TRIMTAB_INLINE void visit(ptrdiff_t begin, ptrdiff_t end, F&& f) const {
         if (begin >= end) return;
-        ptrdiff_t piece = begin / per_piece(), i = begin % per_piece() * stretch;
+        ptrdiff_t piece = begin / segments_per_run(), i = begin % segments_per_run() * segment;
         for (ptrdiff_t s = begin; s < end; ++s) {
-            f(piece * stride + i, least(length - i, stretch));
-            i += stretch;
+            f(piece * stride + i, min(length - i, segment));
+            i += segment;
             if (i >= length) i = 0, ++piece;
         }
     }
@@ -128,7 +128,7 @@ struct Runs {
 template <class W, class T>
 TRIMTAB_INLINE Moments moments_in(const T* x, const Runs& runs, ptrdiff_t begin, ptrdiff_t end) {
     Moments m;
-    runs.visit(begin, end, [&](ptrdiff_t offset, ptrdiff_t n) { m = add_stretch<W>(m, x + offset, n); });
+    runs.visit(begin, end, [&](ptrdiff_t offset, ptrdiff_t n) { m = add_segment<W>(m, x + offset, n); });
     return m;
 }
 

@@ -22,7 +22,7 @@ struct alignas(64) Each {
 };
 template <class F>
 TRIMTAB_INLINE void for_each_row(ptrdiff_t rows, F&& f) {
-    for (ptrdiff_t r = 0; r < rows; r += lanes<double>) f(r, Whole<double>{});
+    for (ptrdiff_t r = 0; r < rows; r += lanes<double>) f(r, WholeVector<double>{});
 }
 
 // Sums that make up the statistics of a row: of x - shift and its square, or of x^2 alone.
@@ -47,11 +47,11 @@ TRIMTAB_INLINE void sum_each(ptrdiff_t rows, ptrdiff_t n, Each<double> (&sums)[q
     for (ptrdiff_t r = 0; r < rows; r += lanes<double>) {
         Doubles total[quantities] = {};
         // Step by step for all rows: what is a chain of latencies in each overlaps with that of the others.
-        for (ptrdiff_t begin = 0; begin < n; begin += segment) {
+        for (ptrdiff_t begin = 0; begin < n; begin += values_per_sum) {
             Doubles met[quantities][lanes<double>];
-            for (ptrdiff_t k = 0; k < least(lanes<double>, rows - r); ++k) {
+            for (ptrdiff_t k = 0; k < min(lanes<double>, rows - r); ++k) {
                 PartialSums<W, quantities> partial;
-                sum_lanes<quantities>(begin, least(begin + segment, n), partial, of(r + k));
+                sum_lanes<quantities>(begin, min(begin + values_per_sum, n), partial, of(r + k));
                 unroll<0, quantities>([&](int q) { met[q][k] = partial.meet(q); });
             }
             unroll<0, quantities>([&](int q) { total[q] += totals(met[q]); });
@@ -66,7 +66,7 @@ template <class W, int quantities, class Of>
 TRIMTAB_INLINE void sum_each(ptrdiff_t rows, ptrdiff_t n, Each<W> (&sums)[quantities], Of&& of) {
     for (ptrdiff_t r = 0; r < rows; r += lanes<W>) {
         Vector<W> met[quantities][lanes<W>];
-        for (ptrdiff_t k = 0; k < least(lanes<W>, rows - r); ++k) {
+        for (ptrdiff_t k = 0; k < min(lanes<W>, rows - r); ++k) {
             PartialSums<W, quantities, 64> partial;
             sum_lanes<quantities>(0, n, partial, of(r + k));
             unroll<0, quantities>([&](int q) {
@@ -84,8 +84,8 @@ TRIMTAB_LOOP void row_moments(const T* x, ptrdiff_t rows, ptrdiff_t width, Each<
     Each<double> m2;
     using Sums = RowSums<W, T, centred>;
     constexpr int quantities = Sums::quantities;
-    for (ptrdiff_t i = 0; i < width; i += stretch) {
-        const ptrdiff_t n = least(width - i, stretch);
+    for (ptrdiff_t i = 0; i < width; i += segment) {
+        const ptrdiff_t n = min(width - i, segment);
         Each<W> shift;
         if constexpr (centred) {
             if (i > 0)
@@ -93,9 +93,9 @@ TRIMTAB_LOOP void row_moments(const T* x, ptrdiff_t rows, ptrdiff_t width, Each<
             else
                 for (ptrdiff_t r = 0; r < rows; r += lanes<W>) {
                     Vector<W> samples[lanes<W>];
-                    for (ptrdiff_t k = 0; k < least(lanes<W>, rows - r); ++k)
+                    for (ptrdiff_t k = 0; k < min(lanes<W>, rows - r); ++k)
                         samples[k] = sample<W>(x + (r + k) * width, n);
-                    store<W>(shift + r, totals(samples) / W(least(n, sample_size)));
+                    store<W>(shift + r, totals(samples) / W(min(n, sample_size)));
                 }
         }
         Each<Total> sums[quantities];
@@ -178,7 +178,7 @@ private:
 
 // Rows measured together: as many as stay in the first cache.
 TRIMTAB_INLINE ptrdiff_t rows_together(ptrdiff_t width) {
-    return most(1, least(most_together, values_together / most(1, width)));
+    return max(1, min(most_together, values_together / max(1, width)));
 }
 
 inline void fill_statistics_of_nothing(const RowNormForward& a) {
@@ -194,13 +194,12 @@ void normalise_rows(const RowNormForward& a) {
     const ptrdiff_t width = a.width, together = rows_together(width);
     if (width == 0) return fill_statistics_of_nothing(a);
     const double cost = double(a.rows) * (10 + 0.15 * double(width));
-    const bool past = past_caches<T>(a.x, a.y, a.rows * width);
+    const bool past = exceeds_caches<T>(a.x, a.y, a.rows * width);
     parallel_for(ceil_div(a.rows, together), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
         const auto gamma = static_cast<const W*>(a.gamma), beta = static_cast<const W*>(a.beta);
-        Outlet<T> outlet(past, fetched_ahead(together * width));
-        for (ptrdiff_t first = begin * together, stop = least(end * together, a.rows); first < stop;
-             first += together) {
-            const ptrdiff_t rows = least(together, stop - first);
+        Outlet<T> outlet(past, prefetch_distance(together * width));
+        for (ptrdiff_t first = begin * together, stop = min(end * together, a.rows); first < stop; first += together) {
+            const ptrdiff_t rows = min(together, stop - first);
             const T* x = static_cast<const T*>(a.x) + first * width;
             T* y = static_cast<T*>(a.y) + first * width;
             if (a.residual) {
@@ -329,9 +328,9 @@ TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row,
     RowGradient<T, centred> rows[count];
     for (int r = 0; r < count; ++r) rows[r] = {a, row + r};
     double sums[count][2] = {};
-    for (ptrdiff_t begin = 0; begin < width; begin += segment) {
+    for (ptrdiff_t begin = 0; begin < width; begin += values_per_sum) {
         PartialSums<W, 2> partial[count];
-        for (int r = 0; r < count; ++r) sum_lanes<2>(begin, least(begin + segment, width), partial[r], rows[r]);
+        for (int r = 0; r < count; ++r) sum_lanes<2>(begin, min(begin + values_per_sum, width), partial[r], rows[r]);
         for (int r = 0; r < count; ++r)
             for (int q = 0; q < 2; ++q) sums[r][q] += partial[r].total(q);
     }
@@ -383,21 +382,21 @@ void normalise_rows_backward(const RowNormBackward& a) {
     const ptrdiff_t panels_per_task = ceil_div(panels, most_panels);
     const ptrdiff_t tasks = panels ? ceil_div(panels, panels_per_task) : 0;
     const ptrdiff_t sums = parameters * width;
-    const bool past = past_caches<T>(a.x, a.dx, a.rows * width);
+    const bool past = exceeds_caches<T>(a.x, a.dx, a.rows * width);
     const Scratch<double> partial(tasks * sums);  // [task][dgamma, dbeta][width]
     // [task][dgamma, dbeta][width]: had before dx is written, which may be memory of the caller's.
     const Scratch<W> panel_of_tasks(tasks * 2 * width);
     parallel_for(tasks, double(a.rows) * (30 + 0.4 * double(width)), [&](ptrdiff_t begin, ptrdiff_t end) {
-        Outlet<T> outlet(past, fetched_ahead((are_long(width) ? long_rows_at_once : rows_at_once) * width));
+        Outlet<T> outlet(past, prefetch_distance((are_long(width) ? long_rows_at_once : rows_at_once) * width));
         for (ptrdiff_t task = begin; task < end; ++task) {
             double* const total = partial + task * sums;
             W* const panel = panel_of_tasks + task * 2 * width;
             const ParameterSums<W> parameter_sums{panel, panel + width, total, centred ? total + width : nullptr};
             sweep<double>(sums, [&](ptrdiff_t i, auto at) { at.store(total + i, Doubles{}); });
             const ptrdiff_t first = task * panels_per_task * rows_per_panel;
-            const ptrdiff_t stop = least(first + panels_per_task * rows_per_panel, a.rows);
+            const ptrdiff_t stop = min(first + panels_per_task * rows_per_panel, a.rows);
             for (ptrdiff_t row = first; row < stop;) {
-                const ptrdiff_t panel_end = least(row + rows_per_panel, stop);
+                const ptrdiff_t panel_end = min(row + rows_per_panel, stop);
                 sweep<W>(2 * width, [&](ptrdiff_t i, auto at) { at.store(panel + i, Vector<W>{}); });
                 const auto differentiate = [&](auto count) {
                     for (; row + count.value <= panel_end; row += count.value)

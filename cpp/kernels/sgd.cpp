@@ -10,8 +10,8 @@
 namespace trimtab {
 namespace {
 
-constexpr ptrdiff_t task_size = segment;  // elements: what is done to a task in several steps is done in cache
-constexpr ptrdiff_t alignment = 64;       // elements: where arrays begin, so that vectors are cut at their ends only
+constexpr ptrdiff_t task_size = values_per_sum;  // elements: what is done to a task in several steps is done in cache
+constexpr ptrdiff_t alignment = 64;  // elements: where arrays begin, so that vectors are cut at their ends only
 
 // Arrays laid end to end.
 class Line {
@@ -28,11 +28,11 @@ public:
     void visit(double cost, F&& f) const {
         parallel_for(tasks(), cost * double(length()), [&](ptrdiff_t first, ptrdiff_t last) {
             ptrdiff_t at = first * task_size, array = array_at(at);
-            const ptrdiff_t end = least(last * task_size, length());
+            const ptrdiff_t end = min(last * task_size, length());
             while (at < end) {
                 while (begin_[array + 1] <= at) ++array;
                 const ptrdiff_t task = at / task_size, offset = at - begin_[array];
-                const ptrdiff_t n = least(arrays_.sizes[array] - offset, (task + 1) * task_size - at);
+                const ptrdiff_t n = min(arrays_.sizes[array] - offset, (task + 1) * task_size - at);
                 f(task, array, offset, n);
                 at += extent(n);
             }

@@ -61,9 +61,9 @@ TRIMTAB_INLINE V totals(V* vectors) {
 }
 
 // Elements summed in W: bounds a float sum to 16 terms a virtual lane, and 4 of them to a double.
-constexpr ptrdiff_t segment = 1024;
+constexpr ptrdiff_t values_per_sum = 1024;
 
-// Sums over a segment in its virtual lanes, `bytes` of them, before they meet.
+// Sums of at most values_per_sum values in their virtual lanes, `bytes` of them, before they meet.
 template <class W, int quantities, int bytes = 256>
 struct PartialSums {
     static constexpr int registers = bytes / register_bytes;
@@ -82,7 +82,8 @@ TRIMTAB_INLINE void sum_lanes(ptrdiff_t begin, ptrdiff_t end, PartialSums<W, qua
     unroll<0, registers / group>([&](int g) __attribute__((always_inline)) {
         Vector<W> part[group][quantities] = {};
         for (ptrdiff_t i = begin + g * group * lanes<W>; i < whole; i += step)
-            unroll<0, group>([&](int r) __attribute__((always_inline)) { f(i + r * lanes<W>, Whole<W>{}, part[r]); });
+            unroll<0, group>([&](int r)
+                                 __attribute__((always_inline)) { f(i + r * lanes<W>, WholeVector<W>{}, part[r]); });
         unroll<0, group>([&](int r) __attribute__((always_inline)) {
             unroll<0, quantities>([&](int q)
                                       __attribute__((always_inline)) { sums.of[q][g * group + r] = part[r][q]; });
@@ -96,12 +97,12 @@ TRIMTAB_INLINE void sum_lanes(ptrdiff_t begin, ptrdiff_t end, PartialSums<W, qua
     unroll<0, registers>([&](int r) __attribute__((always_inline)) {
         if (rest < (r + 1) * lanes<W>) return;
         Vector<W> part[quantities] = {};
-        f(whole + r * lanes<W>, Whole<W>{}, part);
+        f(whole + r * lanes<W>, WholeVector<W>{}, part);
         add(r, part);
     });
     if (left > 0) {
         Vector<W> part[quantities] = {};
-        f(end - left, First<W>{left}, part);
+        f(end - left, FirstLanes<W>{left}, part);
         unroll<0, registers>([&](int r) __attribute__((always_inline)) {
             if (rest - left == r * lanes<W>) add(r, part);
         });
@@ -111,9 +112,9 @@ TRIMTAB_INLINE void sum_lanes(ptrdiff_t begin, ptrdiff_t end, PartialSums<W, qua
 template <class W, int quantities, class F>
 TRIMTAB_INLINE void reduce(ptrdiff_t n, double (&sums)[quantities], F&& f) {
     for (double& sum : sums) sum = 0;
-    for (ptrdiff_t i = 0; i < n; i += segment) {
+    for (ptrdiff_t i = 0; i < n; i += values_per_sum) {
         PartialSums<W, quantities> partial;
-        sum_lanes<quantities, W>(i, n - i < segment ? n : i + segment, partial, f);
+        sum_lanes<quantities, W>(i, n - i < values_per_sum ? n : i + values_per_sum, partial, f);
         unroll<0, quantities>([&](int q) __attribute__((always_inline)) { sums[q] += partial.total(q); });
     }
 }

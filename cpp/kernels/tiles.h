@@ -12,7 +12,7 @@ constexpr ptrdiff_t tile = 4096;  // elements
 template <class F>
 TRIMTAB_INLINE void for_tiles(ptrdiff_t count, double cost, const F& f) {
     parallel_for((count + tile - 1) / tile, cost * double(count), [&](ptrdiff_t begin, ptrdiff_t end) {
-        for (ptrdiff_t first = begin * tile; begin < end; ++begin, first += tile) f(first, least(count - first, tile));
+        for (ptrdiff_t first = begin * tile; begin < end; ++begin, first += tile) f(first, min(count - first, tile));
     });
 }
 }  // namespace

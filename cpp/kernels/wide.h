@@ -27,14 +27,14 @@ struct Place {
     TRIMTAB_INLINE void for_runs(ptrdiff_t first, ptrdiff_t count, F&& f) const {
         ptrdiff_t piece = first / length, column = first % length;
         for (ptrdiff_t i = 0, n; i < count; i += n, ++piece, column = 0) {
-            n = least(length - column, count - i);
+            n = min(length - column, count - i);
             f(i, start + piece * stride + column, column, n);
         }
     }
     // f(first, n) for parts of all values, up to `most` of them.
     template <class F>
     TRIMTAB_INLINE void for_parts(ptrdiff_t most, F&& f) const {
-        for (ptrdiff_t first = 0; first < count(); first += most) f(first, least(most, count() - first));
+        for (ptrdiff_t first = 0; first < count(); first += most) f(first, min(most, count() - first));
     }
 };
 
@@ -88,7 +88,7 @@ TRIMTAB_COLD void gather_parameter(const AnyArray& values, const Place& place, p
     values.visit([&](const auto* parameters) {
         place.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t, ptrdiff_t column, ptrdiff_t n) {
             for (ptrdiff_t j = 0; j < n; ++j)
-                to[i + j] = First<double>{1}.load(parameters + (column + j) / place.per_parameter)[0];
+                to[i + j] = FirstLanes<double>{1}.load(parameters + (column + j) / place.per_parameter)[0];
         });
     });
 }
@@ -144,7 +144,7 @@ struct WideStatistics {
 
 // n for which values times 2^n are of the size of x̂, as far as the mean holds in these units.
 TRIMTAB_INLINE int unit_factor(double mean, double rstd) {
-    return int(most(-1000, least(exponent(rstd), 1000 - exponent(mean))));
+    return int(max(-1000, min(exponent(rstd), 1000 - exponent(mean))));
 }
 // The same for given statistics.
 TRIMTAB_INLINE WideStatistics wide_statistics(double mean, double rstd) {
@@ -155,7 +155,7 @@ TRIMTAB_INLINE WideStatistics wide_statistics(double mean, double rstd) {
 
 // Loops over gathered values, once for all storage types.
 TRIMTAB_COLD Moments add_gathered(const Moments& before, const double* values, ptrdiff_t n) {
-    return add_stretch<double>(before, values, n);
+    return add_segment<double>(before, values, n);
 }
 TRIMTAB_COLD double sum_of_gathered_squares(const double* values, ptrdiff_t n) {
     double squares[1];
@@ -185,11 +185,11 @@ TRIMTAB_COLD void sum_unweighted(const double* g, const double* normal, ptrdiff_
 // Not centred: the mean of squares is taken for the variance, as elsewhere.
 template <bool centred>
 TRIMTAB_COLD WideStatistics measure_wide(const AnyArray& x, const Place& place, double eps) {
-    double values[stretch];
+    double values[segment];
     const int unit = exponent(largest_magnitude(x, place, __builtin_sqrt(eps)));
     const double factor = power_of_two(-unit);
     Moments m;
-    place.for_parts(stretch, [&](ptrdiff_t first, ptrdiff_t n) {
+    place.for_parts(segment, [&](ptrdiff_t first, ptrdiff_t n) {
         gather(x, place, first, n, values);
         multiply(values, n, factor);
         if constexpr (centred)
@@ -262,7 +262,7 @@ TRIMTAB_COLD bool all_zero(const T* x, ptrdiff_t n) {
     using W = Work<T>;
     for (ptrdiff_t i = 0; i < n; i += 256) {
         decltype(Vector<W>{} != 0) other = {};
-        sweep<W>(least(n - i, 256), [&](ptrdiff_t j, auto at) { other |= at.load(x + i + j) != 0; });
+        sweep<W>(min(n - i, 256), [&](ptrdiff_t j, auto at) { other |= at.load(x + i + j) != 0; });
         if (any(bit_cast<Longs>(other))) return false;
     }
     return true;
@@ -384,7 +384,7 @@ private:
             a.place.for_runs(first, n, [&](ptrdiff_t i, ptrdiff_t, ptrdiff_t column, ptrdiff_t count) {
                 for (ptrdiff_t j = 0, end; j < count; j = end) {
                     const ptrdiff_t parameter = (column + j) / a.place.per_parameter;
-                    end = least(count, (parameter + 1) * a.place.per_parameter - column);
+                    end = min(count, (parameter + 1) * a.place.per_parameter - column);
                     double both[2];
                     sum_unweighted(g + i + j, normal + i + j, end - j, both);
                     if (dbeta) dbeta[parameter] += both[0] * unit;
