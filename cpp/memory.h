@@ -24,7 +24,7 @@ std::size_t last_cache_bytes();  // of the largest cache, which all cores may sh
 template <class E>
 class Scratch {
 public:
-    Scratch() = default;
+    TRIMTAB_ALWAYS_INLINE Scratch() {}
     TRIMTAB_ALWAYS_INLINE explicit Scratch(std::ptrdiff_t count)  // a negative one is an extent that overflowed
         : data_(count ? static_cast<E*>(take_block(std::size_t(count), sizeof(E))) : nullptr) {}
     TRIMTAB_ALWAYS_INLINE Scratch(Scratch&& other) noexcept : data_(other.data_) { other.data_ = nullptr; }
