@@ -1,10 +1,12 @@
-"""What can be wrong with an argument, by its kind."""
+"""What can be wrong with an argument, by its kind, and how to check that it is refused."""
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+import trimtab as tt
 from helpers.strategies import BFLOAT16, LAYOUTS
 
 
@@ -24,12 +26,29 @@ class Function(NamedTuple):
     specification: Callable | None = None  # where it is not the function of this name in reference.py
 
 
-def assert_refused(function, valid, position, value, error, message):
+def assert_argument_refused(function, valid, position, value, error, message):
     """The positional arguments `valid` are taken, those with `value` at `position` are not."""
     function(*valid)
     with pytest.raises(error) as raised:
         function(*valid[:position], value, *valid[position + 1 :])
     assert str(raised.value).startswith(f"{function.__name__}: {message}")
+
+
+def memory_of(value):
+    if isinstance(value, list):
+        return [memory_of(item) for item in value]
+    if not isinstance(value, np.ndarray) or value is np.ma.masked or value.dtype.hasobject:
+        return None
+    return value.tobytes()
+
+
+def assert_call_refused(function, error, text, *arguments, **keywords):
+    given = [*arguments, *keywords.values()]
+    before = [memory_of(value) for value in given]
+    pattern = re.escape(f"{function.name}: {text}").replace(re.escape("..."), ".*")
+    with pytest.raises(error, match=f"(?s)^{pattern}$"):
+        getattr(tt, function.name)(*arguments, **keywords)
+    assert [memory_of(value) for value in given] == before, "an argument has been changed"
 
 
 def some(*shape, dtype=np.float32):

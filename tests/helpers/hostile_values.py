@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import ml_dtypes
 import numpy as np
+from helpers.foreign_arrays import OnlyDLPack
 from helpers.strategies import BFLOAT16, WRITEABLE_LAYOUTS, byte_swapped, read_only
 
 
@@ -21,17 +22,6 @@ VALUES = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, 3e38, 1e300]
 
 class Subclass(np.ndarray):
     pass
-
-
-def only_dlpack(x):
-    class OnlyDLPack:
-        def __dlpack__(self, **options):
-            return x.__dlpack__(**options)
-
-        def __dlpack_device__(self):
-            return x.__dlpack_device__()
-
-    return OnlyDLPack()
 
 
 def with_values(value, every):
@@ -84,7 +74,7 @@ ARRAYS = (
         "ragged list": lambda x: [x.tolist(), [1.0]],
         "memoryview": memoryview,
         "bytes": lambda x: x.tobytes(),
-        "DLPack": only_dlpack,
+        "DLPack": OnlyDLPack,
     }
 )  # fmt: skip
 

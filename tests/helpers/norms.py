@@ -10,6 +10,9 @@ import ml_dtypes
 import numpy as np
 import reference
 import trimtab as tt
+from helpers.strategies import shapes
+from hypothesis import assume
+from hypothesis import strategies as st
 
 # Errors relative to the sum of magnitudes: of dx; of the parameter gradients, four roundings of each term.
 DX_ERROR = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 0}
@@ -85,6 +88,33 @@ def group_norm(shape, num_groups, axis=1):
     statistic = np.broadcast_to(statistic.astype(int), shape)
     options = {"num_groups": num_groups, "axis": axis}
     return Norm("group_norm", shape, statistic, (samples, num_groups), (channel,), options)
+
+
+# Many channels and few, long planes and tiny ones, channels first and last.
+BATCH_NORMS = [
+    batch_norm((9, 67)),
+    batch_norm((2, 300)),
+    batch_norm((300, 3)),
+    batch_norm((8, 37, 1, 1)),
+    batch_norm((5, 33, 2, 2)),
+    batch_norm((3, 70, 7, 7)),
+    batch_norm((2, 5, 28, 29)),
+    batch_norm((3, 7, 7, 70), axis=-1),
+    batch_norm((2, 28, 29, 5), axis=3),
+    batch_norm((70, 9), axis=0),
+    batch_norm((3, 4, 5), axis=1),
+    batch_norm((2, 3, 4, 5, 6), axis=-4),
+    batch_norm((2, 3, 4, 5, 6), axis=2),
+]
+
+
+@st.composite
+def batch_norms(draw):
+    """A batch norm over any channel axis, with at least two values per channel."""
+    shape = draw(shapes(max_dims=5))
+    norm = batch_norm(shape, draw(st.integers(-len(shape), len(shape) - 1)))
+    assume(np.prod(shape) > norm.parameter_shape[0])
+    return norm
 
 
 def native(dtype):

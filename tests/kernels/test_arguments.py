@@ -7,12 +7,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 import trimtab as tt
+from helpers.foreign_arrays import OnlyArray, OnlyDLPack
+from helpers.functions import FUNCTIONS, IN_PLACE, every_array
 from helpers.strategies import BFLOAT16
-from test_errors import FUNCTIONS, every_array
 
 PARAMETERS = {"parameter", "required parameter"}
 REAL = [np.dtype(t) for t in ("f2", "f4", "f8", "g", "?", *"bBhHiIlLqQ")] + [BFLOAT16]
-IN_PLACE = {"out", "running", "in place", "in place like"}
 
 
 def rows(kinds):
@@ -112,40 +112,13 @@ def test_targets_of_the_same_values(loss, shape, rng):
 # ---- arrays of others ----
 
 
-class OnlyDLPack:
-    """Has nothing else, and counts how often it is read."""
-
-    def __init__(self, array, versioned=True):
-        self.array, self.versioned, self.read = array, versioned, 0
-
-    def __dlpack__(self, **options):
-        if not self.versioned:
-            if options:
-                raise TypeError(options)
-            return self.array.__dlpack__()
-        self.read += 1
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self.array.__dlpack_device__()
-
-
-class OnlyArray:
-    def __init__(self, array):
-        self.array, self.read = array, 0
-
-    def __array__(self, dtype=None, copy=None):
-        self.read += 1
-        return self.array
-
-
 @pytest.mark.parametrize("kind", [OnlyDLPack, OnlyArray])
 @pytest.mark.parametrize(("function", "name"), rows(READ))
 def test_objects_are_read_once(function, name, kind):
     arguments = function.valid()
     given = kind(arguments[name])
     assert_same(results_of(function, arguments | {name: given}), results_of(function, function.valid()))
-    assert given.read == 1
+    assert given.reads == 1
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])

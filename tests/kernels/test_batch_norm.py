@@ -5,12 +5,14 @@ import pytest
 import reference
 import trimtab as tt
 from helpers.norms import (
+    BATCH_NORMS,
     FLOAT64_ERROR,
     STATISTIC_ERROR,
     arithmetic,
     assert_normalized,
     assert_within,
     batch_norm,
+    batch_norms,
     check_backward,
     check_forward,
     float64_error,
@@ -19,39 +21,14 @@ from helpers.norms import (
     terms_of_result,
     ulp,
 )
-from helpers.strategies import DTYPES, OVERLAPS, WRITEABLE_LAYOUTS, arrays, overlapping, parameters, shapes
+from helpers.strategies import DTYPES, OVERLAPS, WRITEABLE_LAYOUTS, arrays, overlapping, parameters
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 TYPICAL = [batch_norm((37, 300)), batch_norm((3, 5, 3, 5)), batch_norm((3, 5, 5, 7), axis=-1)]
-# Many channels and few, long planes and tiny ones, channels first and last.
-CHANNELS = [
-    batch_norm((9, 67)),
-    batch_norm((2, 300)),
-    batch_norm((300, 3)),
-    batch_norm((8, 37, 1, 1)),
-    batch_norm((5, 33, 2, 2)),
-    batch_norm((3, 70, 7, 7)),
-    batch_norm((2, 5, 28, 29)),
-    batch_norm((3, 7, 7, 70), axis=-1),
-    batch_norm((2, 28, 29, 5), axis=3),
-    batch_norm((70, 9), axis=0),
-    batch_norm((3, 4, 5), axis=1),
-    batch_norm((2, 3, 4, 5, 6), axis=-4),
-    batch_norm((2, 3, 4, 5, 6), axis=2),
-]
 
 
-@st.composite
-def norms(draw):
-    """A batch norm over any channel axis, with at least two values per channel."""
-    shape = draw(shapes(max_dims=5))
-    norm = batch_norm(shape, draw(st.integers(-len(shape), len(shape) - 1)))
-    assume(np.prod(shape) > norm.parameter_shape[0])
-    return norm
-
-
-@given(st.data(), norms(), st.sampled_from(DTYPES), st.sampled_from([1e-5, 0.1]))
+@given(st.data(), batch_norms(), st.sampled_from(DTYPES), st.sampled_from([1e-5, 0.1]))
 def test_forward(data, norm, dtype, eps):
     x = data.draw(arrays(norm.shape, dtype))
     gamma = data.draw(parameters(norm.parameter_shape, dtype))
@@ -59,7 +36,7 @@ def test_forward(data, norm, dtype, eps):
     check_forward(norm, x, gamma, beta, eps=eps)
 
 
-@given(st.data(), norms(), st.sampled_from(DTYPES))
+@given(st.data(), batch_norms(), st.sampled_from(DTYPES))
 def test_backward(data, norm, dtype):
     dy, x = data.draw(arrays(norm.shape, dtype)), data.draw(arrays(norm.shape, dtype))
     check_backward(norm, dy, x, data.draw(parameters(norm.parameter_shape, dtype)))
@@ -77,7 +54,7 @@ def check_inference(norm, x, mean, var, gamma, beta, *, ulps=2, out=None, residu
     return y
 
 
-@given(st.data(), norms(), st.sampled_from(DTYPES))
+@given(st.data(), batch_norms(), st.sampled_from(DTYPES))
 def test_inference(data, norm, dtype):
     x = data.draw(arrays(norm.shape, dtype))
     mean, var = (data.draw(parameters(norm.parameter_shape, dtype)) for _ in range(2))
@@ -97,7 +74,7 @@ def fused_options(draw, norm, dtype):
     }
 
 
-@given(st.data(), norms(), st.sampled_from(DTYPES))
+@given(st.data(), batch_norms(), st.sampled_from(DTYPES))
 def test_forward_with_everything_fused(data, norm, dtype):
     x = data.draw(arrays(norm.shape, dtype))
     gamma, beta = (data.draw(parameters(norm.parameter_shape, dtype)) for _ in range(2))
@@ -108,7 +85,7 @@ def test_forward_with_everything_fused(data, norm, dtype):
     check_inference(norm, x, mean, var, gamma, beta, ulps=3, **options)
 
 
-@given(st.data(), norms(), st.sampled_from(DTYPES), st.booleans())
+@given(st.data(), batch_norms(), st.sampled_from(DTYPES), st.booleans())
 def test_backward_with_everything_fused(data, norm, dtype, training):
     dy, x = data.draw(arrays(norm.shape, dtype)), data.draw(arrays(norm.shape, dtype))
     gamma = data.draw(parameters(norm.parameter_shape, dtype))
@@ -169,7 +146,7 @@ def test_running_statistics_of_virtual_batches_are_those_of_the_batch(rng, unbia
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("norm", CHANNELS, ids=str)
+@pytest.mark.parametrize("norm", BATCH_NORMS, ids=str)
 def test_every_layout_of_channels(rng, norm, dtype):
     x, dy = rng.standard_normal((2, *norm.shape)).astype(dtype)
     gamma, beta = rng.standard_normal((2, *norm.parameter_shape)).astype(dtype)

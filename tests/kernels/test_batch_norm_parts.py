@@ -5,10 +5,12 @@ import pytest
 import reference
 import trimtab as tt
 from helpers.norms import (
+    BATCH_NORMS,
     FLOAT64_ERROR,
     STATISTIC_ERROR,
     arithmetic,
     assert_within,
+    batch_norms,
     check_forward,
     float64_error,
     largest,
@@ -16,10 +18,9 @@ from helpers.norms import (
 from helpers.strategies import BFLOAT16, DTYPES, arrays, parameters
 from hypothesis import given
 from hypothesis import strategies as st
-from test_batch_norm import CHANNELS, norms
 
 
-@given(st.data(), norms(), st.sampled_from(DTYPES))
+@given(st.data(), batch_norms(), st.sampled_from(DTYPES))
 def test_batch_moments(data, norm, dtype):
     x = data.draw(arrays(norm.shape, dtype))
     mean, var, count = reference.batch_moments(x, **norm.options)
@@ -34,7 +35,7 @@ def test_batch_moments(data, norm, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("norm", CHANNELS, ids=str)
+@pytest.mark.parametrize("norm", BATCH_NORMS, ids=str)
 def test_the_parts_make_the_whole(rng, norm, dtype):
     """To the bit: statistics, result, parameter gradients; dx to a few roundings."""
     x, dy = rng.standard_normal((2, *norm.shape)).astype(dtype)
@@ -57,7 +58,7 @@ def test_the_parts_make_the_whole(rng, norm, dtype):
     np.testing.assert_array_equal(constant, expected)
 
 
-@given(st.data(), norms(), st.sampled_from(DTYPES))
+@given(st.data(), batch_norms(), st.sampled_from(DTYPES))
 def test_sums_and_gradient(data, norm, dtype):
     dy, x = data.draw(arrays(norm.shape, dtype)), data.draw(arrays(norm.shape, dtype))
     gamma = data.draw(parameters(norm.parameter_shape, dtype))

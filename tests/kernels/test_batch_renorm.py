@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 import reference
 import trimtab as tt
-from helpers.norms import assert_within, check_forward, float64_error, largest, storage_error, ulp
+from helpers.norms import (
+    BATCH_NORMS,
+    assert_within,
+    batch_norms,
+    check_forward,
+    float64_error,
+    largest,
+    storage_error,
+    ulp,
+)
 from helpers.strategies import DTYPES, OVERLAPS, PARAMETER_DTYPES, arrays, overlapping, parameters
 from hypothesis import given
 from hypothesis import strategies as st
-from test_batch_norm import CHANNELS, norms
 
 
 def running_statistics(rng, channels, dtype):
@@ -22,7 +30,7 @@ def copies(running):
     return {name: value.copy() for name, value in running.items()}
 
 
-@given(st.data(), norms(), st.sampled_from(DTYPES), st.sampled_from([{}, {"r_max": 1.2, "d_max": 0.5}]))
+@given(st.data(), batch_norms(), st.sampled_from(DTYPES), st.sampled_from([{}, {"r_max": 1.2, "d_max": 0.5}]))
 def test_forward_and_backward(data, norm, dtype, limits):
     x, dy = (data.draw(arrays(norm.shape, dtype)) for _ in range(2))
     gamma, beta = (data.draw(parameters(norm.parameter_shape, dtype)) for _ in range(2))
@@ -65,7 +73,7 @@ def test_forward_and_backward(data, norm, dtype, limits):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("norm", CHANNELS, ids=str)
+@pytest.mark.parametrize("norm", BATCH_NORMS, ids=str)
 def test_without_corrections_it_is_batch_norm(rng, norm, dtype):
     x, dy = rng.standard_normal((2, *norm.shape)).astype(dtype)
     gamma, beta = rng.standard_normal((2, *norm.parameter_shape)).astype(dtype)

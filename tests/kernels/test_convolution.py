@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 import trimtab as tt
-from helpers.faults import assert_refused
+from helpers.faults import assert_argument_refused
 from helpers.strategies import DTYPES, LAYOUTS, at_offset
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import _core
@@ -171,4 +171,4 @@ PAIR = "must be a tuple of two ints from {} to 2147483647, got {}"
     ],
 )
 def test_errors(function, position, value, error, message):
-    assert_refused(getattr(_core, function), VALID[function], position, value, error, message)
+    assert_argument_refused(getattr(_core, function), VALID[function], position, value, error, message)

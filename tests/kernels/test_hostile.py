@@ -2,8 +2,8 @@
 
 import pytest
 import trimtab as tt
+from helpers.functions import FUNCTIONS, IN_PLACE
 from helpers.hostile_calls import check, examine, planned
-from test_errors import FUNCTIONS, IN_PLACE
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -4,31 +4,10 @@ import re
 
 import numpy as np
 import pytest
+from helpers.foreign_arrays import OnlyArray, OnlyDLPack
 from helpers.strategies import DTYPES
 from numpy.testing import assert_array_equal
 from trimtab import _core, _inputs
-
-
-class Holder:
-    """Hands out an array by one of the two protocols, and counts how often."""
-
-    def __init__(self, array):
-        self.array, self.reads = array, 0
-
-
-class OnlyDLPack(Holder):
-    def __dlpack__(self, **options):
-        self.reads += 1
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self.array.__dlpack_device__()
-
-
-class OnlyArray(Holder):
-    def __array__(self, dtype=None, copy=None):
-        self.reads += 1
-        return self.array
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -41,9 +20,9 @@ def test_a_float_array_is_taken_as_it_is(rng, dtype):
     assert_array_equal(turned, x.T)
 
 
-@pytest.mark.parametrize("holder", [OnlyDLPack, OnlyArray])
-def test_whatever_gives_an_array_is_read_once(rng, holder):
-    given = holder(rng.standard_normal((3, 4)))
+@pytest.mark.parametrize("kind", [OnlyDLPack, OnlyArray])
+def test_whatever_gives_an_array_is_read_once(rng, kind):
+    given = kind(rng.standard_normal((3, 4)))
     assert_array_equal(_inputs.float_array("f: x", given), given.array)
     assert given.reads == 1
     assert_array_equal(_inputs.float_array("f: x", given.array.tolist()), given.array)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import reference
 import trimtab as tt
+from helpers.foreign_arrays import OnlyArray, OnlyDLPack
 from helpers.norms import check_backward, check_forward, layer_norm
 from helpers.strategies import (
     BFLOAT16,
@@ -102,27 +103,6 @@ def test_out_over_gamma_and_beta(rng):
     """Parameters that lie inside the output are read before they are overwritten."""
     x, out = rng.standard_normal((2, 9, 40)).astype(np.float32)
     check_forward(layer_norm(x.shape), x, out[0], out[4], out=out)
-
-
-class OnlyDLPack:
-    """An array of another library, which offers its memory by DLPack alone."""
-
-    def __init__(self, values):
-        self.values = values
-
-    def __dlpack__(self, **options):
-        return self.values.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self.values.__dlpack_device__()
-
-
-class OnlyArray:
-    def __init__(self, values):
-        self.values = values
-
-    def __array__(self, dtype=None, copy=None):
-        return self.values
 
 
 @pytest.mark.parametrize(

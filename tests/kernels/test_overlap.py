@@ -6,7 +6,7 @@ Arrays share memory where they have a byte in common. Those that only take turns
 import numpy as np
 import pytest
 import trimtab as tt
-from test_errors import FUNCTIONS, IN_PLACE, every_array
+from helpers.functions import FUNCTIONS, IN_PLACE, every_array
 
 LISTED = {"in place", "in place like"}  # of which no two may overlap
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import reference
 import trimtab as tt
-from helpers.faults import FAULTS, Function, some
+from helpers.faults import FAULTS, Function, assert_call_refused, some
+from helpers.foreign_arrays import OnlyArray, OnlyDLPack
 from helpers.strategies import DTYPES, LAYOUTS
 from numpy.testing import assert_allclose, assert_array_equal
-from test_errors import assert_refused
 
 SHAPES = [((40, 6), 1), ((9, 6, 3, 4), 1), ((9, 3, 4, 6), -1), ((6, 50), 0)]
 
@@ -141,17 +141,17 @@ FORWARD = Function(
 def test_bad_argument(argument):
     for fault in FAULTS[FORWARD.kinds[argument]](forward_arguments()[argument]):
         changes = {argument: fault.value}
-        assert_refused(FORWARD, fault.error, f"{argument} {fault.text}", **forward_arguments() | changes)
+        assert_call_refused(FORWARD, fault.error, f"{argument} {fault.text}", **forward_arguments() | changes)
 
 
 def test_bad_layouts_of_what_is_updated():
     memory = np.ones((3, 2, 3, 3))
     text = "running_matrix must not overlap running_mean, got overlapping arrays"
     shared = {"running_mean": memory.reshape(-1)[:6], "running_matrix": memory[0]}
-    assert_refused(FORWARD, ValueError, text, **forward_arguments() | shared)
+    assert_call_refused(FORWARD, ValueError, text, **forward_arguments() | shared)
     rows = np.lib.stride_tricks.as_strided(memory.copy(), (2, 3, 3), (24, 8, 8))
     text = "running_matrix must have an address of its own for every element, got strides (24, 8, 8)"
-    assert_refused(FORWARD, ValueError, text, **forward_arguments() | {"running_matrix": rows})
+    assert_call_refused(FORWARD, ValueError, text, **forward_arguments() | {"running_matrix": rows})
 
 
 @pytest.mark.parametrize(
@@ -164,16 +164,16 @@ def test_bad_layouts_of_what_is_updated():
     ],
 )
 def test_arguments_that_do_not_fit(changes, text):
-    assert_refused(FORWARD, ValueError, text, **forward_arguments() | changes)
+    assert_call_refused(FORWARD, ValueError, text, **forward_arguments() | changes)
 
 
 def test_bad_argument_of_backward():
     backward = Function("whiten_backward", {}, dict)
     saved = tt.whiten_forward(some(9, 6)).saved
     for fault in FAULTS["required like it"](some(9, 6)):
-        assert_refused(backward, fault.error, f"dy {fault.text}", fault.value, saved)
+        assert_call_refused(backward, fault.error, f"dy {fault.text}", fault.value, saved)
     for value in (None, 3, tuple(saved)):
-        assert_refused(
+        assert_call_refused(
             backward, TypeError, "saved must be what whiten_forward saved, got ...", some(9, 6), value
         )
 
@@ -181,29 +181,9 @@ def test_bad_argument_of_backward():
 # ---- arguments as the compiled functions take them ----
 
 
-class Giver:
-    def __init__(self, array):
-        self.array, self.reads = array, 0
-
-
-class OnlyDLPack(Giver):
-    def __dlpack__(self, **options):
-        self.reads += 1
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self.array.__dlpack_device__()
-
-
-class OnlyArray(Giver):
-    def __array__(self, dtype=None, copy=None):
-        self.reads += 1
-        return self.array
-
-
-@pytest.mark.parametrize("giver", [OnlyDLPack, OnlyArray])
-def test_whatever_gives_an_array_is_read_once(rng, giver):
-    x, dy = giver(rng.standard_normal((9, 3))), giver(rng.standard_normal((9, 3)))
+@pytest.mark.parametrize("kind", [OnlyDLPack, OnlyArray])
+def test_whatever_gives_an_array_is_read_once(rng, kind):
+    x, dy = kind(rng.standard_normal((9, 3))), kind(rng.standard_normal((9, 3)))
     expected = tt.whiten_forward(x.array)
     result = tt.whiten_forward(x)
     assert_array_equal(result.y, expected.y)

@@ -3,6 +3,7 @@
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers.layers import LAYERS
 from helpers.strategies import DTYPES
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import losses, nn, optim
@@ -11,41 +12,23 @@ f64 = np.float64
 NARROW = [np.dtype("f2"), np.dtype(ml_dtypes.bfloat16)]
 UNIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
 
-LAYERS = {
-    "Linear": (lambda dtype: nn.Linear(4, 3, rng=0, dtype=dtype), (6, 4)),
-    "Conv2d": (lambda dtype: nn.Conv2d(4, 2, 2, rng=0, dtype=dtype), (6, 4, 3, 3)),
+CASES = LAYERS | {
     "channels last": (lambda dtype: nn.Conv2d(4, 2, 2, axis=-1, rng=0, dtype=dtype), (6, 3, 3, 4)),
-    "MaxPool2d": (lambda dtype: nn.MaxPool2d(2), (6, 4, 4, 4)),
-    "AvgPool2d": (lambda dtype: nn.AvgPool2d(2, 1, 1), (6, 4, 4, 4)),
-    "Flatten": (lambda dtype: nn.Flatten(), (6, 4, 2)),
-    "ReLU": (lambda dtype: nn.ReLU(), (6, 4)),
-    "LeakyReLU": (lambda dtype: nn.LeakyReLU(), (6, 4)),
-    "Sigmoid": (lambda dtype: nn.Sigmoid(), (6, 4)),
-    "Tanh": (lambda dtype: nn.Tanh(), (6, 4)),
     "BatchNorm": (lambda dtype: nn.BatchNorm(4, dtype=dtype), (6, 4)),
     "ghosts": (lambda dtype: nn.BatchNorm(4, virtual_batch_size=3, strided=True, dtype=dtype), (6, 4)),
-    "renorm": (lambda dtype: nn.BatchNorm(4, renorm=True, dtype=dtype), (6, 4)),
     "adjustment": (
         lambda dtype: nn.BatchNorm(4, adjustment=lambda shape, rng: (1.25, 0.5), dtype=dtype),
         (6, 4),
     ),
-    "LayerNorm": (lambda dtype: nn.LayerNorm(4, dtype=dtype), (6, 4)),
-    "RMSNorm": (lambda dtype: nn.RMSNorm(4, dtype=dtype), (6, 4)),
-    "GroupNorm": (lambda dtype: nn.GroupNorm(2, 4, dtype=dtype), (6, 4, 3)),
-    "InstanceNorm": (lambda dtype: nn.InstanceNorm(4, dtype=dtype), (6, 4, 3)),
-    "Whitening": (lambda dtype: nn.Whitening(4, eps=0.1, dtype=dtype), (9, 4)),
-    "Dropout": (lambda dtype: nn.Dropout(0.5), (6, 4)),
     "classical": (lambda dtype: nn.Dropout(0.3, classical=True), (6, 4)),
-    "DropPath": (lambda dtype: nn.DropPath(0.5), (6, 4)),
-    "Residual": (lambda dtype: nn.Residual(nn.Linear(4, 4, rng=0, dtype=dtype)), (6, 4)),
 }
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", CASES)
 def test_a_layer_of_any_dtype_is_that_of_float64_rounded(name, dtype, mode, rng):
-    make, shape = LAYERS[name]
+    make, shape = CASES[name]
     layer, wide = make(dtype).use_rng(1), make(f64).use_rng(1)
     for parameter, other in zip(layer.parameters(), wide.parameters(), strict=True):
         other.value = parameter.value
@@ -172,7 +155,7 @@ def test_linear_beside_another_dtype(dtype, parameters, rng):
     assert_allclose(layer.weight.grad.astype(f64), dy.astype(f64).T @ x.astype(f64), rtol=worst, atol=worst)
 
 
-INPUTS = {name: case for name, case in LAYERS.items() if name not in ("Flatten", "Residual")}
+INPUTS = {name: case for name, case in CASES.items() if name not in ("Flatten", "Residual")}
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])

@@ -8,6 +8,7 @@ from types import MappingProxyType, SimpleNamespace
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers.layers import LAYERS
 from numpy.testing import assert_array_equal
 from trimtab import Trainer, losses, nn, optim
 
@@ -282,31 +283,6 @@ def test_a_parameter_is_floating(value):
 
 
 # Copies
-
-LAYERS = {
-    "Linear": (lambda: nn.Linear(4, 4, rng=0, dtype=f64), (6, 4)),
-    "Conv2d": (lambda: nn.Conv2d(4, 2, 2, rng=0, dtype=f64), (6, 4, 3, 3)),
-    "MaxPool2d": (lambda: nn.MaxPool2d(2), (6, 4, 4, 4)),
-    "AvgPool2d": (lambda: nn.AvgPool2d(2), (6, 4, 4, 4)),
-    "Flatten": (nn.Flatten, (6, 4, 2)),
-    "ReLU": (nn.ReLU, (6, 4)),
-    "LeakyReLU": (nn.LeakyReLU, (6, 4)),
-    "Sigmoid": (nn.Sigmoid, (6, 4)),
-    "Tanh": (nn.Tanh, (6, 4)),
-    "BatchNorm": (lambda: nn.BatchNorm(4, activation="relu", dtype=f64), (6, 4)),
-    "renorm": (lambda: nn.BatchNorm(4, renorm=True, dtype=f64), (6, 4)),
-    "LayerNorm": (lambda: nn.LayerNorm(4, dtype=f64), (6, 4)),
-    "RMSNorm": (lambda: nn.RMSNorm(4, dtype=f64), (6, 4)),
-    "GroupNorm": (lambda: nn.GroupNorm(2, 4, dtype=f64), (6, 4)),
-    "InstanceNorm": (lambda: nn.InstanceNorm(4, dtype=f64), (6, 4, 3)),
-    "Whitening": (lambda: nn.Whitening(4, dtype=f64), (6, 4)),
-    "Dropout": (nn.Dropout, (6, 4)),
-    "DropPath": (nn.DropPath, (6, 4)),
-    "AlphaDropout": (nn.AlphaDropout, (6, 4)),
-    "GaussianDropout": (nn.GaussianDropout, (6, 4)),
-    "Sequential": (lambda: nn.Sequential(nn.Dropout(), nn.Linear(4, 4, rng=0, dtype=f64)), (6, 4)),
-    "Residual": (lambda: nn.Residual(nn.Linear(4, 4, rng=0, dtype=f64), nn.DropPath()), (6, 4)),
-}
 
 
 @pytest.mark.parametrize("how", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])

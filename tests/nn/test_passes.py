@@ -8,8 +8,8 @@ import weakref
 
 import numpy as np
 import pytest
+from helpers.layers import LAYERS
 from numpy.testing import assert_array_equal
-from test_members import LAYERS
 from trimtab import Trainer, losses, nn, optim
 from trimtab.nn.module import evaluation
 

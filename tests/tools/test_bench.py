@@ -4,12 +4,16 @@ import json
 import re
 from dataclasses import replace
 from math import isnan, prod
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import reference
+from numpy.testing import assert_allclose
 from trimtab import cli
 from trimtab.bench import report
 from trimtab.bench.cases import CASES, Case, Inputs, Weights, resnet50
-from trimtab.bench.measure import WRONG, Timing, check, expect, measure
+from trimtab.bench.measure import DROPS, WRONG, Timing, check, expect, measure, outputs
 from trimtab.bench.peers import installed, use_threads
 from trimtab.bench.peers.library import Library
 from trimtab.bench.peers.numpy import NumPy
@@ -48,6 +52,41 @@ def test_every_library_computes_the_same(case, library):
 @pytest.mark.parametrize("library", [Trimtab(), NumPy()], ids=lambda library: library.name)
 def test_every_case_is_in_ours_and_in_numpy(library):
     assert not [case.op for case in CASES if not hasattr(library, case.op)]
+
+
+def specification(shape, kept):
+    """The reference as `tt`: dropout keeps all or nothing, and the update sums over weights, too."""
+    mask = np.packbits(np.full(shape, kept), bitorder="little")
+
+    def add_dropout_forward(x, bias, residual, p, rng):
+        return reference.add_dropout(x, bias, residual, mask, p)
+
+    def sgd_update(w, g, v, *, statistics=False, zero_grad=False, grad_scale=1.0, **options):
+        sums = reference.penalty(w, l1=1), reference.penalty(w, l2=2), np.sqrt(reference.penalty(g, l2=2))
+        reference.sgd_update(w, g, v, grad_scale=grad_scale, **options)
+        for gradient in g if zero_grad else ():
+            gradient[...] = 0
+        return (*sums[:2], grad_scale * sums[2])
+
+    return SimpleNamespace(
+        **vars(reference)
+        | {
+            "dropout_forward": lambda x, p, rng: reference.dropout(x, mask, p),
+            "alpha_dropout_forward": lambda x, p, rng: reference.alpha_dropout(x, mask, p),
+            "add_dropout_forward": add_dropout_forward,
+            "sgd_update": sgd_update,
+        }
+    )
+
+
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: f"{case.op} {case.label}")
+def test_expected_results_are_those_of_the_reference(case, monkeypatch):
+    """They are computed by NumPy as the benchmark writes it, since the reference is not in the wheel."""
+    for kept, expected in zip((True, False), expect(case), strict=case.op in DROPS):
+        monkeypatch.setattr("trimtab.bench.peers.trimtab.tt", specification(case.shape, kept))
+        by_reference = outputs(getattr(Trimtab(), case.op)(Inputs(case, np.float64))())
+        for array, right in zip(expected, by_reference, strict=False):
+            assert_allclose(array, right, rtol=1e-10, atol=1e-12)
 
 
 def test_resnet50_has_the_parameters_of_its_paper():
