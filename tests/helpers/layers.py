@@ -35,3 +35,13 @@ LAYERS = {
         (6, 4),
     ),
 }
+
+
+def trained(layer, *batches):
+    """The layer after some batches of training, with parameters other than the initial ones."""
+    rng = np.random.default_rng(5)
+    for parameter in layer.parameters():
+        parameter.value[...] = rng.uniform(0.5, 2, parameter.value.shape)
+    for batch in batches:
+        layer.train()(batch)
+    return layer

@@ -124,12 +124,6 @@ def test_first_convolution_is_spared_its_dx(rng):
     assert layer.weight.grad.any()
 
 
-def test_initial_scale_of_convolution():
-    """The fan-in counts the kernel."""
-    assert_allclose(nn.Conv2d(50, 40, 3, rng=0).weight.value.std(), (2 / 450) ** 0.5, rtol=0.02)
-    assert_allclose(nn.Conv2d(50, 40, 3, groups=10, rng=0).weight.value.std(), (2 / 45) ** 0.5, rtol=0.05)
-
-
 @pytest.mark.parametrize("axis", AXES)
 @pytest.mark.parametrize(("kernel", "stride", "padding", "image"), POOLINGS)
 @pytest.mark.parametrize("kind", ["max", "mean"])

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.training import Script
 from numpy.testing import assert_array_equal
 from trimtab import nn
 from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, Monitor, ProgressBar
@@ -17,16 +18,6 @@ from trimtab.optim import SGD
 from trimtab.trainer import Trainer
 
 UP, DOWN = "max", "min"
-
-
-class Script(Callback):
-    """Replaces the losses of epochs by written-down values; stands before what is tested."""
-
-    def __init__(self, values, name="val_loss"):
-        self.values, self.name = values, name
-
-    def on_epoch_end(self, trainer, epoch, logs):
-        logs[self.name] = self.values[epoch - 1]
 
 
 def scripted(values, *callbacks, name="val_loss", epochs=None):

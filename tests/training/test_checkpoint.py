@@ -1,7 +1,6 @@
 """Checkpoints: what they keep, and that training goes on as if nothing had happened."""
 
 import csv
-import json
 import os
 import re
 import sys
@@ -9,6 +8,7 @@ from math import inf, nan
 
 import numpy as np
 import pytest
+from helpers.training import Script, jitter, state_of
 from numpy.testing import assert_array_equal
 from trimtab import checkpoint, extras, nn
 from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
@@ -46,10 +46,6 @@ def decaying(step):
     return 0.1 / (1 + step)
 
 
-def jitter(batch, rng):
-    return batch + rng.normal(scale=0.01, size=batch.shape).astype(np.float32)
-
-
 def learner(callbacks=(), bits=np.random.PCG64, width=8):
     model = nn.Sequential(
         nn.Linear(2, width, rng=0), nn.BatchNorm(width), nn.ReLU(), nn.Linear(width, 2, rng=1), Noise()
@@ -76,33 +72,24 @@ def fit(rng):
     return run
 
 
-def everything(trainer):
-    """The state of a training, comparable bit by bit."""
-    arrays = trainer.model.state_dict() | trainer.optimizer.state_dict()
-    notes = {"rng": trainer.rng.bit_generator.state, "history": trainer.history}
-    return {name: (array.dtype, array.tobytes()) for name, array in arrays.items()}, json.dumps(
-        notes, default=np.ndarray.tolist
-    )
-
-
 @pytest.mark.parametrize("bits", GENERATORS, ids=lambda kind: kind.__name__)
 def test_resumed_training_has_the_bits_of_an_uninterrupted_one(bits, fit, path):
     whole = fit(learner(bits=bits), 5)
     fit(learner([Checkpoint(path), Stop(3)], bits), 5)
     resumed = fit(learner(bits=bits), 5, resume=path)
     assert resumed.history.epochs == 5
-    assert everything(resumed) == everything(whole)
+    assert state_of(resumed) == state_of(whole)
 
 
 def test_resuming_from_the_middle_matters(fit, path):
     """What the test above compares does depend on each thing that is saved."""
     fit(learner([Checkpoint(path)]), 2)
     groups, notes = checkpoint.read(path)
-    expected = everything(fit(learner(), 4, resume=path))
+    expected = state_of(fit(learner(), 4, resume=path))
 
     def resumed(groups, notes):
         checkpoint.write(path, groups, notes)
-        return everything(fit(learner(), 4, resume=path))
+        return state_of(fit(learner(), 4, resume=path))
 
     assert resumed(groups, notes) == expected
     for group in ("model", "optimizer"):
@@ -118,12 +105,12 @@ def test_load_takes_back_what_save_wrote(fit, path):
     saved.save(path)
     loaded = learner()
     loaded.load(path)
-    assert everything(loaded) == everything(saved)
+    assert state_of(loaded) == state_of(saved)
 
 
 def test_a_complete_training_is_not_continued(fit, path):
-    done = everything(fit(learner([Checkpoint(path)]), 2))
-    assert everything(fit(learner(), 2, resume=path)) == done
+    done = state_of(fit(learner([Checkpoint(path)]), 2))
+    assert state_of(fit(learner(), 2, resume=path)) == done
 
 
 def test_a_fit_without_resume_has_a_history_of_its_own(fit, path):
@@ -142,7 +129,7 @@ def test_early_stopping_goes_on_waiting(fit, path):
     fit(learner(callbacks(Stop(5))), 30)
     resumed = fit(learner([*callbacks(), CSVLogger(path.with_suffix(".csv"))]), 30, resume=path)
     assert whole.callbacks[1].stopped_epoch > 5
-    assert everything(resumed) == everything(whole)
+    assert state_of(resumed) == state_of(whole)
     assert vars(resumed.callbacks[1])["wait"] == 9
     assert resumed.callbacks[1].best == whole.callbacks[1].best
 
@@ -156,16 +143,6 @@ def test_training_that_early_stopping_has_ended_stays_so(fit, path):
     assert resumed.history == whole.history
     for name, array in resumed.model.state_dict().items():
         assert_array_equal(array, whole.model.state_dict()[name])
-
-
-class Script(Callback):
-    """Replaces the losses of epochs by written-down values."""
-
-    def __init__(self, values):
-        self.values = values
-
-    def on_epoch_end(self, trainer, epoch, logs):
-        logs["val_loss"] = self.values[epoch - 1]
 
 
 def test_only_the_best_is_kept(fit, path):
@@ -425,11 +402,11 @@ def test_damaged_files(change, error, message, fit, path):
     fit(learner([Checkpoint(path)]), 1)
     change(path)
     trainer = fit(learner(), 1)
-    before = everything(trainer)
+    before = state_of(trainer)
     for action in (trainer.load, lambda path: fit(trainer, 2, resume=path)):
         with pytest.raises(error, match=message):
             action(path)
-        assert everything(trainer) == before
+        assert state_of(trainer) == before
 
 
 def other_optimizer():
@@ -452,10 +429,10 @@ def other_optimizer():
 def test_a_checkpoint_of_another_training_changes_nothing(make, message, fit, path):
     fit(learner([Checkpoint(path)]), 1)
     trainer = make()
-    before = everything(trainer)
+    before = state_of(trainer)
     with pytest.raises(ValueError, match=message):
         trainer.load(path)
-    assert everything(trainer) == before
+    assert state_of(trainer) == before
 
 
 def test_resuming_without_the_validation_data_is_refused(fit, path):
@@ -467,11 +444,11 @@ def test_resuming_without_the_validation_data_is_refused(fit, path):
 
 def test_what_would_fail_fails_before_training(fit, path, monkeypatch):
     trainer = learner([Checkpoint(path.parent / "nowhere" / "run.safetensors")])
-    before = everything(trainer)
+    before = state_of(trainer)
     with pytest.raises(ValueError, match=r"Checkpoint: path must be in an existing folder, got '.*nowhere"):
         fit(trainer, 1)
     monkeypatch.setitem(sys.modules, "safetensors", None)
     trainer.callbacks = [Checkpoint(path)]
     with pytest.raises(extras.MissingExtra, match=r'pip install "trimtab\[checkpoint\]"'):
         fit(trainer, 1)
-    assert everything(trainer) == before
+    assert state_of(trainer) == before

@@ -1,11 +1,11 @@
 """A training that is saved anywhere and resumed has the bits of an uninterrupted one, or is refused."""
 
-import json
 import os
 import signal
 
 import numpy as np
 import pytest
+from helpers.training import jitter, state_of
 from numpy.testing import assert_array_equal
 from trimtab import checkpoint, nn
 from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
@@ -36,24 +36,11 @@ def fit(rng):
     return run
 
 
-def jitter(batch, rng):
-    return batch + rng.normal(scale=0.01, size=batch.shape)
-
-
 def learner(*callbacks, lr=0.1):
     model = nn.Sequential(
         nn.Linear(2, 8, rng=0), nn.BatchNorm(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2, rng=1)
     )
     return Trainer(model, CrossEntropy(), SGD(model, lr, momentum=0.9), callbacks, rng=3)
-
-
-def everything(trainer):
-    """The state of a training, comparable bit by bit."""
-    arrays = trainer.model.state_dict() | trainer.optimizer.state_dict()
-    notes = {"rng": trainer.rng.bit_generator.state, "history": trainer.history}
-    return {name: (array.dtype, array.tobytes()) for name, array in arrays.items()}, json.dumps(
-        notes, default=np.ndarray.tolist
-    )
 
 
 class Halve(Callback):
@@ -122,7 +109,7 @@ def test_saved_in_a_hook(hook, number, shuffle, fit, path):
     saver = At(hook, number, lambda trainer: trainer.save(path))
     fit(learner(Count(), saver, Count(), Halve()), shuffle=shuffle)
     resumed = fit(learner(Count(), Count(), Halve()), resume=path, shuffle=shuffle)
-    assert everything(resumed) == everything(whole)
+    assert state_of(resumed) == state_of(whole)
     assert [callback.seen for callback in resumed.callbacks[:2]] == [whole.callbacks[1].seen] * 2
 
 
@@ -138,7 +125,7 @@ def test_saved_after_an_error_in_a_hook(hook, number, error, fit, path):
         fit(stopped)
     stopped.save(path)
     resumed = fit(learner(Count(), Count(), Halve()), resume=path)
-    assert everything(resumed) == everything(whole)
+    assert state_of(resumed) == state_of(whole)
     assert [callback.seen for callback in resumed.callbacks[:2]] == [
         callback.seen for callback in whole.callbacks[:2]
     ]
@@ -155,7 +142,7 @@ def test_saved_after_being_stopped(how, number, fit, path):
     assert stopped.optimizer.steps == number
     stopped.save(path)
     resumed = fit(learner(Count()), resume=path)
-    assert everything(resumed) == everything(whole)
+    assert state_of(resumed) == state_of(whole)
     assert resumed.callbacks[0].seen == whole.callbacks[0].seen
 
 
@@ -193,8 +180,8 @@ def test_saved_after_an_error_in_a_layer(where, fit, path):
     with pytest.raises(MemoryError):
         fit(stopped)
     stopped.save(path)
-    assert everything(fit(with_layer(Fails("", 0)), resume=path)) == everything(whole)
-    assert everything(fit(stopped, resume=path)) == everything(whole)
+    assert state_of(fit(with_layer(Fails("", 0)), resume=path)) == state_of(whole)
+    assert state_of(fit(stopped, resume=path)) == state_of(whole)
 
 
 def test_an_update_that_is_cut_short_is_refused(fit, path):
@@ -211,12 +198,12 @@ def test_an_update_that_is_cut_short_is_refused(fit, path):
     stopped.save(path)
     learner().load(path)
     other = learner()
-    before = everything(other)
+    before = state_of(other)
     with pytest.raises(
         ValueError, match=r"must be of a training that can go on, got one that ended in the mid"
     ):
         fit(other, resume=path)
-    assert everything(other) == before
+    assert state_of(other) == before
 
 
 def test_saving_in_the_middle_of_a_batch_is_refused(fit, path):
@@ -243,7 +230,7 @@ def test_best_weights_that_took_the_place_of_the_last_are_refused(fit, path):
         fit(learner(), resume=path, epochs=9)
     stays = fit(learner(EarlyStopping("loss", patience=9)))
     stays.save(path)
-    assert everything(fit(learner(), resume=path, epochs=6)) == everything(fit(learner(), epochs=6))
+    assert state_of(fit(learner(), resume=path, epochs=6)) == state_of(fit(learner(), epochs=6))
 
 
 def test_loading_and_saving_again_changes_nothing(fit, path):
@@ -252,7 +239,7 @@ def test_loading_and_saving_again_changes_nothing(fit, path):
     again.load(path)
     second = path.with_name("second.safetensors")
     again.save(second)
-    assert everything(fit(learner(), resume=second)) == everything(fit(learner()))
+    assert state_of(fit(learner(), resume=second)) == state_of(fit(learner()))
 
 
 def test_the_learning_rate_belongs_to_the_state(path):
@@ -274,10 +261,10 @@ def test_the_learning_rate_belongs_to_the_state(path):
 def test_other_arguments_are_refused(change, message, fit, path):
     fit(learner(At("on_batch_end", 7, lambda trainer: trainer.stop()))).save(path)
     trainer = learner()
-    before = everything(trainer)
+    before = state_of(trainer)
     with pytest.raises(ValueError, match=message):
         fit(trainer, resume=path, **change)
-    assert everything(trainer) == before
+    assert state_of(trainer) == before
 
 
 def test_other_data_are_refused(fit, path):
@@ -341,10 +328,10 @@ def test_a_state_of_another_kind_is_refused_and_nothing_changed(fit, path):
     counter.name = stopping.name = "mine"
     fit(learner(counter, Checkpoint(path)))
     trainer = learner(stopping)
-    before = everything(trainer)
+    before = state_of(trainer)
     with pytest.raises(ValueError, match="fit: resume must have the whole state of mine, got no 'best'"):
         fit(trainer, resume=path)
-    assert everything(trainer) == before
+    assert state_of(trainer) == before
 
 
 def test_files_of_the_first_version_go_on(fit, path):
@@ -354,7 +341,7 @@ def test_files_of_the_first_version_go_on(fit, path):
         name: groups[name] for name in ("model", "optimizer")
     }
     checkpoint.write(path, groups, {name: notes[name] for name in ("rng", "history")})
-    assert everything(fit(learner(), resume=path)) == everything(fit(learner()))
+    assert state_of(fit(learner(), resume=path)) == state_of(fit(learner()))
 
 
 @pytest.mark.parametrize("name", ["rng", "history"])
