@@ -50,13 +50,13 @@ from trimtab.augment import (
         ),
     ],
 )
-def test_wrong_arguments(make, message):
+def test_wrong_arguments_are_refused_by_name(make, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         make()
 
 
 @pytest.mark.parametrize("dtype", [bool, complex, object, "U1"])
-def test_wrong_dtypes(dtype):
+def test_images_of_other_dtypes_are_refused(dtype):
     with pytest.raises(TypeError, match="Flip: images must be integers or real, got dtype"):
         Flip()(np.zeros((2, 3, 4), dtype))
 
@@ -117,7 +117,7 @@ def test_sizes_are_ints_of_any_kind(images):
 
 
 @pytest.mark.parametrize("kind", [*MOVES[:3], *WARPS, *VALUES[:3]])
-def test_axes(kind):
+def test_the_axis_of_channels_is_none_1_or_minus_1(kind):
     for axis in (0, 2, -2):
         with pytest.raises(ValueError, match=rf"^\w+: axis must be None, 1 or -1, got {axis}$"):
             kind(axis=axis)
@@ -127,7 +127,7 @@ def test_axes(kind):
     assert kind(axis=np.int64(1))(np.ones((1, 2, 9, 9))).shape[:2] == (1, 2)
 
 
-def test_flags_and_functions():
+def test_flags_functions_and_columns_are_checked():
     with pytest.raises(TypeError, match=r"^Flip: vertical must be a bool, got 1$"):
         Flip(vertical=1)
     for bad in (3, None, Flip, "flip"):

@@ -23,7 +23,7 @@ LABELS = ["u1", "i8", "?", "f4", "U3"]
 
 
 def assert_moved_along(transform, images, masks, expected):
-    """Images as without masks; and the next draw, too."""
+    """Images change as they do without masks, and so does the next draw of the generator."""
     generator, alone = np.random.default_rng(3), np.random.default_rng(3)
     kept = masks.copy()
     changed, moved = transform(images, rng=generator, masks=masks)
@@ -38,7 +38,7 @@ def assert_moved_along(transform, images, masks, expected):
 @pytest.mark.parametrize("kind", MOVES)
 @pytest.mark.parametrize("axis", IMAGE_SHAPES)
 def test_masks_are_moved_with_the_pixels(kind, axis, rng):
-    """Where pixels move as a whole, a mask becomes what an image of its values would."""
+    """A mask is moved as an image with its values is."""
     images = rng.random(IMAGE_SHAPES[axis])
     masks = rng.integers(0, 9, (8, 9, 7))
     expected = kind()(masks, rng=3)
@@ -58,18 +58,18 @@ def test_masks_are_warped_to_the_nearest_label(warp, images):
         offset = np.array([4, 3]) - matrix @ [4, 3]
         expected.append(ndimage.affine_transform(mask, matrix, offset, order=0, mode="nearest"))
     changed, moved = warp(images.astype("f8"), rng=3, masks=masks)
-    assert np.mean(moved == np.stack(expected)) > 0.995  # but for places half way between two pixels
+    assert np.mean(moved == np.stack(expected)) > 0.995  # except half way between two pixels
     assert_array_equal(changed, warp(images.astype("f8"), rng=3))
 
 
 @pytest.mark.parametrize("kind", VALUES)
-def test_masks_keep_their_values(kind, images):
+def test_transforms_of_values_leave_masks_alone(kind, images):
     masks = (images > 0.5).astype("u1")
     assert_moved_along(kind(), images, masks, masks)
 
 
 @pytest.mark.parametrize("dtype", LABELS)
-def test_masks_of_any_dtype(dtype, images):
+def test_masks_keep_their_dtype(dtype, images):
     masks = np.rint(9 * images).astype("i8")
     for transform in (augment.light(), augment.heavy(), Compose(Shift(), CutOut(3), Rotation())):
         _, moved = transform(images, rng=3, masks=masks)
@@ -78,8 +78,8 @@ def test_masks_of_any_dtype(dtype, images):
         assert_array_equal(typed, moved.astype(dtype))
 
 
-def test_masks_follow_through_a_composition(images):
-    """As one by one, with the draws of one generator; a composition in another, too."""
+def test_a_composition_moves_masks_as_its_steps_do(images):
+    """Each step draws from the same generator, also inside another composition."""
     steps = [Flip(), Brightness(), Shift(0.3), Crop(2), Contrast()]
     masks = np.rint(9 * images).astype("i8")
     one_by_one, moved = images, masks
@@ -93,7 +93,7 @@ def test_masks_follow_through_a_composition(images):
         assert_array_equal(along, moved)
 
 
-def test_masks_of_the_wrong_size(images):
+def test_masks_of_the_wrong_size_are_refused(images):
     for shape in ((39, 9, 7), (40, 9, 8), (40, 8, 7)):
         with pytest.raises(ValueError, match=r"^Flip: masks must be of the size of the images, 40 of "):
             Flip()(images, masks=np.ones(shape))
@@ -103,7 +103,7 @@ def test_masks_of_the_wrong_size(images):
         Flip(axis=1)(images[:, None], masks=np.ones((40, 9)))
 
 
-def test_what_cannot_move_masks_says_so(images):
+def test_transforms_that_cannot_move_masks_refuse_them(images):
     with pytest.raises(TypeError, match=r"^Compose: masks must be None beside a function, got <"):
         Compose(Flip(), lambda batch, rng: batch)(images, masks=images)
 

@@ -23,7 +23,7 @@ def padded(images, rows, columns):
 
 
 @pytest.mark.parametrize("vertical", [False, True])
-def test_flip(vertical, images):
+def test_flip_mirrors_some_images(vertical, images):
     flipped = images[:, ::-1] if vertical else images[:, :, ::-1]
     which = seen(Flip(0.3, vertical=vertical), images, np.stack([images, flipped]))
     assert 4 <= which.sum() <= 20
@@ -40,7 +40,7 @@ def test_each_image_is_flipped_with_its_own_probability(p, images):
     assert abs(changes - 2 * p * (1 - p)) < 0.05
 
 
-def test_shift(images):
+def test_shift_moves_by_up_to_a_fraction(images):
     pad = padded(images, 2, 1)
     candidates = np.stack(
         [pad[:, down : down + 9, right : right + 7] for down in range(5) for right in range(3)]
@@ -51,7 +51,7 @@ def test_shift(images):
 
 
 @pytest.mark.parametrize("size", [None, (4, 5), (13, 11)])
-def test_crop(size, images):
+def test_crop_reaches_every_offset(size, images):
     height, width = size or (9, 7)
     pad = padded(images, 2, 2)
     places = [(row, column) for row in range(14 - height) for column in range(12 - width)]

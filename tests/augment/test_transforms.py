@@ -20,7 +20,7 @@ from trimtab.augment import (
     Zoom,
 )
 
-# axis and what turns (N, C, H, W) into the layout
+# the channel axis, and a function from (N, C, H, W) to the layout
 LAYOUTS = {
     "NCHW": (1, lambda images: images),
     "NHWC": (-1, lambda images: np.moveaxis(images, 1, -1)),
@@ -56,7 +56,7 @@ def test_dtype_is_kept(kind, dtype, images):
     assert changed.dtype == given.dtype
     assert_array_equal(given, kept)
     assert not np.shares_memory(changed, given)
-    if kind is not augment.heavy:  # whose limits are those of the dtype
+    if kind is not augment.heavy:  # its limits are those of the dtype
         expected = kind(**limits)(given.astype(np.float64), rng=3)
         is_integer = np.issubdtype(given.dtype, np.integer)
         precision = 0.501 if is_integer else 200 * 2.0 ** -(given.itemsize * 4 - 1)
@@ -77,8 +77,8 @@ def test_a_seed_fixes_the_change_and_images_differ_in_theirs(kind, images):
     assert not np.array_equal(changed, transform(same, rng=generator))
 
 
-def test_every_source_of_chance(images):
-    """A seed, a generator, the older generator of NumPy, and none."""
+def test_rng_is_a_seed_a_generator_or_none(images):
+    """Also a RandomState."""
     transform = Shift(0.3)
     legacy = np.random.RandomState(3)
     assert transform(images, rng=legacy).shape == images.shape
@@ -90,13 +90,13 @@ def test_every_source_of_chance(images):
 
 
 def spread(values, low, high):
-    """Whether values are uniform between two ends."""
+    """Whether values are uniformly distributed between two limits."""
     shares = (np.sort(values) - low) / (high - low)
     return np.abs(shares - (np.arange(len(shares)) + 0.5) / len(shares)).max() < 0.04
 
 
-def test_draws_reach_both_sides():
-    """Angles, slants, scales of rows and columns, shifts and shades are uniform either way."""
+def test_draws_are_uniform_in_both_directions():
+    """Angles, slants, scales of rows and columns, shifts and shades."""
     count, generator = 5000, np.random.default_rng(3)
     turns = Rotation(30).matrices(count, generator)
     assert spread(np.degrees(np.arctan2(turns[:, 0, 1], turns[:, 0, 0])), -30, 30)
@@ -133,9 +133,9 @@ OTHERS = {
 
 @pytest.mark.parametrize("kind", [*ALL, crop_to_size])
 @pytest.mark.parametrize("axis", IMAGE_SHAPES)
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # what an infinite image says of itself
-def test_an_image_has_no_part_in_others(kind, axis, rng):
-    """To the bit, whatever the first and the last image are."""
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the infinite image
+def test_an_image_does_not_depend_on_others(kind, axis, rng):
+    """Bit for bit, whatever the first and the last image are."""
     given = rng.standard_normal(IMAGE_SHAPES[axis]).astype("f4")
     expected = kind(axis=axis)(given, rng=3)[1:-1]
     for other in OTHERS.values():
@@ -147,8 +147,8 @@ def test_an_image_has_no_part_in_others(kind, axis, rng):
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_constant_images_stay(kind):
-    """Whatever comes in over an edge is the nearest pixel."""
+def test_constant_images_do_not_change(kind):
+    """Pixels from beyond an edge are the nearest pixel."""
     images = np.full((5, 9, 7), 0.3, np.float32)
     transform = CutOut(3, fill=0.3) if kind is cut_out else kind()
     assert_allclose(transform(images, rng=3), images, rtol=1e-6)
@@ -156,7 +156,7 @@ def test_constant_images_stay(kind):
 
 @pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("shape", [(0, 9, 7), (1, 1, 1), (3, 1, 5)])
-def test_small_and_empty_batches(kind, shape):
+def test_small_and_empty_batches_keep_their_shape(kind, shape):
     assert kind()(np.ones(shape, np.float32), rng=3).shape == shape
 
 
@@ -199,7 +199,7 @@ def test_presets_have_the_published_settings():
 
 
 @pytest.mark.parametrize("kind", TRANSFORMS[:-1])
-def test_documented(kind):
+def test_options_are_documented(kind):
     assert issubclass(kind, Transform)
     for name in inspect.signature(kind).parameters:
         assert name in kind.__doc__ + Transform.__doc__, name

@@ -14,7 +14,7 @@ from trimtab.augment import (
 )
 
 
-def test_brightness(images):
+def test_brightness_adds_a_value_to_each_image(images):
     changed = Brightness(0.25, limits=(-9, 9))(images, rng=3)
     added = (changed - images)[:, :1, :1]
     assert_allclose(changed, images + added, atol=2e-6)
@@ -22,7 +22,7 @@ def test_brightness(images):
     assert np.ptp(added) > 0.25 * 18
 
 
-def test_contrast(images):
+def test_contrast_scales_about_the_mean_of_each_image(images):
     changed = Contrast(0.5, 1.5, limits=(-9, 9))(images, rng=3)
     means = images.mean(axis=(1, 2), keepdims=True)
     factors = ((changed - means) / (images - means)).reshape(len(images), -1)
@@ -33,7 +33,7 @@ def test_contrast(images):
 
 @pytest.mark.parametrize("transform", [Brightness(5), Contrast(5, 9)])
 def test_values_stay_in_range(transform, images):
-    """That of the dtype for integers, else that of the image."""
+    """The range of the dtype for integers, of the image for floats."""
     for dtype, low, high in (("u1", 0, 255), ("i1", -128, 127)):
         given = np.rint(images * (high - low) + low).astype(dtype)
         changed = transform(given, rng=3)
@@ -47,7 +47,7 @@ def test_values_stay_in_range(transform, images):
     assert reached.all()
 
 
-def test_blur_is_that_of_scipy(images):
+def test_blur_equals_that_of_scipy(images):
     ndimage = pytest.importorskip("scipy.ndimage")
     sigmas = np.random.default_rng(3).uniform(0, 1.5, (len(images), 1))
     expected = [
@@ -59,7 +59,7 @@ def test_blur_is_that_of_scipy(images):
 
 
 @pytest.mark.parametrize("size", [1, 4, 5])
-def test_cut_out(size, images):
+def test_cut_out_fills_a_rectangle(size, images):
     changed = CutOut(size, fill=-1)(images, rng=3)
     hole = changed == -1
     assert_array_equal(changed[~hole], images[~hole])
@@ -96,7 +96,7 @@ def test_a_fill_is_a_value_of_the_dtype(dtype, fill, filled):
 
 
 @pytest.mark.parametrize("kind", [Brightness, Contrast])
-def test_a_pixel_that_is_no_number_leaves_the_range_of_its_image(kind, images):
+def test_a_nan_pixel_does_not_change_the_range_of_its_image(kind, images):
     expected = kind()(images, rng=3)
     for bad in (np.nan, np.inf):
         changed = images.copy()
@@ -123,7 +123,7 @@ INTEGERS = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"]
 
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_integers_saturate(dtype):
-    """Light and dark pixels at the ends of the dtype, and none that wraps around."""
+    """Light and dark pixels stop at the limits of the dtype; none wraps around."""
     ends = np.iinfo(dtype)
     given = np.tile(np.array([100, ends.max - 1], dtype), (200, 1, 1))
     shares = np.random.default_rng(3).uniform(-1, 1, 200)

@@ -14,20 +14,20 @@ from trimtab.augment import (
 
 def warped_by_scipy(image, matrix):
     ndimage = pytest.importorskip("scipy.ndimage")
-    centre = (np.array(image.shape) - 1) / 2
-    offset = centre - matrix @ centre
+    center = (np.array(image.shape) - 1) / 2
+    offset = center - matrix @ center
     return ndimage.affine_transform(image.astype(float), matrix, offset, order=1, mode="nearest")
 
 
 @pytest.mark.parametrize("warp", [Rotation(60), Shear(40), Zoom(0.6)], ids=lambda warp: type(warp).__name__)
-def test_warps_are_those_of_scipy(warp, images):
+def test_warps_equal_those_of_scipy(warp, images):
     matrices = warp.matrices(len(images), np.random.default_rng(3))
     expected = [warped_by_scipy(*pair) for pair in zip(images, matrices, strict=True)]
     assert_allclose(warp(images, rng=3), expected, atol=2e-6)
 
 
 class Fixed:
-    """A generator that draws one value."""
+    """A generator that always draws the same value."""
 
     def __init__(self, value):
         self.value = value
@@ -38,7 +38,7 @@ class Fixed:
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_warps_either_way(sign, images, monkeypatch):
+def test_warps_go_in_both_directions(sign, images, monkeypatch):
     square = images[:, :7]
     monkeypatch.setattr(np.random, "default_rng", Fixed)
     assert_allclose(Rotation(180)(square, rng=90 * sign), np.rot90(square, sign, axes=(1, 2)), atol=1e-5)
@@ -53,18 +53,18 @@ def test_warps_either_way(sign, images, monkeypatch):
     assert side == (5 if sign < 0 else 13)
 
 
-def test_warps_in_a_row_are_one(images):
+def test_consecutive_warps_are_one_interpolation(images):
     warps = [Rotation(30), Zoom(0.3), Shear(20)]
     generator = np.random.default_rng(3)
     drawn = [warp.matrices(len(images), generator) for warp in warps]
-    # the place where a pixel comes from, backwards through the transforms
+    # from pixels to their sources, backwards through the transforms
     matrices = drawn[0] @ drawn[1] @ drawn[2]
     expected = [warped_by_scipy(*pair) for pair in zip(images, matrices, strict=True)]
     assert_allclose(Compose(*warps)(images, rng=3), expected, atol=2e-6)
 
 
-def test_warps_in_a_row_are_what_they_are_one_by_one():
-    """On a picture that interpolation leaves as it is, away from the edges."""
+def test_consecutive_warps_equal_single_ones():
+    """On linear images, which interpolation reproduces, away from the edges."""
     rows, columns = np.mgrid[:41, :41].astype(np.float32)
     images = np.stack([rows, columns, rows + 2 * columns])
     warps = [Rotation(30), Zoom(0.3), Shear(20)]
@@ -76,6 +76,6 @@ def test_warps_in_a_row_are_what_they_are_one_by_one():
     assert_allclose(Compose(*warps)(images, rng=3)[middle], one_by_one[middle], atol=1e-3)
 
 
-def test_only_warps_of_one_layout_in_a_row_are_merged():
+def test_only_consecutive_warps_of_one_layout_are_merged():
     merged = Compose(Rotation(), Flip(), Zoom(), Shear(), Rotation(axis=1)).transforms
     assert [len(getattr(step, "warps", [0])) for step in merged] == [1, 1, 2, 1]

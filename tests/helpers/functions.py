@@ -80,7 +80,7 @@ def lists(params, grads=None, **others):
     return PLAIN | {"params": params, "grads": grads or [some(3), some(3)]} | others
 
 
-# One array stands for a list of one.
+# A single array is a list of one.
 LISTS = (
     (lists([some(3), some(3), some(3)]), ValueError, "grads must have 3 arrays, got 2"),
     (lists([]), ValueError, "grads must have 0 arrays, got 2"),

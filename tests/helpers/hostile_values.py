@@ -1,4 +1,4 @@
-"""What nobody should pass, and somebody does: values by name, made of the value that would be right."""
+"""Hostile values for arguments, by name, as functions of the valid value."""
 
 import decimal
 import fractions
@@ -11,7 +11,7 @@ from helpers.strategies import BFLOAT16, WRITEABLE_LAYOUTS, byte_swapped, read_o
 
 
 class HostileError(Exception):
-    """What hostile objects raise: it is passed on, or an error about the argument comes in its place."""
+    """The error of hostile objects: passed on, or replaced by an error about the argument."""
 
 
 # ---- arrays ----
@@ -146,7 +146,7 @@ NUMERIC = ["__array__", "__float__", "__index__"]
 
 
 def raising(names, error=HostileError):
-    """An object that raises whenever it is asked for one of these."""
+    """An object that raises an error on access to any of these names."""
 
     def fail(self, *arguments, **keywords):
         raise error(names[0])
@@ -157,7 +157,7 @@ def raising(names, error=HostileError):
 
 
 def lying(**answers):
-    """An object that gives these answers, whatever it is asked."""
+    """An object whose methods give these answers to any arguments."""
     members = {
         name: property(lambda self, answer=answer: answer)
         if name in PROPERTIES
@@ -218,7 +218,7 @@ MEDDLING = {meddle.__name__: meddle for meddle in (resized, shrunk, reshaped, re
 
 
 class Meddler:
-    """Is what it stands for, but changes every other array as soon as it is read."""
+    """Behaves like its value, but changes all other arrays when it is read."""
 
     def __init__(self, value, others, meddle):
         self._value, self._others, self._meddle = value, others, meddle
@@ -252,7 +252,7 @@ class Meddler:
         return "Meddler"
 
 
-# ---- in the place of a valid argument ----
+# ---- hostile values for a valid argument ----
 
 MEDDLED = [f"others are {name}" for name in MEDDLING]
 SHARED = ["another argument", "over another argument"]
@@ -260,7 +260,7 @@ KINDS = [*ARRAYS, *PLAIN, *OBJECTS, *MEDDLED, *SHARED]
 
 
 def hostile(kind, name, arguments):
-    """A value of this kind in the place of the argument `name` of `arguments`."""
+    """A hostile value of this kind for the argument `name` of `arguments`."""
     valid = arguments[name]
     others = [value for other, value in arguments.items() if other != name and isinstance(value, np.ndarray)]
     if kind in ARRAYS:
@@ -277,7 +277,7 @@ def hostile(kind, name, arguments):
 
 
 def over(valid, others):
-    """An array like the valid one, from the second byte of the memory of another on."""
+    """An array like the valid one in the memory of another, from its second element or its first."""
     if not isinstance(valid, np.ndarray):
         return valid
     for other in others:

@@ -133,7 +133,7 @@ def instance_norm_arguments():
 
 
 def norm_backward_arguments(forward, arguments):
-    """From those of the forward pass."""
+    """The arguments of a backward pass from those of its forward pass."""
     given = {name: value for name, value in arguments().items() if name not in ("beta", "eps")}
     x, out = given.pop("x"), given.pop("out")
     _, mean, rstd = forward(x, **given)

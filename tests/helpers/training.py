@@ -16,7 +16,7 @@ def two_classes(rng):
 
 
 def small_trainer(*callbacks, loss=None, outputs=2, layers=()):
-    """For samples of 3 features; `layers` come before the last one."""
+    """A trainer for samples of 3 features; `layers` come before the last layer."""
     model = nn.Sequential(nn.Linear(3, 8, rng=0), nn.BatchNorm(8), *layers, nn.Linear(8, outputs, rng=1))
     return Trainer(model, loss or losses.CrossEntropy(), SGD(model, 0.1, momentum=0.9), callbacks, rng=0)
 
@@ -31,7 +31,7 @@ def state_of(trainer):
 
 
 def jitter(batch, rng):
-    """An augmentation of any samples."""
+    """An augmentation for samples of any shape."""
     return batch + rng.normal(scale=0.01, size=batch.shape).astype(np.float32)
 
 

@@ -100,7 +100,7 @@ void convert(DType dtype, const Data& data) {
     print("convert", dtype, data.name, text({n}), {&narrow, &single, &wide, &ones});
 }
 
-void row_norm(const char* name, const RowNormKernels& table, bool centred, DType dtype, const Data& data) {
+void row_norm(const char* name, const RowNormKernels& table, bool centered, DType dtype, const Data& data) {
     for (const auto& [rows, width] : {std::pair<ptrdiff_t, ptrdiff_t>{67, 5}, {9, 64}, {70, 333}, {3, 9001}}) {
         Array x(dtype, rows * width, data), dy(dtype, rows * width, ordinary), residual(dtype, rows * width, data);
         Array gamma(working(dtype), width, ordinary), beta(working(dtype), width, ordinary);
@@ -113,7 +113,7 @@ void row_norm(const char* name, const RowNormKernels& table, bool centred, DType
                                        .beta = beta,
                                        .y = y,
                                        .summed = summed,
-                                       .mean = centred ? static_cast<double*>(mean) : nullptr,
+                                       .mean = centered ? static_cast<double*>(mean) : nullptr,
                                        .rstd = rstd,
                                        .rows = rows,
                                        .width = width,

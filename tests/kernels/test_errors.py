@@ -27,12 +27,12 @@ def cases():
 
 
 @pytest.mark.parametrize(("function", "changes", "error", "text"), [*cases()])
-def test_bad_argument(function, changes, error, text):
+def test_a_bad_argument_is_refused_by_name(function, changes, error, text):
     assert_call_refused(function, error, text, **function.valid() | changes)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
-def test_bad_call(function):
+def test_a_bad_call_is_refused(function):
     valid = function.valid()
     signature = inspect.signature(getattr(tt, function.name)).parameters
     positional = [
@@ -70,12 +70,12 @@ def test_every_argument_is_in_the_table(function):
         if function.kinds[argument] not in IN_PLACE
     ],
 )
-def test_odd_memory_of_one_argument(function, argument, layout):
-    """Strided, misaligned, byte-swapped, read-only, broadcast: the right answer, and nothing changed."""
+def test_any_memory_of_an_argument_gives_the_right_result(function, argument, layout):
+    """Strided, misaligned, byte-swapped, read-only and broadcast arguments, which do not change."""
     arguments = function.valid()
     arguments[argument] = LAYOUTS[layout](arguments[argument])
     if layout == "broadcast" and argument == "rstd" and "mean" in arguments:
-        arguments["mean"] = np.zeros_like(arguments["mean"])  # any pair will do
+        arguments["mean"] = np.zeros_like(arguments["mean"])  # any pair of statistics is right
     before = {
         name: memory_of(arguments[name]) for name in every_array(function) if function.kinds[name] != "out"
     }
@@ -95,7 +95,7 @@ def test_odd_memory_of_one_argument(function, argument, layout):
 @pytest.mark.parametrize(
     ("setter", "argument", "least"), [("set_num_threads", "n", 1), ("set_memory_cap", "bytes", 0)]
 )
-def test_bad_settings(setter, argument, least):
+def test_bad_settings_are_refused_by_name(setter, argument, least):
     function = Function(setter, {}, dict)
     for value in (least - 1, -(2**40), -(2**80), 2**80):
         assert_call_refused(function, ValueError, f"{argument} must ... got {value}", value)

@@ -1,4 +1,4 @@
-"""Results are finite wherever the exact ones are: from subnormal numbers to the largest of the dtype.
+"""Results are finite wherever the exact ones are, from subnormal numbers to the largest of the dtype.
 
 With eps = 0 a norm does not depend on the unit of its values. Powers of two change no digit: of values and
 gradients in such a unit, the result and dx are those of unit 1, and the statistics are in the unit.
@@ -17,7 +17,7 @@ DENORMAL = 5e-324
 
 
 def norm_of(module, name, axis):
-    """Forward and backward of a norm, as functions of arrays alone."""
+    """Forward and backward of a norm as functions of arrays alone."""
     options = {"axis": axis if name in ("group_norm", "instance_norm", "batch_norm") else -1}
     groups = (2,) if name == "group_norm" else ()
 
@@ -31,12 +31,12 @@ def norm_of(module, name, axis):
 
 
 def numbers(rng, shape, dtype):
-    """Of magnitude below 2, rounded to few bits: exact in subnormal units, too."""
+    """Values below 2 that are rounded to few bits, so that they are exact in subnormal units, too."""
     return (np.round(np.clip(rng.standard_normal(shape), -1.9, 1.9) * 64) / 64).astype(dtype)
 
 
 def units(dtype):
-    """Exponents of units, from the least that keeps these numbers exact to the largest that is finite."""
+    """Exponents of units, from the smallest that keeps the values exact to the largest that is finite."""
     info = ml_dtypes.finfo(dtype)
     least, most = info.minexp - info.nmant + 6, np.frexp(float(info.max))[1] - 1
     return [int(k) for k in (least, least // 2, most // 2, most)]
@@ -55,7 +55,7 @@ def test_results_do_not_depend_on_the_unit(rng, name, dtype, shape, axis):
         scaled = np.ldexp(x.astype(float), k).astype(dtype)
         result, *scaled_statistics = forward(scaled, eps=0)
         np.testing.assert_allclose(result.astype(float), y.astype(float), rtol=error, atol=error)
-        with np.errstate(over="ignore"):  # that of subnormal numbers is beyond the largest
+        with np.errstate(over="ignore"):  # rstd of subnormal numbers exceeds float64
             rstd = np.ldexp(statistics[-1], -k)
         np.testing.assert_allclose(scaled_statistics[-1], rstd, rtol=1e-6)
         gradient = backward(np.ldexp(dy.astype(float), k).astype(dtype), scaled, *scaled_statistics).dx
@@ -81,7 +81,7 @@ def test_constants_give_exactly_beta_and_no_gradient(rng, name, dtype, eps):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_huge_value_among_tiny_ones(dtype):
+def test_a_huge_value_among_tiny_ones_has_the_exact_result(dtype):
     info = ml_dtypes.finfo(dtype)
     x = np.full((3, 9), float(info.smallest_subnormal), dtype)
     x[1, 4] = info.max
@@ -96,7 +96,7 @@ def test_a_huge_value_among_tiny_ones(dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", NORMS)
-def test_in_place_and_apart_have_the_same_bits(rng, name, dtype):
+def test_in_place_results_have_the_same_bits(rng, name, dtype):
     forward, _ = norm_of(tt, name, 1)
     x = numbers(rng, (4, 6, 7, 7), dtype) * (0.25 * np.finfo(dtype).max).astype(dtype)
     x[::2] = numbers(rng, x[::2].shape, dtype)
@@ -107,7 +107,7 @@ def test_in_place_and_apart_have_the_same_bits(rng, name, dtype):
 
 
 @pytest.mark.parametrize("axis", [1, -1])
-def test_residual_and_relu_of_channels_near_the_largest_number(rng, axis):
+def test_residual_and_relu_near_the_largest_number_are_finite(rng, axis):
     x = numbers(rng, (6, 4, 4), np.float64) * 1e300
     residual = numbers(rng, x.shape, np.float64)
     fused = tt.batch_norm_forward(x, axis=axis, residual=residual, activation="relu")
@@ -127,7 +127,7 @@ def test_nan_and_inf_stay_beside_rows_near_the_largest_number(rng, intruder):
         assert np.delete(y, 2, 0).tobytes() == np.delete(alone, 2, 0).tobytes()
 
 
-def test_rows_of_nothing_have_no_statistics():
+def test_rows_without_values_have_no_statistics():
     for _ in range(8):
         tt.layer_norm_forward(np.full((40, 300), 7.5))
     y, mean, rstd = tt.layer_norm_forward(np.zeros((40, 0)))
@@ -138,7 +138,7 @@ def test_rows_of_nothing_have_no_statistics():
 
 
 @pytest.mark.parametrize("unit", [1e-200, 1.0, 1e150, 1e200])
-def test_moments_of_parts(rng, unit):
+def test_moments_of_parts_combine_in_any_unit(rng, unit):
     means = np.array([[1.0], [3.0]]) * unit
     variances = np.zeros((2, 1))
     mean, var, count = tt.combine_moments(means, variances, [2, 2])
@@ -148,7 +148,7 @@ def test_moments_of_parts(rng, unit):
     assert count == 4
 
 
-def test_running_statistics_of_constants_near_the_largest_number():
+def test_running_statistics_of_constants_near_the_largest_number_are_exact():
     for value in (1e155, -1e307, 1e-310):
         mean, var = np.zeros(1), np.ones(1)
         tt.batch_norm_forward(np.full((4, 1), value), running_mean=mean, running_var=var)
@@ -157,7 +157,7 @@ def test_running_statistics_of_constants_near_the_largest_number():
 
 
 @pytest.mark.parametrize("value", [1e-200, 1e-320, 1e200, 8e307])
-def test_norm_of_gradients(value):
+def test_the_norm_of_gradients_is_finite_in_any_unit(value):
     g = np.full(4, value)
     norm = tt.clip_grad_norm([g], value / 2)
     np.testing.assert_allclose(norm, np.float64(2) * value, rtol=1e-2 if value < 1e-300 else 1e-12)
@@ -165,7 +165,7 @@ def test_norm_of_gradients(value):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_losses_and_lengths_near_the_largest_number(dtype):
+def test_losses_and_lengths_near_the_largest_number_are_finite(dtype):
     most = 0.9 * np.finfo(dtype).max
     logits = np.array([[most, -most, 0]], dtype)
     loss, dlogits = tt.softmax_cross_entropy(logits, np.array([0]))

@@ -33,22 +33,22 @@ def norms(draw):
 
 
 @given(st.data(), norms(), st.sampled_from(DTYPES), st.sampled_from([0, 1e-5, 0.1]))
-def test_forward(data, norm, dtype, eps):
+def test_forward_is_accurate(data, norm, dtype, eps):
     x = data.draw(arrays(norm.shape, dtype))
     gamma = data.draw(parameters(norm.parameter_shape, dtype))
     beta = data.draw(parameters(norm.parameter_shape, dtype))
-    assume(eps > 0 or np.all(norm.var(x) > 0))  # or rstd is infinite
+    assume(eps > 0 or np.all(norm.var(x) > 0))  # otherwise rstd is infinite
     check_forward(norm, x, gamma, beta, eps=eps)
 
 
 @given(st.data(), norms(), st.sampled_from(DTYPES))
-def test_backward(data, norm, dtype):
+def test_backward_is_accurate(data, norm, dtype):
     dy, x = data.draw(arrays(norm.shape, dtype)), data.draw(arrays(norm.shape, dtype))
     check_backward(norm, dy, x, data.draw(parameters(norm.parameter_shape, dtype)))
 
 
 @given(st.data(), norms(), st.sampled_from(DTYPES))
-def test_result_alone_is_that_of_forward(data, norm, dtype):
+def test_layer_norm_gives_the_y_of_forward(data, norm, dtype):
     x = data.draw(arrays(norm.shape, dtype))
     gamma = data.draw(parameters(norm.parameter_shape, dtype))
     y = tt.layer_norm(x, gamma, **norm.options)
@@ -56,7 +56,7 @@ def test_result_alone_is_that_of_forward(data, norm, dtype):
     np.testing.assert_array_equal(y, check_forward(norm, x, gamma, None).y)
 
 
-def test_positions_and_names_of_arguments_and_results(rng):
+def test_arguments_and_results_have_the_documented_order_and_names(rng):
     x, gamma, beta = rng.standard_normal((3, 4, 4))
     gamma, beta = gamma[0], beta[0]
     y, mean, rstd = expected = reference.layer_norm_forward(x, gamma, beta, eps=0.5)
@@ -74,8 +74,7 @@ def test_positions_and_names_of_arguments_and_results(rng):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("layout", WRITEABLE_LAYOUTS)
-def test_out(rng, dtype, layout):
-    """Written where it is told to write, whatever the memory, and returned."""
+def test_out_in_any_memory_is_written_and_returned(rng, dtype, layout):
     norm = layer_norm((7, 37))
     x, dy = rng.standard_normal((2, *norm.shape)).astype(dtype)
     out = WRITEABLE_LAYOUTS[layout](np.zeros_like(x))
@@ -89,7 +88,7 @@ def test_out(rng, dtype, layout):
 @pytest.mark.parametrize(
     "norm", [layer_norm((3, 5)), layer_norm((37, 300)), layer_norm((5, 6, 7), axis=1)], ids=str
 )
-def test_out_over_an_input(rng, dtype, kind, norm):
+def test_out_may_overlap_an_input(rng, dtype, kind, norm):
     x, dy = rng.standard_normal((2, *norm.shape)).astype(dtype)
     source, out = overlapping(kind, x)
     assert check_forward(norm, source, None, None, out=out).y is out
@@ -99,8 +98,8 @@ def test_out_over_an_input(rng, dtype, kind, norm):
     assert check_backward(norm, source, x, None, out=out).dx is out
 
 
-def test_out_over_gamma_and_beta(rng):
-    """Parameters that lie inside the output are read before they are overwritten."""
+def test_out_may_overlap_gamma_and_beta(rng):
+    """They are read before the output is written."""
     x, out = rng.standard_normal((2, 9, 40)).astype(np.float32)
     check_forward(layer_norm(x.shape), x, out[0], out[4], out=out)
 
@@ -116,7 +115,7 @@ def test_out_over_gamma_and_beta(rng):
         lambda x: [array.array("d", row) for row in x],
     ],
 )
-def test_other_kinds_of_arrays(rng, wrap):
+def test_foreign_arrays_and_sequences_are_taken(rng, wrap):
     x, dy = rng.standard_normal((2, 3, 5))
     gamma, beta = rng.standard_normal((2, 1, 5))
     expected = reference.layer_norm_forward(x, gamma[0], beta[0])
@@ -137,7 +136,7 @@ def test_subclasses_of_arrays_are_arrays(rng):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", [(0, 5), (3, 0, 5), (0,) * 3 + (4,)])
-def test_no_rows(dtype, shape):
+def test_a_batch_without_rows_is_empty(dtype, shape):
     x = np.empty(shape, dtype)
     y, mean, rstd = tt.layer_norm_forward(x)
     assert (y.shape, y.dtype) == (shape, dtype)
@@ -148,7 +147,7 @@ def test_no_rows(dtype, shape):
     np.testing.assert_array_equal(dbeta, np.zeros(shape[-1], dtype))
 
 
-def test_rows_of_one_value_are_beta(rng):
+def test_rows_of_one_value_give_beta(rng):
     x = rng.standard_normal((5, 1)).astype(np.float32)
     np.testing.assert_array_equal(tt.layer_norm(x, beta=np.float32([7])), np.full((5, 1), 7))
 
@@ -161,7 +160,7 @@ def test_a_sample_does_not_depend_on_its_batch(rng):
 
 
 def available_memory():
-    """Bytes that can be had without swapping."""
+    """Bytes of memory that are available without swapping."""
     with open("/proc/meminfo") as lines:
         sizes = dict(line.split(":") for line in lines)
     return int(sizes["MemAvailable"].split()[0]) * 1024
@@ -191,7 +190,7 @@ def test_more_elements_than_32_bits_count(rng):
 @pytest.mark.parametrize(
     ("shape", "axes"), [((37, 129), (-1,)), ((5, 6, 7, 8), (-2, -1)), ((4, 3, 2), (0, 1, 2))]
 )
-def test_as_pytorch(rng, dtype, shape, axes):
+def test_results_agree_with_torch(rng, dtype, shape, axes):
     torch = pytest.importorskip("torch")
     parameter_shape = shape[len(shape) - len(axes) :]
     x, dy = rng.standard_normal((2, *shape)).astype(dtype)
@@ -208,6 +207,6 @@ def test_as_pytorch(rng, dtype, shape, axes):
         np.testing.assert_allclose(ours, tensor.grad.numpy(), **tolerance)
 
 
-def test_bfloat16_is_that_of_the_caller(rng):
+def test_bfloat16_is_the_dtype_of_ml_dtypes(rng):
     x = rng.standard_normal((3, 40)).astype(BFLOAT16)
     assert tt.layer_norm(x).dtype == BFLOAT16

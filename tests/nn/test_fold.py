@@ -11,7 +11,7 @@ from trimtab import nn
 f64 = np.float64
 
 
-def test_fold_makes_an_inference_model_with_equal_outputs(rng):
+def test_a_folded_model_has_equal_outputs_in_inference(rng):
     x = rng.standard_normal((20, 4))
     model = nn.Sequential(
         nn.Linear(4, 5, rng=0, dtype=f64),
@@ -39,7 +39,7 @@ def test_fold_makes_an_inference_model_with_equal_outputs(rng):
 
 
 @pytest.mark.parametrize("axis", [1, -1])
-def test_fold_convolutions(rng, axis):
+def test_convolutions_are_folded(rng, axis):
     def convolution(inputs, outputs, **options):
         return nn.Conv2d(inputs, outputs, 3, padding=1, axis=axis, rng=outputs, dtype=f64, **options)
 
@@ -68,8 +68,8 @@ def alike(model, folded, *inputs):
 
 
 @pytest.mark.parametrize("axis", [1, -1])
-def test_fold_of_linear_layers_is_right_for_arrays_of_any_rank(axis, rng):
-    """Where the outputs are on axis 2, a norm of axis 1 is one of something else."""
+def test_folded_linear_layers_are_right_for_arrays_of_any_rank(axis, rng):
+    """With outputs on axis 2, a norm of axis 1 normalizes something else."""
     rows, stacks = rng.standard_normal((6, 3)), rng.standard_normal((4, 5, 3))
     norm = nn.BatchNorm(5, axis=axis, activation="relu", dtype=f64)
     model = trained(nn.Sequential(nn.Linear(3, 5, rng=0, dtype=f64), norm, nn.ReLU()), rows, rows + 1)
@@ -90,7 +90,7 @@ def test_fold_of_linear_layers_is_right_for_arrays_of_any_rank(axis, rng):
             folded(stacks)
 
 
-def test_fold_leaves_alone_what_may_differ(rng):
+def test_layers_whose_outputs_might_differ_are_not_folded(rng):
     class OwnNorm(nn.BatchNorm):
         def forward(self, x, residual=None):
             return 2 * super().forward(x, residual)
@@ -142,7 +142,7 @@ def test_fold_leaves_alone_what_may_differ(rng):
     ],
     ids=lambda options: " ".join(options),
 )
-def test_fold_of_every_kind_of_batch_norm(options, rng):
+def test_every_kind_of_batch_norm_is_folded(options, rng):
     x = rng.standard_normal((6, 3))
     model = nn.Sequential(nn.Linear(3, 4, rng=0, dtype=f64), nn.BatchNorm(4, dtype=f64, **options))
     trained(model, x, 2 * x + 1)
@@ -151,7 +151,7 @@ def test_fold_of_every_kind_of_batch_norm(options, rng):
     alike(model, folded, x)
 
 
-def test_fold_of_layers_in_lists_and_of_ones_own_modules(rng):
+def test_layers_in_lists_and_custom_modules_are_folded(rng):
     class Own(nn.Module):
         def __init__(self):
             self.blocks = [

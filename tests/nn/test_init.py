@@ -25,20 +25,19 @@ def test_linear_starts_at_the_stated_scale(gain):
         ("normal", 0.3, 0.3),
     ],
 )
-def test_initial_weights(init, gain, sd):
+def test_initial_weights_have_the_stated_scale(init, gain, sd):
     weight = nn.Linear(400, 300, init=init, gain=gain, rng=0).weight.value
     assert_allclose(weight.std(), sd, rtol=0.02)
     assert abs(weight.mean()) < 0.02 * sd
 
 
-def test_initial_scale_of_convolution():
-    """The fan-in counts the kernel."""
+def test_the_fan_in_of_a_convolution_counts_the_kernel():
     assert_allclose(nn.Conv2d(50, 40, 3, rng=0).weight.value.std(), (2 / 450) ** 0.5, rtol=0.02)
     assert_allclose(nn.Conv2d(50, 40, 3, groups=10, rng=0).weight.value.std(), (2 / 45) ** 0.5, rtol=0.05)
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(7, 4), (4, 7), (5, 5)])
-def test_orthogonal_weights(inputs, outputs):
+def test_orthogonal_weights_are_orthogonal(inputs, outputs):
     weight = nn.Linear(inputs, outputs, init="orthogonal", gain=2.0, rng=0, dtype=np.float64).weight.value
     product = weight @ weight.T if outputs <= inputs else weight.T @ weight
     assert_allclose(product, 4 * np.eye(min(inputs, outputs)), atol=1e-14)
@@ -46,7 +45,7 @@ def test_orthogonal_weights(inputs, outputs):
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(60, 3), (3, 60)])
 def test_orthogonal_weights_are_uniformly_distributed(inputs, outputs):
-    """Both signs of every entry are as likely: QR alone prefers one on its diagonal."""
+    """Entries of both signs are equally likely; plain QR prefers one sign on its diagonal."""
     corners = [
         nn.Linear(inputs, outputs, init="orthogonal", rng=seed).weight.value[0, 0] for seed in range(200)
     ]
@@ -54,8 +53,8 @@ def test_orthogonal_weights_are_uniformly_distributed(inputs, outputs):
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(4, 7), (7, 4), (5, 5)])
-def test_orthogonal_weights_are_the_directions_of_what_was_drawn(inputs, outputs):
-    """Q of the decomposition whose R has a positive diagonal."""
+def test_orthogonal_weights_are_q_of_the_drawn_matrix(inputs, outputs):
+    """With R of positive diagonal."""
     for seed in range(5):
         draws = np.random.default_rng(seed).standard_normal((outputs, inputs))
         weight = nn.Linear(inputs, outputs, init="orthogonal", rng=seed, dtype="f8").weight.value
@@ -64,7 +63,7 @@ def test_orthogonal_weights_are_the_directions_of_what_was_drawn(inputs, outputs
         assert (np.diagonal(r) > 0).all()
 
 
-def test_unknown_initial_weights():
+def test_unknown_initial_weights_are_refused():
     with pytest.raises(ValueError, match=r"Linear: init must be one of he, xavier, .*, got 'zeros'"):
         nn.Linear(3, 2, init="zeros")
 

@@ -19,8 +19,8 @@ def test_linear_is_the_affine_map(rng):
 @pytest.mark.parametrize("fewest_shared", [-1, 10**9])
 @pytest.mark.parametrize("shape", [(7, 5), (2, 3, 5), (0, 5)])
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
-def test_linear_by_either_product(fewest_shared, shape, dtype, rng, monkeypatch):
-    """By BLAS and, where there is little to do, by a kernel of the library."""
+def test_both_products_are_accurate(fewest_shared, shape, dtype, rng, monkeypatch):
+    """BLAS and, for small arrays, a kernel of the library."""
     monkeypatch.setattr(linear, "FEWEST_SHARED", fewest_shared)
     layer = nn.Linear(5, 4, rng=0, dtype=dtype)
     x, dy = rng.standard_normal(shape).astype(dtype), rng.standard_normal((*shape[:-1], 4)).astype(dtype)

@@ -41,7 +41,7 @@ def network(dtype=np.float32):
         (lambda: network(f64), (6, 4)),
     ],
 )
-def test_gradients(module, shape, training, rng):
+def test_gradients_agree_with_central_differences(module, shape, training, rng):
     assert nn.gradcheck(module().train(training), rng.standard_normal(shape))
 
 
@@ -49,7 +49,7 @@ def test_relu_keeps_nan():
     assert_array_equal(nn.ReLU()(np.array([-1.0, 0.0, 2.0, np.nan])), [0.0, 0.0, 2.0, np.nan])
 
 
-def test_parameters_have_dotted_names_and_say_what_is_decayed():
+def test_parameters_have_dotted_names_and_a_decay_flag():
     named = {parameter.name: parameter for parameter in network().parameters()}
     expected = ["0.weight", "0.bias", "1.gamma", "1.beta", "3.0.weight", "3.0.bias", "3.1.gamma", "3.1.beta"]
     assert list(named) == expected
@@ -85,7 +85,7 @@ def test_one_generator_reaches_every_module():
     assert model[0].rng.random() == np.random.default_rng(3).random()
 
 
-def test_first_layer_is_spared_its_dx(rng):
+def test_the_first_layer_skips_dx(rng):
     model = network()
     model.wants_dx = False
     model(rng.standard_normal((6, 4), np.float32))
@@ -94,7 +94,7 @@ def test_first_layer_is_spared_its_dx(rng):
     assert model[3].wants_dx
 
 
-def test_state_dict_round_trip(rng):
+def test_a_state_dict_restores_the_model(rng):
     trained, fresh = network(), network()
     x = rng.standard_normal((6, 4), np.float32)
     trained(x)
@@ -131,7 +131,7 @@ def test_state_dict_is_a_copy():
         ),
     ],
 )
-def test_a_wrong_state_changes_nothing(change, error, message):
+def test_a_wrong_state_is_refused_and_changes_nothing(change, error, message):
     model = network()
     before = model.state_dict()
     state = {name: array + 1 for name, array in before.items()}
@@ -181,7 +181,7 @@ def test_backward_refuses_another_shape(layer):
         layer.backward(np.ones((1, 4), np.float32))
 
 
-def test_backward_before_forward_is_an_error():
+def test_backward_before_forward_is_refused():
     with pytest.raises(RuntimeError, match=r"Linear\(2, 3\): backward must come after forward"):
         nn.Linear(2, 3).backward(np.ones((1, 3), np.float32))
 
@@ -198,7 +198,7 @@ def test_sequential_takes_modules_only():
         nn.Sequential(np.tanh)
 
 
-def test_a_layer_written_from_the_docstring(rng):
+def test_a_layer_written_as_the_docstring_says_works(rng):
     class Scale(nn.Module):
         buffer_names = ("calls",)
 
@@ -221,7 +221,7 @@ def test_a_layer_written_from_the_docstring(rng):
 
 
 @pytest.mark.parametrize("name", ["nn.module", "nn.sequential", "trainer", "gradients"])
-def test_docstring_examples(name):
+def test_docstring_examples_run(name):
     results = doctest.testmod(importlib.import_module(f"trimtab.{name}"))
     assert results.attempted > 0
     assert results.failed == 0

@@ -32,14 +32,14 @@ f64 = np.float64
         (lambda: nn.BatchNorm(3, frozen=True, dtype=f64), (5, 3)),
     ],
 )
-def test_gradients(make, shape, training, rng):
+def test_gradients_agree_with_central_differences(make, shape, training, rng):
     layer = trained(make(), rng.standard_normal(shape) + 0.3)
     assert nn.gradcheck(layer.train(training), rng.standard_normal(shape))
 
 
 @pytest.mark.parametrize("unbiased", [True, False])
 @pytest.mark.parametrize(("shape", "axis"), [((6, 3), 1), ((4, 3, 2), 1), ((4, 2, 3), -1)])
-def test_batch_norm_is_the_specification(shape, axis, unbiased, rng):
+def test_batch_norm_equals_the_specification(shape, axis, unbiased, rng):
     layer = nn.BatchNorm(3, axis=axis, momentum=0.3, eps=1e-3, unbiased=unbiased)
     gamma, beta = rng.standard_normal((2, 3))
     layer.gamma.value[...], layer.beta.value[...] = gamma, beta
@@ -61,7 +61,7 @@ def test_batch_norm_is_the_specification(shape, axis, unbiased, rng):
     assert_array_equal(layer.running_mean, running)
 
 
-def test_layer_norm_is_the_specification(rng):
+def test_layer_norm_equals_the_specification(rng):
     layer = nn.LayerNorm((2, 3), eps=1e-3)
     layer.gamma.value[...] = rng.standard_normal((2, 3))
     x = rng.standard_normal((4, 2, 3)).astype(np.float32)
@@ -69,7 +69,7 @@ def test_layer_norm_is_the_specification(rng):
     assert_allclose(layer(x), expected, atol=1e-5)
 
 
-def test_rms_norm_is_the_specification(rng):
+def test_rms_norm_equals_the_specification(rng):
     layer = trained(nn.RMSNorm((2, 3), eps=1e-3))
     x = rng.standard_normal((4, 2, 3)).astype(np.float32)
     expected = reference.rms_norm(x, layer.gamma.value, axis=(-2, -1), eps=1e-3)
@@ -79,7 +79,7 @@ def test_rms_norm_is_the_specification(rng):
 
 
 @pytest.mark.parametrize("axis", [1, -1])
-def test_group_and_instance_norm_are_the_specification(axis, rng):
+def test_group_and_instance_norm_equal_the_specification(axis, rng):
     x = rng.standard_normal((2, 6, 5, 6)).astype(np.float32)
     for layer, name, groups in (
         (nn.GroupNorm(3, 6, axis=axis, eps=1e-3), "group_norm", (3,)),
@@ -123,7 +123,7 @@ def test_group_and_instance_norm_are_the_specification(axis, rng):
         ),
     ],
 )
-def test_what_does_not_fit_is_an_error(make, message):
+def test_inputs_of_wrong_shapes_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -131,7 +131,7 @@ def test_what_does_not_fit_is_an_error(make, message):
 # ---- batch norm ----
 
 
-def test_cumulative_average(rng):
+def test_without_momentum_statistics_are_cumulative_averages(rng):
     layer = nn.BatchNorm(3, momentum=None, dtype=f64)
     batches = rng.standard_normal((5, 8, 3))
     for batch in batches:
@@ -146,7 +146,7 @@ def test_cumulative_average(rng):
     assert layer.batches == 6
 
 
-def test_frozen_statistics(rng):
+def test_frozen_statistics_normalize_training(rng):
     x, other = rng.standard_normal((2, 8, 3))
     layer = trained(nn.BatchNorm(3, dtype=f64), x)
     state, expected = layer.state_dict(), layer.eval()(other)
@@ -160,8 +160,8 @@ def test_frozen_statistics(rng):
 
 @pytest.mark.parametrize("renorm", [False, True])
 @pytest.mark.parametrize("affine", [True, False])
-def test_adjustment(rng, affine, renorm):
-    """In training only, on xhat, and on the way back."""
+def test_adjustment_changes_xhat_in_training_only(rng, affine, renorm):
+    """Backward takes it into account."""
     x, dy = rng.standard_normal((2, 8, 3))
     scale, bias = rng.uniform(0.5, 2, (2, 3))
     options = {"affine": affine, "dtype": f64, "renorm": renorm, "r_max": 1.0, "d_max": 0.0}
@@ -194,8 +194,8 @@ def test_adjustment_draws_from_the_generator_of_the_layer(rng):
 
 
 @pytest.mark.parametrize("axis", [1, -1])
-def test_strided_ghost_batches(rng, axis):
-    """Those that tf-keras makes by a reshape: sample i * blocks + j belongs to block j."""
+def test_strided_ghost_batches_are_those_of_tf_keras(rng, axis):
+    """A reshape makes them there: sample i * blocks + j belongs to block j."""
     shape = (6, 3, 4) if axis == 1 else (6, 4, 3)
     x, dy = rng.standard_normal((2, *shape))
     layer = nn.BatchNorm(3, axis=axis, virtual_batch_size=2, strided=True, dtype=f64)
@@ -214,7 +214,7 @@ def test_strided_ghost_batches(rng, axis):
 
 @pytest.mark.parametrize("strided", [False, True])
 @pytest.mark.parametrize("training", [True, False])
-def test_residual_and_activation(rng, training, strided):
+def test_residual_and_activation_are_fused(rng, training, strided):
     x, residual, dy = rng.standard_normal((3, 6, 4, 3))
     ghost = {"virtual_batch_size": 2, "strided": True} if strided else {}
     layer, plain = (
@@ -233,7 +233,7 @@ def test_residual_and_activation(rng, training, strided):
 
 
 def test_renorm_follows_its_schedule(rng):
-    """Batch norm to begin with, then more and more of the running statistics."""
+    """Batch norm at first, then the running statistics count more and more."""
     layer = nn.BatchNorm(
         3, renorm=True, momentum=0.01, r_max=nn.Ramp(1, 3, 2, 4), d_max=nn.Ramp(0, 5, 2, 6), dtype=f64
     )
@@ -253,8 +253,8 @@ def test_renorm_follows_its_schedule(rng):
     assert list(fixed.state_dict()) == names[:-1]
 
 
-def test_renorm_gradients(rng):
-    """Without limits to reach, training at any batch is a map with constant r and d."""
+def test_renorm_gradients_agree_with_central_differences(rng):
+    """Without limits, training is a map with constant r and d."""
     x, dy = rng.standard_normal((2, 9, 3))
     layer = nn.BatchNorm(3, renorm=True, r_max=1.0, d_max=0.0, dtype=f64)
     assert nn.gradcheck(layer, x)
@@ -270,7 +270,7 @@ def test_renorm_gradients(rng):
 # ---- whitening ----
 
 
-def test_whitening_averages_and_applies_them(rng):
+def test_whitening_averages_its_statistics_and_applies_them(rng):
     mixing = rng.standard_normal((6, 6))
     batches = rng.standard_normal((40, 200, 6)) @ mixing + 3
     layer = nn.Whitening(6, num_groups=2, dtype=f64)
@@ -291,11 +291,11 @@ def test_whitening_averages_and_applies_them(rng):
     assert_allclose(y.mean(0), 0, atol=0.1)
 
 
-# ---- options by their effect ----
+# ---- effects of options ----
 
 
 @pytest.mark.parametrize("affine", [True, False])
-def test_every_norm_learns_what_affine_says(affine):
+def test_affine_gives_every_norm_its_parameters(affine):
     for layer in (
         nn.BatchNorm(4, affine=affine),
         nn.LayerNorm(4, affine=affine),
@@ -307,8 +307,8 @@ def test_every_norm_learns_what_affine_says(affine):
         assert not any(parameter.decay for parameter in layer.parameters())
 
 
-def test_limits_of_renormalization_as_numbers_and_functions(rng):
-    """The two options, one by one, against the formula with exactly these limits."""
+def test_limits_of_renorm_are_numbers_or_functions(rng):
+    """Each of them, against the formula with these limits."""
     x = 3 * rng.standard_normal((9, 3)) + 2
     seen = []
     for r_max, d_max in ((1.5, 0.25), (2.0, 0.5), (np.inf, np.inf)):
@@ -335,7 +335,7 @@ def test_limits_of_renormalization_as_numbers_and_functions(rng):
 
 @pytest.mark.parametrize("eps", [1e-5, 0.5])
 @pytest.mark.parametrize("momentum", [0.1, 0.6])
-def test_options_of_whitening(eps, momentum, rng):
+def test_options_of_whitening_take_effect(eps, momentum, rng):
     x = rng.standard_normal((20, 4)) + 1
     layer = nn.Whitening(4, num_groups=2, eps=eps, momentum=momentum, dtype=f64)
     running = {"running_mean": np.zeros(4), "running_matrix": np.tile(np.eye(2), (2, 1, 1))}
@@ -345,7 +345,7 @@ def test_options_of_whitening(eps, momentum, rng):
         assert_allclose(getattr(layer, name), array, rtol=1e-10)
 
 
-def test_ghost_batches_are_the_specification(rng):
+def test_ghost_batches_equal_the_specification(rng):
     x = rng.standard_normal((6, 3, 2))
     layer = nn.BatchNorm(3, virtual_batch_size=2, dtype=f64)
     blocks = [reference.batch_norm_forward(x[i : i + 2]).y for i in (0, 2, 4)]

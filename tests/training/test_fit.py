@@ -1,4 +1,4 @@
-"""A fit that is going to fail fails before it changes anything; callbacks that began come to their end."""
+"""Errors of a fit change nothing, and callbacks that began are ended; optimizers, models and copies."""
 
 import copy
 import pickle
@@ -105,7 +105,7 @@ FAILURES = {
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
 @pytest.mark.parametrize("label", FAILURES)
-def test_a_fit_that_fails_changes_nothing(label, data, tmp_path):
+def test_wrong_arguments_of_a_fit_change_nothing(label, data, tmp_path):
     pytest.importorskip("safetensors")
     change, message = FAILURES[label]
     path = tmp_path / "log.csv"
@@ -177,7 +177,7 @@ def test_a_callback_that_fails_before_training_changes_nothing(label, data, tmp_
         assert folder_contents(tmp_path) == files
 
 
-def test_looking_at_the_model_before_training_draws_nothing(data):
+def test_the_check_of_the_model_before_training_draws_nothing(data):
     learner = small_trainer(layers=[nn.Dropout(0.5)])
     learner.fit(*data, progress=False)
     learner.model.eval(dropout=True)
@@ -195,7 +195,7 @@ def test_the_same_callback_twice_is_refused(data):
         small_trainer(bar, bar).fit(*data, progress=False)
 
 
-def test_only_callbacks_that_began_come_to_their_end(data):
+def test_only_callbacks_that_began_are_ended(data):
     log = []
     with pytest.raises(ArithmeticError):
         small_trainer(Log(log, "a"), Raises("on_fit_begin"), Log(log, "b")).fit(*data, progress=False)
@@ -206,7 +206,7 @@ def test_only_callbacks_that_began_come_to_their_end(data):
     assert log == []
 
 
-def test_every_callback_comes_to_its_end_and_the_first_error_is_raised(data):
+def test_every_callback_is_ended_and_the_first_error_is_raised(data):
     log = []
 
     class Second(Raises):
@@ -240,7 +240,7 @@ def test_stop_lasts_for_one_fit(data):
     assert learner.fit(*data, epochs=2, progress=False).epochs == 2
 
 
-def test_an_interrupt_that_is_ignored_stays_so(data):
+def test_an_ignored_interrupt_stays_ignored(data):
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     seen = []
 
@@ -258,7 +258,7 @@ def test_an_interrupt_that_is_ignored_stays_so(data):
 # ---- the optimizer and the model ----
 
 
-def test_a_layer_that_takes_the_place_of_another_asks_for_another_optimizer(data):
+def test_a_replaced_layer_needs_another_optimizer(data):
     learner = small_trainer()
     first, second, last = learner.model.layers
     learner.model.layers = (first, second, nn.Linear(8, 2, rng=5))
@@ -295,7 +295,7 @@ def test_an_optimizer_may_train_a_part_of_the_model(data):
         ({"rng": -1}, ValueError, "Trainer: rng must be a seed, a generator or None, got -1"),
     ],
 )
-def test_what_a_trainer_is_made_of(change, error, message):
+def test_parts_of_a_trainer_are_checked(change, error, message):
     model = nn.Linear(2, 2)
     arguments = {"model": model, "loss": losses.CrossEntropy(), "optimizer": SGD(model, 0.1)}
     with pytest.raises(error, match=message):
@@ -316,7 +316,7 @@ def test_a_legacy_generator_is_taken(data):
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda learner: pickle.loads(pickle.dumps(learner))])
-def test_a_copy_goes_on_by_itself_with_the_same_bits(copied, data):
+def test_a_copy_is_independent_and_has_the_same_bits(copied, data):
     learner = small_trainer(EarlyStopping("loss", patience=9), ProgressBar("bar"), CSVLogger("unused.csv"))
     learner.callbacks.pop()
     learner.fit(*data, epochs=2, progress=False)

@@ -1,4 +1,4 @@
-"""A training that is saved anywhere and resumed has the bits of an uninterrupted one, or is refused."""
+"""A training saved at any point and resumed has the bits of an uninterrupted one, or is refused."""
 
 import os
 import signal
@@ -71,7 +71,7 @@ class Count(Callback):
 
 
 class At(Callback):
-    """Does something in the n-th call of a hook."""
+    """Runs a function in the n-th call of a hook."""
 
     def __init__(self, hook, number, act):
         self.left = number
@@ -103,8 +103,8 @@ PLACES = [
 
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize(("hook", "number"), PLACES)
-def test_saved_in_a_hook(hook, number, shuffle, fit, path):
-    """The callbacks after the one that saves have not seen the hook: they see it when training goes on."""
+def test_a_training_saved_in_a_hook_resumes(hook, number, shuffle, fit, path):
+    """Callbacks after the one that saves run the hook when training resumes."""
     whole = fit(learner(Halve(), Count(), Count()), shuffle=shuffle)
     saver = At(hook, number, lambda trainer: trainer.save(path))
     fit(learner(Count(), saver, Count(), Halve()), shuffle=shuffle)
@@ -115,7 +115,7 @@ def test_saved_in_a_hook(hook, number, shuffle, fit, path):
 
 @pytest.mark.parametrize(("hook", "number"), PLACES[1:-1])
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_saved_after_an_error_in_a_hook(hook, number, error, fit, path):
+def test_a_training_saved_after_an_error_in_a_hook_resumes(hook, number, error, fit, path):
     def fail(trainer):
         raise error
 
@@ -133,7 +133,7 @@ def test_saved_after_an_error_in_a_hook(hook, number, error, fit, path):
 
 @pytest.mark.parametrize("number", [1, 5, 7, 10])
 @pytest.mark.parametrize("how", ["stop", "interrupt"])
-def test_saved_after_being_stopped(how, number, fit, path):
+def test_a_training_saved_after_a_stop_resumes(how, number, fit, path):
     def stop(trainer):
         trainer.stop() if how == "stop" else os.kill(os.getpid(), signal.SIGINT)
 
@@ -147,7 +147,7 @@ def test_saved_after_being_stopped(how, number, fit, path):
 
 
 class Fails(nn.Module):
-    """Fails in its n-th forward or backward in training, after the layers before it have changed."""
+    """Fails in its n-th forward or backward in training, after the earlier layers have changed."""
 
     def __init__(self, where, number):
         self.where, self.left = where, number
@@ -169,7 +169,7 @@ class Fails(nn.Module):
 
 
 @pytest.mark.parametrize("where", ["forward", "backward"])
-def test_saved_after_an_error_in_a_layer(where, fit, path):
+def test_a_training_saved_after_an_error_in_a_layer_resumes(where, fit, path):
     def with_layer(layer):
         trainer = learner()
         model = nn.Sequential(*trainer.model.layers, layer)
@@ -184,7 +184,7 @@ def test_saved_after_an_error_in_a_layer(where, fit, path):
     assert state_of(fit(stopped, resume=path)) == state_of(whole)
 
 
-def test_an_update_that_is_cut_short_is_refused(fit, path):
+def test_an_interrupted_update_cannot_be_resumed(fit, path):
     def cut(trainer):
         def step():
             trainer.model[0].weight.value[...] *= 2
@@ -206,7 +206,7 @@ def test_an_update_that_is_cut_short_is_refused(fit, path):
     assert state_of(other) == before
 
 
-def test_saving_in_the_middle_of_a_batch_is_refused(fit, path):
+def test_a_training_cannot_be_saved_within_a_batch(fit, path):
     trainer = learner()
 
     def save(batch, rng):
@@ -221,7 +221,7 @@ def test_saving_in_the_middle_of_a_batch_is_refused(fit, path):
     trainer.save(path)
 
 
-def test_best_weights_that_took_the_place_of_the_last_are_refused(fit, path):
+def test_restored_best_weights_cannot_be_resumed(fit, path):
     stopping = EarlyStopping("loss", mode="max", patience=9, restore_best_weights=True)
     trainer = fit(learner(stopping))
     trainer.save(path)
@@ -242,7 +242,7 @@ def test_loading_and_saving_again_changes_nothing(fit, path):
     assert state_of(fit(learner(), resume=second)) == state_of(fit(learner()))
 
 
-def test_the_learning_rate_belongs_to_the_state(path):
+def test_the_learning_rate_is_part_of_the_state(path):
     one, other = learner(), learner()
     one.optimizer.lr = 0.003
     one.save(path)
@@ -279,7 +279,7 @@ def test_other_data_are_refused(fit, path):
 # ---- states of callbacks ----
 
 
-def test_states_go_to_the_callbacks_they_came_from(fit, path):
+def test_states_go_to_their_callbacks(fit, path):
     def callbacks():
         return [
             EarlyStopping("loss", patience=50),
@@ -303,14 +303,14 @@ def test_states_go_to_the_callbacks_they_came_from(fit, path):
         EarlyStopping("loss", patience=50),
     ],
 )
-def test_another_metric_or_mode_begins_anew(other, fit, path):
+def test_another_metric_or_mode_starts_over(other, fit, path):
     fit(learner(EarlyStopping("val_loss", patience=50), Checkpoint(path)))
     resumed = fit(learner(other), resume=path, epochs=EPOCHS + 1)
     assert other.best == resumed.history[other._monitor.name][-1]
     assert other.best_epoch == EPOCHS + 1
 
 
-def test_names_tell_callbacks_apart(fit, path):
+def test_names_distinguish_callbacks(fit, path):
     def callbacks():
         one, other = EarlyStopping("loss", patience=50), EarlyStopping("loss", min_delta=9, patience=50)
         one.name, other.name = "one", "other"
@@ -323,7 +323,7 @@ def test_names_tell_callbacks_apart(fit, path):
     assert one.wait != other.wait
 
 
-def test_a_state_of_another_kind_is_refused_and_nothing_changed(fit, path):
+def test_a_state_of_another_kind_is_refused_and_changes_nothing(fit, path):
     counter, stopping = Count(), EarlyStopping("loss")
     counter.name = stopping.name = "mine"
     fit(learner(counter, Checkpoint(path)))
@@ -334,7 +334,7 @@ def test_a_state_of_another_kind_is_refused_and_nothing_changed(fit, path):
     assert state_of(trainer) == before
 
 
-def test_files_of_the_first_version_go_on(fit, path):
+def test_files_of_the_first_version_are_read(fit, path):
     fit(learner(Checkpoint(path)), epochs=2)
     groups, notes = checkpoint.read(path)
     groups = {"EarlyStopping.0": {"best": np.array(1.0)}} | {
@@ -345,7 +345,7 @@ def test_files_of_the_first_version_go_on(fit, path):
 
 
 @pytest.mark.parametrize("name", ["rng", "history"])
-def test_damaged_notes(name, fit, path):
+def test_damaged_metadata_are_refused(name, fit, path):
     fit(learner(Checkpoint(path)))
     groups, notes = checkpoint.read(path)
     checkpoint.write(path, groups, {key: value for key, value in notes.items() if key != name})
@@ -355,7 +355,7 @@ def test_damaged_notes(name, fit, path):
         learner().load(path)
 
 
-def test_metrics_of_the_interrupted_epoch_are_whole(fit, path):
+def test_metrics_of_the_interrupted_epoch_are_complete(fit, path):
     def with_metric(*callbacks):
         trainer = learner(*callbacks)
         trainer.loss.metrics["top_2"] = top_k(2)

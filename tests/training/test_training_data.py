@@ -1,4 +1,4 @@
-"""What a trainer takes and leaves: samples of every kind, the modes of a model, several threads."""
+"""Samples of every kind, the modes of a model, several threads."""
 
 import threading
 
@@ -23,15 +23,15 @@ class Fails(Callback):
         raise ArithmeticError
 
 
-# ---- the data ----
+# ---- samples ----
 
 
-def test_no_samples_have_no_predictions():
+def test_no_samples_give_no_predictions():
     assert small_trainer().predict(np.zeros((0, 3))).shape == (0, 2)
 
 
 @pytest.mark.parametrize("dtype", [">f4", "f8", "f2", ml_dtypes.bfloat16, "i8", "u1", "?"])
-def test_samples_of_every_real_dtype(dtype, rng):
+def test_samples_may_have_every_real_dtype(dtype, rng):
     x = rng.integers(0, 2, (40, 3)).astype(dtype)
     y = np.arange(40) % 2
     plain = x.astype(np.float32)
@@ -83,7 +83,7 @@ def test_tensors_and_lists_are_taken(data):
         lambda batch: np.asfortranarray(batch),
     ],
 )
-def test_whatever_dtype_an_augmentation_returns_the_model_sees_its_own(change, rng):
+def test_augmented_samples_are_converted_to_the_dtype_of_the_model(change, rng):
     x, y = rng.integers(-9, 9, (40, 3)).astype(np.float32), np.arange(40) % 2
     learner, other = small_trainer(), small_trainer()
     history = learner.fit(x, y, augment=lambda batch, rng: change(batch), progress=False)
@@ -99,12 +99,12 @@ def test_whatever_dtype_an_augmentation_returns_the_model_sees_its_own(change, r
         (np.ma.masked_array, TypeError, "must be a plain array, got a MaskedArray"),
     ],
 )
-def test_what_an_augmentation_may_not_return(change, error, message, data):
+def test_results_of_augmentations_are_checked(change, error, message, data):
     with pytest.raises(error, match=f"^fit: result of augment {message}"):
         small_trainer().fit(*data, augment=lambda batch, rng: change(batch), progress=False)
 
 
-def test_only_batches_of_training_are_augmented_each_with_its_own_order(data):
+def test_augmentation_sees_each_batch_of_training_only(data):
     x, y = data
     x = np.repeat(np.arange(40, dtype=np.float32)[:, None], 3, axis=1)
     seen = []
@@ -136,7 +136,7 @@ def test_a_target_of_another_shape_than_the_output_is_refused(loss, data):
         ValueError, match=r"fit: y must have shape \(40, 1\) as the output of the model, got \(40, 3"
     ):
         learner.fit(data[0], data[0], progress=False)
-    # No broadcast: a column for each sample
+    # not broadcast: one column for each sample
     history = learner.fit(data[0], data[1], progress=False)
     assert history == other.fit(data[0], data[1][:, None], progress=False)
     difference = learner.predict(data[0])[:, 0] - data[1]
@@ -159,7 +159,7 @@ def modes(model):
     return [module.training for _, module in model.modules()]
 
 
-def test_layers_in_evaluation_stay_so_in_a_model_that_trains(data):
+def test_layers_in_evaluation_mode_keep_it_in_training(data):
     learner = small_trainer()
     learner.model[1].eval()
     mean = learner.model[1].running_mean.copy()
@@ -170,7 +170,7 @@ def test_layers_in_evaluation_stay_so_in_a_model_that_trains(data):
 
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("dropout", [False, True])
-def test_a_model_in_evaluation_trains_and_is_in_it_again(dropout, fails, data):
+def test_a_model_in_evaluation_mode_trains_and_returns_to_it(dropout, fails, data):
     learner = small_trainer(Fails() if fails else Callback(), layers=[nn.Dropout(0.5)])
     learner.model.eval(dropout=dropout)
     before, mean = modes(learner.model), learner.model[1].running_mean.copy()
@@ -195,7 +195,7 @@ def test_a_callback_that_evaluates_does_not_end_training(data):
     assert modes(learner.model) == modes(other.model)
 
 
-def test_prediction_evaluates_and_switches_nothing(data, monkeypatch):
+def test_prediction_does_not_change_modes(data, monkeypatch):
     learner = small_trainer(layers=[nn.Dropout(0.5)])
     expected = learner.predict(data[0])
     state = learner.model.state_dict()
@@ -210,7 +210,7 @@ def test_prediction_evaluates_and_switches_nothing(data, monkeypatch):
         assert_array_equal(array, state[name])
 
 
-def test_dropout_that_was_asked_for_reaches_prediction(data):
+def test_predictions_sample_dropout_on_request(data):
     learner = small_trainer(layers=[nn.Dropout(0.5)])
     learner.model.eval(dropout=True)
     assert np.ptp([learner.predict(data[0]) for _ in range(5)], axis=0).max() > 0
@@ -240,7 +240,7 @@ def test_several_threads_predict_and_evaluate_at_once(data):
 @pytest.mark.parametrize(
     ("size", "error"), [(0, ValueError), (-1, ValueError), (2.5, TypeError), (True, TypeError)]
 )
-def test_size_of_the_batches(method, size, error, data):
+def test_batch_sizes_are_checked(method, size, error, data):
     arguments = data if method == "evaluate" else data[:1]
     with pytest.raises(error, match=f"^{method}: batch_size must be .*, got {size}"):
         getattr(small_trainer(), method)(*arguments, batch_size=size)
