@@ -1,7 +1,7 @@
 """Norms as data, and checks of their accuracy against the specification.
 
-A `Norm` gives the unit of each value (the values that share a statistic) and the axes of the parameters. Norms
-differ in nothing else here, so one check serves all of them.
+A `Norm` gives the unit of each value (a unit: values that share a statistic) and the axes of the parameters.
+Norms differ in nothing else here, so one check serves all of them.
 """
 
 from typing import NamedTuple
