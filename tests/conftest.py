@@ -2,14 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
 import trimtab as tt
+from helpers.interpreter import interpret
 
 # The same examples in every run, and no folder of examples in the source tree.
 hypothesis.settings.register_profile(
@@ -45,19 +44,9 @@ def settings_restored():
 
 @pytest.fixture
 def run_python():
-    """Runs code in a fresh interpreter with extra environment variables and returns what it prints."""
+    """A function that runs code in a fresh interpreter with warnings as errors, and returns its output."""
 
     def run(code, **environment):
-        child = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code],
-            env={**os.environ, **environment},
-            cwd=os.path.dirname(__file__),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert child.returncode == 0, child.stderr
-        return child.stdout.strip()
+        return interpret(code, "-W", "error", **environment).stdout.strip()
 
     return run

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import reference
 import trimtab as tt
+from helpers.interpreter import interpret
 
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 needs_two_cpus = pytest.mark.skipif(CPUS < 2, reason="needs two CPUs")
@@ -26,13 +27,7 @@ MIB = 1 << 20
     ],
 )
 def test_invalid_values_are_refused_by_name(name, value):
-    child = subprocess.run(
-        [sys.executable, "-c", "import trimtab"],
-        env={**os.environ, name: value},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    child = interpret("import trimtab", check=False, **{name: value})
     assert child.returncode == 1
     message = child.stderr.splitlines()[-1]
     assert message.startswith(f"ImportError: {name} must be ")
@@ -78,6 +73,7 @@ def test_the_default_cap_is_a_fraction_of_the_address_space(run_python):
 import numpy, resource
 resource.setrlimit(resource.RLIMIT_AS, ({4000 * MIB}, resource.RLIM_INFINITY))
 import trimtab as tt
+from helpers.interpreter import interpret
 print(tt.get_memory_cap())
 """
     assert resource.getrlimit(resource.RLIMIT_AS)[1] == resource.RLIM_INFINITY
@@ -110,6 +106,7 @@ import os
 with open("{child}/cgroup.procs", "w") as processes:
     processes.write(str(os.getpid()))
 import trimtab as tt
+from helpers.interpreter import interpret
 print(tt.get_memory_cap())
 """
     try:
@@ -184,6 +181,7 @@ def test_a_limit_set_during_import_ends_with_its_block(run_python, loaded):
 {LOAD_OPENMP if loaded else ""}from threadpoolctl import threadpool_limits as limit
 with limit(1):
     import trimtab as tt
+from helpers.interpreter import interpret
 print(tt.get_num_threads())
 """
     assert run_python(code, OMP_NUM_THREADS="", TRIMTAB_NUM_THREADS="") == str(CPUS)
@@ -196,6 +194,7 @@ def test_omp_num_threads_is_the_initial_limit(run_python):
     needs_openmp()
     code = f"""
 {LOAD_OPENMP}import trimtab as tt
+from helpers.interpreter import interpret
 from threadpoolctl import threadpool_limits as limit
 print(tt.get_num_threads(), end=" ")
 with limit(2):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers.interpreter import interpret
 
 PRELUDE = """
 import os, sys, threading, time, warnings
@@ -16,17 +17,8 @@ warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
 
 
 def run(code, check=True, **environment):
-    child = subprocess.run(
-        [sys.executable, "-c", PRELUDE + code],
-        env={**os.environ, **environment},
-        cwd=os.path.dirname(__file__),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if check:
-        assert (child.returncode, child.stderr) == (0, "")
+    child = interpret(PRELUDE + code, check=check, **environment)
+    assert not check or child.stderr == ""
     return child
 
 
