@@ -10,7 +10,7 @@ from trimtab.augment import (
 )
 
 
-def seen(transform, images, candidates):
+def which_candidate(transform, images, candidates):
     """Index of the candidate that each image became; candidates (K, N, H, W)."""
     changed = transform(images, rng=3)
     same = (candidates == changed).all(axis=(2, 3))
@@ -25,7 +25,7 @@ def padded(images, rows, columns):
 @pytest.mark.parametrize("vertical", [False, True])
 def test_flip_mirrors_some_images(vertical, images):
     flipped = images[:, ::-1] if vertical else images[:, :, ::-1]
-    which = seen(Flip(0.3, vertical=vertical), images, np.stack([images, flipped]))
+    which = which_candidate(Flip(0.3, vertical=vertical), images, np.stack([images, flipped]))
     assert 4 <= which.sum() <= 20
     assert_array_equal(Flip(0, vertical=vertical)(images), images)
     assert_array_equal(Flip(1, vertical=vertical)(images), flipped)
@@ -45,7 +45,7 @@ def test_shift_moves_by_up_to_a_fraction(images):
     candidates = np.stack(
         [pad[:, down : down + 9, right : right + 7] for down in range(5) for right in range(3)]
     )
-    which = seen(Shift(0.2), images, candidates)
+    which = which_candidate(Shift(0.2), images, candidates)
     assert set(which // 3) == set(range(5))
     assert set(which % 3) == set(range(3))
 
@@ -56,7 +56,7 @@ def test_crop_reaches_every_offset(size, images):
     pad = padded(images, 2, 2)
     places = [(row, column) for row in range(14 - height) for column in range(12 - width)]
     candidates = np.stack([pad[:, row : row + height, column : column + width] for row, column in places])
-    which = seen(Crop(2, size=size), images, candidates)
+    which = which_candidate(Crop(2, size=size), images, candidates)
     rows, columns = np.array(places)[which].T
     assert (rows.min(), rows.max()) == (0, 13 - height)
     assert (columns.min(), columns.max()) == (0, 11 - width)

@@ -126,10 +126,10 @@ def test_integers_saturate(dtype):
     """Light and dark pixels stop at the limits of the dtype; none wraps around."""
     ends = np.iinfo(dtype)
     given = np.tile(np.array([100, ends.max - 1], dtype), (200, 1, 1))
-    shares = np.random.default_rng(3).uniform(-1, 1, 200)
+    factors = np.random.default_rng(3).uniform(-1, 1, 200)
     changed = Brightness(1.0)(given, rng=3)
     width = float(ends.max) - float(ends.min)
-    exact = [min(max(round(100 + share * width), int(ends.min)), int(ends.max)) for share in shares]
+    exact = [min(max(round(100 + factor * width), int(ends.min)), int(ends.max)) for factor in factors]
     assert changed.dtype == given.dtype
     distance = [abs(int(value) - right) for value, right in zip(changed[:, 0, 0], exact, strict=True)]
     assert max(distance) <= width * 2**-20

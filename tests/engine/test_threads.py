@@ -120,13 +120,13 @@ def test_long_calls_let_other_threads_run(name, threads):
     tt.set_num_threads(threads)
     call = LONG_CALLS[name]()
     call()
-    inside, met, over = threading.Event(), threading.Event(), threading.Event()
+    inside, ran, over = threading.Event(), threading.Event(), threading.Event()
     interval = sys.getswitchinterval()
 
     def wait_for_a_turn():
         inside.wait()
         if not over.is_set():
-            met.set()
+            ran.set()
 
     for _ in range(20):
         inside.clear(), over.clear()
@@ -138,6 +138,6 @@ def test_long_calls_let_other_threads_run(name, threads):
         over.set()
         sys.setswitchinterval(interval)
         other.join()
-        if met.is_set():
+        if ran.is_set():
             return
     pytest.fail("held the GIL")

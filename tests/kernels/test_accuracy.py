@@ -107,7 +107,7 @@ def test_nan_and_inf_stay_in_their_unit(rng, dtype, intruder, norm):
     for position in rng.permutation(x.size)[:80]:
         index = np.unravel_index(position, x.shape)
         own = norm.statistic == norm.statistic[index]
-        elsewhere = ~own
+        other_units = ~own
         statistic = np.unravel_index(norm.statistic[index], norm.statistic_shape)
         spoiled = x.copy()
         spoiled[index] = intruder
@@ -115,15 +115,15 @@ def test_nan_and_inf_stay_in_their_unit(rng, dtype, intruder, norm):
         assert np.isnan(y[own].astype(np.float64)).all(), index
         assert not np.isfinite(mean[statistic])
         assert np.isnan(rstd[statistic])
-        assert y[elsewhere].tobytes() == clean.y[elsewhere].tobytes(), index
-        others = np.arange(mean.size) != np.ravel_multi_index(statistic, mean.shape)
-        np.testing.assert_array_equal(mean.flat[others], clean.mean.flat[others])
-        np.testing.assert_array_equal(rstd.flat[others], clean.rstd.flat[others])
+        assert y[other_units].tobytes() == clean.y[other_units].tobytes(), index
+        other_statistics = np.arange(mean.size) != np.ravel_multi_index(statistic, mean.shape)
+        np.testing.assert_array_equal(mean.flat[other_statistics], clean.mean.flat[other_statistics])
+        np.testing.assert_array_equal(rstd.flat[other_statistics], clean.rstd.flat[other_statistics])
         spoiled_dy = dy.copy()
         spoiled_dy[index] = intruder
         dx = backward(spoiled_dy, x, clean.mean, clean.rstd, **norm.options).dx
         assert not np.isfinite(dx[own].astype(np.float64)).any(), index
-        assert dx[elsewhere].tobytes() == clean_dx[elsewhere].tobytes(), index
+        assert dx[other_units].tobytes() == clean_dx[other_units].tobytes(), index
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

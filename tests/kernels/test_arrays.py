@@ -20,14 +20,14 @@ ORDERS = {name: LAYOUTS[name] for name in LAYOUTS if name not in ("read-only", "
 
 
 @st.composite
-def ways_to_lie(draw):
+def memory_orders(draw):
     return [ORDERS[draw(st.sampled_from([*ORDERS]))] for _ in range(4)]
 
 
 @given(
     st.sampled_from(DTYPES),
     st.sampled_from([(7, 6), (5, 1, 3), (4,), (0, 3), (3, 4, 5)]),
-    ways_to_lie() | st.sampled_from([*ORDERS.values()]).map(lambda order: [order] * 4),
+    memory_orders() | st.sampled_from([*ORDERS.values()]).map(lambda order: [order] * 4),
     st.booleans(),
     st.integers(0, 2**16),
 )

@@ -29,13 +29,15 @@ def test_the_fraction_kept_is_1_minus_p(p):
 
 
 @pytest.mark.parametrize("k", [0, 25, 127, 255])
-@pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
-def test_ties_are_decided_with_the_right_probability(k, share):
+@pytest.mark.parametrize("fraction", [0.25, 0.5, 0.9])
+def test_ties_are_decided_with_the_right_probability(k, fraction):
     """Of the elements whose byte is k, p = (k + f) / 256 drops the fraction f."""
-    below, above, between = (kept(COUNT, (k + s) / 256, 2) for s in (0, 1, share))
+    below, above, between = (kept(COUNT, (k + s) / 256, 2) for s in (0, 1, fraction))
     tied = below & ~above
     assert abs(tied.sum() - COUNT / 256) < 4 * math.sqrt(COUNT / 256)
-    assert abs((~between[tied]).sum() - share * tied.sum()) < 4 * math.sqrt(tied.sum() * share * (1 - share))
+    assert abs((~between[tied]).sum() - fraction * tied.sum()) < 4 * math.sqrt(
+        tied.sum() * fraction * (1 - fraction)
+    )
     np.testing.assert_array_equal(between[~tied], below[~tied])
 
 

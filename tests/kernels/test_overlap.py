@@ -1,6 +1,6 @@
 """Arguments that share memory, in every function: the result of copies, or an error that names them.
 
-Arrays share memory where they have a byte in common. Those that only take turns in it do not.
+Arrays share memory where they have a byte in common. Interleaved arrays do not.
 """
 
 import numpy as np

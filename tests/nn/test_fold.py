@@ -62,7 +62,7 @@ def test_convolutions_are_folded(rng, axis):
     assert_allclose(folded(x), model.eval()(x), rtol=1e-11, atol=1e-11)
 
 
-def alike(model, folded, *inputs):
+def assert_same_outputs(model, folded, *inputs):
     for x in inputs:
         assert_allclose(folded(x), model.eval()(x), rtol=1e-11, atol=1e-11)
 
@@ -75,9 +75,9 @@ def test_folded_linear_layers_are_right_for_arrays_of_any_rank(axis, rng):
     model = trained(nn.Sequential(nn.Linear(3, 5, rng=0, dtype=f64), norm, nn.ReLU()), rows, rows + 1)
     folded = nn.fold(model)
     assert "BatchNorm" not in repr(folded)
-    alike(model, folded, rows, stacks)
+    assert_same_outputs(model, folded, rows, stacks)
     again = copy.deepcopy(folded)
-    alike(model, again, rows, stacks)
+    assert_same_outputs(model, again, rows, stacks)
     with nn.recording(folded), nn.recording(model):
         dy = np.ones_like(model(rows))
         folded(rows)
@@ -85,7 +85,7 @@ def test_folded_linear_layers_are_right_for_arrays_of_any_rank(axis, rng):
     assert list(folded.state_dict()) == ["0.weight", "0.bias"]
     if axis == 1:
         folded.load_state_dict(folded.state_dict())
-        alike(model, folded, rows)
+        assert_same_outputs(model, folded, rows)
         with pytest.raises(ValueError, match=r"^Linear\(3, 5\): x must have shape \(N, 3\)"):
             folded(stacks)
 
@@ -125,7 +125,7 @@ def test_layers_whose_outputs_might_differ_are_not_folded(rng):
         trained(model, x, 2 * x + 1)
         folded = nn.fold(model)
         assert len(folded.layers) == len(model.layers)
-        alike(model, folded, x)
+        assert_same_outputs(model, folded, x)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_every_kind_of_batch_norm_is_folded(options, rng):
     trained(model, x, 2 * x + 1)
     folded = nn.fold(model)
     assert len(folded.layers) == 1
-    alike(model, folded, x)
+    assert_same_outputs(model, folded, x)
 
 
 def test_layers_in_lists_and_custom_modules_are_folded(rng):
@@ -166,5 +166,5 @@ def test_layers_in_lists_and_custom_modules_are_folded(rng):
     model = trained(Own(), x, 2 * x + 1)
     folded = nn.fold(model)
     assert [len(block) for block in folded.blocks] == [1, 1]
-    alike(model, folded, x)
+    assert_same_outputs(model, folded, x)
     assert [len(block) for block in model.blocks] == [2, 2]

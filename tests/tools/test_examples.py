@@ -38,7 +38,7 @@ def pictures():
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
+def in_temporary_folder(tmp_path, monkeypatch):
     """Run in a temporary folder, where examples write their files."""
     monkeypatch.chdir(tmp_path)
 

@@ -44,7 +44,7 @@ SEQUENCES = {
     "patience 0 does not end at the first epoch": ([4, 3], {}, 0, 2),
     "patience 1 is as 0": ([4, 3, 3, 2], {"patience": 1}, 3, 2),
     "patience 2": ([4, 5, 3, 5, 5, 1], {"patience": 2}, 5, 3),
-    "waiting begins anew with each improvement": ([4, 5, 3, 5, 2, 5], {"patience": 2}, 0, 5),
+    "waiting restarts with each improvement": ([4, 5, 3, 5, 2, 5], {"patience": 2}, 0, 5),
     "as good is not better": ([4, 4, 4, 4], {"patience": 3}, 4, 1),
     "by less than min_delta is not better": ([4, 3.5, 3.1, 2.9], {"min_delta": 1, "patience": 9}, 0, 4),
     "by just min_delta is not better": ([4, 3, 3], {"min_delta": 1, "patience": 2}, 3, 1),

@@ -200,7 +200,7 @@ def test_braces_in_the_folder_are_not_replaced(fit, tmp_path):
 @pytest.mark.parametrize("keep", [1, 2, 9, None])
 def test_the_newest_files_are_kept(keep, fit, path):
     other = path.with_name("run-0.st")
-    other.write_text("of somebody else")
+    other.write_text("of another program")
     fit(learner([Checkpoint(path.with_name("run-{epoch}.st"), keep=keep)]), 4)
     left = range(1, 5)[-keep:] if keep else range(1, 5)
     assert {file.name for file in path.parent.iterdir()} == {"run-0.st", *(f"run-{i}.st" for i in left)}

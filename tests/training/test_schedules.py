@@ -11,8 +11,8 @@ from trimtab.optim import Constant, Cosine, OneCycle, Step, Warmup
 STEPS = range(60)
 
 
-def half_cosine(begin, end, share):
-    return end + (begin - end) * (1 + cos(pi * min(share, 1))) / 2
+def half_cosine(begin, end, progress):
+    return end + (begin - end) * (1 + cos(pi * min(progress, 1))) / 2
 
 
 SHAPES = [
