@@ -24,7 +24,7 @@ def small_trainer(*callbacks, loss=None, outputs=2, layers=()):
 def state_of(trainer):
     """Weights, optimizer, generator, history and modes, comparable bit by bit."""
     arrays = trainer.model.state_dict() | trainer.optimizer.state_dict()
-    notes = [trainer.rng.bit_generator.state, trainer.history, trainer.metric_names]
+    notes = [trainer.rng.bit_generator.state, trainer.history]
     modes = [module.training for _, module in trainer.model.modules()]
     bits = {name: (array.dtype, array.tobytes()) for name, array in arrays.items()}
     return bits, json.dumps(notes, default=np.ndarray.tolist), modes

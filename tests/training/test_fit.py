@@ -19,6 +19,10 @@ def data(rng):
     return two_classes(rng)
 
 
+def everything(learner):
+    return state_of(learner), list(learner.metric_names)
+
+
 def folder_contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -112,11 +116,11 @@ def test_wrong_arguments_of_a_fit_change_nothing(label, data, tmp_path):
     learner = small_trainer(CSVLogger(path), Checkpoint(tmp_path / "a.safetensors"))
     learner.fit(*data, epochs=2, progress=False)
     learner.model[1].eval()
-    before, files = state_of(learner), folder_contents(tmp_path)
+    before, files = everything(learner), folder_contents(tmp_path)
     arguments = {"x": data[0], "y": data[1], "progress": False}
     with pytest.raises((TypeError, ValueError, OSError), match=message):
         learner.fit(**(arguments | change(arguments)))
-    assert state_of(learner) == before
+    assert everything(learner) == before
     assert folder_contents(tmp_path) == files
 
 
@@ -170,10 +174,10 @@ def test_a_callback_that_fails_before_training_changes_nothing(label, data, tmp_
     learner.model[0].weight.value[...] = 3
     learner.callbacks.append(make(tmp_path))
     for resume in (None, saved):
-        before, files = state_of(learner), folder_contents(tmp_path)
+        before, files = everything(learner), folder_contents(tmp_path)
         with pytest.raises((ValueError, ArithmeticError), match=message):
             learner.fit(*data, epochs=3, progress=False, resume=resume)
-        assert state_of(learner) == before
+        assert everything(learner) == before
         assert folder_contents(tmp_path) == files
 
 
@@ -181,10 +185,10 @@ def test_the_check_of_the_model_before_training_draws_nothing(data):
     learner = small_trainer(layers=[nn.Dropout(0.5)])
     learner.fit(*data, progress=False)
     learner.model.eval(dropout=True)
-    before = state_of(learner)
+    before = everything(learner)
     with pytest.raises(ValueError, match="labels must be classes from 0 to 1"):
         learner.fit(data[0], data[1] + 1, progress=False)
-    assert state_of(learner) == before
+    assert everything(learner) == before
 
 
 def test_the_same_callback_twice_is_refused(data):
@@ -321,11 +325,11 @@ def test_a_copy_is_independent_and_has_the_same_bits(copied, data):
     learner.callbacks.pop()
     learner.fit(*data, epochs=2, progress=False)
     other = copied(learner)
-    before = state_of(learner)
+    before = everything(learner)
     other.fit(*data, epochs=2, progress=False)
-    assert state_of(learner) == before
+    assert everything(learner) == before
     learner.fit(*data, epochs=2, progress=False)
-    assert state_of(learner) == state_of(other)
+    assert everything(learner) == everything(other)
     assert other.callbacks[0].best == learner.callbacks[0].best
 
 
