@@ -17,7 +17,6 @@ NO_DIMENSIONS = (
     "axis ... is out of bounds for an array of 0 dimensions",
 )
 OVERLAPPING = np.ones(4, np.float32)
-
 ONE_VALUE = "x must have more than one value per channel, got shape "
 
 LAYER_NORM = {
@@ -29,8 +28,6 @@ LAYER_NORM = {
     "out": "out",
 }
 FUSED = {"activation": "activation", "residual": "like it"}
-
-
 RMS_NORM = {"x": "array", "gamma": "parameter", "axis": "axes", "eps": "eps", "out": "out"}
 ADD_RMS_NORM = {
     "x": "array",

@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import reference
 import trimtab as tt
-from helpers.strategies import shapes
+from helpers.strategies import overlapping, shapes
 from hypothesis import assume
 from hypothesis import strategies as st
 
@@ -109,11 +109,36 @@ BATCH_NORMS = [
 
 
 @st.composite
+def layer_norms(draw):
+    """A norm over any axes, in any order and of any sign."""
+    shape = draw(shapes())
+    axes = draw(st.lists(st.integers(0, len(shape) - 1), min_size=1, unique=True))
+    signed = tuple(draw(st.sampled_from([axis, axis - len(shape)])) for axis in axes)
+    return layer_norm(shape, draw(st.sampled_from([signed, signed[0]])) if len(signed) == 1 else signed)
+
+
+@st.composite
 def batch_norms(draw):
     """A batch norm over any channel axis, with at least two values per channel."""
     shape = draw(shapes(max_dims=5))
     norm = batch_norm(shape, draw(st.integers(-len(shape), len(shape) - 1)))
     assume(np.prod(shape) > norm.parameter_shape[0])
+    return norm
+
+
+@st.composite
+def group_norms(draw):
+    """Group or instance norm over any channel axis, with at least two values per statistic."""
+    shape = draw(shapes(min_dims=2))
+    axis = draw(st.sampled_from([*range(1, len(shape)), -1]))
+    divisors = [n for n in range(1, shape[axis] + 1) if shape[axis] % n == 0]
+    norm = draw(
+        st.one_of(
+            st.just(instance_norm(shape, axis)),
+            st.sampled_from(divisors).map(lambda num_groups: group_norm(shape, num_groups, axis)),
+        )
+    )
+    assume(np.prod(shape) > np.prod(norm.statistic_shape))
     return norm
 
 
@@ -232,3 +257,13 @@ def check_backward(norm, dy, x, gamma, *, out=None):
         allowed = error[arithmetic(x.dtype)] * terms + relative * exposed + stored(value, actual.dtype)
         assert_within(actual, value, allowed, f"{norm} {name}")
     return result
+
+
+def check_overlaps(kind, x, dy, forward, backward):
+    """forward(x, out) and backward(dy, x, out) may write over their inputs, and return `out`."""
+    source, out = overlapping(kind, x)
+    assert forward(source, out) is out
+    source, out = overlapping(kind, x)
+    assert backward(dy, source, out) is out
+    source, out = overlapping(kind, dy)
+    assert backward(source, x, out) is out

@@ -15,6 +15,7 @@ from helpers.norms import (
     batch_norms,
     check_backward,
     check_forward,
+    check_overlaps,
     float64_error,
     largest,
     storage_error,
@@ -199,14 +200,15 @@ def test_out_in_any_memory_is_written_and_returned(rng, dtype, layout, norm):
 def test_out_may_overlap_an_input(rng, dtype, kind, norm):
     x, dy = rng.standard_normal((2, *norm.shape)).astype(dtype)
     mean, var = rng.uniform(1, 2, (2, *norm.parameter_shape))
-    source, out = overlapping(kind, x)
-    assert check_forward(norm, source, None, None, out=out).y is out
+    check_overlaps(
+        kind,
+        x,
+        dy,
+        lambda x, out: check_forward(norm, x, None, None, out=out).y,
+        lambda dy, x, out: check_backward(norm, dy, x, None, out=out).dx,
+    )
     source, out = overlapping(kind, x)
     assert check_inference(norm, source, mean, var, None, None, out=out) is out
-    source, out = overlapping(kind, x)
-    assert check_backward(norm, dy, source, None, out=out).dx is out
-    source, out = overlapping(kind, dy)
-    assert check_backward(norm, source, x, None, out=out).dx is out
 
 
 def test_out_may_overlap_parameters_and_statistics(rng):

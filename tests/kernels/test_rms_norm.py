@@ -13,22 +13,16 @@ from helpers.norms import (
     assert_normalized,
     assert_within,
     check_forward,
+    check_overlaps,
     layer_norm,
+    layer_norms,
     native,
     rounding,
     storage_error,
 )
-from helpers.strategies import DTYPES, OVERLAPS, WRITEABLE_LAYOUTS, arrays, overlapping, parameters, shapes
+from helpers.strategies import DTYPES, OVERLAPS, WRITEABLE_LAYOUTS, arrays, parameters
 from hypothesis import assume, given
 from hypothesis import strategies as st
-
-
-@st.composite
-def rows(draw):
-    """A shape and the axes to normalize over; gamma has the shape of those axes."""
-    shape = draw(shapes())
-    axes = draw(st.lists(st.integers(0, len(shape) - 1), min_size=1, unique=True))
-    return layer_norm(shape, tuple(axes))
 
 
 def check(norm, x, gamma, *, eps=1e-6, out=None):
@@ -66,27 +60,27 @@ def check_gradients(norm, dy, x, gamma, *, out=None):
     return result
 
 
-@given(st.data(), rows(), st.sampled_from(DTYPES), st.sampled_from([0, 1e-6, 0.1]))
+@given(st.data(), layer_norms(), st.sampled_from(DTYPES), st.sampled_from([0, 1e-6, 0.1]))
 def test_forward_is_accurate(data, norm, dtype, eps):
     x = data.draw(arrays(norm.shape, dtype))
     assume(eps > 0 or np.all(norm.mean(np.square(reference.wide(x))) > 0))  # otherwise rstd is infinite
     check(norm, x, data.draw(parameters(norm.parameter_shape, dtype)), eps=eps)
 
 
-@given(st.data(), rows(), st.sampled_from(DTYPES))
+@given(st.data(), layer_norms(), st.sampled_from(DTYPES))
 def test_backward_is_accurate(data, norm, dtype):
     dy, x = data.draw(arrays(norm.shape, dtype)), data.draw(arrays(norm.shape, dtype))
     check_gradients(norm, dy, x, data.draw(parameters(norm.parameter_shape, dtype)))
 
 
-@given(st.data(), rows(), st.sampled_from(DTYPES))
+@given(st.data(), layer_norms(), st.sampled_from(DTYPES))
 def test_rms_norm_gives_the_y_of_forward(data, norm, dtype):
     x = data.draw(arrays(norm.shape, dtype))
     gamma = data.draw(parameters(norm.parameter_shape, dtype))
     np.testing.assert_array_equal(tt.rms_norm(x, gamma, **norm.options), check(norm, x, gamma).y)
 
 
-@given(st.data(), rows(), st.sampled_from(DTYPES))
+@given(st.data(), layer_norms(), st.sampled_from(DTYPES))
 def test_the_norm_of_a_sum_normalizes_the_rounded_sum(data, norm, dtype):
     """The sum is rounded to its dtype once."""
     x, residual = data.draw(arrays(norm.shape, dtype)), data.draw(arrays(norm.shape, dtype))
@@ -117,10 +111,13 @@ def test_out_in_any_memory_is_written_and_returned(rng, dtype, layout):
 def test_out_may_overlap_an_input(rng, kind):
     norm = layer_norm((37, 300))
     x, dy = rng.standard_normal((2, *norm.shape)).astype(np.float32)
-    source, out = overlapping(kind, x)
-    assert check(norm, source, None, out=out).y is out
-    source, out = overlapping(kind, dy)
-    assert check_gradients(norm, source, x, None, out=out).dx is out
+    check_overlaps(
+        kind,
+        x,
+        dy,
+        lambda x, out: check(norm, x, None, out=out).y,
+        lambda dy, x, out: check_gradients(norm, dy, x, None, out=out).dx,
+    )
 
 
 @pytest.mark.parametrize("magnitude", [1e-30, 1e-12, 1.0, 1e12, 1e30])
