@@ -213,7 +213,7 @@ def test_what_is_assigned_is_copied_in(dtype):
         exec(f"parameter.{name} -= 1")
         assert getattr(parameter, name) is array
         assert_array_equal(array, np.ones((3, 2)))
-    assert parameter.loads == 4
+    assert parameter.assignments == 4
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_what_cannot_be_copied_in_is_refused_by_name(new, error, message):
         with pytest.raises(error, match=rf"^Parameter\('0\.weight', .*\): {name} {message}"):
             setattr(parameter, name, new)
     assert_array_equal(parameter.value, before)
-    assert parameter.loads == 0
+    assert parameter.assignments == 0
 
 
 def test_an_array_in_the_place_of_a_parameter_is_copied_in():

@@ -314,12 +314,12 @@ def test_docstring_examples(name):
     assert results.failed == 0
 
 
-@pytest.mark.parametrize("fewest_shared", [-1, 10**9])
+@pytest.mark.parametrize("blas_uses_threads", [-1, 10**9])
 @pytest.mark.parametrize("shape", [(7, 5), (2, 3, 5), (0, 5)])
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
-def test_linear_by_either_product(fewest_shared, shape, dtype, rng, monkeypatch):
+def test_linear_by_either_product(blas_uses_threads, shape, dtype, rng, monkeypatch):
     """By BLAS and, where there is little to do, by a kernel of the library."""
-    monkeypatch.setattr(linear, "FEWEST_SHARED", fewest_shared)
+    monkeypatch.setattr(linear, "BLAS_USES_THREADS", blas_uses_threads)
     layer = nn.Linear(5, 4, rng=0, dtype=dtype)
     x, dy = rng.standard_normal(shape).astype(dtype), rng.standard_normal((*shape[:-1], 4)).astype(dtype)
     weight = layer.weight.value.astype("f8")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import trimtab._core as kernels
 from trimtab import _checks
 from trimtab._typing import Array
-from trimtab.nn.module import Module, as_gradient, as_input
+from trimtab.nn.arguments import as_gradient, as_input
+from trimtab.nn.module import Module
 from trimtab.nn.options import Option
 
 

@@ -14,7 +14,8 @@ from trimtab.nn import linear
 from trimtab.nn.activation import ReLU
 from trimtab.nn.batch_norm import BatchNorm
 from trimtab.nn.conv import Conv2d
-from trimtab.nn.module import Module, Parameter
+from trimtab.nn.module import Module
+from trimtab.nn.parameter import Parameter
 from trimtab.nn.sequential import Residual, Sequential
 
 
@@ -80,7 +81,7 @@ class Linear(linear.Linear):
         """Return y of shape (..., outputs) for x of shape (..., inputs)."""
         if np.ndim(x) == 2:
             return super().forward(x)
-        if any(parameter.loads for parameter in self.parameters()):
+        if any(parameter.assignments for parameter in self.parameters()):
             raise ValueError(
                 f"{self!r}: x must have shape (N, {self.inputs}) since what is folded into the weight "
                 f"has been changed, got {np.shape(x)}"

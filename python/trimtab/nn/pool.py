@@ -10,8 +10,9 @@ import numpy as np
 import trimtab._core as kernels
 from trimtab._inputs import real_array
 from trimtab._typing import Array
-from trimtab.nn.module import Module, as_gradient, as_input
-from trimtab.nn.widths import DOUBLE, working
+from trimtab.nn.arguments import as_gradient, as_input
+from trimtab.nn.dtypes import FLOAT64, compute_dtype
+from trimtab.nn.module import Module
 from trimtab.nn.windows import Grid, Padding, Size, Windows
 
 
@@ -79,10 +80,10 @@ class AvgPool2d(_Pool2d):
         grid = self.windows.grid(self, x.shape)
         padded = self.windows.pad(x, grid)
         with np.errstate(over="ignore"):
-            y = self._sums(padded, grid, working(x)) / self._size
+            y = self._sums(padded, grid, compute_dtype(x)) / self._size
         if not np.isfinite(y).all():  # sums of large values overflow, their mean does not
             power = 2.0 ** self._size.bit_length()
-            y = self._sums(padded, grid, DOUBLE, 1 / power) * (power / self._size)
+            y = self._sums(padded, grid, FLOAT64, 1 / power) * (power / self._size)
         self.saved = y.shape, x.dtype, grid
         return np.moveaxis(y.astype(x.dtype, copy=False), 1, self.windows.axis)
 
@@ -90,7 +91,7 @@ class AvgPool2d(_Pool2d):
         """Return dx: each window's dy spread evenly over it."""
         shape, dtype, grid = self.saved
         dy = as_gradient(self, dy, self.windows.shape(shape[0], shape[1], grid.output), dtype)
-        share = self.windows.channels_first(dy).astype(working(dy)) / self._size
+        share = self.windows.channels_first(dy).astype(compute_dtype(dy)) / self._size
         dpadded = self.windows.padded(share, grid)
         for offset in self.windows.offsets():
             target = self.windows.under(dpadded, offset, grid)

@@ -6,7 +6,9 @@ from typing import Any
 
 from trimtab._checks import shown
 from trimtab._typing import Array
-from trimtab.nn.module import Members, Module, as_input, require_shape
+from trimtab.nn.arguments import as_input, require_shape
+from trimtab.nn.module import Module
+from trimtab.nn.tree import Members
 
 
 class Sequential(Module):
