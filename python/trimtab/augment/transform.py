@@ -137,5 +137,6 @@ def nearest_pixels(images: Array, rows: Array, columns: Array) -> Array:
     rows = np.clip(np.rint(rows).astype(np.intp), 0, height - 1)
     columns = np.clip(np.rint(columns).astype(np.intp), 0, width - 1)
     sample = np.arange(samples)[:, None, None]
-    pixels: Array = images.reshape(samples * height * width, channels)
-    return pixels.take((sample * height + rows) * width + columns, axis=0)
+    pixels = images.reshape(samples * height * width, channels)
+    found: Array = pixels.take((sample * height + rows) * width + columns, axis=0)
+    return found

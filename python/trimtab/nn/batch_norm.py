@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from trimtab import _checks
 from trimtab._typing import Array
 from trimtab.nn.arguments import as_gradient, require_channels
-from trimtab.nn.batch_statistics import BatchStatistics, CorrectedStatistics, RunningStatistics
+from trimtab.nn.batch_statistics import BatchStatistics, CorrectedStatistics, Gradients, RunningStatistics
 from trimtab.nn.dtypes import as_float_dtype
 from trimtab.nn.module import Module
 from trimtab.nn.norm import Norm
@@ -205,7 +205,8 @@ class BatchNorm(Norm):
         """Return dx, through the batch statistics where they were used."""
         kept, adjustment = self.saved
         dy = as_gradient(self, dy, kept.x.shape)
-        dx, dgamma, dbeta, dresidual = kept.backward(self, dy)
+        gradients: Gradients = kept.backward(self, dy)
+        dx, dgamma, dbeta, dresidual = gradients
         if adjustment is not None:
             scale, bias = adjustment
             dgamma = scale * dgamma + bias * dbeta
