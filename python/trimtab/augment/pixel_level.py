@@ -9,7 +9,7 @@ import numpy as np
 from trimtab._checks import items, number, shown, whole
 from trimtab._typing import Array
 from trimtab.augment.dtypes import as_dtype, as_wide
-from trimtab.augment.transform import PixelLevel
+from trimtab.augment.transform import PixelLevel, as_planes, from_planes
 
 Limits = tuple[float, float] | None
 
@@ -96,16 +96,16 @@ class Blur(PixelLevel):
         sigma = rng.uniform(0, self.sigma, (len(images), 1)) + np.finfo(np.float32).tiny
         weights = np.exp(-((np.arange(reach + 1) / sigma) ** 2) / 2)
         weights /= weights[:, :1] + 2 * weights[:, 1:].sum(axis=1, keepdims=True)
-        blurred = np.ascontiguousarray(as_wide(images))
-        weights = weights.astype(blurred.dtype)
-        for axis in (1, 2):
+        blurred = as_planes(as_wide(images))
+        weights = weights.astype(blurred.dtype)[:, :, None, None, None, None]
+        for axis in (2, 3):
             source, center = blurred, np.arange(blurred.shape[axis])
-            blurred = source * _per_image(weights[:, 0])
+            blurred = source * weights[:, 0]
             for distance in range(1, reach + 1):
                 before = source.take(center - distance, axis, mode="clip")
                 after = source.take(center + distance, axis, mode="clip")
-                blurred += (before + after) * _per_image(weights[:, distance])
-        return blurred
+                blurred += (before + after) * weights[:, distance]
+        return from_planes(blurred)
 
 
 class CutOut(PixelLevel):

@@ -133,10 +133,22 @@ class Spatial(Transform):
 
 def nearest_pixels(images: Array, rows: Array, columns: Array) -> Array:
     """Return (N, H', W', C) from rows and columns (N or 1, H' or 1, W' or 1), clipped to the image."""
-    samples, height, width, channels = images.shape
-    rows = np.clip(np.rint(rows).astype(np.intp), 0, height - 1)
-    columns = np.clip(np.rint(columns).astype(np.intp), 0, width - 1)
-    sample = np.arange(samples)[:, None, None]
-    pixels = images.reshape(samples * height * width, channels)
-    found: Array = pixels.take((sample * height + rows) * width + columns, axis=0)
-    return found
+    memory = as_planes(images)
+    samples, planes, height, width, values = memory.shape
+    plane = np.arange(samples * planes).reshape(samples, planes, 1, 1)
+    rows, columns = (np.rint(place).astype(np.intp)[:, None] for place in (rows, columns))
+    pixels = (plane * height + np.clip(rows, 0, height - 1)) * width + np.clip(columns, 0, width - 1)
+    return from_planes(memory.reshape(-1, values).take(pixels, axis=0))
+
+
+def as_planes(images: Array) -> Array:
+    """Return a view (N, planes, H, W, values) of images: channels are planes if they are so in memory.
+
+    Functions whose result is always in C order work on it, so that they transpose nothing.
+    """
+    return np.moveaxis(images, 3, 1)[..., None] if images.strides[3] > images.strides[2] else images[:, None]
+
+
+def from_planes(memory: Array) -> Array:
+    """Return a view (N, H, W, C) of `as_planes`."""
+    return memory[:, 0] if memory.shape[1] == 1 else np.moveaxis(memory[..., 0], 1, 3)
