@@ -21,20 +21,6 @@ from trimtab.nn.module import Module
 from trimtab.nn.options import Option, sizes
 
 
-def _probability(name: str, value: Any) -> float:
-    p = _checks.number(name, value)
-    if not 0 <= p <= 1:
-        raise ValueError(f"{name} must be between 0 and 1, got {_checks.shown(value, str)}")
-    return p
-
-
-def _probability_below_1(name: str, value: Any) -> float:
-    p = _checks.number(name, value)
-    if not 0 <= p < 1:
-        raise ValueError(f"{name} must be at least 0 and below 1, got {_checks.shown(value, str)}")
-    return p
-
-
 class Noise(Module):
     """Base of the dropout layers: ``drop`` and ``drop_backward`` in training, ``mean * x`` in evaluation.
 
@@ -45,7 +31,7 @@ class Noise(Module):
     """
 
     draws = True
-    p = Option(_probability)
+    p = Option(_checks.number, 0, 1)
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = p
@@ -153,7 +139,7 @@ class AlphaDropout(Noise):
         Probability of dropping, ``0 <= p < 1``.
     """
 
-    p = Option(_probability_below_1)
+    p = Option(_checks.number, 0, below=1)
 
     def drop(self, x: Array) -> tuple[Array, Any]:
         """Return y and the mask."""
@@ -173,7 +159,7 @@ class GaussianDropout(Noise):
         ``0 <= p < 1``; the noise has the mean and variance of the factors of dropout.
     """
 
-    p = Option(_probability_below_1)
+    p = Option(_checks.number, 0, below=1)
 
     def drop(self, x: Array) -> tuple[Array, Any]:
         """Return y and the noise."""
