@@ -102,7 +102,7 @@ def whiten_forward(
     x = float_array("whiten_forward: x", x)
     axis = _channel_axis(axis, x.ndim)
     mean, _, count = kernels.batch_moments(x, axis=axis)
-    if count < 2:
+    if count < 2 or not x.size:
         raise ValueError(f"whiten_forward: x must have more than one value per channel, got shape {x.shape}")
     num_groups = _checks.divisor("whiten_forward: num_groups", num_groups, len(mean), "channels")
     size = len(mean) // num_groups
@@ -178,7 +178,9 @@ def whiten_backward(dy: ArrayLike, saved: WhitenSaved) -> Array:
     a, b = root[:, :, None], root[:, None, :]
     product = g @ centered.mT
     in_eigenbasis = eigenvectors.mT @ (product + product.mT) @ eigenvectors / 2
-    dcovariance = eigenvectors @ (-in_eigenbasis / (a * b * (a + b))) @ eigenvectors.mT
+    with np.errstate(divide="ignore", invalid="ignore"):
+        k_times = np.where(a * b == 0, 0.0, -in_eigenbasis / (a * b * (a + b)))
+    dcovariance = eigenvectors @ k_times @ eigenvectors.mT
     dcentered = _inverse_root(eigenvalues, eigenvectors) @ g
     dcentered += (2 / centered.shape[2]) * dcovariance @ centered
     dcentered -= dcentered.mean(2, keepdims=True)
@@ -192,9 +194,10 @@ def _exponents(bounds: Array) -> Array:
 
 
 def _inverse_root(eigenvalues: Array, eigenvectors: Array) -> Array:
-    """V L^(-1/2) V'"""
+    """V L^(-1/2) V', with 0 for directions without variance, as the rstd of a constant."""
+    roots = np.sqrt(eigenvalues)[:, None, :]
     with np.errstate(divide="ignore", invalid="ignore"):
-        matrix: Array = eigenvectors / np.sqrt(eigenvalues)[:, None, :] @ eigenvectors.mT
+        matrix: Array = np.where(roots == 0, 0.0, eigenvectors / roots) @ eigenvectors.mT
     return matrix
 
 

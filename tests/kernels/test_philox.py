@@ -1,6 +1,7 @@
 """The random stream: the published cipher, what is made of its words, and the vectors that hold for ever."""
 
 import re
+import statistics
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_elements_beyond_32_bits():
 def test_the_definition_shows_the_reference():
     code = re.search(r"^DECISIONS.*?(?=\n```)", DEFINITION.read_text("utf-8"), re.DOTALL | re.MULTILINE)[0]
     assert "def decide(" in code
-    assert code in Path(reference.__file__).read_text("utf-8")
+    assert code in Path(reference.random_stream.__file__).read_text("utf-8")
 
 
 def vectors(heading):
@@ -153,7 +154,7 @@ def test_quantiles_of_the_tails():
     words = np.concatenate([edge, 2**32 - 1 - edge]).astype("<u4")
     signed = words.view("<i4").astype(float)
     beyond = (2**31 - 0.5 - np.where(signed < 0, -1 - signed, signed)) / 2**32
-    quantiles = np.array([-reference.statistics.NormalDist().inv_cdf(q) for q in beyond])
+    quantiles = np.array([-statistics.NormalDist().inv_cdf(q) for q in beyond])
     np.testing.assert_allclose(
         normals_by_definition(words), np.where(signed < 0, -quantiles, quantiles), rtol=5e-7
     )

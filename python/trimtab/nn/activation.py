@@ -8,6 +8,7 @@ from trimtab._typing import Array
 from trimtab.nn.arguments import as_gradient, as_input
 from trimtab.nn.module import Module
 from trimtab.nn.options import Option
+from trimtab.nn.passes import protect_if_saved
 
 
 class ReLU(Module):
@@ -16,6 +17,7 @@ class ReLU(Module):
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x."""
         self.saved = y = kernels.relu(x)
+        protect_if_saved(self, y)
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -58,6 +60,7 @@ class Sigmoid(Module):
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x."""
         self.saved = y = kernels.sigmoid(x)
+        protect_if_saved(self, y)
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -72,6 +75,7 @@ class Tanh(Module):
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x."""
         self.saved = y = kernels.tanh(x)
+        protect_if_saved(self, y)
         return y
 
     def backward(self, dy: Array) -> Array:

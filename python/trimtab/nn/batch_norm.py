@@ -19,7 +19,8 @@ from trimtab.nn.batch_statistics import BatchStatistics, CorrectedStatistics, Gr
 from trimtab.nn.dtypes import as_float_dtype
 from trimtab.nn.module import Module
 from trimtab.nn.norm import Norm
-from trimtab.nn.options import Option, choice, optional, size
+from trimtab.nn.options import Fixed, Option, choice, optional, size
+from trimtab.nn.passes import protect_if_saved
 
 Adjustment: TypeAlias = Callable[[tuple[int, ...], np.random.Generator], tuple[ArrayLike, ArrayLike]]
 Limit: TypeAlias = float | Callable[[int], float]
@@ -129,7 +130,7 @@ class BatchNorm(Norm):
     activation = Option(choice, None, "relu")
     virtual_batch_size = Option(optional, _checks.whole, 1)
     strided = Option(_checks.flag)
-    renorm = Option(_checks.flag)
+    renorm = Fixed(_checks.flag)
     r_max = Option(_limit, 1)
     d_max = Option(_limit, 0)
     frozen = Option(_checks.flag)
@@ -159,12 +160,7 @@ class BatchNorm(Norm):
         self.activation, self.virtual_batch_size, self.strided = activation, virtual_batch_size, strided
         self.renorm, self.r_max, self.d_max = renorm, r_max, d_max
         self.adjustment, self.frozen = adjustment, frozen
-        if strided and virtual_batch_size is None:
-            raise ValueError("BatchNorm: strided must be False without virtual_batch_size, got True")
-        if renorm and not (virtual_batch_size is None and activation is None):
-            raise ValueError(
-                "BatchNorm: renorm must be False with virtual_batch_size or activation, got True"
-            )
+        self._require_combination()
         if not (adjustment is None or callable(adjustment)):
             raise TypeError(
                 f"BatchNorm: adjustment must be a function or None, got {_checks.shown(adjustment)}"
@@ -182,6 +178,7 @@ class BatchNorm(Norm):
 
         A residual of the same shape and dtype is added before the activation.
         """
+        self._require_combination()
         x = require_channels(self, x, self.axis, len(self.running_mean))
         by_batch = self.training and not self.frozen
         gamma, beta = self.affine
@@ -194,7 +191,18 @@ class BatchNorm(Norm):
             batches = self.batches
             batches += 1  # in place, without setting the attribute
         self.saved = kept, adjustment
+        if kept.y is not None:
+            protect_if_saved(self, kept.y)
         return y
+
+    def _require_combination(self) -> None:
+        """Raise a ValueError if options exclude each other; any of them may be set at any time."""
+        if self.strided and self.virtual_batch_size is None:
+            raise ValueError("BatchNorm: strided must be False without virtual_batch_size, got True")
+        if self.renorm and not (self.virtual_batch_size is None and self.activation is None):
+            raise ValueError(
+                "BatchNorm: renorm must be False with virtual_batch_size or activation, got True"
+            )
 
     def _statistics(self, by_batch: bool) -> Statistics:
         if not by_batch:
@@ -239,6 +247,6 @@ class BatchNorm(Norm):
 
 def _adjusted(gamma: Array | None, beta: Array | None, scale: Array, bias: Array) -> tuple[Array, Array]:
     """Scale and shift of ``gamma * (scale * xhat + bias) + beta``."""
-    if gamma is None or beta is None:
-        return scale, bias
-    return gamma * scale, gamma * bias + beta
+    if gamma is not None:
+        scale, bias = gamma * scale, gamma * bias
+    return scale, bias if beta is None else bias + beta

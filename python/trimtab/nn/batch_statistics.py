@@ -93,6 +93,7 @@ class CorrectedStatistics(NamedTuple):
     r: Array
     d: Array
     gamma: Array | None
+    y: None = None  # there is no activation
 
     @classmethod
     def forward(

@@ -10,13 +10,16 @@ from numpy.typing import ArrayLike
 
 from trimtab._inputs import as_generator, copy_into
 from trimtab._typing import Array, Seed
-from trimtab.nn.parameter import Parameter
+from trimtab.nn.parameter import FREEZING, Parameter
 from trimtab.nn.passes import Mode, Saved, save, wrap_methods
 from trimtab.nn.state import copy_state
 from trimtab.nn.summary import summary
 from trimtab.nn.tree import Tree
 
 __all__ = ["Module", "Parameter"]
+
+# Attributes of other libraries' layers that would have no effect here
+ADVICE = {"requires_grad": FREEZING, "trainable": FREEZING}
 
 
 class Module(Tree):
@@ -66,7 +69,8 @@ class Module(Tree):
     draws: ClassVar[bool] = False
     training = Mode()
     saved = Saved()
-    transient_names: ClassVar[frozenset[str]] = frozenset({"saved"})  # left out of copies and pickles
+    # left out of copies and pickles
+    transient_names: ClassVar[frozenset[str]] = frozenset({"saved", "wants_dx"})
     wants_dx: bool = True
     rng: np.random.Generator | None = None
 
@@ -84,6 +88,8 @@ class Module(Tree):
         elif type(current) is np.ndarray and value is not current and name in self.buffer_names:
             copy_into(current, f"{self!r}: {name}", value)
         else:
+            if name in ADVICE and not hasattr(type(self), name):
+                raise AttributeError(f"{self!r} has no attribute {name!r}{ADVICE[name]}")
             object.__setattr__(self, name, value)
             if type(value) is Parameter:
                 value.name = value.name or name
@@ -156,7 +162,7 @@ class Module(Tree):
 
         Parameters
         ----------
-        input_shape : tuple of int
+        input_shape : int or sequence of int
             Shape of one sample, without the axis of the samples. The other shapes come from a forward pass in
             evaluation.
 

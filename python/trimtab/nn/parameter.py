@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -31,6 +31,12 @@ class _Copied:
             copy_into(array, f"{parameter!r}: {self.name}", given)
         if self.name == "value":
             parameter.assignments += 1
+
+
+ATTRIBUTES = frozenset({"value", "grad", "decay", "assignments", "name"})
+# Attributes of other libraries' parameters, and what takes their place here
+FREEZING = ": what an optimizer is not given is not trained, optim.SGD([... for p in parameters])"
+ADVICE = {"requires_grad": FREEZING, "trainable": FREEZING, "data": ": its array is its value"}
 
 
 class Parameter:
@@ -62,6 +68,11 @@ class Parameter:
 
     value = _Copied()
     grad = _Copied()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in ATTRIBUTES:
+            raise AttributeError(f"{self!r} has no attribute {name!r}{ADVICE.get(name, '')}")
+        object.__setattr__(self, name, value)
 
     def __init__(self, value: ArrayLike, *, decay: bool = True) -> None:
         given = real_array("Parameter: value", value)

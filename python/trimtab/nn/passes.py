@@ -19,6 +19,9 @@ from functools import wraps
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from trimtab import _checks
+from trimtab._typing import Array
+
 if TYPE_CHECKING:
     from trimtab.nn.module import Module
 
@@ -174,7 +177,7 @@ class Mode:
         return mode
 
     def __set__(self, module: Module, mode: bool) -> None:
-        module.__dict__["training"] = mode
+        module.__dict__["training"] = _checks.flag(f"{type(module).__name__}: training", mode)
 
 
 def save(module: Module, value: Any) -> None:
@@ -213,6 +216,12 @@ class Saved:
 
     def __delete__(self, module: Module) -> None:
         module.__dict__.pop("saved", None)
+
+
+def protect_if_saved(module: Module, output: Array) -> None:
+    """Make an output read-only if its module has saved it: after a change in place, dx would be wrong."""
+    if "saved" in module.__dict__:
+        output.flags.writeable = False
 
 
 class NothingSaved(AttributeError, RuntimeError):

@@ -33,5 +33,7 @@ def copy_state(own: Mapping[str, Array], state: Mapping[str, ArrayLike], owner: 
         raise ValueError(f"load_state_dict: state must have the arrays of {owner}, got {listing}")
     for name, array in own.items():
         require_castable(f"load_state_dict: {name}", given[name], array)
+    # All are converted before any is replaced: one may be the array of another, and a conversion may fail
+    converted = {name: given[name].astype(array.dtype) for name, array in own.items()}
     for name, array in own.items():
-        array[...] = given[name].astype(array.dtype, copy=False)
+        array[...] = converted[name]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trimtab.nn.options import sizes
 from trimtab.nn.passes import evaluation, forward_hook, unchanged
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def _output_shapes(model: Module, input_shape: tuple[int, ...]) -> dict[Module, 
     def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
         shapes[module] = np.shape(output)[1:]
 
+    input_shape = sizes("summary: input_shape", input_shape)
     parameters = model.parameters()
     x = np.zeros((1, *input_shape), parameters[0].value.dtype if parameters else np.float32)
     with unchanged(model), evaluation(model, strict=True), forward_hook(model, note):
