@@ -1,6 +1,6 @@
 """Whitening (decorrelated batch normalization): channels of mean 0 and variance 1 without correlation.
 
-Shapes inside: x is (groups, channels of a group, values), one matrix product for each group, in float64.
+Inside, x is (groups, channels of a group, values) in float64, and each step is a product of stacked matrices.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trimtab._typing import Array
 
 
 class WhitenSaved(NamedTuple):
-    """What `whiten_backward` takes from `whiten_forward`."""
+    """The result of `whiten_forward` that `whiten_backward` takes."""
 
     centered: Array  # (groups, channels of a group, values), divided by the scale of the group
     eigenvalues: Array  # (groups, channels of a group), of the covariance plus eps, so scaled
@@ -54,19 +54,19 @@ def whiten_forward(
 
         Xc = X - mean;  Xc Xc' / m + eps I = V L V';  W = V L^(-1/2) V';  Y = W Xc
 
-    Of all whitening maps this one, ZCA, moves the channels least.
+    This is ZCA: of all whitening transforms, the one that changes the channels least.
 
     Parameters
     ----------
     x : array_like
         float32, float64, float16 or bfloat16; C channels along `axis`, more than one value each.
     num_groups : int, default 1
-        Groups of channels, a divisor of C. Small groups need fewer values and less time.
+        Number of groups of channels, a divisor of C. Small groups need fewer values and less time.
     axis : int, default 1
         The channel axis: 1 for (N, C) and (N, C, H, W), -1 for channels-last.
     eps : float, default 1e-5
-        Added to the variances; finite and >= 0. Positive where a covariance may be singular, as it is with no
-        more values than channels in a group.
+        Added to the variances; finite and >= 0. It should be positive if a covariance may be singular, for
+        instance with no more values than channels in a group.
     running_mean, running_matrix : numpy.ndarray, optional
         Running mean (C,) and whitening matrix (num_groups, D, D), both or neither, of any of the four dtypes;
         updated in place: ``running = (1 - momentum) * running + momentum * batch``. Inference is
@@ -83,13 +83,12 @@ def whiten_forward(
     matrix : numpy.ndarray of float64
         W of each group, shape (num_groups, D, D).
     saved : WhitenSaved
-        What `whiten_backward` takes.
+        For `whiten_backward`.
 
     Raises
     ------
     TypeError, ValueError, numpy.exceptions.AxisError
-        As `batch_norm_forward`, and where `num_groups` does not divide the channels. Nothing has been changed
-        then.
+        As `batch_norm_forward`, and if `num_groups` does not divide the channels. Nothing is changed then.
 
     See Also
     --------
@@ -138,14 +137,14 @@ def whiten_backward(dy: ArrayLike, saved: WhitenSaved) -> Array:
         dS  = V (K * (V' sym(G Xc') V)) V';  K_ij = -1 / (a b (a + b)), a = sqrt(L_i), b = sqrt(L_j)
         dXc = W G + 2 / m dS Xc;  dX = dXc - mean of dXc
 
-    which is finite where eigenvalues are equal, too.
+    which is finite for equal eigenvalues, too. K_ij is 0 where L_i or L_j is 0.
 
     Parameters
     ----------
     dy : array_like
         Gradient with respect to y, of its shape and dtype.
     saved : WhitenSaved
-        What `whiten_forward` returned.
+        From `whiten_forward`.
 
     Returns
     -------
@@ -155,7 +154,7 @@ def whiten_backward(dy: ArrayLike, saved: WhitenSaved) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `saved` is something else, or `dy` does not fit it.
+        If `saved` is something else, or `dy` has another shape or dtype than y.
 
     References
     ----------
@@ -179,8 +178,8 @@ def whiten_backward(dy: ArrayLike, saved: WhitenSaved) -> Array:
     product = g @ centered.mT
     in_eigenbasis = eigenvectors.mT @ (product + product.mT) @ eigenvectors / 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        k_times = np.where(a * b == 0, 0.0, -in_eigenbasis / (a * b * (a + b)))
-    dcovariance = eigenvectors @ k_times @ eigenvectors.mT
+        weighted = np.where(a * b == 0, 0.0, -in_eigenbasis / (a * b * (a + b)))
+    dcovariance = eigenvectors @ weighted @ eigenvectors.mT
     dcentered = _inverse_root(eigenvalues, eigenvectors) @ g
     dcentered += (2 / centered.shape[2]) * dcovariance @ centered
     dcentered -= dcentered.mean(2, keepdims=True)
@@ -216,19 +215,19 @@ def _channel_axis(axis: int, ndim: int) -> int:
 
 
 def _require_running_statistics(
-    mean: Array | None, matrix: Array | None, shape: tuple[int, int, int]
+    mean: Array | None, matrix: Array | None, matrix_shape: tuple[int, int, int]
 ) -> None:
     """Raise an error unless both are None, or arrays that can be updated in place."""
     if mean is None and matrix is None:
         return
-    for name, array, other in (
-        ("running_mean", mean, "running_matrix"),
-        ("running_matrix", matrix, "running_mean"),
+    num_groups, size, _ = matrix_shape
+    for name, array, shape, other in (
+        ("running_mean", mean, (num_groups * size,), "running_matrix"),
+        ("running_matrix", matrix, matrix_shape, "running_mean"),
     ):
         if array is None:
             raise ValueError(f"whiten_forward: {name} must be given together with {other}, got None")
-    _require_updatable("whiten_forward: running_mean", mean, (shape[0] * shape[1],))
-    _require_updatable("whiten_forward: running_matrix", matrix, shape)
+        _require_updatable(f"whiten_forward: {name}", array, shape)
     if mean is not None and matrix is not None and np.shares_memory(mean, matrix):
         raise ValueError(
             "whiten_forward: running_matrix must not overlap running_mean, got overlapping arrays"
