@@ -1,4 +1,4 @@
-"""Dtypes of images: which are taken, what is computed in, and how results are rounded to them."""
+"""Dtypes of images: which are accepted, the wider ones for arithmetic, and rounding to them."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ class BatchNorm(Norm):
         return CorrectedStatistics if self.renorm else BatchStatistics
 
     def backward(self, dy: Array) -> Array:
-        """Return dx, through the batch statistics where they were used."""
+        """Return dx, through the statistics of the batch if forward used them."""
         kept, adjustment = self.saved
         dy = as_gradient(self, dy, kept.x.shape)
         gradients: Gradients = kept.backward(self, dy)

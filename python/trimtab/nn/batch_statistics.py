@@ -31,12 +31,12 @@ class BatchStatistics(NamedTuple):
     """Mean and variance of the batch, or of each virtual batch."""
 
     x: Array
-    y: Array | None  # where there is an activation
+    y: Array | None  # None without activation
     mean: Array
     rstd: Array
     gamma: Array | None
     has_residual: bool
-    order: Array | None  # of the samples, where virtual batches are strided
+    order: Array | None  # of the samples; None unless virtual batches are strided
 
     @classmethod
     def forward(
@@ -129,7 +129,7 @@ class RunningStatistics(NamedTuple):
     """The running averages, as constants."""
 
     x: Array
-    y: Array | None  # where there is an activation
+    y: Array | None  # None without activation
     mean: Array
     var: Array  # eps included
     gamma: Array | None

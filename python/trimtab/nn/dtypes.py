@@ -1,4 +1,4 @@
-"""Dtypes of parameters, and of arithmetic in NumPy: float32 or wider, whatever dtype is stored."""
+"""Dtypes of parameters; and of arithmetic in NumPy, which is float32 or wider for every dtype of storage."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Norm(Module):
 
     @property
     def affine(self) -> tuple[Array | None, Array | None]:
-        """The arrays of gamma and beta, None where there is none."""
+        """The arrays of gamma and beta, or None."""
         gamma, beta = self.gamma, self.beta
         return None if gamma is None else gamma.value, None if beta is None else beta.value
 

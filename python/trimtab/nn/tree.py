@@ -24,7 +24,7 @@ Members: TypeAlias = "dict[str, Module | Parameter]"
 
 
 class Tree:
-    """The base of `Module` that finds what is below it."""
+    """The base of `Module` that finds the modules, parameters and buffers below it."""
 
     buffer_names: tuple[str, ...] = ()
     transient_names: ClassVar[frozenset[str]] = frozenset()

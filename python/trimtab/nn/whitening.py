@@ -83,7 +83,7 @@ class Whitening(Module):
         return y
 
     def backward(self, dy: Array) -> Array:
-        """Return dx, through the statistics of the batch where they were used."""
+        """Return dx, through the statistics of the batch if forward used them."""
         saved = self.saved
         if isinstance(saved, WhitenSaved):
             return whiten_backward(dy, saved)

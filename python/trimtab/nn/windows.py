@@ -102,7 +102,7 @@ class Windows:
         return np.moveaxis(x, self.axis, 1)
 
     def pad(self, x: Array, grid: Grid, value: float = 0.0) -> Array:
-        """A view (N, C, H, W) of x between its padding; of x itself where there is none."""
+        """A view (N, C, H, W) of x with its padding; of x itself if there is no padding."""
         images = self.channels_first(x)
         if grid.padded == grid.image:
             return images
