@@ -1,8 +1,60 @@
 // The seam between the bindings (compiled once) and the kernels (compiled once per instruction set): storage types,
 // plain structs of pointers and extents, and the table of kernels. Nothing here has code.
 //
-// Parameters (gamma, beta) and per-channel constants arrive in the working type of the storage type: double for double,
-// float for the others. Saved statistics and the sums for parameter gradients are double.
+// Parameters (gamma, beta) and constants of a channel have the working type of the storage type: double for double, float
+// for the others. Saved statistics and sums for the gradients of parameters are double.
+//
+// Glossary of kernels/:
+//
+//   unit     all values that share one statistic: a row, a channel of a block, a group of a sample
+//   block    a part of the batch with statistics of its own (a virtual batch)
+//   run      values of one unit that lie side by side in memory
+//   segment  up to 4096 values of a run, or up to 256 rows of a column, that are summed about one shift
+//   tile     neighboring columns that are visited together
+//   panel    the part of a unit or tile that one task sums; partial sums of panels combine in a fixed order
+//   task     what one thread takes at a time
+//   lane     one element of a vector register; sums use virtual lanes, 256 bytes of them on any instruction set
+//
+// In all drawings memory runs from left to right, then from top to bottom.
+//
+// x (rows, width), with statistics of each row. Gradients of the parameters are sums down the columns:
+//
+//              width
+//          +-----------+-----------+-----+
+//   row 0  | segment 0 | segment 1 | 2   |  unit 0, a single run  \
+//   row 1  | segment 0 | segment 1 | 2   |  unit 1                 |  panel 0 of the columns
+//   row 2  | segment 0 | segment 1 | 2   |  unit 2                /
+//   row 3  | segment 0 | segment 1 | 2   |  unit 3                \   panel 1
+//   ...
+//
+// x (blocks, outer, channels, inner), where inner is long. A unit is `outer` runs:
+//
+//                      channel 0   channel 1   channel 2
+//                     +-----------+-----------+-----------+
+//   block 0, outer 0  | run       | run       | run       |  \
+//   block 0, outer 1  | run       | run       | run       |  /  units 0, 1, 2, one below each channel
+//                     +-----------+-----------+-----------+
+//   block 1, outer 0  | run       | run       | run       |  \
+//   block 1, outer 1  | run       | run       | run       |  /  units 3, 4, 5
+//                     +-----------+-----------+-----------+
+//                      inner       inner       inner
+//
+// The same, where inner is short. A block is a matrix (outer, channels * inner); with inner 1, a column is a unit:
+//
+//          tile 0          tile 1
+//         +---------------+---------------+
+//   row 0 | c0 c1 c2 c3   | c4 c5 c6 c7   |  \
+//   row 1 | c0 c1 c2 c3   | c4 c5 c6 c7   |   |  panel 0: a task for each tile
+//   row 2 | c0 c1 c2 c3   | c4 c5 c6 c7   |  /
+//         +---------------+---------------+
+//   row 3 | c0 c1 c2 c3   | c4 c5 c6 c7   |  \
+//   row 4 | c0 c1 c2 c3   | c4 c5 c6 c7   |  /   panel 1
+//         +---------------+---------------+
+//
+// A sum of floats in its 64 virtual lanes, which combine in a fixed tree:
+//
+//   value   0  1  2 ... 63 | 64 65 66 ... 127 | 128 ...
+//   lane    0  1  2 ... 63 |  0  1  2 ...  63 |   0 ...
 #pragma once
 #include <cstddef>
 #include <cstdint>
