@@ -1,8 +1,8 @@
 // The seam between the bindings (compiled once) and the kernels (compiled once per instruction set): storage types,
 // plain structs of pointers and extents, and the table of kernels. Nothing here has code.
 //
-// Parameters (gamma, beta) and constants of a channel have the working type of the storage type: double for double, float
-// for the others. Saved statistics and sums for the gradients of parameters are double.
+// Parameters (gamma, beta) and constants of a channel have the working type of the storage type: double for double, else
+// float. Saved statistics and sums for the gradients of parameters are double.
 //
 // Glossary of kernels/:
 //
@@ -19,37 +19,38 @@
 //
 // x (rows, width), with statistics of each row. Gradients of the parameters are sums down the columns:
 //
-//              width
+//            width
 //          +-----------+-----------+-----+
-//   row 0  | segment 0 | segment 1 | 2   |  unit 0, a single run  \
-//   row 1  | segment 0 | segment 1 | 2   |  unit 1                 |  panel 0 of the columns
-//   row 2  | segment 0 | segment 1 | 2   |  unit 2                /
-//   row 3  | segment 0 | segment 1 | 2   |  unit 3                \   panel 1
-//   ...
+//   row 0  | segment 0 | segment 1 |  2  |   unit 0, a single run   |
+//   row 1  | segment 0 | segment 1 |  2  |   unit 1                 |  panel 0 of the columns
+//   row 2  | segment 0 | segment 1 |  2  |   unit 2                 |
+//          +-----------+-----------+-----+
+//   row 3  | segment 0 | segment 1 |  2  |   unit 3                 |
+//   row 4  | segment 0 | segment 1 |  2  |   unit 4                 |  panel 1
+//          +-----------+-----------+-----+
 //
-// x (blocks, outer, channels, inner), where inner is long. A unit is `outer` runs:
+// x (blocks, outer, channels, inner), where inner is long. Each unit has `outer` runs of `inner` values:
 //
-//                      channel 0   channel 1   channel 2
-//                     +-----------+-----------+-----------+
-//   block 0, outer 0  | run       | run       | run       |  \
-//   block 0, outer 1  | run       | run       | run       |  /  units 0, 1, 2, one below each channel
-//                     +-----------+-----------+-----------+
-//   block 1, outer 0  | run       | run       | run       |  \
-//   block 1, outer 1  | run       | run       | run       |  /  units 3, 4, 5
-//                     +-----------+-----------+-----------+
-//                      inner       inner       inner
+//                       channel 0   channel 1   channel 2
+//                      +-----------+-----------+-----------+
+//   block 0, outer 0   | run       | run       | run       |   |
+//   block 0, outer 1   | run       | run       | run       |   |  units 0, 1 and 2, one for each channel
+//                      +-----------+-----------+-----------+
+//   block 1, outer 0   | run       | run       | run       |   |
+//   block 1, outer 1   | run       | run       | run       |   |  units 3, 4 and 5
+//                      +-----------+-----------+-----------+
 //
-// The same, where inner is short. A block is a matrix (outer, channels * inner); with inner 1, a column is a unit:
+// The same, where inner is short. A block is a matrix (outer, channels * inner); where inner is 1, a column is a unit:
 //
-//          tile 0          tile 1
-//         +---------------+---------------+
-//   row 0 | c0 c1 c2 c3   | c4 c5 c6 c7   |  \
-//   row 1 | c0 c1 c2 c3   | c4 c5 c6 c7   |   |  panel 0: a task for each tile
-//   row 2 | c0 c1 c2 c3   | c4 c5 c6 c7   |  /
-//         +---------------+---------------+
-//   row 3 | c0 c1 c2 c3   | c4 c5 c6 c7   |  \
-//   row 4 | c0 c1 c2 c3   | c4 c5 c6 c7   |  /   panel 1
-//         +---------------+---------------+
+//           tile 0        tile 1
+//         +-------------+-------------+
+//   row 0 | c0 c1 c2 c3 | c4 c5 c6 c7 |   |
+//   row 1 | c0 c1 c2 c3 | c4 c5 c6 c7 |   |  panel 0, a task for each tile
+//   row 2 | c0 c1 c2 c3 | c4 c5 c6 c7 |   |
+//         +-------------+-------------+
+//   row 3 | c0 c1 c2 c3 | c4 c5 c6 c7 |   |
+//   row 4 | c0 c1 c2 c3 | c4 c5 c6 c7 |   |  panel 1
+//         +-------------+-------------+
 //
 // A sum of floats in its 64 virtual lanes, which combine in a fixed tree:
 //
