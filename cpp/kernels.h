@@ -109,10 +109,10 @@ struct RowNormBackward {
 // x (blocks, outer, channels, inner): one statistic a block and channel, parameters per channel.
 struct ChannelLayout {
     ptrdiff_t blocks, outer, channels, inner;
-    ptrdiff_t elsewhere = 0;  // values of the same array that are met before or after these
+    ptrdiff_t other_values = 0;  // values of the same array that are met before or after these
 };
 // Corrects x̂ to r * x̂ + d: what statistics from elsewhere would give, within limits.
-struct Renormalise {
+struct BatchRenorm {
     const double *mean, *std;  // of each channel
     double r_max, d_max;
     double *r, *d;  // of each unit
@@ -124,7 +124,7 @@ struct BatchNormForward {
     ChannelLayout layout;
     double eps;
     bool relu;
-    const Renormalise* renormalise = nullptr;
+    const BatchRenorm* renorm = nullptr;
 };
 // The same with given statistics.
 struct BatchNormApply {
@@ -328,14 +328,14 @@ struct Huber {
     double delta, scale, gradient_scale, divisor = 1;
 };
 
-struct Plane {
+struct Size2d {
     ptrdiff_t height, width;
 };
 // Images (samples, image, groups, channels) under a kernel that stands on `output` places; x[0] lies `before` elements
 // after the first, and its elements `spacing` apart: all around and in between are zeros.
 struct ConvolutionLayout {
     ptrdiff_t samples, groups, channels, outputs;  // channels and outputs of a group
-    Plane image, kernel, before, stride, spacing, output;
+    Size2d image, kernel, padding, stride, input_dilation, output;
 };
 // y (samples, output, groups, outputs)
 struct Convolution {
@@ -350,19 +350,19 @@ struct ConvolutionWeights {
 };
 
 // x (samples, image, channels) and y (samples, output, channels): the largest under a kernel that may overhang the image.
-struct MaxPoolLayout {
+struct PoolLayout {
     ptrdiff_t samples, channels;
-    Plane image, kernel, before, stride, output;
+    Size2d image, kernel, padding, stride, output;
 };
 struct MaxPool {
     const void* x;
     void* y;
-    MaxPoolLayout layout;
+    PoolLayout layout;
 };
 struct MaxPoolBackward {
     const void *dy, *x, *y;
     void* dx;
-    MaxPoolLayout layout;
+    PoolLayout layout;
 };
 
 template <class Arguments>

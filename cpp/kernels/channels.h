@@ -22,10 +22,10 @@ constexpr ptrdiff_t values_per_strip = 8192;
 TRIMTAB_INLINE bool sums_by_planes(const ChannelLayout& l) { return l.inner >= 1024; }
 TRIMTAB_INLINE bool runs_by_planes(const ChannelLayout& l) { return l.inner >= 128; }
 TRIMTAB_INLINE ptrdiff_t size(const ChannelLayout& l) { return l.blocks * l.outer * l.channels * l.inner; }
-TRIMTAB_INLINE ptrdiff_t size_with_rest(const ChannelLayout& l) { return size(l) + l.elsewhere; }
+TRIMTAB_INLINE ptrdiff_t size_with_rest(const ChannelLayout& l) { return size(l) + l.other_values; }
 // In a pass over what was just met: how far ahead the part lies that is met next.
 TRIMTAB_INLINE ptrdiff_t prefetch_distance(const ChannelLayout& l) {
-    return l.elsewhere ? prefetch_distance(size(l)) : 0;
+    return l.other_values ? prefetch_distance(size(l)) : 0;
 }
 
 // ---- planes ----
@@ -475,7 +475,7 @@ void sum_then_visit(const ChannelLayout& l, const Statistic& statistic, double c
                    constants);
             Uniform<W> uniform[count];
             if (wide.needed(unit)) {
-                wide.write(unit, y, place(l, unit));
+                wide.write(unit, y, unit_layout(l, unit));
                 continue;
             }
             load_uniform<count>(constants, uniform);

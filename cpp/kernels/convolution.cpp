@@ -104,15 +104,15 @@ public:
         ptrdiff_t column = first % l_.output.width, line = first / l_.output.width;
         for (; count > 0; --count, panel += step) {
             const ptrdiff_t sample = line / l_.output.height;
-            const ptrdiff_t top = line % l_.output.height * l_.stride.height - l_.before.height;
+            const ptrdiff_t top = line % l_.output.height * l_.stride.height - l_.padding.height;
             W* to = panel;
             for (ptrdiff_t a = 0; a < l_.kernel.height; ++a, to += l_.kernel.width * l_.channels) {
-                const ptrdiff_t row = inside(top + a, l_.spacing.height, l_.image.height);
+                const ptrdiff_t row = inside(top + a, l_.input_dilation.height, l_.image.height);
                 if (row < 0)
                     clear<W>(l_.kernel.width * l_.channels, to);
                 else
                     copy_line(channels + (sample * l_.image.height + row) * l_.image.width * all,
-                              column * l_.stride.width - l_.before.width, to);
+                              column * l_.stride.width - l_.padding.width, to);
             }
             if (++column == l_.output.width) column = 0, ++line;
         }
@@ -120,13 +120,13 @@ public:
 
 private:
     // Where in the image a place on the line of elements and zeros lies; -1 on a zero.
-    static TRIMTAB_INLINE ptrdiff_t inside(ptrdiff_t place, ptrdiff_t spacing, ptrdiff_t length) {
-        const ptrdiff_t index = spacing == 1 ? place : place % spacing == 0 ? place / spacing : -1;
+    static TRIMTAB_INLINE ptrdiff_t inside(ptrdiff_t place, ptrdiff_t input_dilation, ptrdiff_t length) {
+        const ptrdiff_t index = input_dilation == 1 ? place : place % input_dilation == 0 ? place / input_dilation : -1;
         return index < length ? index : -1;
     }
     TRIMTAB_INLINE void copy_line(const T* line, ptrdiff_t left, W* to) const {
         const ptrdiff_t channels = l_.channels;
-        if (l_.groups == 1 && l_.spacing.width == 1) {
+        if (l_.groups == 1 && l_.input_dilation.width == 1) {
             const ptrdiff_t begin = min(max(0, -left), l_.kernel.width);
             const ptrdiff_t end = max(begin, min(l_.image.width - left, l_.kernel.width));
             clear<W>(begin * channels, to);
@@ -135,7 +135,7 @@ private:
             return;
         }
         for (ptrdiff_t b = 0; b < l_.kernel.width; ++b, to += channels) {
-            const ptrdiff_t column = inside(left + b, l_.spacing.width, l_.image.width);
+            const ptrdiff_t column = inside(left + b, l_.input_dilation.width, l_.image.width);
             if (column < 0)
                 clear<W>(channels, to);
             else

@@ -16,13 +16,13 @@ TRIMTAB_INLINE Range under(ptrdiff_t place, ptrdiff_t stride, ptrdiff_t before, 
 
 // f(place, rows, columns) at every place on a line of y.
 template <class F>
-TRIMTAB_INLINE void for_places(const MaxPoolLayout& l, ptrdiff_t line, const F& f) {
-    const Range rows = under(line, l.stride.height, l.before.height, l.kernel.height, l.image.height);
+TRIMTAB_INLINE void for_places(const PoolLayout& l, ptrdiff_t line, const F& f) {
+    const Range rows = under(line, l.stride.height, l.padding.height, l.kernel.height, l.image.height);
     for (ptrdiff_t place = 0; place < l.output.width; ++place)
-        f(place, rows, under(place, l.stride.width, l.before.width, l.kernel.width, l.image.width));
+        f(place, rows, under(place, l.stride.width, l.padding.width, l.kernel.width, l.image.width));
 }
 
-TRIMTAB_INLINE double cost_of(const MaxPoolLayout& l) {
+TRIMTAB_INLINE double cost_of(const PoolLayout& l) {
     const double seen = double(l.kernel.height) * double(l.kernel.width);
     const double places = double(l.samples) * double(l.output.height) * double(l.output.width);
     return places * (3 + seen * (1 + 0.1 * double(l.channels)));  // ns
@@ -31,7 +31,7 @@ TRIMTAB_INLINE double cost_of(const MaxPoolLayout& l) {
 template <class T>
 void max_pool_forward(const MaxPool& a) {
     using W = Work<T>;
-    const MaxPoolLayout& l = a.layout;
+    const PoolLayout& l = a.layout;
     parallel_for(l.samples * l.output.height, cost_of(l), [&](ptrdiff_t begin, ptrdiff_t end) {
         for (; begin < end; ++begin) {
             const T* const x =
@@ -55,7 +55,7 @@ void max_pool_forward(const MaxPool& a) {
 template <class T>
 void max_pool_backward(const MaxPoolBackward& a) {
     using W = Work<T>;
-    const MaxPoolLayout& l = a.layout;
+    const PoolLayout& l = a.layout;
     const ptrdiff_t image = l.image.height * l.image.width * l.channels;
     parallel_for(l.samples, 2 * cost_of(l), [&](ptrdiff_t begin, ptrdiff_t end) {
         for (; begin < end; ++begin) {

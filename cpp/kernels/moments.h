@@ -28,7 +28,7 @@ TRIMTAB_INLINE MeanAndM2<V> about(V shift, double count, V sum, V squares) {
 }
 // Is the shift more than a standard deviation away from the mean?
 template <class V>
-TRIMTAB_INLINE auto off_centre(double count, V sum, V squares) {
+TRIMTAB_INLINE auto off_center(double count, V sum, V squares) {
     return 2 * sum * sum > count * squares;
 }
 template <class V>
@@ -49,7 +49,7 @@ TRIMTAB_INLINE Moments combine(const Moments& a, const Moments& b) {
 }
 // Variances (eps added) for which sums of squares in W hold.
 template <class W, class V>
-TRIMTAB_INLINE auto sums_hold(V spread) {
+TRIMTAB_INLINE auto sums_in_range(V spread) {
     constexpr double limit = is_same<W, float> ? 1e30 : 1e280;
     return (spread > 1 / limit) & (spread < limit);
 }
@@ -99,7 +99,7 @@ TRIMTAB_INLINE Moments add_segment(const Moments& before, const T* x, ptrdiff_t 
     double sums[2];
     W shift = W(before.count == 0 ? total(sample<W>(x, n)) / W(min(n, sample_size)) : before.mean);
     sum_about(shift, x, n, sums);
-    if (before.count == 0 && off_centre(count, sums[0], sums[1])) {
+    if (before.count == 0 && off_center(count, sums[0], sums[1])) {
         shift = better_shift(shift, sums[0], n);
         sum_about(shift, x, n, sums);
     }
@@ -149,7 +149,7 @@ TRIMTAB_INLINE V high_part(V mean, V var) {
 
 // x̂ = (x - mean) * rstd with a single rounding worth the name, however large the mean.
 template <class W>
-struct Standardise {
+struct Standardize {
     W high, scale, scale_low, rest;
     TRIMTAB_INLINE Vector<W> operator()(Vector<W> x) const {
         const Vector<W> d = x - high, lost = x - (d + high), all = broadcast(scale);
@@ -159,11 +159,11 @@ struct Standardise {
 
 // The same to two roundings: enough for gradients.
 template <class W>
-struct QuickStandardise {
+struct QuickStandardize {
     W high, scale, rest;
-    QuickStandardise() = default;
-    TRIMTAB_INLINE QuickStandardise(W high, W scale, W rest) : high(high), scale(scale), rest(rest) {}
-    TRIMTAB_INLINE QuickStandardise(double mean, double rstd)
+    QuickStandardize() = default;
+    TRIMTAB_INLINE QuickStandardize(W high, W scale, W rest) : high(high), scale(scale), rest(rest) {}
+    TRIMTAB_INLINE QuickStandardize(double mean, double rstd)
         : high(W(mean)), scale(W(rstd)), rest(W((double(high) - mean) * rstd)) {}
     TRIMTAB_INLINE Vector<W> operator()(Vector<W> x) const { return fma(x - high, broadcast(scale), broadcast(rest)); }
 };

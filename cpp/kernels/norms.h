@@ -37,7 +37,7 @@ TRIMTAB_LOOP SquareSum sum_of_squares(const T* x, ptrdiff_t n) {
         const Doubles v = at.load(x + i);
         acc[0] = fma(v, v, acc[0]);
     });
-    if (!is_same<T, double> || sums_hold<double>(squares[0])) return {squares[0]};
+    if (!is_same<T, double> || sums_in_range<double>(squares[0])) return {squares[0]};
     const double top = largest_magnitude(x, {0, 1, n, n, n});
     if (top == 0 || !(top < __builtin_inf())) return {squares[0]};
     const int unit = exponent(top);

@@ -10,18 +10,18 @@ namespace trimtab {
 namespace {
 
 // Rows whose statistics are finished together: registers of divisions and roots take little longer than one of them.
-constexpr ptrdiff_t most_together = 32;
+constexpr ptrdiff_t max_rows_per_task = 32;
 constexpr ptrdiff_t values_together = 8192;  // of theirs, which stay in the first cache
 
 // A value for each of them.
 template <class E>
-struct alignas(64) Each {
-    E values[most_together];
+struct alignas(64) PerRow {
+    E values[max_rows_per_task];
     TRIMTAB_INLINE E& operator[](ptrdiff_t r) { return values[r]; }
     TRIMTAB_INLINE E* operator+(ptrdiff_t r) { return values + r; }
 };
 template <class F>
-TRIMTAB_INLINE void for_each_row(ptrdiff_t rows, F&& f) {
+TRIMTAB_INLINE void sweep_rows(ptrdiff_t rows, F&& f) {
     for (ptrdiff_t r = 0; r < rows; r += lanes<double>) f(r, WholeVector<double>{});
 }
 
@@ -43,7 +43,7 @@ struct RowSums {
 
 // Sums terms of(r) of the first n values of each row, to sums[q][r].
 template <class W, int quantities, class Of>
-TRIMTAB_INLINE void sum_each(ptrdiff_t rows, ptrdiff_t n, Each<double> (&sums)[quantities], Of&& of) {
+TRIMTAB_INLINE void sum_each(ptrdiff_t rows, ptrdiff_t n, PerRow<double> (&sums)[quantities], Of&& of) {
     for (ptrdiff_t r = 0; r < rows; r += lanes<double>) {
         Doubles total[quantities] = {};
         // Step by step for all rows: what is a chain of latencies in each overlaps with that of the others.
@@ -63,7 +63,7 @@ TRIMTAB_INLINE void sum_each(ptrdiff_t rows, ptrdiff_t n, Each<double> (&sums)[q
 // be in the lanes of a long row.
 constexpr ptrdiff_t short_width = 256;
 template <class W, int quantities, class Of>
-TRIMTAB_INLINE void sum_each(ptrdiff_t rows, ptrdiff_t n, Each<W> (&sums)[quantities], Of&& of) {
+TRIMTAB_INLINE void sum_each(ptrdiff_t rows, ptrdiff_t n, PerRow<W> (&sums)[quantities], Of&& of) {
     for (ptrdiff_t r = 0; r < rows; r += lanes<W>) {
         Vector<W> met[quantities][lanes<W>];
         for (ptrdiff_t k = 0; k < min(lanes<W>, rows - r); ++k) {
@@ -80,16 +80,17 @@ TRIMTAB_INLINE void sum_each(ptrdiff_t rows, ptrdiff_t n, Each<W> (&sums)[quanti
 
 // Mean and variance of some rows. Not centred: zero and the mean of x^2. Total: what sums are kept in.
 template <class W, bool centred, class Total, class T>
-TRIMTAB_LOOP void row_moments(const T* x, ptrdiff_t rows, ptrdiff_t width, Each<double>& mean, Each<double>& variance) {
-    Each<double> m2;
+TRIMTAB_LOOP void row_moments(const T* x, ptrdiff_t rows, ptrdiff_t width, PerRow<double>& mean,
+                              PerRow<double>& variance) {
+    PerRow<double> m2;
     using Sums = RowSums<W, T, centred>;
     constexpr int quantities = Sums::quantities;
     for (ptrdiff_t i = 0; i < width; i += segment) {
         const ptrdiff_t n = min(width - i, segment);
-        Each<W> shift;
+        PerRow<W> shift;
         if constexpr (centred) {
             if (i > 0)
-                for_each_row(rows, [&](ptrdiff_t r, auto at) { at.store(shift + r, at.load(mean + r)); });
+                sweep_rows(rows, [&](ptrdiff_t r, auto at) { at.store(shift + r, at.load(mean + r)); });
             else
                 for (ptrdiff_t r = 0; r < rows; r += lanes<W>) {
                     Vector<W> samples[lanes<W>];
@@ -98,15 +99,15 @@ TRIMTAB_LOOP void row_moments(const T* x, ptrdiff_t rows, ptrdiff_t width, Each<
                     store<W>(shift + r, totals(samples) / W(min(n, sample_size)));
                 }
         }
-        Each<Total> sums[quantities];
-        sum_each<W>(rows, n, sums, [&](ptrdiff_t r) { return Sums{shift[r], x + r * width + i}; });
+        PerRow<Total> sums[quantities];
+        sum_short_rows<W>(rows, n, sums, [&](ptrdiff_t r) { return Sums{shift[r], x + r * width + i}; });
         if constexpr (centred) {
             Longs off = {};
-            for_each_row(rows, [&](ptrdiff_t r, auto at) {
-                off |= off_centre(double(n), at.load(sums[0] + r), at.load(sums[1] + r));
+            sweep_rows(rows, [&](ptrdiff_t r, auto at) {
+                off |= off_center(double(n), at.load(sums[0] + r), at.load(sums[1] + r));
             });
             for (ptrdiff_t r = 0; any(off) && i == 0 && r < rows; ++r)
-                if (off_centre(double(n), double(sums[0][r]), double(sums[1][r]))) {
+                if (off_center(double(n), double(sums[0][r]), double(sums[1][r]))) {
                     double both[2];
                     shift[r] = better_shift(shift[r], sums[0][r], n);
                     sum_about(shift[r], x + r * width, n, both);
@@ -114,7 +115,7 @@ TRIMTAB_LOOP void row_moments(const T* x, ptrdiff_t rows, ptrdiff_t width, Each<
                     sums[1][r] = Total(both[1]);
                 }
         }
-        for_each_row(rows, [&](ptrdiff_t r, auto at) {
+        sweep_rows(rows, [&](ptrdiff_t r, auto at) {
             MeanAndM2<Doubles> m{Doubles{}, at.load(sums[quantities - 1] + r)};
             if constexpr (centred) m = about(at.load(shift + r), double(n), at.load(sums[0] + r), m.m2);
             if (i > 0) {
@@ -125,31 +126,31 @@ TRIMTAB_LOOP void row_moments(const T* x, ptrdiff_t rows, ptrdiff_t width, Each<
             at.store(m2 + r, m.m2);
         });
     }
-    for_each_row(rows, [&](ptrdiff_t r, auto at) { at.store(variance + r, at.load(m2 + r) / double(width)); });
+    sweep_rows(rows, [&](ptrdiff_t r, auto at) { at.store(variance + r, at.load(m2 + r) / double(width)); });
 }
 
 // What some rows are standardised by.
 template <class W>
 struct RowStatistics {
-    Each<double> mean, rstd;
-    Each<W> high, scale, scale_low, rest;
+    PerRow<double> mean, rstd;
+    PerRow<W> high, scale, scale_low, rest;
     uint32_t wide_rows;  // a bit for each row that W does not hold; these have
-    WideStatistics wide[most_together];
-    TRIMTAB_INLINE Standardise<W> standardise(ptrdiff_t r) { return {high[r], scale[r], scale_low[r], rest[r]}; }
+    WideStatistics wide[max_rows_per_task];
+    TRIMTAB_INLINE Standardize<W> standardize(ptrdiff_t r) { return {high[r], scale[r], scale_low[r], rest[r]}; }
     TRIMTAB_INLINE bool is_wide(ptrdiff_t r) const { return wide_rows >> r & 1; }
 
     template <bool centred, class T>
     TRIMTAB_LOOP void measure(const T* x, ptrdiff_t rows, ptrdiff_t width, double eps) {
-        Each<double> variance;
+        PerRow<double> variance;
         if (width <= short_width)
             row_moments<W, centred, W>(x, rows, width, mean, variance);
         else
             row_moments<W, centred, double>(x, rows, width, mean, variance);
         Longs doubtful = {};
-        for_each_row(rows, [&](ptrdiff_t r, auto at) { doubtful |= ~sums_hold<W>(at.load(variance + r) + eps); });
+        sweep_rows(rows, [&](ptrdiff_t r, auto at) { doubtful |= ~sums_in_range<W>(at.load(variance + r) + eps); });
         wide_rows = 0;
         if (any(doubtful)) measure_doubtful<centred>(x, rows, width, eps, variance);
-        for_each_row(rows, [&](ptrdiff_t r, auto at) {
+        sweep_rows(rows, [&](ptrdiff_t r, auto at) {
             const Doubles centre = at.load(mean + r), spread = at.load(variance + r);
             const Doubles root = reciprocal_root(spread + eps);
             at.store(rstd + r, root);
@@ -165,20 +166,20 @@ struct RowStatistics {
 private:
     template <bool centred, class T>
     TRIMTAB_COLD void measure_doubtful(const T* x, ptrdiff_t rows, ptrdiff_t width, double eps,
-                                       Each<double>& variance) {
+                                       PerRow<double>& variance) {
         for (ptrdiff_t r = 0; r < rows; ++r) {
-            if (sums_hold<W>(variance[r] + eps)) continue;
+            if (sums_in_range<W>(variance[r] + eps)) continue;
             wide[r] = measure_wide<centred>(x + r * width, {0, 1, width, width, 1}, eps);
             mean[r] = wide[r].mean();
             variance[r] = wide[r].var();
-            if (!standardises<W>(variance[r] + eps)) wide_rows |= uint32_t(1) << r;
+            if (!result_in_range<W>(variance[r] + eps)) wide_rows |= uint32_t(1) << r;
         }
     }
 };
 
 // Rows measured together: as many as stay in the first cache.
-TRIMTAB_INLINE ptrdiff_t rows_together(ptrdiff_t width) {
-    return max(1, min(most_together, values_together / max(1, width)));
+TRIMTAB_INLINE ptrdiff_t rows_per_task(ptrdiff_t width) {
+    return max(1, min(max_rows_per_task, values_together / max(1, width)));
 }
 
 inline void fill_statistics_of_nothing(const RowNormForward& a) {
@@ -191,7 +192,7 @@ inline void fill_statistics_of_nothing(const RowNormForward& a) {
 template <class T, bool centred>
 void normalise_rows(const RowNormForward& a) {
     using W = Work<T>;
-    const ptrdiff_t width = a.width, together = rows_together(width);
+    const ptrdiff_t width = a.width, together = rows_per_task(width);
     if (width == 0) return fill_statistics_of_nothing(a);
     const double cost = double(a.rows) * (10 + 0.15 * double(width));
     const bool past = exceeds_caches<T>(a.x, a.y, a.rows * width);
@@ -212,8 +213,8 @@ void normalise_rows(const RowNormForward& a) {
             RowStatistics<W> statistics;
             statistics.template measure<centred>(x, rows, width, a.eps);
             const auto apply = [&](ptrdiff_t r, auto count) {
-                Standardise<W> standardise[count.value];
-                unroll<0, count.value>([&](int k) { standardise[k] = statistics.standardise(r + k); });
+                Standardize<W> standardize[count.value];
+                unroll<0, count.value>([&](int k) { standardize[k] = statistics.standardize(r + k); });
                 const T* const in = x + r * width;
                 outlet(y + r * width, width, count.value, width,
                        [&](ptrdiff_t from, ptrdiff_t to, T* result, ptrdiff_t distance, auto where) {
@@ -221,7 +222,7 @@ void normalise_rows(const RowNormForward& a) {
                         const Vector<W> weight = at.load(gamma + from + i);
                         const Vector<W> bias = centred ? at.load(beta + from + i) : Vector<W>{};
                         unroll<0, count.value>([&](int k) {
-                            const Vector<W> normal = standardise[k](at.input(in + k * width + from + i));
+                            const Vector<W> normal = standardize[k](at.input(in + k * width + from + i));
                             at.output(result + k * distance + i, centred ? fma(normal, weight, bias) : normal * weight);
                         });
                     }, where);
@@ -232,7 +233,7 @@ void normalise_rows(const RowNormForward& a) {
                 for (; r + 2 <= rows; r += 2) apply(r, Constant<2>{});  // gamma and beta are loaded once for two rows
             for (; r < rows; ++r)
                 if (statistics.is_wide(r)) {
-                    const Place row{r * width, 1, width, width, 1};
+                    const UnitLayout row{r * width, 1, width, width, 1};
                     WideNormal{x, row, statistics.wide[r], gamma, centred ? beta : nullptr}.write(y, row);
                 } else {
                     apply(r, Constant<1>{});
@@ -265,7 +266,7 @@ struct RowGradient {
     using W = Work<T>;
     const T *dy, *x;
     const W* gamma;
-    QuickStandardise<W> standardise;
+    QuickStandardize<W> standardize;
     W mean_h, mean_hx;  // means of h = dy * gamma and of h * x̂, times -rstd
 
     RowGradient() = default;
@@ -273,13 +274,13 @@ struct RowGradient {
         : dy(static_cast<const T*>(a.dy) + row * a.width),
           x(static_cast<const T*>(a.x) + row * a.width),
           gamma(static_cast<const W*>(a.gamma)),
-          standardise(centred ? a.mean[row] : 0, rstd_of<centred>(a, row)) {}
+          standardize(centred ? a.mean[row] : 0, rstd_of<centred>(a, row)) {}
     // Adds up h and h * x̂.
     template <class At>
     TRIMTAB_INLINE void operator()(ptrdiff_t i, At at, Vector<W> (&acc)[2]) const {
         const Vector<W> h = at.load(dy + i) * at.load(gamma + i);
         acc[0] += h;
-        acc[1] = fma(h, at.keep(standardise(at.load(x + i))), acc[1]);
+        acc[1] = fma(h, at.keep(standardize(at.load(x + i))), acc[1]);
     }
 };
 
@@ -287,7 +288,7 @@ struct RowGradient {
 template <class T, bool centred>
 TRIMTAB_INLINE bool row_gradient_holds(const RowNormBackward& a, ptrdiff_t row, const double (&sums)[2]) {
     if (rstd_of<centred>(a, row) == 0) return true;  // and so is the gradient
-    if (gradient_holds<Work<T>>(centred ? a.mean[row] : 0, a.rstd[row], sums[0], sums[1])) return true;
+    if (gradient_in_range<Work<T>>(centred ? a.mean[row] : 0, a.rstd[row], sums[0], sums[1])) return true;
     return sums[0] == 0 && sums[1] == 0 &&
            (all_zero(static_cast<const T*>(a.dy) + row * a.width, a.width) ||
             all_zero(static_cast<const Work<T>*>(a.gamma), a.width));
@@ -296,14 +297,14 @@ TRIMTAB_INLINE bool row_gradient_holds(const RowNormBackward& a, ptrdiff_t row, 
 template <class T, bool centred>
 TRIMTAB_COLD void differentiate_wide_row(const RowNormBackward& a, ptrdiff_t row, double* dgamma, double* dbeta) {
     using W = Work<T>;
-    const Place place{row * a.width, 1, a.width, a.width, 1};
+    const UnitLayout place{row * a.width, 1, a.width, a.width, 1};
     const WideGradient gradient{.dy = static_cast<const T*>(a.dy),
                                 .x = static_cast<const T*>(a.x),
                                 .y = nullptr,
                                 .gamma = static_cast<const W*>(a.gamma),
                                 .mean = centred ? a.mean[row] : 0,
                                 .rstd = a.rstd[row],
-                                .place = place,
+                                .layout = place,
                                 .centred = centred};
     gradient.write(gradient.sum(dgamma, dbeta), static_cast<T*>(a.dx), place);
 }
@@ -356,10 +357,10 @@ TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row,
             Vector<W> sum_g = centred ? at.load(parameters.dbeta + i) : Vector<W>{};
             const Vector<W> weight = at.load(rows[0].gamma + i);
             unroll<0, count>([&](int r) {
-                const Vector<W> g = at.input(rows[r].dy + i), normal = rows[r].standardise(at.input(rows[r].x + i));
+                const Vector<W> g = at.input(rows[r].dy + i), normal = rows[r].standardize(at.input(rows[r].x + i));
                 sum_g += g;
                 sum_gx = fma(g, normal, sum_gx);
-                const Vector<W> h = fma(g * weight, broadcast(rows[r].standardise.scale), broadcast(rows[r].mean_h));
+                const Vector<W> h = fma(g * weight, broadcast(rows[r].standardize.scale), broadcast(rows[r].mean_h));
                 at.output(dx + r * distance + j, fma(normal, broadcast(rows[r].mean_hx), h));
             });
             at.store(parameters.dgamma + i, sum_gx);

@@ -4,8 +4,8 @@
 // does. Every element is updated by itself, so its bits depend on nothing else.
 #include "../memory.h"
 #include "../parallel.h"
-#include "lift.h"
 #include "norms.h"
+#include "specialize.h"
 
 namespace trimtab {
 namespace {
@@ -210,8 +210,8 @@ int penalty_of(const SgdUpdate& a) {
 template <class T, class M>
 UpdatePiece<T, M> updater(int momentum, int penalty) {
     UpdatePiece<T, M> update = nullptr;
-    lift<momentum_forms, penalties>([&](auto form, auto pull) { update = update_piece<form.value, pull.value, T, M>; },
-                                    momentum, penalty);
+    specialize<momentum_forms, penalties>(
+        [&](auto form, auto pull) { update = update_piece<form.value, pull.value, T, M>; }, momentum, penalty);
     return update;
 }
 

@@ -18,7 +18,7 @@ TRIMTAB_INLINE int exponent(double x) {
 
 // Where the values of a statistic lie: `pieces` runs of memory, `length` long and `stride` apart. Along each of them the
 // parameters change every `per_parameter` values.
-struct Place {
+struct UnitLayout {
     ptrdiff_t start, pieces, length, stride, per_parameter;
     ptrdiff_t count() const { return pieces * length; }
     // f(i, offset, column, n) for the runs that make up values first + i of first..first + count; `column` is the place in
@@ -67,14 +67,15 @@ private:
     DType dtype_;
 };
 
-TRIMTAB_COLD void gather(const AnyArray& values, const Place& place, ptrdiff_t first, ptrdiff_t count, double* to) {
+TRIMTAB_COLD void gather(const AnyArray& values, const UnitLayout& place, ptrdiff_t first, ptrdiff_t count,
+                         double* to) {
     values.visit([&](const auto* x) {
         place.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t offset, ptrdiff_t, ptrdiff_t n) {
             sweep<double>(n, [&](ptrdiff_t j, auto at) { at.store(to + i + j, at.load(x + offset + j)); });
         });
     });
 }
-TRIMTAB_COLD void scatter(const double* from, const Place& place, ptrdiff_t first, ptrdiff_t count,
+TRIMTAB_COLD void scatter(const double* from, const UnitLayout& place, ptrdiff_t first, ptrdiff_t count,
                           const AnyArray& to) {
     to.visit([&](auto* y) {
         place.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t offset, ptrdiff_t, ptrdiff_t n) {
@@ -83,7 +84,7 @@ TRIMTAB_COLD void scatter(const double* from, const Place& place, ptrdiff_t firs
     });
 }
 // Of parameters in a working type.
-TRIMTAB_COLD void gather_parameter(const AnyArray& values, const Place& place, ptrdiff_t first, ptrdiff_t count,
+TRIMTAB_COLD void gather_parameter(const AnyArray& values, const UnitLayout& place, ptrdiff_t first, ptrdiff_t count,
                                    double* to) {
     values.visit([&](const auto* parameters) {
         place.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t, ptrdiff_t column, ptrdiff_t n) {
@@ -103,7 +104,7 @@ TRIMTAB_LOOP double largest_magnitude(const double* values, ptrdiff_t n, double 
     for (int i = 0; i < lanes<double>; ++i) top = tops[i] > top ? tops[i] : top;
     return top;
 }
-TRIMTAB_COLD double largest_magnitude(const AnyArray& x, const Place& place, double top = 0) {
+TRIMTAB_COLD double largest_magnitude(const AnyArray& x, const UnitLayout& place, double top = 0) {
     double values[gathered];
     place.for_parts(gathered, [&](ptrdiff_t first, ptrdiff_t n) {
         gather(x, place, first, n, values);
@@ -119,7 +120,7 @@ TRIMTAB_LOOP void multiply(double* values, ptrdiff_t n, double factor) {
 
 // Variances (eps added) for which (x - mean) * rstd in W holds.
 template <class W>
-TRIMTAB_INLINE bool standardises(double spread) {
+TRIMTAB_INLINE bool result_in_range(double spread) {
     constexpr double limit = is_same<W, float> ? 1e60 : 1e280;
     return spread > 1 / limit && spread < limit;
 }
@@ -184,7 +185,7 @@ TRIMTAB_COLD void sum_unweighted(const double* g, const double* normal, ptrdiff_
 
 // Not centred: the mean of squares is taken for the variance, as elsewhere.
 template <bool centred>
-TRIMTAB_COLD WideStatistics measure_wide(const AnyArray& x, const Place& place, double eps) {
+TRIMTAB_COLD WideStatistics measure_wide(const AnyArray& x, const UnitLayout& place, double eps) {
     double values[segment];
     const int unit = exponent(largest_magnitude(x, place, __builtin_sqrt(eps)));
     const double factor = power_of_two(-unit);
@@ -203,18 +204,18 @@ TRIMTAB_COLD WideStatistics measure_wide(const AnyArray& x, const Place& place, 
 // y = x̂ * gamma + beta, then the residual and ReLU of batch norm.
 struct WideNormal {
     AnyArray x;
-    Place place;
+    UnitLayout place;
     WideStatistics statistics;
     AnyArray gamma, beta;  // beta may be null
     AnyArray residual = nullptr;
     bool relu = false;
 
     // y holds the values at `to`, which may be those of x.
-    TRIMTAB_COLD void write(const AnyArray& y, const Place& to) const {
+    TRIMTAB_COLD void write(const AnyArray& y, const UnitLayout& to) const {
         double values[gathered], weight[gathered], bias[gathered], added[gathered];
         const WideStatistics& s = statistics;
         const double high = high_part<double>(s.unit_mean, s.unit_var), factor = 1 / s.unit;
-        const Standardise<double> standardise{high, s.unit_rstd, 0, (high - s.unit_mean) * s.unit_rstd};
+        const Standardize<double> standardize{high, s.unit_rstd, 0, (high - s.unit_mean) * s.unit_rstd};
         const bool infinite = s.unit_rstd == __builtin_inf();  // given so: of a variance of 0
         place.for_parts(gathered, [&](ptrdiff_t first, ptrdiff_t n) {
             gather(x, place, first, n, values);
@@ -223,7 +224,7 @@ struct WideNormal {
             if (residual) gather(residual, place, first, n, added);
             sweep<double>(n, [&](ptrdiff_t i, auto at) {
                 const Doubles unit_x = at.load(values + i) * factor, scale = at.load(weight + i);
-                const Doubles normal = !infinite               ? standardise(unit_x)
+                const Doubles normal = !infinite               ? standardize(unit_x)
                                        : unit_x == s.unit_mean ? Doubles{}
                                                                : (unit_x - s.unit_mean) * s.unit_rstd;
                 Doubles v = beta ? fma(normal, scale, at.load(bias + i)) : normal * scale;
@@ -239,7 +240,7 @@ struct WideNormal {
 
 // Does a gradient hold in W, given the statistics of its values and the sums of h and of h * x̂?
 template <class W>
-TRIMTAB_INLINE Longs gradient_holds(Doubles mean, Doubles rstd, Doubles h, Doubles hx) {
+TRIMTAB_INLINE Longs gradient_in_range(Doubles mean, Doubles rstd, Doubles h, Doubles hx) {
     constexpr double limit = is_same<W, float> ? 0x1p100 : 0x1p930;
     const auto holds = [](Doubles v) __attribute__((always_inline)) { return (v > 1 / limit) & (v < limit); };
     const Doubles size = (h < 0 ? -h : h) + (hx < 0 ? -hx : hx);
@@ -247,7 +248,7 @@ TRIMTAB_INLINE Longs gradient_holds(Doubles mean, Doubles rstd, Doubles h, Doubl
 }
 // The same of one, by exponents alone: an operation or two each. NaN has the highest.
 template <class W>
-TRIMTAB_INLINE bool gradient_holds(double mean, double rstd, double h, double hx) {
+TRIMTAB_INLINE bool gradient_in_range(double mean, double rstd, double h, double hx) {
     constexpr uint64_t limit = is_same<W, float> ? 100 : 930, lowest = 1023 - limit, range = 2 * limit;
     const auto exponent_of = [](double v) __attribute__((always_inline)) { return uint64_t(long_bits(v)) >> 52; };
     const double size = (h < 0 ? -h : h) + (hx < 0 ? -hx : hx);
@@ -273,28 +274,28 @@ struct WideGradient {
     AnyArray dy, x, y;
     AnyArray gamma;
     double mean, rstd;
-    Place place;
+    UnitLayout place;
     bool centred = true;
     bool training = true;  // false: mean and rstd were constants
 
     // h in units of dy times those of gamma; x̂ = (x * factor - centre) * scale.
     struct Sums {
         double h = 0, hx = 0;
-        int dy_unit, gamma_unit, factor;
+        int dy_exponent, gamma_exponent, factor;
         double centre, scale;
     };
     // Sums of nothing yet.
     TRIMTAB_COLD Sums units() const {
         double weight[gathered];
         Sums sums;
-        sums.dy_unit = exponent(largest_magnitude(dy, place));
+        sums.dy_exponent = exponent(largest_magnitude(dy, place));
         double top = 0;
         place.for_parts(gathered, [&](ptrdiff_t first, ptrdiff_t n) {
             gather_parameter(gamma, place, first, n, weight);
             top = largest_magnitude(weight, n, top);
         });
-        sums.gamma_unit = exponent(top);
-        standardise(sums);
+        sums.gamma_exponent = exponent(top);
+        standardize(sums);
         return sums;
     }
     // Adds to dgamma and dbeta of each parameter, where they are given.
@@ -307,20 +308,20 @@ struct WideGradient {
             sum_weighted(part.g, part.weight, part.normal, n, both);
             sums.h += both[0];
             sums.hx += both[1];
-            if (dgamma) part.add_parameters(*this, first, n, power_of_two(sums.dy_unit), dgamma, dbeta);
+            if (dgamma) part.add_parameters(*this, first, n, power_of_two(sums.dy_exponent), dgamma, dbeta);
         });
         return sums;
     }
 
-    void write(const Sums& sums, const AnyArray& dx, const Place& to) const {
+    void write(const Sums& sums, const AnyArray& dx, const UnitLayout& to) const {
         const double share = training ? 1 / double(place.count()) : 0;
         write(sums, centred ? share * sums.h : 0, share * sums.hx, dx, to);
     }
     // With given means of h and of h * x̂, in the units of the sums.
     TRIMTAB_COLD void write(const Sums& sums, double mean_h, double mean_hx, const AnyArray& dx,
-                            const Place& to) const {
+                            const UnitLayout& to) const {
         double room[3 * gathered];
-        const int all = sums.dy_unit + sums.gamma_unit + sums.factor;
+        const int all = sums.dy_exponent + sums.gamma_exponent + sums.factor;
         const int unit = all < -2000 ? -2000 : all > 2000 ? 2000 : all;
         const double half_unit = power_of_two(unit / 2), other_half = power_of_two(unit - unit / 2);
         place.for_parts(gathered, [&](ptrdiff_t first, ptrdiff_t n) {
@@ -335,7 +336,7 @@ struct WideGradient {
     }
 
     // dy where ReLU let it through, to the place of x in another array.
-    TRIMTAB_COLD void write_incoming(const AnyArray& to) const {
+    TRIMTAB_COLD void write_masked_dy(const AnyArray& to) const {
         double room[2 * gathered];
         place.for_parts(gathered, [&](ptrdiff_t first, ptrdiff_t n) {
             scatter(gather_incoming(first, n, room, room + gathered), place, first, n, to);
@@ -352,7 +353,7 @@ private:
         return g;
     }
     // An rstd beyond the largest number tells that eps was 0: it comes from the values again.
-    void standardise(Sums& sums) const {
+    void standardize(Sums& sums) const {
         if (training && rstd == __builtin_inf()) {
             const WideStatistics s = centred ? measure_wide<true>(x, place, 0) : measure_wide<false>(x, place, 0);
             sums.factor = -exponent(s.unit);
@@ -372,8 +373,8 @@ private:
             a.gather_incoming(first, n, g, normal);
             gather_parameter(a.gamma, a.place, first, n, weight);
             gather(a.x, a.place, first, n, normal);
-            multiply(g, n, power_of_two(-sums.dy_unit));
-            multiply(weight, n, power_of_two(-sums.gamma_unit));
+            multiply(g, n, power_of_two(-sums.dy_exponent));
+            multiply(weight, n, power_of_two(-sums.gamma_exponent));
             const double factor = power_of_two(sums.factor);
             sweep<double>(n, [&](ptrdiff_t i, auto at) {
                 at.store(normal + i, (at.load(normal + i) * factor - sums.centre) * sums.scale);

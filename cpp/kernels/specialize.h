@@ -12,9 +12,11 @@ void lift(F&& f) {
 }
 template <int count, int... counts, class F, class... Rest>
 void lift(F&& f, int choice, Rest... rest) {
-    const auto with = [&](auto constant) { lift<counts...>([&](auto... others) { f(constant, others...); }, rest...); };
+    const auto with = [&](auto constant) {
+        specialize<counts...>([&](auto... others) { f(constant, others...); }, rest...);
+    };
     if constexpr (count > 1)
-        if (choice != count - 1) return lift<count - 1, counts...>(f, choice, rest...);
+        if (choice != count - 1) return specialize<count - 1, counts...>(f, choice, rest...);
     with(Constant<count - 1>{});
 }
 }  // namespace
