@@ -52,7 +52,8 @@ TRIMTAB_LOOP void decide(const Decisions& d, ptrdiff_t first, ptrdiff_t count, u
     const Bytes threshold = Bytes{} + d.byte;
     TileBits tied;
     random_bytes(philox, Purpose::decisions, first, count, [&](ptrdiff_t i, Bytes bytes) {
-        const uint64_t above = gather_bits(Bytes(bytes > threshold)), equal = gather_bits(Bytes(bytes == threshold));
+        const uint64_t above = bits_from_mask(Bytes(bytes > threshold)),
+                       equal = bits_from_mask(Bytes(bytes == threshold));
         __builtin_memcpy(bits + i / 8, &above, register_bytes / 8);
         __builtin_memcpy(tied.bytes + i / 8, &equal, register_bytes / 8);
     });
@@ -146,7 +147,7 @@ TRIMTAB_LOOP void apply(const Dropout& a, ptrdiff_t first, ptrdiff_t count, cons
     outlet(static_cast<T*>(a.y) + first, count, [&](ptrdiff_t begin, ptrdiff_t end, T* to, auto where) {
         const uint8_t* const own = bits + begin / 8;
         sweep<W>(end - begin, [&](ptrdiff_t i, auto at) {
-            at.output(to + i, choose<W>(lane_bits<W>(own, i), at.input(x + begin + i) * scale + shift, dropped));
+            at.output(to + i, if_then_else<W>(lane_bits<W>(own, i), at.input(x + begin + i) * scale + shift, dropped));
         }, where);
     });
 }
@@ -223,7 +224,7 @@ TRIMTAB_LOOP void apply_between(const AddDropout& a, ptrdiff_t first, ptrdiff_t 
     repeat(static_cast<const W*>(a.bias), a.width, first, count, bias);
     sweep<W>(count, [&](ptrdiff_t i, auto at) {
         const Vector<W> kept = (at.load(x + i) + at.load(bias + i)) * scale;
-        at.store(y + i, choose<W>(lane_bits<W>(bits, i), kept, Vector<W>{}) + at.load(residual + i));
+        at.store(y + i, if_then_else<W>(lane_bits<W>(bits, i), kept, Vector<W>{}) + at.load(residual + i));
     });
 }
 

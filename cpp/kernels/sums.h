@@ -11,7 +11,7 @@ namespace {
 template <int size, int count, class V>
 TRIMTAB_INLINE void fold(V* v) {
     if constexpr (size > count) {
-        unroll<0, size / 2>([&](int i) __attribute__((always_inline)) { v[i] += v[i + size / 2]; });
+        unroll<0, size / 2>([&](int i) TRIMTAB_INLINE_LAMBDA { v[i] += v[i + size / 2]; });
         fold<size / 2, count>(v);
     }
 }
@@ -26,7 +26,7 @@ TRIMTAB_INLINE Doubles meet(Floats* v) {
     constexpr int left = 16 / lanes<float>;
     fold<registers, left>(v);
     Doubles wide[2 * left];
-    unroll<0, left>([&](int i) __attribute__((always_inline)) {
+    unroll<0, left>([&](int i) TRIMTAB_INLINE_LAMBDA {
         wide[2 * i] = widen_float(lower_half(v[i]));
         wide[2 * i + 1] = widen_float(upper_half(v[i]));
     });
@@ -44,15 +44,15 @@ template <class V>
 TRIMTAB_INLINE V totals(V* vectors) {
     using Lanes = decltype(V{} == V{});
     constexpr int count = lanes<Element<V>>;
-    unroll_halves<count>([&](auto size) __attribute__((always_inline)) {
+    unroll_halves<count>([&](auto size) TRIMTAB_INLINE_LAMBDA {
         constexpr int half = decltype(size)::value / 2;  // of what is left of a vector, that is now folded
         Lanes low, high;
-        unroll<0, count>([&](int k) __attribute__((always_inline)) {
+        unroll<0, count>([&](int k) TRIMTAB_INLINE_LAMBDA {
             const int part = k / half;
             low[k] = part % 2 * count + part / 2 * (2 * half) + k % half;
             high[k] = low[k] + half;
         });
-        unroll<0, half>([&](int i) __attribute__((always_inline)) {
+        unroll<0, half>([&](int i) TRIMTAB_INLINE_LAMBDA {
             vectors[i] = __builtin_shuffle(vectors[i], vectors[i + half], low) +
                          __builtin_shuffle(vectors[i], vectors[i + half], high);
         });
@@ -79,22 +79,20 @@ TRIMTAB_INLINE void sum_lanes(ptrdiff_t begin, ptrdiff_t end, PartialSums<W, qua
     // Visited together, so that their sums stay in registers: a number that divides theirs.
     constexpr int group = fitting >= registers ? registers : fitting >= 8 ? 8 : fitting >= 4 ? 4 : fitting >= 2 ? 2 : 1;
     const ptrdiff_t whole = end - (end - begin) % step;
-    unroll<0, registers / group>([&](int g) __attribute__((always_inline)) {
+    unroll<0, registers / group>([&](int g) TRIMTAB_INLINE_LAMBDA {
         Vector<W> part[group][quantities] = {};
         for (ptrdiff_t i = begin + g * group * lanes<W>; i < whole; i += step)
-            unroll<0, group>([&](int r)
-                                 __attribute__((always_inline)) { f(i + r * lanes<W>, WholeVector<W>{}, part[r]); });
-        unroll<0, group>([&](int r) __attribute__((always_inline)) {
-            unroll<0, quantities>([&](int q)
-                                      __attribute__((always_inline)) { sums.of[q][g * group + r] = part[r][q]; });
+            unroll<0, group>([&](int r) TRIMTAB_INLINE_LAMBDA { f(i + r * lanes<W>, WholeVector<W>{}, part[r]); });
+        unroll<0, group>([&](int r) TRIMTAB_INLINE_LAMBDA {
+            unroll<0, quantities>([&](int q) TRIMTAB_INLINE_LAMBDA { sums.of[q][g * group + r] = part[r][q]; });
         });
     });
     // The rest, register by register: an index known only at run time would keep all sums in memory.
     const ptrdiff_t rest = end - whole, left = rest % lanes<W>;
-    const auto add = [&](int r, const Vector<W>(&part)[quantities]) __attribute__((always_inline)) {
-        unroll<0, quantities>([&](int q) __attribute__((always_inline)) { sums.of[q][r] += part[q]; });
+    const auto add = [&](int r, const Vector<W>(&part)[quantities]) TRIMTAB_INLINE_LAMBDA {
+        unroll<0, quantities>([&](int q) TRIMTAB_INLINE_LAMBDA { sums.of[q][r] += part[q]; });
     };
-    unroll<0, registers>([&](int r) __attribute__((always_inline)) {
+    unroll<0, registers>([&](int r) TRIMTAB_INLINE_LAMBDA {
         if (rest < (r + 1) * lanes<W>) return;
         Vector<W> part[quantities] = {};
         f(whole + r * lanes<W>, WholeVector<W>{}, part);
@@ -103,7 +101,7 @@ TRIMTAB_INLINE void sum_lanes(ptrdiff_t begin, ptrdiff_t end, PartialSums<W, qua
     if (left > 0) {
         Vector<W> part[quantities] = {};
         f(end - left, FirstLanes<W>{left}, part);
-        unroll<0, registers>([&](int r) __attribute__((always_inline)) {
+        unroll<0, registers>([&](int r) TRIMTAB_INLINE_LAMBDA {
             if (rest - left == r * lanes<W>) add(r, part);
         });
     }
@@ -115,7 +113,7 @@ TRIMTAB_INLINE void reduce(ptrdiff_t n, double (&sums)[quantities], F&& f) {
     for (ptrdiff_t i = 0; i < n; i += values_per_sum) {
         PartialSums<W, quantities> partial;
         sum_lanes<quantities, W>(i, n - i < values_per_sum ? n : i + values_per_sum, partial, f);
-        unroll<0, quantities>([&](int q) __attribute__((always_inline)) { sums[q] += partial.total(q); });
+        unroll<0, quantities>([&](int q) TRIMTAB_INLINE_LAMBDA { sums[q] += partial.total(q); });
     }
 }
 }  // namespace
