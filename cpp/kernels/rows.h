@@ -3,7 +3,7 @@
 #pragma once
 #include "../parallel.h"
 #include "moments.h"
-#include "outlet.h"
+#include "output_store.h"
 #include "wide.h"
 
 namespace trimtab {
@@ -198,7 +198,7 @@ void normalise_rows(const RowNormForward& a) {
     const bool past = exceeds_caches<T>(a.x, a.y, a.rows * width);
     parallel_for(ceil_div(a.rows, together), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
         const auto gamma = static_cast<const W*>(a.gamma), beta = static_cast<const W*>(a.beta);
-        Outlet<T> outlet(past, prefetch_distance(together * width));
+        OutputStore<T> output(past, prefetch_distance(together * width));
         for (ptrdiff_t first = begin * together, stop = min(end * together, a.rows); first < stop; first += together) {
             const ptrdiff_t rows = min(together, stop - first);
             const T* x = static_cast<const T*>(a.x) + first * width;
@@ -216,8 +216,8 @@ void normalise_rows(const RowNormForward& a) {
                 Standardize<W> standardize[count.value];
                 unroll<0, count.value>([&](int k) { standardize[k] = statistics.standardize(r + k); });
                 const T* const in = x + r * width;
-                outlet(y + r * width, width, count.value, width,
-                       [&](ptrdiff_t from, ptrdiff_t to, T* result, ptrdiff_t distance, auto where) {
+                output.write(y + r * width, width, count.value, width,
+                             [&](ptrdiff_t from, ptrdiff_t to, T* result, ptrdiff_t distance, auto cache) {
                     sweep<W>(to - from, [&](ptrdiff_t i, auto at) {
                         const Vector<W> weight = at.load(gamma + from + i);
                         const Vector<W> bias = centred ? at.load(beta + from + i) : Vector<W>{};
@@ -225,11 +225,11 @@ void normalise_rows(const RowNormForward& a) {
                             const Vector<W> normal = standardize[k](at.input(in + k * width + from + i));
                             at.output(result + k * distance + i, centred ? fma(normal, weight, bias) : normal * weight);
                         });
-                    }, where);
+                    }, cache);
                 });
             };
             ptrdiff_t r = 0;
-            if (!outlet.streams(y, width) && !statistics.wide_rows)
+            if (output.kind(y, width) != StoreKind::streaming && !statistics.wide_rows)
                 for (; r + 2 <= rows; r += 2) apply(r, Constant<2>{});  // gamma and beta are loaded once for two rows
             for (; r < rows; ++r)
                 if (statistics.is_wide(r)) {
@@ -318,12 +318,13 @@ struct ParameterSums {
 
 template <bool centred, class T>
 __attribute__((noinline)) void differentiate_one_by_one(const RowNormBackward& a, ptrdiff_t row, int count,
-                                                        const ParameterSums<Work<T>>& parameters, Outlet<T>& outlet);
+                                                        const ParameterSums<Work<T>>& parameters,
+                                                        OutputStore<T>& output);
 
 // dx of rows [row, row + count), and their terms of dgamma and dbeta added to the panel's.
 template <int count, bool centred, class T>
 TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row,
-                                       const ParameterSums<Work<T>>& parameters, Outlet<T>& outlet) {
+                                       const ParameterSums<Work<T>>& parameters, OutputStore<T>& output) {
     using W = Work<T>;
     const ptrdiff_t width = a.width;
     RowGradient<T, centred> rows[count];
@@ -341,7 +342,7 @@ TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row,
         if constexpr (count == 1)
             differentiate_wide_row<T, centred>(a, row, parameters.total_dgamma, parameters.total_dbeta);
         else
-            differentiate_one_by_one<centred, T>(a, row, count, parameters, outlet);
+            differentiate_one_by_one<centred, T>(a, row, count, parameters, output);
         return;
     }
     for (int r = 0; r < count; ++r) {
@@ -349,8 +350,8 @@ TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row,
         rows[r].mean_h = centred ? W(factor * sums[r][0]) : 0;
         rows[r].mean_hx = W(factor * sums[r][1]);
     }
-    outlet(static_cast<T*>(a.dx) + row * width, width, count, width,
-           [&](ptrdiff_t from, ptrdiff_t to, T* dx, ptrdiff_t distance, auto where) {
+    output.write(static_cast<T*>(a.dx) + row * width, width, count, width,
+                 [&](ptrdiff_t from, ptrdiff_t to, T* dx, ptrdiff_t distance, auto cache) {
         sweep<W>(to - from, [&](ptrdiff_t j, auto at) {
             const ptrdiff_t i = from + j;
             Vector<W> sum_gx = at.load(parameters.dgamma + i);
@@ -365,14 +366,14 @@ TRIMTAB_INLINE void differentiate_rows(const RowNormBackward& a, ptrdiff_t row,
             });
             at.store(parameters.dgamma + i, sum_gx);
             if constexpr (centred) at.store(parameters.dbeta + i, sum_g);
-        }, where);
+        }, cache);
     });
 }
 
 template <bool centred, class T>
 void differentiate_one_by_one(const RowNormBackward& a, ptrdiff_t row, int count,
-                              const ParameterSums<Work<T>>& parameters, Outlet<T>& outlet) {
-    for (int r = 0; r < count; ++r) differentiate_rows<1, centred, T>(a, row + r, parameters, outlet);
+                              const ParameterSums<Work<T>>& parameters, OutputStore<T>& output) {
+    for (int r = 0; r < count; ++r) differentiate_rows<1, centred, T>(a, row + r, parameters, output);
 }
 
 template <class T, bool centred>
@@ -388,7 +389,7 @@ void normalise_rows_backward(const RowNormBackward& a) {
     // [task][dgamma, dbeta][width]: had before dx is written, which may be memory of the caller's.
     const Scratch<W> panel_of_tasks(tasks * 2 * width);
     parallel_for(tasks, double(a.rows) * (30 + 0.4 * double(width)), [&](ptrdiff_t begin, ptrdiff_t end) {
-        Outlet<T> outlet(past, prefetch_distance((are_long(width) ? long_rows_at_once : rows_at_once) * width));
+        OutputStore<T> output(past, prefetch_distance((are_long(width) ? long_rows_at_once : rows_at_once) * width));
         for (ptrdiff_t task = begin; task < end; ++task) {
             double* const total = partial + task * sums;
             W* const panel = panel_of_tasks + task * 2 * width;
@@ -401,12 +402,12 @@ void normalise_rows_backward(const RowNormBackward& a) {
                 sweep<W>(2 * width, [&](ptrdiff_t i, auto at) { at.store(panel + i, Vector<W>{}); });
                 const auto differentiate = [&](auto count) {
                     for (; row + count.value <= panel_end; row += count.value)
-                        differentiate_rows<count.value, centred, T>(a, row, parameter_sums, outlet);
+                        differentiate_rows<count.value, centred, T>(a, row, parameter_sums, output);
                 };
                 if constexpr (rows_at_once > long_rows_at_once)
                     if (!are_long(width)) differentiate(Constant<rows_at_once>{});
                 differentiate(Constant<long_rows_at_once>{});
-                differentiate_one_by_one<centred, T>(a, row, int(panel_end - row), parameter_sums, outlet);
+                differentiate_one_by_one<centred, T>(a, row, int(panel_end - row), parameter_sums, output);
                 row = panel_end;
                 sweep<double>(
                     sums, [&](ptrdiff_t i, auto at) { at.store(total + i, at.load(total + i) + at.load(panel + i)); });
