@@ -25,16 +25,15 @@ TRIMTAB_INLINE void multiply(const W* a, ptrdiff_t row, ptrdiff_t step, const W*
         Vector<W> sums[tile_rows][tile_vectors] = {};
         for (ptrdiff_t k = first; k < min(count, first + most_terms); ++k, a += step, b += tile_width<W>) {
             Vector<W> factors[tile_vectors];
-            unroll<0, tile_vectors>([&](int j)
-                                        __attribute__((always_inline)) { factors[j] = load<W>(b + j * lanes<W>); });
-            unroll<0, tile_rows>([&](int i) __attribute__((always_inline)) {
+            unroll<0, tile_vectors>([&](int j) TRIMTAB_INLINE_LAMBDA { factors[j] = load<W>(b + j * lanes<W>); });
+            unroll<0, tile_rows>([&](int i) TRIMTAB_INLINE_LAMBDA {
                 const Vector<W> value = broadcast<W>(a[i * row]);
-                unroll<0, tile_vectors>(
-                    [&](int j) __attribute__((always_inline)) { sums[i][j] = fma(value, factors[j], sums[i][j]); });
+                unroll<0, tile_vectors>([&](int j)
+                                            TRIMTAB_INLINE_LAMBDA { sums[i][j] = fma(value, factors[j], sums[i][j]); });
             });
         }
-        unroll<0, tile_rows>([&](int i) __attribute__((always_inline)) {
-            unroll<0, tile_vectors>([&](int j) __attribute__((always_inline)) {
+        unroll<0, tile_rows>([&](int i) TRIMTAB_INLINE_LAMBDA {
+            unroll<0, tile_vectors>([&](int j) TRIMTAB_INLINE_LAMBDA {
                 W* const to = tile + i * tile_width<W> + j * lanes<W>;
                 store<W>(to, first ? load<W>(to) + sums[i][j] : sums[i][j]);
             });
@@ -55,7 +54,7 @@ template <class W, class T>
 TRIMTAB_LOOP void to_tiles(const T* from, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t columns, W* to) {
     for (ptrdiff_t column = 0; column < columns; column += tile_width<W>)
         for (ptrdiff_t row = 0; row < rows; ++row, to += tile_width<W>)
-            unroll<0, tile_vectors>([&](int j) __attribute__((always_inline)) {
+            unroll<0, tile_vectors>([&](int j) TRIMTAB_INLINE_LAMBDA {
                 const ptrdiff_t first = column + j * lanes<W>, count = min(columns - first, lanes<W>);
                 const T* const source = from + row * step + first;
                 store<W>(to + j * lanes<W>, count == lanes<W> ? load<W>(source)

@@ -1,7 +1,7 @@
 // Dropout in all its forms: decisions and normal numbers from the random stream, and their application. What is drawn for
 // a tile is applied while it is at hand.
 #include "../memory.h"
-#include "outlet.h"
+#include "output_store.h"
 #include "philox.h"
 #include "tiles.h"
 
@@ -52,7 +52,8 @@ TRIMTAB_LOOP void decide(const Decisions& d, ptrdiff_t first, ptrdiff_t count, u
     const Bytes threshold = Bytes{} + d.byte;
     TileBits tied;
     random_bytes(philox, Purpose::decisions, first, count, [&](ptrdiff_t i, Bytes bytes) {
-        const uint64_t above = gather_bits(Bytes(bytes > threshold)), equal = gather_bits(Bytes(bytes == threshold));
+        const uint64_t above = bits_from_mask(Bytes(bytes > threshold)),
+                       equal = bits_from_mask(Bytes(bytes == threshold));
         __builtin_memcpy(bits + i / 8, &above, register_bytes / 8);
         __builtin_memcpy(tied.bytes + i / 8, &equal, register_bytes / 8);
     });
@@ -142,12 +143,12 @@ TRIMTAB_LOOP void apply(const Dropout& a, ptrdiff_t first, ptrdiff_t count, cons
     const T* x = static_cast<const T*>(a.x) + first;
     const W scale = W(a.scale), shift = W(a.shift);
     const Vector<W> dropped = Vector<W>{} + W(a.dropped);
-    Outlet<T> outlet(past);
-    outlet(static_cast<T*>(a.y) + first, count, [&](ptrdiff_t begin, ptrdiff_t end, T* to, auto where) {
+    OutputStore<T> output(past);
+    output.write(static_cast<T*>(a.y) + first, count, [&](ptrdiff_t begin, ptrdiff_t end, T* to, auto cache) {
         const uint8_t* const own = bits + begin / 8;
         sweep<W>(end - begin, [&](ptrdiff_t i, auto at) {
-            at.output(to + i, choose<W>(lane_bits<W>(own, i), at.input(x + begin + i) * scale + shift, dropped));
-        }, where);
+            at.output(to + i, if_then_else<W>(lane_bits<W>(own, i), at.input(x + begin + i) * scale + shift, dropped));
+        }, cache);
     });
 }
 
@@ -157,15 +158,15 @@ TRIMTAB_LOOP void apply_runs(const Dropout& a, ptrdiff_t first, ptrdiff_t count,
     using W = Work<T>;
     const W scale = W(a.scale), shift = W(a.shift);
     const Vector<W> dropped = Vector<W>{} + W(a.dropped);
-    Outlet<T> outlet(past);
+    OutputStore<T> output(past);
     for_runs(a.sharing, first, count, [&](ptrdiff_t run, ptrdiff_t run_end, ptrdiff_t decision) {
         const bool kept = a.mask[decision / 8] >> decision % 8 & 1;
         const T* const x = static_cast<const T*>(a.x) + first + run;
-        outlet(static_cast<T*>(a.y) + first + run, run_end - run,
-               [&](ptrdiff_t begin, ptrdiff_t end, T* to, auto where) {
+        output.write(static_cast<T*>(a.y) + first + run, run_end - run,
+                     [&](ptrdiff_t begin, ptrdiff_t end, T* to, auto cache) {
             const auto keep = [&](ptrdiff_t i, auto at) { at.output(to + i, at.input(x + begin + i) * scale + shift); };
             const auto drop = [&](ptrdiff_t i, auto at) { at.output(to + i, dropped); };
-            kept ? sweep<W>(end - begin, keep, where) : sweep<W>(end - begin, drop, where);
+            kept ? sweep<W>(end - begin, keep, cache) : sweep<W>(end - begin, drop, cache);
         });
     });
 }
@@ -223,7 +224,7 @@ TRIMTAB_LOOP void apply_between(const AddDropout& a, ptrdiff_t first, ptrdiff_t 
     repeat(static_cast<const W*>(a.bias), a.width, first, count, bias);
     sweep<W>(count, [&](ptrdiff_t i, auto at) {
         const Vector<W> kept = (at.load(x + i) + at.load(bias + i)) * scale;
-        at.store(y + i, choose<W>(lane_bits<W>(bits, i), kept, Vector<W>{}) + at.load(residual + i));
+        at.store(y + i, if_then_else<W>(lane_bits<W>(bits, i), kept, Vector<W>{}) + at.load(residual + i));
     });
 }
 

@@ -10,7 +10,7 @@ namespace {
 template <class W, int count>
 TRIMTAB_INLINE Vector<W> horner(const W (&coefficients)[count], Vector<W> x) {
     Vector<W> sum = Vector<W>{} + coefficients[0];
-    unroll<1, count>([&](int i) __attribute__((always_inline)) { sum = fma(sum, x, Vector<W>{} + coefficients[i]); });
+    unroll<1, count>([&](int i) TRIMTAB_INLINE_LAMBDA { sum = fma(sum, x, Vector<W>{} + coefficients[i]); });
     return sum;
 }
 
@@ -96,7 +96,7 @@ private:
 template <class W>
 TRIMTAB_INLINE Vector<W> exp_below_1(Vector<W> x) {
     using F = Format<W>;
-    const Exponential<W> e(larger(x, Vector<W>{} + F::lowest));
+    const Exponential<W> e(max(x, Vector<W>{} + F::lowest));
     const Vector<W> power = e.power(int(F::lift));
     constexpr W back = is_same<W, float> ? W(0x1p-64) : W(0x1p-512);
     return fma(power, e.p, power) * back;
@@ -122,7 +122,7 @@ template <class W>
 TRIMTAB_INLINE Vector<W> tanh(Vector<W> x) {
     constexpr W one_from = is_same<W, float> ? 10 : 20;
     const Vector<W> half = Vector<W>{} + W(0.5), below_0 = minus_magnitude<W>(x);
-    const Exponential<W> e(larger(below_0 + below_0, Vector<W>{} - 2 * one_from));
+    const Exponential<W> e(max(below_0 + below_0, Vector<W>{} - 2 * one_from));
     const Vector<W> power = e.power(0), below = 1 - power;
     const Vector<W> m = fma(-power, e.p, below), m_rest = fma(-power, e.p, below - m);
     const Vector<W> d = 2 - m, q = m / d;

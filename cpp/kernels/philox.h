@@ -32,14 +32,13 @@ public:
     // Rounds are chains of dependent operations: several together take little longer than one.
     template <int count>
     TRIMTAB_INLINE void operator()(Purpose purpose, const Words (&numbers)[count], Blocks (&blocks)[count]) const {
-        unroll<0, count>([&](int i) __attribute__((always_inline)) {
+        unroll<0, count>([&](int i) TRIMTAB_INLINE_LAMBDA {
             blocks[i] = {{numbers[i], numbers[i] >> 32, Words{}, Words{} + uint32_t(purpose)}};
         });
-        unroll<0, rounds>([&](int round) __attribute__((always_inline)) {
-            unroll<0, count>([&](int i) __attribute__((always_inline)) {
+        unroll<0, rounds>([&](int round) TRIMTAB_INLINE_LAMBDA {
+            unroll<0, count>([&](int i) TRIMTAB_INLINE_LAMBDA {
                 auto& [a, b, c, d] = blocks[i].words;
-                const Words left = multiply_halves(a, Words{} + 0xd2511f53),
-                            right = multiply_halves(c, Words{} + 0xcd9e8d57);
+                const Words left = mul_even(a, Words{} + 0xd2511f53), right = mul_even(c, Words{} + 0xcd9e8d57);
                 a = right >> 32 ^ (b ^ keys_[round][0]);
                 b = right;
                 c = left >> 32 ^ (d ^ keys_[round][1]);
@@ -62,14 +61,14 @@ TRIMTAB_INLINE void random_bytes(const Philox& philox, Purpose purpose, ptrdiff_
     Words numbers[together];
     for (int lane = 0; lane < blocks_at_once; ++lane)
         numbers[0][lane] = uint64_t(first / block_bytes) + uint64_t(lane % 2 * (blocks_at_once / 2) + lane / 2);
-    unroll<1, together>([&](int k) __attribute__((always_inline)) { numbers[k] = numbers[k - 1] + blocks_at_once; });
+    unroll<1, together>([&](int k) TRIMTAB_INLINE_LAMBDA { numbers[k] = numbers[k - 1] + blocks_at_once; });
     for (ptrdiff_t i = 0; i < count; i += together * blocks_at_once * block_bytes) {
         Blocks blocks[together];
         philox(purpose, numbers, blocks);
-        unroll<0, together>([&](int k) __attribute__((always_inline)) {
+        unroll<0, together>([&](int k) TRIMTAB_INLINE_LAMBDA {
             const Words first_half = blocks[k].first_half(), second_half = blocks[k].second_half();
-            f(i + 2 * k * register_bytes, bit_cast<Bytes>(even_pairs(first_half, second_half)));
-            f(i + (2 * k + 1) * register_bytes, bit_cast<Bytes>(odd_pairs(first_half, second_half)));
+            f(i + 2 * k * register_bytes, bit_cast<Bytes>(interleave_even(first_half, second_half)));
+            f(i + (2 * k + 1) * register_bytes, bit_cast<Bytes>(interleave_odd(first_half, second_half)));
             numbers[k] += together * blocks_at_once;
         });
     }
@@ -89,9 +88,9 @@ TRIMTAB_INLINE void each(F&& f) {
 // The highest power first.
 template <int count>
 TRIMTAB_INLINE void polynomial(const float (&coefficients)[count], const FloatGroup& v, FloatGroup& sum) {
-    each([&](int k) __attribute__((always_inline)) { sum[k] = Floats{} + coefficients[0]; });
-    unroll<1, count>([&](int i) __attribute__((always_inline)) {
-        each([&](int k) __attribute__((always_inline)) { sum[k] = sum[k] * v[k] + coefficients[i]; });
+    each([&](int k) TRIMTAB_INLINE_LAMBDA { sum[k] = Floats{} + coefficients[0]; });
+    unroll<1, count>([&](int i) TRIMTAB_INLINE_LAMBDA {
+        each([&](int k) TRIMTAB_INLINE_LAMBDA { sum[k] = sum[k] * v[k] + coefficients[i]; });
     });
 }
 
@@ -105,7 +104,7 @@ TRIMTAB_INLINE void normals(const Bits (&random)[side_by_side], FloatGroup& z) {
     constexpr float denominator[] = {1.00843681e-06f, 0.000169785053f, 0.00227973331f,
                                      0.0326705240f,   0.0991588533f,   1.0f};
     FloatGroup u, f, exponent, t, divisor;  // u: the chance of a number nearer to 0
-    each([&](int k) __attribute__((always_inline)) {
+    each([&](int k) TRIMTAB_INLINE_LAMBDA {
         const Ints number = bit_cast<Ints>(random[k]), magnitude = number ^ number >> 31;
         u[k] = to_floats(magnitude) * 0x1p-31f + 0x1p-32f;
         const Floats beyond = to_floats(0x7fffffff - magnitude) * 0x1p-31f + 0x1p-32f;  // 1 - u
@@ -115,12 +114,12 @@ TRIMTAB_INLINE void normals(const Bits (&random)[side_by_side], FloatGroup& z) {
         f[k] = bit_cast<Floats>((scaled & 0x7fffff) + 0x3f2aaaab) - 1;
     });
     polynomial(logarithm, f, t);
-    each([&](int k) __attribute__((always_inline)) {
+    each([&](int k) TRIMTAB_INLINE_LAMBDA {
         t[k] = t[k] * f[k] - exponent[k] * 0.693147181f;  // -log(1 - u^2)
     });
     polynomial(numerator, t, z);
     polynomial(denominator, t, divisor);
-    each([&](int k) __attribute__((always_inline)) {
+    each([&](int k) TRIMTAB_INLINE_LAMBDA {
         z[k] = bit_cast<Floats>(bit_cast<Bits>(u[k] * z[k] / divisor[k]) | (random[k] & 0x80000000));
     });
 }

@@ -242,7 +242,7 @@ struct WideNormal {
 template <class W>
 TRIMTAB_INLINE Longs gradient_in_range(Doubles mean, Doubles rstd, Doubles h, Doubles hx) {
     constexpr double limit = is_same<W, float> ? 0x1p100 : 0x1p930;
-    const auto holds = [](Doubles v) __attribute__((always_inline)) { return (v > 1 / limit) & (v < limit); };
+    const auto holds = [](Doubles v) TRIMTAB_INLINE_LAMBDA { return (v > 1 / limit) & (v < limit); };
     const Doubles size = (h < 0 ? -h : h) + (hx < 0 ? -hx : hx);
     return holds(rstd) & (mean > -limit) & (mean < limit) & holds(size) & holds(size * rstd);
 }
@@ -250,7 +250,7 @@ TRIMTAB_INLINE Longs gradient_in_range(Doubles mean, Doubles rstd, Doubles h, Do
 template <class W>
 TRIMTAB_INLINE bool gradient_in_range(double mean, double rstd, double h, double hx) {
     constexpr uint64_t limit = is_same<W, float> ? 100 : 930, lowest = 1023 - limit, range = 2 * limit;
-    const auto exponent_of = [](double v) __attribute__((always_inline)) { return uint64_t(long_bits(v)) >> 52; };
+    const auto exponent_of = [](double v) TRIMTAB_INLINE_LAMBDA { return uint64_t(long_bits(v)) >> 52; };
     const double size = (h < 0 ? -h : h) + (hx < 0 ? -hx : hx);
     const uint64_t of_rstd = exponent_of(rstd) - lowest, of_size = exponent_of(size) - lowest;
     return (of_rstd < range) & (of_size < range) & (of_rstd + of_size - limit < range) &
