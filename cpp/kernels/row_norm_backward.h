@@ -26,7 +26,8 @@ public:
 
     void run() const {
         parallel_for(panels_, double(a_.rows) * (30 + 0.4 * double(width_)), [this](ptrdiff_t begin, ptrdiff_t end) {
-            OutputStore<T> output(uncached_, prefetch_distance((are_long() ? long_rows_per_visit : rows_per_visit) * width_));
+            OutputStore<T> output(uncached_,
+                                  prefetch_distance((are_long() ? long_rows_per_visit : rows_per_visit) * width_));
             for (ptrdiff_t panel = begin; panel < end; ++panel) differentiate_panel(panel, output);
         });
         parallel_for(width_, 1.0 * double(panels_ * width_), [this](ptrdiff_t begin, ptrdiff_t end) {
@@ -127,7 +128,7 @@ private:
             rows[r].mean_hx = W(factor * sums[r][1]);
         }
         output.write(static_cast<T*>(a_.dx) + row * width_, width_, count, width_,
-               [&](ptrdiff_t begin, ptrdiff_t end, T* dx, ptrdiff_t stride, auto cache) {
+                     [&](ptrdiff_t begin, ptrdiff_t end, T* dx, ptrdiff_t stride, auto cache) {
             sweep<W>(end - begin, [&](ptrdiff_t j, auto at) {
                 const ptrdiff_t i = begin + j;
                 Vector<W> dgamma = at.load(parameter_sums.dgamma + i);

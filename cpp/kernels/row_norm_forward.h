@@ -43,7 +43,8 @@ private:
         statistics.template measure<centered>(x, rows, width_, a_.eps);
         ptrdiff_t r = 0;
         if (output.kind(y, width_) != StoreKind::streaming && !statistics.wide_rows)
-            for (; r + 2 <= rows; r += 2) apply<2>(statistics, r, x, y, output);  // gamma and beta are loaded once for two
+            for (; r + 2 <= rows; r += 2)
+                apply<2>(statistics, r, x, y, output);  // gamma and beta are loaded once for two
         for (; r < rows; ++r)
             if (statistics.is_wide(r))
                 apply_wide(statistics.wide[r], {r * width_, 1, width_, width_, 1}, x, y);
@@ -66,12 +67,13 @@ private:
 
     // Rows r..r + count.
     template <int count>
-    TRIMTAB_INLINE void apply(RowStatistics<W>& statistics, ptrdiff_t r, const T* x, T* y, OutputStore<T>& output) const {
+    TRIMTAB_INLINE void apply(RowStatistics<W>& statistics, ptrdiff_t r, const T* x, T* y,
+                              OutputStore<T>& output) const {
         const T* const in = x + r * width_;
         Standardize<W> standardize[count];
         unroll<0, count>([&](int k) { standardize[k] = statistics.standardize(r + k); });
         output.write(y + r * width_, width_, count, width_,
-               [&](ptrdiff_t begin, ptrdiff_t end, T* out, ptrdiff_t stride, auto cache) {
+                     [&](ptrdiff_t begin, ptrdiff_t end, T* out, ptrdiff_t stride, auto cache) {
             sweep<W>(end - begin, [&](ptrdiff_t i, auto at) {
                 const Vector<W> weight = at.load(gamma_ + begin + i);
                 const Vector<W> bias = centered ? at.load(beta_ + begin + i) : Vector<W>{};

@@ -10,8 +10,8 @@ namespace trimtab {
 namespace {
 
 constexpr ptrdiff_t max_rows_per_task = 32;
-constexpr ptrdiff_t l1_values = 8192;     // that stay in the L1 cache between two visits
-constexpr ptrdiff_t short_width = 256;    // up to which rows fill few registers
+constexpr ptrdiff_t l1_values = 8192;   // that stay in the L1 cache between two visits
+constexpr ptrdiff_t short_width = 256;  // up to which rows fill few registers
 
 // Rows that a task measures together.
 TRIMTAB_INLINE ptrdiff_t rows_per_task(ptrdiff_t width) {
@@ -194,18 +194,18 @@ TRIMTAB_INLINE void sum_short_rows(ptrdiff_t rows, ptrdiff_t n, PerRow<W> (&sums
     if constexpr (is_same<W, double>)
         return sum_long_rows<W>(rows, n, sums, terms_of);
     else
-    for (ptrdiff_t r = 0; r < rows; r += lanes<W>) {
-        Vector<W> partial_sums[quantities][lanes<W>];
-        for (ptrdiff_t k = 0; k < min(lanes<W>, rows - r); ++k) {
-            PartialSums<W, quantities, 64> partial;
-            sum_lanes<quantities>(0, n, partial, terms_of(r + k));
-            unroll<0, quantities>([&](int q) {
-                fold<partial.registers, 1>(partial.of[q]);
-                partial_sums[q][k] = partial.of[q][0];
-            });
+        for (ptrdiff_t r = 0; r < rows; r += lanes<W>) {
+            Vector<W> partial_sums[quantities][lanes<W>];
+            for (ptrdiff_t k = 0; k < min(lanes<W>, rows - r); ++k) {
+                PartialSums<W, quantities, 64> partial;
+                sum_lanes<quantities>(0, n, partial, terms_of(r + k));
+                unroll<0, quantities>([&](int q) {
+                    fold<partial.registers, 1>(partial.of[q]);
+                    partial_sums[q][k] = partial.of[q][0];
+                });
+            }
+            unroll<0, quantities>([&](int q) { store<W>(sums[q] + r, totals(partial_sums[q])); });
         }
-        unroll<0, quantities>([&](int q) { store<W>(sums[q] + r, totals(partial_sums[q])); });
-    }
 }
 }  // namespace
 }  // namespace trimtab

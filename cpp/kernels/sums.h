@@ -37,11 +37,9 @@ TRIMTAB_INLINE void sum_lanes(ptrdiff_t begin, ptrdiff_t end, PartialSums<W, qua
     unroll<0, registers / group>([&](int g) TRIMTAB_INLINE_LAMBDA {
         Vector<W> acc[group][quantities] = {};
         for (ptrdiff_t i = begin + g * group * lanes<W>; i < whole; i += step)
-            unroll<0, group>([&](int r)
-                                 TRIMTAB_INLINE_LAMBDA { f(i + r * lanes<W>, WholeVector<W>{}, acc[r]); });
+            unroll<0, group>([&](int r) TRIMTAB_INLINE_LAMBDA { f(i + r * lanes<W>, WholeVector<W>{}, acc[r]); });
         unroll<0, group>([&](int r) TRIMTAB_INLINE_LAMBDA {
-            unroll<0, quantities>([&](int q)
-                                      TRIMTAB_INLINE_LAMBDA { sums.of[q][g * group + r] = acc[r][q]; });
+            unroll<0, quantities>([&](int q) TRIMTAB_INLINE_LAMBDA { sums.of[q][g * group + r] = acc[r][q]; });
         });
     });
     // The rest, register by register: a register index known only at run time would keep all sums in memory.
