@@ -1,8 +1,8 @@
 // The seam between the bindings (compiled once) and the kernels (compiled once per instruction set): storage types,
 // plain structs of pointers and extents, and the table of kernels. Nothing here has code.
 //
-// Parameters (gamma, beta) and constants of a channel have the working type of the storage type: double for double, else
-// float. Saved statistics and sums for the gradients of parameters are double.
+// Parameters (gamma, beta) and constants of a channel have the working type of the storage type: double for double,
+// else float. Saved statistics and sums for the gradients of parameters are double.
 //
 // Glossary of kernels/:
 //
@@ -111,7 +111,8 @@ struct ChannelLayout {
     ptrdiff_t blocks, outer, channels, inner;
     ptrdiff_t other_values = 0;  // of the same array, that other calls visit
 };
-// Batch renormalization (Ioffe 2017): r * x̂ + d takes the place of x̂, with r and d from given statistics, within limits.
+// Batch renormalization (Ioffe 2017): r * x̂ + d takes the place of x̂, with r and d from given statistics, within
+// limits.
 struct BatchRenorm {
     const double *mean, *std;  // (channels,)
     double r_max, d_max;
@@ -142,8 +143,8 @@ struct BatchNormBackward {
     ChannelLayout layout;
     bool training;  // false: the statistics are constants
 };
-// The parts of batch norm, between which statistics can be shared with other processes. One value of each statistic, sum
-// and constant for each unit.
+// The parts of batch norm, between which statistics can be shared with other processes. One value of each statistic,
+// sum and constant for each unit.
 struct BatchMoments {
     const void* x;
     double *mean, *var;
@@ -182,8 +183,8 @@ struct GroupNormBackward {
     double *dgamma, *dbeta;
     GroupLayout layout;
 };
-// A group whose values leave the range of the working type, as (outer, channels, inner). The outer index has a stride of
-// `stride` values in x and dy; results are contiguous.
+// A group whose values leave the range of the working type, as (outer, channels, inner). The outer index has a stride
+// of `stride` values in x and dy; results are contiguous.
 struct OneGroup {
     ptrdiff_t outer, channels, inner, stride;
 };
@@ -238,8 +239,8 @@ struct MaxNorm {
     double limit;
 };
 
-// Which elements to keep, from the random stream of a seed: those whose random byte exceeds `byte` and, with ties, those
-// where it equals `byte` and 64 further bits are at least `rest`.
+// Which elements to keep, from the random stream of a seed: those whose random byte exceeds `byte` and, with ties,
+// those where it equals `byte` and 64 further bits are at least `rest`.
 struct Decisions {
     uint64_t seed, rest;
     uint8_t byte;
@@ -307,7 +308,8 @@ struct ActivationBackward {
     double slope;
 };
 
-// logits (rows, classes), and for each row a label or the probabilities of the classes. The label `ignored` skips a row.
+// logits (rows, classes), and for each row a label or the probabilities of the classes. The label `ignored` skips a
+// row.
 struct SoftmaxCrossEntropy {
     const void* logits;
     const int64_t* labels;                     // (rows,); null: probabilities are given
@@ -332,8 +334,8 @@ struct Huber {
 struct Size2d {
     ptrdiff_t height, width;
 };
-// x (samples, image, groups, channels), with zeros between its elements (input_dilation > 1) and all around: `padding` is
-// the number of rows and columns before the first. The kernel has `output` positions, `stride` apart.
+// x (samples, image, groups, channels), with zeros between its elements (input_dilation > 1) and all around: `padding`
+// is the number of rows and columns before the first. The kernel has `output` positions, `stride` apart.
 struct ConvolutionLayout {
     ptrdiff_t samples, groups, channels, outputs;  // channels, outputs: of one group
     Size2d image, kernel, padding, stride, input_dilation, output;
@@ -350,8 +352,8 @@ struct ConvolutionWeights {
     ConvolutionLayout layout;
 };
 
-// x (samples, image, channels) and y (samples, output, channels). Windows may extend beyond the image: the first one does
-// by `padding` rows and columns.
+// x (samples, image, channels) and y (samples, output, channels). Windows may extend beyond the image: the first one
+// does by `padding` rows and columns.
 struct PoolLayout {
     ptrdiff_t samples, channels;
     Size2d image, kernel, padding, stride, output;

@@ -5,8 +5,8 @@
 namespace trimtab {
 namespace {
 
-// specialize<counts...>(f, choices...) calls f(Constant<choice>{}...), with 0 <= choice < count for each. f is compiled once
-// for each combination.
+// specialize<counts...>(f, choices...) calls f(Constant<choice>{}...), with 0 <= choice < count for each. f is compiled
+// once for each combination.
 template <class F>
 void specialize(F&& f) {
     f();
