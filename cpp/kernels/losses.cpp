@@ -79,6 +79,13 @@ TRIMTAB_LOOP RowSums sum_in_w(W* z, ptrdiff_t classes, W maximum, Targets t) {
     return {sums[0], sums[1], sums[2]};
 }
 
+// losses += weight * log(exponentials), for all rows
+TRIMTAB_LOOP void add_logarithms(const double* exponentials, const double* weight, ptrdiff_t rows, double* losses) {
+    sweep<double>(rows, [&](ptrdiff_t i, auto at) {
+        at.store(losses + i, fma(at.load(weight + i), log(at.load(exponentials + i)), at.load(losses + i)));
+    });
+}
+
 template <class T>
 class CrossEntropy {
     using W = Work<T>;
@@ -96,9 +103,7 @@ public:
                 exponentials[row] = sums.exponentials, weight[row] = sums.weight, a_.losses[row] = -sums.product;
             }
         });
-        sweep<double>(a_.rows, [&](ptrdiff_t i, auto at) {
-            at.store(a_.losses + i, fma(at.load(weight + i), log(at.load(exponentials + i)), at.load(a_.losses + i)));
-        });
+        add_logarithms(exponentials, weight, a_.rows, a_.losses);
         *a_.loss = mean(a_.losses, a_.rows, divisor_);
     }
 
