@@ -130,13 +130,13 @@ PAIR = "must be a tuple of two ints from {} to 2147483647, got {}"
         ("avg_pool", 2, [0, 0], TypeError, "before " + PAIR.format(-2147483647, [0, 0])),
         ("avg_pool", 3, (0, 2), ValueError, "stride " + PAIR.format(1, (0, 2))),
         ("avg_pool", 4, (-1, 2), ValueError, "output " + PAIR.format(0, (-1, 2))),
-        ("avg_pool", 5, "no", TypeError, "count_include_pad must be True or False, got 'no'"),
+        ("avg_pool", 5, "no", TypeError, "count_include_pad must be a bool, got 'no'"),
         ("avg_pool_backward", 0, Y[0], ValueError, "dy must have shape (N, *output, C), got (2, 3, 3)"),
         ("avg_pool_backward", 1, (4, -6), ValueError, "image " + PAIR.format(0, (4, -6))),
         ("avg_pool_backward", 1, X.shape, TypeError, "image " + PAIR.format(0, X.shape)),
         ("avg_pool_backward", 2, (2, 2.0), TypeError, "kernel " + PAIR.format(1, 2.0)),
         ("avg_pool_backward", 4, (2, 2**40), ValueError, "stride " + PAIR.format(1, (2, 2**40))),
-        ("avg_pool_backward", 5, 2, TypeError, "count_include_pad must be True or False, got 2"),
+        ("avg_pool_backward", 5, 2, TypeError, "count_include_pad must be a bool, got 2"),
     ],
 )
 def test_errors(function, position, value, error, message):
