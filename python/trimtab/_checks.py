@@ -53,7 +53,7 @@ def number(
 
 def _float(name: str, value: Any) -> float:
     """Return the value as a float, infinite where it is too large."""
-    scalar = hasattr(value, "__float__") or hasattr(value, "__index__")
+    scalar = hasattr(type(value), "__float__") or hasattr(type(value), "__index__")
     if not scalar or _kind(value) in "bc" or getattr(value, "ndim", 0) != 0:
         raise TypeError(f"{name} must be a number, got {shown(value)}")
     try:
@@ -82,6 +82,14 @@ def whole(name: str, value: Any, low: int | None = None) -> int:
         raise TypeError(f"{name} must be an int, got {shown(value)}")
     if low is not None and result < low:
         raise ValueError(f"{name} must be at least {low}, got {shown(value, str)}")
+    return result
+
+
+def divisor(name: str, value: Any, total: int, items: str) -> int:
+    """Return an int that divides `total`, the number of `items`; raise a ValueError if it does not."""
+    result = whole(name, value)
+    if result < 1 or total % result:
+        raise ValueError(f"{name} must divide the {total} {items}, got {result}")
     return result
 
 

@@ -15,7 +15,8 @@ from trimtab._typing import Array, Seed
 from trimtab.callbacks import Callback
 from trimtab.losses import Loss
 from trimtab.metrics import Means, measured
-from trimtab.nn.module import Module, evaluation
+from trimtab.nn.module import Module
+from trimtab.nn.passes import evaluation
 from trimtab.optim import SGD
 from trimtab.training.batches import Data, batch_slices, read_pair, read_samples
 from trimtab.training.history import History

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 import trimtab as tt
-from helpers.faults import FAULTS, Function, assert_call_refused, some
+from helpers.faults import FAULTS, Fault, Function, assert_call_refused, some
 from helpers.foreign_arrays import OnlyArray, OnlyDLPack
 from helpers.strategies import DTYPES, LAYOUTS
 from numpy.testing import assert_allclose, assert_array_equal
@@ -126,7 +126,7 @@ FORWARD = Function(
     "whiten_forward",
     {
         "x": "array",
-        "num_groups": "groups",
+        "num_groups": "divisor",
         "axis": "axis",
         "eps": "eps",
         "running_mean": "running",
@@ -137,9 +137,25 @@ FORWARD = Function(
 )
 
 
+def divisors(_):
+    for value in (0, -1, 2**80, 4, 12, 5):
+        yield Fault(value, ValueError, f"must divide the 6 channels, got {value}")
+    for value in (2.0, "2", None, True, [2], np.ones(2)):
+        yield Fault(value, TypeError, "must be an int, got ...")
+
+
+def axes(valid):
+    """As for compiled functions, except that ints of any size are out of bounds."""
+    yield Fault(2**80, np.exceptions.AxisError, f"{2**80} is out of bounds for an array of 2 dimensions")
+    yield from (fault for fault in FAULTS["axis"](valid) if fault.text != "must ... got ...")
+
+
+KINDS = FAULTS | {"divisor": divisors, "axis": axes}
+
+
 @pytest.mark.parametrize("argument", FORWARD.kinds)
 def test_a_bad_argument_of_forward_is_refused_by_name(argument):
-    for fault in FAULTS[FORWARD.kinds[argument]](forward_arguments()[argument]):
+    for fault in KINDS[FORWARD.kinds[argument]](forward_arguments()[argument]):
         changes = {argument: fault.value}
         assert_call_refused(FORWARD, fault.error, f"{argument} {fault.text}", **forward_arguments() | changes)
 

@@ -101,7 +101,7 @@ def test_a_probability_of_1_drops_everything():
     assert not nn.Dropout(1.0)(np.ones((3, 4))).any()
     assert not nn.DropPath(1.0)(np.ones((3, 4))).any()
     for make in (nn.AlphaDropout, nn.GaussianDropout):
-        with pytest.raises(ValueError, match=r"p must be at least 0 and below 1, got 1\.0"):
+        with pytest.raises(ValueError, match=r"p must be finite, >= 0 and < 1, got 1\.0"):
             make(1.0)
 
 

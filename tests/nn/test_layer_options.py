@@ -122,7 +122,7 @@ def test_values_of_other_types_are_type_errors(make, message):
             "BatchNorm: activation must be None or 'relu', got 'tanh'",
         ),
         (lambda: nn.LayerNorm(0), "LayerNorm: shape must be at least 1, got 0"),
-        (lambda: nn.LayerNorm(()), "LayerNorm: shape must have an axis at least, got ()"),
+        (lambda: nn.LayerNorm(()), "LayerNorm: shape must have at least one axis, got ()"),
         (lambda: nn.Whitening(0), "Whitening: channels must be at least 1, got 0"),
         (lambda: nn.MaxPool2d(True), "MaxPool2d: kernel_size must be one or two ints >= 1, got True"),
         (lambda: nn.MaxPool2d(2.0), "MaxPool2d: kernel_size must be one or two ints >= 1, got 2.0"),

@@ -16,12 +16,12 @@ def test_linear_is_the_affine_map(rng):
     assert layer(x).dtype == np.float32
 
 
-@pytest.mark.parametrize("fewest_shared", [-1, 10**9])
+@pytest.mark.parametrize("blas_uses_threads", [-1, 10**9])
 @pytest.mark.parametrize("shape", [(7, 5), (2, 3, 5), (0, 5)])
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
-def test_both_products_are_accurate(fewest_shared, shape, dtype, rng, monkeypatch):
+def test_both_products_are_accurate(blas_uses_threads, shape, dtype, rng, monkeypatch):
     """BLAS and, for small arrays, a kernel of the library."""
-    monkeypatch.setattr(linear, "FEWEST_SHARED", fewest_shared)
+    monkeypatch.setattr(linear, "BLAS_USES_THREADS", blas_uses_threads)
     layer = nn.Linear(5, 4, rng=0, dtype=dtype)
     x, dy = rng.standard_normal(shape).astype(dtype), rng.standard_normal((*shape[:-1], 4)).astype(dtype)
     weight = layer.weight.value.astype("f8")

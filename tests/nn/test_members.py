@@ -214,7 +214,7 @@ def test_assigned_values_are_copied_into_the_array(dtype):
         exec(f"parameter.{name} -= 1")
         assert getattr(parameter, name) is array
         assert_array_equal(array, np.ones((3, 2)))
-    assert parameter.loads == 4
+    assert parameter.assignments == 4
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_values_that_cannot_be_copied_are_refused_by_name(new, error, message):
         with pytest.raises(error, match=rf"^Parameter\('0\.weight', .*\): {name} {message}"):
             setattr(parameter, name, new)
     assert_array_equal(parameter.value, before)
-    assert parameter.loads == 0
+    assert parameter.assignments == 0
 
 
 def test_an_array_assigned_to_a_parameter_is_copied():

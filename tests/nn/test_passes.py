@@ -11,7 +11,7 @@ import pytest
 from helpers.layers import LAYERS
 from numpy.testing import assert_array_equal
 from trimtab import Trainer, losses, nn, optim
-from trimtab.nn.module import evaluation
+from trimtab.nn.passes import evaluation
 
 f64 = np.float64
 

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from trimtab import _checks
 from trimtab.callbacks import Callback, ProgressBar
 from trimtab.callbacks.dispatch import CallbackList
-from trimtab.nn.module import Module, Parameter, evaluation
+from trimtab.nn.module import Module, Parameter
+from trimtab.nn.passes import evaluation
 from trimtab.training.batches import Data, augmented, batch_slices, hold_out, read_pair
 from trimtab.training.history import VALIDATION
 from trimtab.training.saving import Saved
