@@ -1,11 +1,11 @@
-// What the system lets this process have: CPUs, memory.
+// Limits that the system sets for this process: CPUs, memory, caches.
 #pragma once
 #include <cstddef>
 
 namespace trimtab {
 
-int allowed_cpus();                // on which the calling thread may run
-int cpu_quota();                   // of its control group, rounded up; INT_MAX: none
-std::size_t memory_limit();        // of the machine, the control group and the address space: the least
-std::size_t largest_cache_size();  // in bytes; all cores may share it
+int allowed_cpus();                // CPUs that the calling thread may run on
+int cpu_quota();                   // of the control group, rounded up; INT_MAX: none
+std::size_t memory_limit();        // the smallest of machine, control groups and RLIMIT_AS; bytes
+std::size_t largest_cache_size();  // bytes; all cores may share it
 }  // namespace trimtab
