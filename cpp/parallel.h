@@ -1,7 +1,7 @@
 // parallel_for: runs the tasks of a call on several threads. Kernels know nothing else of threads.
 //
-// A kernel cuts its work into tasks by shape alone. So the bits of a result depend neither on the number of threads nor on
-// which thread runs a task.
+// A kernel cuts its work into tasks by shape alone. So the bits of a result depend neither on the number of threads nor
+// on which thread runs a task.
 #pragma once
 #include <cstddef>
 

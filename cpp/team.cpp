@@ -11,11 +11,11 @@
 //   closed, n workers   as before, but nobody joins                             leave, release -> load, acquire
 //   closed, 0 workers   the caller: `failure`, `failed`, then `in_use` = false  release -> acquire by the next caller
 //
-// From the store to the last load, `active` changes by read-modify-writes alone, which continue the release sequences: a
-// worker sees the job even if it reads a count that another worker wrote, and the caller sees the results of all workers
-// although it reads the count that the last of them wrote. Wakeups are sent by release and read by acquire: a worker that
-// sees one finds the team open, or closed again after the job, and so misses none. After a failure, nobody takes another
-// task, and workers leave as usual.
+// From the store to the last load, `active` changes by read-modify-writes alone, which continue the release sequences:
+// a worker sees the job even if it reads a count that another worker wrote, and the caller sees the results of all
+// workers although it reads the count that the last of them wrote. Wakeups are sent by release and read by acquire: a
+// worker that sees one finds the team open, or closed again after the job, and so misses none. After a failure, nobody
+// takes another task, and workers leave as usual.
 #include "team.h"
 
 #include <pthread.h>
