@@ -19,7 +19,7 @@ def drawing():
 
 
 def test_includes_and_imports_keep_to_the_layers(drawing):
-    """None goes up or sideways, or between what is compiled once and what is compiled for each instruction set."""
+    """None goes up or sideways, or from what is compiled once to what is compiled for an instruction set."""
     assert not drawing.violations()
 
 
