@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "environment.h"
-#include "limits.h"
+#include "system_limits.h"
 
 namespace trimtab {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "clock.h"
 #include "environment.h"
-#include "limits.h"
 #include "openmp.h"
+#include "system_limits.h"
 #include "team.h"
 
 namespace trimtab {

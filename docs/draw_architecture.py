@@ -61,11 +61,11 @@ ROOMS = (
     Room("simd.h, simd/", "vectors and their instructions", 9, (2, 3), "simd.h simd/*", compiled="each"),
     Room("kernels.h", "the seam: structs, tables of functions, glossary", 10, (0, 3), "kernels.h"),
     Room(
-        "parallel.h, memory.h, limits.h",
+        "parallel.h, memory.h, system_limits.h",
         "threads, recycled memory, what the process is given",
         row=11,
         columns=(0, 3),
-        files="parallel.* engine.* team.* openmp.* memory.* limits.* environment.* clock.*",
+        files="parallel.* engine.* team.* openmp.* memory.* system_limits.* environment.* clock.*",
     ),
     Room("array.h, function.h, gil.h", "reads arguments, raises errors", 8, (0, 1), "*", compiled="once"),
 )

@@ -1,4 +1,4 @@
-#include "limits.h"
+#include "system_limits.h"
 
 #include <sched.h>
 #include <sys/resource.h>
