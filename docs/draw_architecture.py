@@ -162,7 +162,7 @@ def arrows() -> list[tuple[Room, Room]]:
 
 WIDTH, LEFT, TOP = 880, 60, 46
 COLUMN, GAP, HEIGHT, STEP = 175, 20, 52, 82
-BAND = 40  # between Python and C++
+BAND = 14  # between Python and C++
 
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328; }
@@ -241,7 +241,7 @@ def draw_table() -> Iterator[str]:
     y, end_y = (start.top + start.bottom) / 2, (end.top + end.bottom) / 2
     line = f"M{start.right:g} {y:g}H{x:g}V{end_y:g}H{end.left - 2:g}"
     yield f'<path class="table" d="{line}" marker-end="url(#head)"/>'
-    yield f'<text class="note" x="{x + 8:g}" y="{end.bottom + 22:g}">calls, by the table of functions</text>'
+    yield f'<text class="note" x="{x + 8:g}" y="{end.bottom + 22:g}">calls through the table</text>'
 
 
 def draw_room(room: Room) -> str:
@@ -257,11 +257,11 @@ def draw_room(room: Room) -> str:
 
 
 def draw_headings() -> Iterator[str]:
-    compiled = TOP + 6 * STEP + BAND - 14
+    right = LEFT + 2 * (COLUMN + GAP)
+    module = TOP + 6 * STEP + BAND
     yield f'<text x="{LEFT}" y="{TOP - 14}">Python: python/trimtab/</text>'
-    yield f'<text x="{LEFT}" y="{compiled}">C++: cpp/, compiled once</text>'
-    x = LEFT + 2 * (COLUMN + GAP)
-    yield f'<text x="{x}" y="{compiled + STEP}">compiled for each instruction set</text>'
+    yield f'<text x="{right}" y="{module + 22}">C++: cpp/, on the left compiled once,</text>'
+    yield f'<text x="{right}" y="{module + 42}">below compiled for each instruction set</text>'
 
 
 HEAD = """<defs>
