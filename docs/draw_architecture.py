@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "architecture.svg"
+PUBLIC_NAMES = ROOT / "python" / "trimtab" / "__init__.py"
 
 
 class Room(NamedTuple):
@@ -40,6 +41,16 @@ ROOMS = (
         files="cli.py __main__.py demo.py bench/*",
         folder=PYTHON,
     ),
+    Room("callbacks/", "early stopping, checkpoints, logs", 2, (1, 3), "callbacks/*", PYTHON),
+    Room(
+        "training/history.py",
+        "what a training did",
+        row=3,
+        columns=(1, 1),
+        files="training/batches.py training/checkpoint_file.py training/evaluation.py training/history.py"
+        " training/modes.py training/position.py",
+        folder=PYTHON,
+    ),
     Room(
         "trainer.py, training/",
         "fit, evaluate, predict; the loop; saving and resuming",
@@ -48,26 +59,31 @@ ROOMS = (
         files="trainer.py training/*",
         folder=PYTHON,
     ),
-    Room("callbacks/", "early stopping, logs", 2, (1, 1), "callbacks/*", PYTHON),
-    Room("optim/", "SGD, schedules, conventions of others", 2, (2, 3), "optim/*", PYTHON),
-    Room("nn/", "layers, models", 3, (2, 3), "nn/*", PYTHON),
-    Room("__init__.py", "the public names", 5, (0, 0), "__init__.py _config.py _threadpoolctl.py", PYTHON),
-    Room("_checks.py, _inputs.py", "checks of arguments", 5, (1, 3), "_*.py extras.py terminal.py", PYTHON),
-    Room("losses.py, augment/, datasets.py", "functions that need no model", 4, (1, 3), "*", PYTHON),
-    Room("module.cpp", "registers every function", 6, (0, 1), "module.cpp", compiled="once"),
-    Room("bind/", "signature, docstring, checks, output", 7, (0, 1), "bind/*", compiled="once"),
-    Room("kernels/", "the mathematics, forward and backward", 7, (2, 3), "kernels/*", compiled="each"),
-    Room("dispatch.cpp", "picks the tables for this CPU", 9, (0, 1), "dispatch.*", compiled="once"),
-    Room("simd.h, simd/", "vectors and their instructions", 9, (2, 3), "simd.h simd/*", compiled="each"),
-    Room("kernels.h", "the seam: structs, tables of functions, glossary", 10, (0, 3), "kernels.h"),
+    Room("optim/", "SGD, schedules, conventions of others", 3, (2, 3), "optim/*", PYTHON),
+    Room("nn/", "layers, models", 4, (1, 3), "nn/*", PYTHON),
+    Room("__init__.py", "the public names", 6, (0, 0), "__init__.py _config.py _threadpoolctl.py", PYTHON),
+    Room("_checks.py, _inputs.py", "checks of arguments", 6, (1, 3), "_*.py extras.py terminal.py", PYTHON),
+    Room("losses.py, augment/, datasets.py", "functions that need no model", 5, (1, 3), "*", PYTHON),
+    Room("module.cpp", "registers every function", 7, (0, 1), "module.cpp", compiled="once"),
+    Room("bind/", "signature, docstring, checks, output", 8, (0, 1), "bind/*", compiled="once"),
+    Room("dispatch.cpp", "picks the tables for this CPU", 10, (0, 1), "dispatch.*", compiled="once"),
+    Room("simd.h, simd/", "vectors and their instructions", 10, (2, 3), "simd.h simd/*", compiled="each"),
+    Room(
+        "kernels.h",
+        "the seam: structs, tables of functions, glossary",
+        row=11,
+        columns=(0, 3),
+        files="kernels.h kernels/pooled.h",
+    ),
+    Room("kernels/", "the mathematics, forward and backward", 8, (2, 3), "kernels/*", compiled="each"),
     Room(
         "parallel.h, memory.h, system_limits.h",
-        "threads, recycled memory, what the process is given",
-        row=11,
+        "threads, recycled memory, limits of the process",
+        row=12,
         columns=(0, 3),
         files="parallel.* engine.* team.* openmp.* memory.* system_limits.* environment.* clock.*",
     ),
-    Room("array.h, function.h, gil.h", "reads arguments, raises errors", 8, (0, 1), "*", compiled="once"),
+    Room("array.h, function.h, gil.h", "reads arguments, raises errors", 9, (0, 1), "*", compiled="once"),
 )
 
 
@@ -100,11 +116,12 @@ def module_path(name: str) -> Path | None:
 
 
 def imported(path: Path) -> Iterator[Path]:
-    """Yield the files of ours that a Python file imports, but not those for its annotations alone."""
+    """Yield the files of ours that a Python file imports."""
     nodes = [ast.parse(path.read_text())]
     while nodes:
         node = nodes.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        # The public names that are loaded when they are first used.
+        if path == PUBLIC_NAMES and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             continue
         nodes.extend(ast.iter_child_nodes(node))
         names = []
@@ -144,9 +161,9 @@ def violations() -> list[str]:
 
 
 def arrows() -> list[tuple[Room, Room]]:
-    """List which room uses which, without what other arrows imply."""
+    """List which room uses which, as far as it is allowed, without what other arrows imply."""
     edges = {(room_of(path), room_of(used)) for path, used in uses()}
-    edges = {(room, used) for room, used in edges if room is not used}
+    edges = {(room, used) for room, used in edges if room is not used and allowed(room, used)}
 
     def reaches(room: Room, used: Room) -> bool:
         return any(next_ is used or reaches(next_, used) for start, next_ in edges if start is room)
@@ -258,10 +275,10 @@ def draw_room(room: Room) -> str:
 
 def draw_headings() -> Iterator[str]:
     right = LEFT + 2 * (COLUMN + GAP)
-    module = TOP + 6 * STEP + BAND
+    module = min(box(room).top for room in ROOMS if room.folder == "cpp")
     yield f'<text x="{LEFT}" y="{TOP - 14}">Python: python/trimtab/</text>'
-    yield f'<text x="{right}" y="{module + 22}">C++: cpp/, on the left compiled once,</text>'
-    yield f'<text x="{right}" y="{module + 42}">below compiled for each instruction set</text>'
+    yield f'<text x="{right}" y="{module + 22:g}">C++: cpp/, on the left compiled once,</text>'
+    yield f'<text x="{right}" y="{module + 42:g}">below compiled for each instruction set</text>'
 
 
 HEAD = """<defs>
