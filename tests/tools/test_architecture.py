@@ -28,6 +28,14 @@ def test_picture_is_drawn_from_the_code(drawing):
     assert drawing.PICTURE.read_text() == drawing.picture()
 
 
+def test_glossary_is_that_of_the_kernels():
+    listed = (ROOT / "cpp" / "kernels.h").read_text().partition("Glossary")[2].partition("drawings")[0]
+    page = (ROOT / "docs" / "architecture.md").read_text().partition("## Words")[2].partition("\n## ")[0]
+    assert dict(re.findall(r"^//   (\w+)  +(.+)$", listed, re.MULTILINE)) == dict(
+        re.findall(r"^\| (\w+) \| (.+) \|$", page, re.MULTILINE)[1:]
+    )
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_name_files_that_exist(page):
     """`cpp/kernels.h` is a file of the repository; `cpp/kernels/<family>.cpp` stands for several."""
