@@ -15,7 +15,7 @@ LEARNING_RATE, MOMENTUM, DECAY = 0.1, 0.9, 5e-4
 
 
 def network(widths: tuple[int, ...], rng: np.random.Generator) -> nn.Sequential:
-    """Build blocks of convolution, pooling, batch norm and ReLU: 28 by 28 pixels become 14, 7 and 3 squared."""
+    """Build blocks of convolution, pooling, batch norm and ReLU: 28 by 28 pixels become 3 by 3."""
     layers: list[nn.Module] = []
     for inputs, outputs in zip((1, *widths), widths, strict=False):
         layers += [
