@@ -3,7 +3,8 @@
     python examples/dropout_max_norm.py FOLDER_OF_MNIST
 
 The settings follow Srivastava et al. (2014): a fifth of the inputs and half of the hidden units are dropped,
-the weights into a unit have at most the norm MAX_NORM, and a large learning rate with high momentum decays to 0.
+the weights into a unit have at most the norm MAX_NORM, and a large learning rate with high momentum decays
+to 0.
 """
 
 import sys
