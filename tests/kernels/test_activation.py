@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 NAMES = ("relu", "leaky_relu", "sigmoid", "tanh")
-FORWARD_ULPS, BACKWARD_ULPS = 1.5, 2
+FORWARD_ULPS, BACKWARD_ULPS = 1.5, 3  # backward: three roundings, each of up to an ulp of the result
 FLOATS = [np.dtype(np.float32), np.dtype(np.float64)]
 
 names = st.sampled_from(NAMES)
