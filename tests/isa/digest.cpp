@@ -1,5 +1,5 @@
-// Prints a hash of the results of every kernel, for the instruction set that TRIMTAB_ISA names: all must print the same.
-// Needs no Python, so that it also runs where only the kernels do, under an emulator.
+// Prints a hash of the results of each kernel for the instruction set in TRIMTAB_ISA: all sets must print the same.
+// Needs no Python, so it also runs under an emulator, with the kernels alone.
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
@@ -22,15 +22,15 @@ constexpr uint64_t infinities[dtype_count] = {0x7f800000, 0x7ff0000000000000, 0x
 
 DType working(DType dtype) { return dtype == DType::float64 ? dtype : DType::float32; }
 
-// Uniform in [centre - spread, centre + spread).
+// Uniform in [center - spread, center + spread).
 struct Data {
     const char* name;
-    double centre, spread;
+    double center, spread;
 };
-constexpr double eps = 1e-40;  // keeps constants finite, and is nothing beside the rest
+constexpr double eps = 1e-40;  // keeps constants finite, and is negligible otherwise
 
 constexpr Data ordinary{"ordinary", 0.3, 2};
-// Far from zero, and where sums of squares leave the range of float.
+// Far from zero, and beyond the range of float when squared.
 constexpr Data all_data[] = {ordinary, {"shifted", 900, 1}, {"tiny", 0, 1e-22}, {"huge", 0, 1e22}};
 
 // An array of one storage type.
@@ -43,14 +43,14 @@ public:
     }
     Array(DType dtype, ptrdiff_t count, Data data) : Array(dtype, count) {
         std::vector<double> values(static_cast<std::size_t>(count));
-        for (double& value : values) value = data.centre + data.spread * draw();
+        for (double& value : values) value = data.center + data.spread * draw();
         kernels->convert->narrow[int(dtype)](values.data(), bytes_.data(), count);
     }
     void* data() { return bytes_.data(); }
     operator void*() { return data(); }
     operator double*() { return reinterpret_cast<double*>(bytes_.data()); }
     operator uint8_t*() { return bytes_.data(); }
-    // FNV-1a. Sign and payload of a NaN are what each processor makes of them.
+    // FNV-1a. All NaNs count as one, since their signs and payloads differ between processors.
     void add_to(uint64_t& hash) const {
         for (std::size_t i = 0; i < bytes_.size(); i += width_) {
             uint64_t bits = 0;
@@ -100,7 +100,7 @@ void convert(DType dtype, const Data& data) {
     print("convert", dtype, data.name, text({n}), {&narrow, &single, &wide, &ones});
 }
 
-void row_norm(const char* name, const RowNormKernels& table, bool centred, DType dtype, const Data& data) {
+void row_norm(const char* name, const RowNormKernels& table, bool centered, DType dtype, const Data& data) {
     for (const auto& [rows, width] : {std::pair<ptrdiff_t, ptrdiff_t>{67, 5}, {9, 64}, {70, 333}, {3, 9001}}) {
         Array x(dtype, rows * width, data), dy(dtype, rows * width, ordinary), residual(dtype, rows * width, data);
         Array gamma(working(dtype), width, ordinary), beta(working(dtype), width, ordinary);
@@ -113,7 +113,7 @@ void row_norm(const char* name, const RowNormKernels& table, bool centred, DType
                                        .beta = beta,
                                        .y = y,
                                        .summed = summed,
-                                       .mean = centred ? static_cast<double*>(mean) : nullptr,
+                                       .mean = centered ? static_cast<double*>(mean) : nullptr,
                                        .rstd = rstd,
                                        .rows = rows,
                                        .width = width,
