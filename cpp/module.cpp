@@ -1,4 +1,4 @@
-// The table of contents of trimtab._core.
+// The entry point of trimtab._core: sets up the process, then registers the functions of each family.
 #include <pybind11/pybind11.h>
 
 #include "bind/bind.h"
