@@ -369,18 +369,16 @@ struct MaxPoolBackward {
     PoolLayout layout;
 };
 
-// count_include_pad: the mean is that over the whole kernel, not over its part inside of the image.
+// From x to y or, backward, from dy to dx. count_include_pad: means are over the whole kernel, else over its part inside of
+// the image. Lines are summed in double: widen and narrow are the conversions of the dtype, whose values have `bytes`.
 struct AvgPool {
-    const void* x;
-    void* y;
+    const void* from;
+    void* to;
     PoolLayout layout;
-    bool count_include_pad;
-};
-struct AvgPoolBackward {
-    const void* dy;
-    void* dx;
-    PoolLayout layout;
-    bool count_include_pad;
+    bool backward, count_include_pad;
+    ptrdiff_t bytes;
+    void (*widen)(const void* from, void* to, ptrdiff_t n);
+    void (*narrow)(const double* from, void* to, ptrdiff_t n);
 };
 
 template <class Arguments>
@@ -443,8 +441,7 @@ struct MaxPoolKernels {
     Kernel<MaxPoolBackward> backward[dtype_count];
 };
 struct AvgPoolKernels {
-    Kernel<AvgPool> forward[dtype_count];
-    Kernel<AvgPoolBackward> backward[dtype_count];
+    Kernel<AvgPool> pool;
 };
 
 // All families: the type of each one's table, and its name.

@@ -459,10 +459,17 @@ void avg_pool(DType dtype, const Data& data) {
                                     .output = {5, 12}};
             Array x(dtype, 3 * 9 * 11 * channels, data), dx(dtype, 3 * 9 * 11 * channels);
             Array y(dtype, 3 * 5 * 12 * channels), dy(dtype, 3 * 5 * 12 * channels, ordinary);
-            kernels->avg_pool->forward[int(dtype)](
-                {.x = x, .y = y, .layout = layout, .count_include_pad = count_include_pad});
-            kernels->avg_pool->backward[int(dtype)](
-                {.dy = dy, .dx = dx, .layout = layout, .count_include_pad = count_include_pad});
+            AvgPool pool{.from = x,
+                         .to = y,
+                         .layout = layout,
+                         .backward = false,
+                         .count_include_pad = count_include_pad,
+                         .bytes = dtype_bytes[int(dtype)],
+                         .widen = kernels->convert->widen[int(dtype)][1],
+                         .narrow = kernels->convert->narrow[int(dtype)]};
+            kernels->avg_pool->pool(pool);
+            pool.from = dy, pool.to = dx, pool.backward = true;
+            kernels->avg_pool->pool(pool);
             print("avg_pool", dtype, data.name, text({channels, count_include_pad}), {&y, &dx});
         }
 }
