@@ -27,5 +27,22 @@ TRIMTAB_INLINE ptrdiff_t prefetch_distance(ptrdiff_t values, ptrdiff_t distance)
     return values <= 1 << 17 ? distance : 0;
 }
 TRIMTAB_INLINE ptrdiff_t prefetch_distance(ptrdiff_t values) { return prefetch_distance(values, values); }
+
+constexpr ptrdiff_t page_bytes = 4096;
+
+// Are rows visited one by one, in the order of memory? Beyond the caches, where several rows share a page: the prefetcher of
+// a core follows few streams in each page.
+template <class T>
+TRIMTAB_INLINE bool visits_single_rows(bool exceeds_caches, ptrdiff_t stride) {
+    return exceeds_caches && stride * ptrdiff_t(sizeof(T)) < page_bytes;
+}
+
+// The stride of tables of n values that are read side by side. Cache lines whose addresses agree in 12 bits compete for few
+// places of the first cache, so each table begins at another offset in its page.
+template <class W>
+TRIMTAB_INLINE ptrdiff_t padded_stride(ptrdiff_t n) {
+    constexpr ptrdiff_t page = page_bytes / sizeof(W), step = 640 / sizeof(W);  // six steps fit a page
+    return n + (step + (page - 1) * n) % page;
+}
 }  // namespace
 }  // namespace trimtab
