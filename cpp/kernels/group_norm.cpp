@@ -1,7 +1,7 @@
 // Group normalisation of x (samples, groups, channels, inner): a row of memory for each sample and group, with parameters
 // that change from channel to channel.
 #include "channels.h"
-#include "rows.h"
+#include "row_statistics.h"
 
 namespace trimtab {
 namespace {
