@@ -8,8 +8,6 @@
 namespace trimtab {
 namespace {
 
-// ---- constants ----
-
 // A table (constants, units), of which `values` is the part from some unit on. Row j is at of(j).
 template <class W>
 struct Constants {
@@ -18,6 +16,137 @@ struct Constants {
     TRIMTAB_INLINE W* of(int constant) const { return values + constant * stride; }
     TRIMTAB_INLINE Constants from(ptrdiff_t unit) const { return {values + unit, stride}; }
 };
+
+template <class W, int count>
+class RunBody;
+template <class W>
+struct Uniform;
+template <class W>
+struct Varying;
+
+// ---- sums of the units, constants from them, then f over all of x ----
+
+// finish(at, unit, channel, first, second, constants) stores the constants of units from their sums. `wide` computes the
+// units whose constants are out of range (wide_channels.h).
+
+// Unit by unit where runs are long and there are units enough to share among threads.
+template <class W, int count, Statistic S, class Finish, class Wide>
+void sum_then_apply(const ChannelLayout& l, const S& statistic, double cost, const Finish& finish,
+                    const RunBody<W, count>& body, const Wide& wide, typename Wide::Result* y) {
+    if (!sums_by_run(l)) return sum_all_then_apply(ChannelColumns(l), statistic, cost, finish, body, wide, y);
+    const ChannelRuns x{l};
+    if (x.panels() > 1 && x.units() < 32) return sum_all_then_apply(x, statistic, cost, finish, body, wide, y);
+    sum_each_then_apply(x, statistic, cost, finish, body, wide, y);
+}
+
+// Unit by unit: the sums of a unit, then its runs from the last one back, which are still in the caches.
+template <class W, int count, Statistic S, class Finish, class Wide>
+void sum_each_then_apply(const ChannelRuns& x, const S& statistic, double cost, const Finish& finish,
+                         const RunBody<W, count>& body, const Wide& wide, typename Wide::Result* y) {
+    const ChannelLayout& l = x.l;
+    const Runs runs = x.runs();
+    // The next unit begins `inner` values further on.
+    const RunBody<W, count> prefetching = body.with_prefetch(prefetch_distance(l.outer * l.inner, l.inner));
+    parallel_for(x.units(), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
+        for (ptrdiff_t unit = begin; unit < end; ++unit) {
+            W values[count];
+            const Constants<W> constants{values, 1};
+            const UnitSums sums = sum_unit(statistic, x, unit);
+            finish(FirstLanes<double>{1}, unit, unit % l.channels, broadcast(sums.first), broadcast(sums.second),
+                   constants);
+            Uniform<W> uniform[count];
+            if (wide.is_wide(unit)) {
+                wide.write(unit, y, unit_layout(l, unit));
+                continue;
+            }
+            load_uniform<count>(constants, uniform);
+            for (ptrdiff_t s = runs.segments(); s-- > 0;)
+                runs.visit(s, s + 1,
+                           [&](ptrdiff_t offset, ptrdiff_t n) { prefetching(x.start(unit) + offset, n, uniform); });
+        }
+    });
+}
+
+// All units at a time: two passes over x.
+template <class W, int count, class X, Statistic S, class Finish, class Wide>
+void sum_all_then_apply(const X& x, const S& statistic, double cost, const Finish& finish,
+                        const RunBody<W, count>& body, const Wide& wide, typename Wide::Result* y) {
+    const ptrdiff_t units = x.units();
+    const Scratch<double> sums(2 * units);
+    const Scratch<W> values(count * padded_stride<W>(units));
+    const Constants<W> constants{values, padded_stride<W>(units)};
+    sum_units(statistic, x, cost, sums, sums + units);  // its cost wakes the threads, also for what follows
+    for_each_unit(x.l, [&](auto at, ptrdiff_t unit, ptrdiff_t c) {
+        finish(at, unit, c, at.load(sums + unit), at.load(sums + units + unit), constants.from(unit));
+    });
+    const WideUnits<Wide> wide_units(x.l, wide);
+    apply_to_units<count>(x.l, constants, cost, body);
+    wide_units.copy_to(y);
+}
+
+// ---- f over all of x, in the order of memory ----
+
+template <int count, class W>
+void apply_to_units(const ChannelLayout& l, const Constants<W>& constants, double cost, const RunBody<W, count>& body) {
+    applies_by_run(l) ? apply_to_units<count>(ChannelRuns{l}, constants, cost, body)
+                      : apply_to_units<count>(ChannelColumns(l), constants, cost, body);
+}
+
+template <int count, class W>
+void apply_to_units(const ChannelRuns& x, const Constants<W>& constants, double cost, const RunBody<W, count>& body) {
+    const ChannelLayout& l = x.l;
+    const Runs runs{l.blocks * l.outer * l.channels, l.inner, l.inner};
+    const ptrdiff_t segments_per_run = runs.segments_per_run();
+    parallel_for(runs.segments(), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
+        ptrdiff_t s = begin;
+        runs.visit(begin, end, [&](ptrdiff_t offset, ptrdiff_t n) {
+            const ptrdiff_t run = s++ / segments_per_run;
+            const ptrdiff_t unit = run / (l.outer * l.channels) * l.channels + run % l.channels;
+            Uniform<W> uniform[count];
+            load_uniform<count>(constants.from(unit), uniform);
+            body(offset, n, uniform);
+        });
+    });
+}
+
+template <int count, class W>
+void apply_to_units(const ChannelColumns& x, const Constants<W>& constants, double cost,
+                    const RunBody<W, count>& body) {
+    const ptrdiff_t stride = padded_stride<W>(x.tile_columns());
+    const ptrdiff_t expanded_per_tile = x.column_is_channel() ? 0 : count * stride;
+    const Scratch<W> expanded(x.tiles() * expanded_per_tile);  // (tiles, constants, columns)
+    if (!x.column_is_channel())
+        parallel_for(x.tiles(), double(x.tiles() * expanded_per_tile), [&](ptrdiff_t begin, ptrdiff_t end) {
+            for (ptrdiff_t t = begin; t < end; ++t) {
+                const Tile tile(x, t);
+                for (int j = 0; j < count; ++j)
+                    tile.expand(constants.of(j) + tile.unit(), expanded + t * expanded_per_tile + j * stride);
+            }
+        });
+    constexpr ptrdiff_t values_per_task = 8192;
+    const ptrdiff_t rows_per_task = max(16, values_per_task / x.tile_columns());
+    const ptrdiff_t tasks_per_tile = ceil_div(x.rows(), rows_per_task);
+    parallel_for(x.tiles() * tasks_per_tile, cost, [&](ptrdiff_t begin, ptrdiff_t end) {
+        for (ptrdiff_t task = begin; task < end; ++task) {
+            const ptrdiff_t t = task / tasks_per_tile, first = task % tasks_per_tile * rows_per_task;
+            const Tile tile(x, t);
+            Varying<W> varying[count];
+            for (int j = 0; j < count; ++j)
+                varying[j] = {x.column_is_channel() ? constants.of(j) + tile.unit()
+                                                    : expanded + t * expanded_per_tile + j * stride};
+            const ptrdiff_t stop = min(first + rows_per_task, x.rows());
+            const ptrdiff_t whole = tile.columns_in(stop - 1) < tile.columns() ? stop - 1 : stop;
+            // So many rows at once that the first cache holds them all.
+            const ptrdiff_t rows_at_once = max(4, max_tile_columns / tile.columns());
+            for (ptrdiff_t row = first, rows; row < stop; row += rows) {
+                rows = row < whole ? min(rows_at_once, whole - row) : 1;
+                body(tile.start() + row * x.width(), tile.columns_in(row), varying, rows, x.width());
+            }
+        }
+    });
+}
+
+// ---- f over a run ----
 
 // A constant along a run: of one value, or with a value for each element.
 template <class W>
@@ -40,8 +169,6 @@ template <int count, class W>
 TRIMTAB_INLINE void load_uniform(const Constants<W>& constants, Uniform<W> (&uniform)[count]) {
     for (int j = 0; j < count; ++j) uniform[j] = {broadcast(*constants.of(j))};
 }
-
-// ---- f over a run ----
 
 // Calls f(k, j, to, at), which computes the result for element j of x from constants k[] and outputs it to `to`, over runs.
 // The type of f is erased: runs are long, so a call through a pointer costs nothing, and the passes below are compiled
@@ -106,127 +233,5 @@ private:
     Call<Uniform<W>> uniform_;
     Call<Varying<W>> varying_;
 };
-
-// ---- f over all of x, in the order of memory ----
-
-template <int count, class W>
-void apply_to_units(const ChannelRuns& x, const Constants<W>& constants, double cost, const RunBody<W, count>& body) {
-    const ChannelLayout& l = x.l;
-    const Runs runs{l.blocks * l.outer * l.channels, l.inner, l.inner};
-    const ptrdiff_t segments_per_run = runs.segments_per_run();
-    parallel_for(runs.segments(), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
-        ptrdiff_t s = begin;
-        runs.visit(begin, end, [&](ptrdiff_t offset, ptrdiff_t n) {
-            const ptrdiff_t run = s++ / segments_per_run;
-            const ptrdiff_t unit = run / (l.outer * l.channels) * l.channels + run % l.channels;
-            Uniform<W> uniform[count];
-            load_uniform<count>(constants.from(unit), uniform);
-            body(offset, n, uniform);
-        });
-    });
-}
-
-template <int count, class W>
-void apply_to_units(const ChannelColumns& x, const Constants<W>& constants, double cost,
-                    const RunBody<W, count>& body) {
-    const ptrdiff_t stride = padded_stride<W>(x.tile_columns());
-    const ptrdiff_t expanded_per_tile = x.column_is_channel() ? 0 : count * stride;
-    const Scratch<W> expanded(x.tiles() * expanded_per_tile);  // (tiles, constants, columns)
-    if (!x.column_is_channel())
-        parallel_for(x.tiles(), double(x.tiles() * expanded_per_tile), [&](ptrdiff_t begin, ptrdiff_t end) {
-            for (ptrdiff_t t = begin; t < end; ++t) {
-                const Tile tile(x, t);
-                for (int j = 0; j < count; ++j)
-                    tile.expand(constants.of(j) + tile.unit(), expanded + t * expanded_per_tile + j * stride);
-            }
-        });
-    constexpr ptrdiff_t values_per_task = 8192;
-    const ptrdiff_t rows_per_task = max(16, values_per_task / x.tile_columns());
-    const ptrdiff_t tasks_per_tile = ceil_div(x.rows(), rows_per_task);
-    parallel_for(x.tiles() * tasks_per_tile, cost, [&](ptrdiff_t begin, ptrdiff_t end) {
-        for (ptrdiff_t task = begin; task < end; ++task) {
-            const ptrdiff_t t = task / tasks_per_tile, first = task % tasks_per_tile * rows_per_task;
-            const Tile tile(x, t);
-            Varying<W> varying[count];
-            for (int j = 0; j < count; ++j)
-                varying[j] = {x.column_is_channel() ? constants.of(j) + tile.unit()
-                                                    : expanded + t * expanded_per_tile + j * stride};
-            const ptrdiff_t stop = min(first + rows_per_task, x.rows());
-            const ptrdiff_t whole = tile.columns_in(stop - 1) < tile.columns() ? stop - 1 : stop;
-            // So many rows at once that the first cache holds them all.
-            const ptrdiff_t rows_at_once = max(4, max_tile_columns / tile.columns());
-            for (ptrdiff_t row = first, rows; row < stop; row += rows) {
-                rows = row < whole ? min(rows_at_once, whole - row) : 1;
-                body(tile.start() + row * x.width(), tile.columns_in(row), varying, rows, x.width());
-            }
-        }
-    });
-}
-
-template <int count, class W>
-void apply_to_units(const ChannelLayout& l, const Constants<W>& constants, double cost, const RunBody<W, count>& body) {
-    applies_by_run(l) ? apply_to_units<count>(ChannelRuns{l}, constants, cost, body)
-                      : apply_to_units<count>(ChannelColumns(l), constants, cost, body);
-}
-
-// ---- sums of the units, constants from them, then f over all of x ----
-
-// finish(at, unit, channel, first, second, constants) stores the constants of units from their sums. `wide` computes the
-// units whose constants are out of range (wide_channels.h).
-
-// All units at a time: two passes over x.
-template <class W, int count, class X, Statistic S, class Finish, class Wide>
-void sum_all_then_apply(const X& x, const S& statistic, double cost, const Finish& finish,
-                        const RunBody<W, count>& body, const Wide& wide, typename Wide::Result* y) {
-    const ptrdiff_t units = x.units();
-    const Scratch<double> sums(2 * units);
-    const Scratch<W> values(count * padded_stride<W>(units));
-    const Constants<W> constants{values, padded_stride<W>(units)};
-    sum_units(statistic, x, cost, sums, sums + units);  // its cost wakes the threads, also for what follows
-    for_each_unit(x.l, [&](auto at, ptrdiff_t unit, ptrdiff_t c) {
-        finish(at, unit, c, at.load(sums + unit), at.load(sums + units + unit), constants.from(unit));
-    });
-    const WideUnits<Wide> wide_units(x.l, wide);
-    apply_to_units<count>(x.l, constants, cost, body);
-    wide_units.copy_to(y);
-}
-
-// Unit by unit: the sums of a unit, then its runs from the last one back, which are still in the caches.
-template <class W, int count, Statistic S, class Finish, class Wide>
-void sum_each_then_apply(const ChannelRuns& x, const S& statistic, double cost, const Finish& finish,
-                         const RunBody<W, count>& body, const Wide& wide, typename Wide::Result* y) {
-    const ChannelLayout& l = x.l;
-    const Runs runs = x.runs();
-    // The next unit begins `inner` values further on.
-    const RunBody<W, count> prefetching = body.with_prefetch(prefetch_distance(l.outer * l.inner, l.inner));
-    parallel_for(x.units(), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
-        for (ptrdiff_t unit = begin; unit < end; ++unit) {
-            W values[count];
-            const Constants<W> constants{values, 1};
-            const UnitSums sums = unit_sums(statistic, x, unit);
-            finish(FirstLanes<double>{1}, unit, unit % l.channels, broadcast(sums.first), broadcast(sums.second),
-                   constants);
-            Uniform<W> uniform[count];
-            if (wide.is_wide(unit)) {
-                wide.write(unit, y, unit_layout(l, unit));
-                continue;
-            }
-            load_uniform<count>(constants, uniform);
-            for (ptrdiff_t s = runs.segments(); s-- > 0;)
-                runs.visit(s, s + 1,
-                           [&](ptrdiff_t offset, ptrdiff_t n) { prefetching(x.start(unit) + offset, n, uniform); });
-        }
-    });
-}
-
-// Unit by unit where runs are long and there are units enough to share among threads.
-template <class W, int count, Statistic S, class Finish, class Wide>
-void sum_then_apply(const ChannelLayout& l, const S& statistic, double cost, const Finish& finish,
-                    const RunBody<W, count>& body, const Wide& wide, typename Wide::Result* y) {
-    if (!sums_by_run(l)) return sum_all_then_apply(ChannelColumns(l), statistic, cost, finish, body, wide, y);
-    const ChannelRuns x{l};
-    if (x.panels() > 1 && x.units() < 32) return sum_all_then_apply(x, statistic, cost, finish, body, wide, y);
-    sum_each_then_apply(x, statistic, cost, finish, body, wide, y);
-}
 }  // namespace
 }  // namespace trimtab

@@ -22,12 +22,36 @@ concept Statistic =
         sums = s.wide().in_runs(runs, i, i, i);  // the statistic that sums again what it does not hold
     };
 
+// To first[unit] and second[unit]. `cost` is that of all, in ns.
+template <Statistic S>
+void sum_units(const S& statistic, const ChannelLayout& l, double cost, double* first, double* second) {
+    sums_by_run(l) ? sum_units(statistic, ChannelRuns{l}, cost, first, second)
+                   : sum_units(statistic, ChannelColumns(l), cost, first, second);
+}
+
 // ---- runs ----
 
 template <Statistic S>
-TRIMTAB_OUTLINE UnitSums panel_sums(const S& statistic, const ChannelRuns& x, ptrdiff_t unit, ptrdiff_t panel) {
-    return statistic.in_runs(x, unit, x.panel_begin(panel), x.panel_begin(panel + 1));
+void sum_units(const S& statistic, const ChannelRuns& x, double cost, double* first, double* second) {
+    const ptrdiff_t panels = x.panels();
+    const Scratch<UnitSums> partial(x.units() * panels);
+    parallel_for(x.units() * panels, cost, [&](ptrdiff_t begin, ptrdiff_t end) {
+        for (ptrdiff_t task = begin; task < end; ++task)
+            partial[task] = sum_panel(statistic, x, task / panels, task % panels);
+    });
+    for (ptrdiff_t unit = 0; unit < x.units(); ++unit) {
+        const UnitSums sums =
+            combine_panels(statistic, x, unit, [&](ptrdiff_t panel) { return partial[unit * panels + panel]; });
+        first[unit] = sums.first;
+        second[unit] = sums.second;
+    }
 }
+
+template <Statistic S>
+UnitSums sum_unit(const S& statistic, const ChannelRuns& x, ptrdiff_t unit) {
+    return combine_panels(statistic, x, unit, [&](ptrdiff_t panel) { return sum_panel(statistic, x, unit, panel); });
+}
+
 // The sums of a unit, from those that sums_of(panel) returns.
 template <Statistic S, class F>
 TRIMTAB_INLINE UnitSums combine_panels(const S& statistic, const ChannelRuns& x, ptrdiff_t unit, F&& sums_of) {
@@ -39,25 +63,10 @@ TRIMTAB_INLINE UnitSums combine_panels(const S& statistic, const ChannelRuns& x,
     }
     return statistic.in_range(sums) ? sums : statistic.wide().in_runs(x, unit, 0, x.runs().segments());
 }
-template <Statistic S>
-UnitSums unit_sums(const S& statistic, const ChannelRuns& x, ptrdiff_t unit) {
-    return combine_panels(statistic, x, unit, [&](ptrdiff_t panel) { return panel_sums(statistic, x, unit, panel); });
-}
 
 template <Statistic S>
-void sum_units(const S& statistic, const ChannelRuns& x, double cost, double* first, double* second) {
-    const ptrdiff_t panels = x.panels();
-    const Scratch<UnitSums> partial(x.units() * panels);
-    parallel_for(x.units() * panels, cost, [&](ptrdiff_t begin, ptrdiff_t end) {
-        for (ptrdiff_t task = begin; task < end; ++task)
-            partial[task] = panel_sums(statistic, x, task / panels, task % panels);
-    });
-    for (ptrdiff_t unit = 0; unit < x.units(); ++unit) {
-        const UnitSums sums =
-            combine_panels(statistic, x, unit, [&](ptrdiff_t panel) { return partial[unit * panels + panel]; });
-        first[unit] = sums.first;
-        second[unit] = sums.second;
-    }
+TRIMTAB_OUTLINE UnitSums sum_panel(const S& statistic, const ChannelRuns& x, ptrdiff_t unit, ptrdiff_t panel) {
+    return statistic.in_runs(x, unit, x.panel_begin(panel), x.panel_begin(panel + 1));
 }
 
 // ---- columns ----
@@ -103,12 +112,6 @@ void sum_units(const S& statistic, const ChannelColumns& x, double cost, double*
     });
 }
 
-template <Statistic S>
-void sum_units(const S& statistic, const ChannelLayout& l, double cost, double* first, double* second) {
-    sums_by_run(l) ? sum_units(statistic, ChannelRuns{l}, cost, first, second)
-                   : sum_units(statistic, ChannelColumns(l), cost, first, second);
-}
-
 // ---- sums down the columns of a tile ----
 
 constexpr ptrdiff_t rows_per_sum = 8;  // rows of a column that are summed in W before the sum is added in double
@@ -130,6 +133,35 @@ TRIMTAB_INLINE RowOrder row_order(const ChannelColumns& x, bool exceeds_caches) 
 template <class W>
 TRIMTAB_INLINE void clear(W* values, ptrdiff_t n) {
     sweep<W>(n, [&](ptrdiff_t i, auto at) { at.store(values + i, Vector<W>{}); });
+}
+
+template <class W, int quantities, class F>
+struct ColumnSums;
+
+// Sums f, which reads as many `arrays`, over rows begin..end of each channel of a tile, to totals[q]. column_sums: room for
+// (quantities, columns) sums, unless a column is a channel.
+template <class W, int quantities, int arrays, class F>
+TRIMTAB_INLINE void sum_rows(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, bool exceeds_caches, double* column_sums,
+                             double* const (&totals)[quantities], const F f) {
+    const ptrdiff_t width = tile.columns();
+    const RowOrder order = row_order<W, arrays>(tile.matrix, exceeds_caches);
+    const Scratch<W> partial(order != RowOrder::all ? quantities * width : 0);
+    ColumnSums<W, quantities, F> columns{tile, f, {}, {}};
+    for (int q = 0; q < quantities; ++q) {
+        columns.sums[q] = tile.matrix.column_is_channel() ? totals[q] : column_sums + q * width;
+        columns.partial[q] = partial + q * width;
+        clear<double>(columns.sums[q], width);
+    }
+    const ptrdiff_t whole = tile.columns_in(end - 1) < width ? end - 1 : end;  // the last row may be shorter
+    ptrdiff_t row = begin;
+    if constexpr (memory_bound) {
+        if (order == RowOrder::single) row = columns.template add_sums<1>(row, whole, Uncached<false>{page_bytes / 2});
+        if (order == RowOrder::some) row = columns.template add_sums<rows_per_sum / arrays>(row, whole, Cached{});
+    }
+    if (order == RowOrder::all) row = columns.template add_sums<rows_per_sum>(row, whole, Cached{});
+    for (; row < end; ++row) columns.template add<1, true, true>(row, tile.columns_in(row), Cached{});
+    if (!tile.matrix.column_is_channel())
+        for (int q = 0; q < quantities; ++q) tile.reduce_columns(columns.sums[q], totals[q]);
 }
 
 // Sums of the columns of a tile. f(offset, at, acc, column) adds the terms of a vector of one row to the accumulators acc[q].
@@ -174,31 +206,5 @@ struct ColumnSums {
         }, cache);
     }
 };
-
-// Sums f, which reads as many `arrays`, over rows begin..end of each channel of a tile, to totals[q]. column_sums: room for
-// (quantities, columns) sums, unless a column is a channel.
-template <class W, int quantities, int arrays, class F>
-TRIMTAB_INLINE void sum_rows(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, bool exceeds_caches, double* column_sums,
-                             double* const (&totals)[quantities], const F f) {
-    const ptrdiff_t width = tile.columns();
-    const RowOrder order = row_order<W, arrays>(tile.matrix, exceeds_caches);
-    const Scratch<W> partial(order != RowOrder::all ? quantities * width : 0);
-    ColumnSums<W, quantities, F> columns{tile, f, {}, {}};
-    for (int q = 0; q < quantities; ++q) {
-        columns.sums[q] = tile.matrix.column_is_channel() ? totals[q] : column_sums + q * width;
-        columns.partial[q] = partial + q * width;
-        clear<double>(columns.sums[q], width);
-    }
-    const ptrdiff_t whole = tile.columns_in(end - 1) < width ? end - 1 : end;  // the last row may be shorter
-    ptrdiff_t row = begin;
-    if constexpr (memory_bound) {
-        if (order == RowOrder::single) row = columns.template add_sums<1>(row, whole, Uncached<false>{page_bytes / 2});
-        if (order == RowOrder::some) row = columns.template add_sums<rows_per_sum / arrays>(row, whole, Cached{});
-    }
-    if (order == RowOrder::all) row = columns.template add_sums<rows_per_sum>(row, whole, Cached{});
-    for (; row < end; ++row) columns.template add<1, true, true>(row, tile.columns_in(row), Cached{});
-    if (!tile.matrix.column_is_channel())
-        for (int q = 0; q < quantities; ++q) tile.reduce_columns(columns.sums[q], totals[q]);
-}
 }  // namespace
 }  // namespace trimtab
