@@ -157,7 +157,7 @@ void batch_norm_forward(const BatchNormForward& a) {
     const UnitMoments<W, T> statistic{static_cast<const T*>(a.x), a.eps};
     const auto finish = [&](auto at, ptrdiff_t unit, ptrdiff_t c, Doubles mean, Doubles m2,
                             const Constants<double>& constants) {
-        const Doubles var = m2 / count, rstd = reciprocal_spread(var + a.eps);
+        const Doubles var = m2 / count, rstd = reciprocal_deviation(var + a.eps);
         at.store(a.mean + unit, mean);
         at.store(a.var + unit, var);
         at.store(a.rstd + unit, rstd);

@@ -1,4 +1,5 @@
-// Layer normalization (Ba, Kiros and Hinton 2016) of x (rows, width), with gamma, beta (width,) and statistics of each row:
+// Layer normalization (Ba, Kiros and Hinton 2016) of x (rows, width), with gamma, beta (width,) and statistics of each
+// row:
 //   y = (x - mean) / sqrt(var + eps) * gamma + beta
 #include "row_norm_backward.h"
 #include "row_norm_forward.h"

@@ -38,7 +38,8 @@ TRIMTAB_INLINE void sum_long_rows(ptrdiff_t rows, ptrdiff_t n, PerRow<double> (&
 template <class W, int quantities, class Terms>
 TRIMTAB_INLINE void sum_short_rows(ptrdiff_t rows, ptrdiff_t n, PerRow<W> (&sums)[quantities], Terms&& terms_of);
 
-// Statistics of the rows of a task, as x̂ = standardize(r)(x). Rows that W does not hold are wide: x̂ comes from wide[r].
+// Statistics of the rows of a task, as x̂ = standardize(r)(x). Rows that W does not hold are wide: x̂ comes from
+// wide[r].
 template <class W>
 class RowStatistics {
 public:

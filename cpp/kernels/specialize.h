@@ -1,17 +1,18 @@
-// Choices known only at run time, lifted out of the loops.
+// Turns choices known only at run time into constants, outside of the loops that depend on them.
 #pragma once
 #include "../simd.h"
 
 namespace trimtab {
 namespace {
 
-// f(Constant<choice>{}...) for choices with 0 <= choice < its count: a body is compiled for each combination.
+// specialize<counts...>(f, choices...) calls f(Constant<choice>{}...), with 0 <= choice < count for each. f is compiled
+// once for each combination.
 template <class F>
-void lift(F&& f) {
+void specialize(F&& f) {
     f();
 }
 template <int count, int... counts, class F, class... Rest>
-void lift(F&& f, int choice, Rest... rest) {
+void specialize(F&& f, int choice, Rest... rest) {
     const auto with = [&](auto constant) {
         specialize<counts...>([&](auto... others) { f(constant, others...); }, rest...);
     };

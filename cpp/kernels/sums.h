@@ -1,14 +1,16 @@
 // Sums whose bits do not depend on the instruction set. Value i is added in virtual lane i % 64 (floats) or i % 32
 // (doubles), 256 bytes of lanes in all, and the lanes combine in a fixed tree.
 //   reduce<W>(n, sums, f)  f(i, at, acc) adds into the accumulators acc[q]; sums[q] are their totals
-// From the outer loop to the inner: reduce, sum_lanes. Then what combines the lanes: PartialSums, combine_registers, fold.
+// From the outer loop to the inner: reduce, sum_lanes. Then what combines the lanes: PartialSums, combine_registers,
+// fold.
 #pragma once
 #include "../simd.h"
 
 namespace trimtab {
 namespace {
 
-// Values summed in W before their sum is added in double: 16 float terms a virtual lane, and 4 of these sums to a double.
+// Values summed in W before their sum is added in double: 16 float terms a virtual lane, and 4 of these sums to a
+// double.
 constexpr ptrdiff_t values_per_sum = 1024;
 
 template <class W, int quantities, int bytes = 256>

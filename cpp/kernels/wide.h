@@ -1,7 +1,7 @@
-// Wide units: those whose values leave the range of the working type. Their squares overflow or underflow, or their sums
-// and differences exceed its largest number. Their statistics, results and gradients are computed in double, from values
-// divided by a scale that is a power of two, so no digit is lost. Wide units are rare: each is computed by itself, from
-// values that are gathered in a buffer.
+// Wide units: those whose values leave the range of the working type. Their squares overflow or underflow, or their
+// sums and differences exceed its largest number. Their statistics, results and gradients are computed in double, from
+// values divided by a scale that is a power of two, so no digit is lost. Wide units are rare: each is computed by
+// itself, from values that are gathered in a buffer.
 #pragma once
 #include "moments.h"
 
@@ -17,13 +17,13 @@ TRIMTAB_INLINE int exponent(double x) {
     return biased < 23 ? -1000 : biased > 2023 ? 1000 : biased - 1023;
 }
 
-// A unit in memory: `runs` runs, `length` values long and `stride` values apart. Along each run the parameters change every
-// `per_parameter` values.
+// A unit in memory: `runs` runs, `length` values long and `stride` values apart. Along each run the parameters change
+// every `per_parameter` values.
 struct UnitLayout {
     ptrdiff_t start, runs, length, stride, per_parameter;
     ptrdiff_t count() const { return runs * length; }
-    // f(i, offset, column, n) for the runs, or parts of them, that make up values first..first + count of the unit. The n
-    // values from first + i on lie at `offset` in the array and `column` in their run.
+    // f(i, offset, column, n) for the runs, or parts of them, that make up values first..first + count of the unit. The
+    // n values from first + i on lie at `offset` in the array and `column` in their run.
     template <class F>
     TRIMTAB_INLINE void for_runs(ptrdiff_t first, ptrdiff_t count, F&& f) const {
         ptrdiff_t run = first / length, column = first % length;
@@ -271,7 +271,8 @@ TRIMTAB_COLD bool all_zero(const T* x, ptrdiff_t n) {
     return true;
 }
 
-// dx = rstd * (h - mean(h) - x̂ * mean(h * x̂)) with h = dy * gamma. If y is given, dy counts only where ReLU let y pass.
+// dx = rstd * (h - mean(h) - x̂ * mean(h * x̂)) with h = dy * gamma. If y is given, dy counts only where ReLU let y
+// pass.
 struct WideGradient {
     AnyArray dy, x, y;
     AnyArray gamma;
