@@ -29,7 +29,22 @@ double mean(const double* values, ptrdiff_t count, double divisor) {
 
 // ---- softmax cross entropy ----
 
-// Parts that depend on the working type alone are compiled once for all storage types of it.
+// What depends on the working type alone is compiled once for all its storage types.
+
+// The targets are t = base + slope * q.
+template <class W>
+struct TargetWeights {
+    Scratch<W> base, slope;  // (classes,)
+    explicit TargetWeights(const SoftmaxCrossEntropy& a) : base(a.classes), slope(a.classes) {
+        const W* const weight = static_cast<const W*>(a.class_weight);
+        const W smoothed = W(a.label_smoothing / double(a.classes)), rest = W(1 - a.label_smoothing);
+        sweep<W>(a.classes, [&](ptrdiff_t i, auto at) {
+            at.store(base + i, at.load(weight + i) * smoothed);
+            at.store(slope + i, at.load(weight + i) * rest);
+        });
+    }
+};
+
 // Sums over the classes, with d = logit - maximum: loss = weight * log(exponentials) - product.
 struct RowSums {
     double exponentials, weight, product;  // of exp(d), of t, of t * d
@@ -64,25 +79,20 @@ TRIMTAB_LOOP RowSums sum_in_w(W* z, ptrdiff_t classes, W maximum, Targets t) {
     return {sums[0], sums[1], sums[2]};
 }
 
+// losses += weight * log(exponentials), for all rows
+TRIMTAB_LOOP void add_logarithms(const double* exponentials, const double* weight, ptrdiff_t rows, double* losses) {
+    sweep<double>(rows, [&](ptrdiff_t i, auto at) {
+        at.store(losses + i, fma(at.load(weight + i), log(at.load(exponentials + i)), at.load(losses + i)));
+    });
+}
+
 template <class T>
 class CrossEntropy {
     using W = Work<T>;
 
 public:
     explicit CrossEntropy(const SoftmaxCrossEntropy& a)
-        : a_(a),
-          classes_(a.classes),
-          base_(a.classes),
-          slope_(a.classes),
-          divisor_(a.mean ? divisor() : 1),
-          scale_(1 / divisor_) {
-        const W* const weight = static_cast<const W*>(a.class_weight);
-        const W smoothed = W(a.label_smoothing / double(a.classes)), rest = W(1 - a.label_smoothing);
-        sweep<W>(a.classes, [&](ptrdiff_t i, auto at) {
-            at.store(base_ + i, at.load(weight + i) * smoothed);
-            at.store(slope_ + i, at.load(weight + i) * rest);
-        });
-    }
+        : a_(a), classes_(a.classes), weights_(a), divisor_(a.mean ? divisor() : 1), scale_(1 / divisor_) {}
 
     void run() const {
         const Scratch<double> exponentials(a_.rows), weight(a_.rows);
@@ -93,9 +103,7 @@ public:
                 exponentials[row] = sums.exponentials, weight[row] = sums.weight, a_.losses[row] = -sums.product;
             }
         });
-        sweep<double>(a_.rows, [&](ptrdiff_t i, auto at) {
-            at.store(a_.losses + i, fma(at.load(weight + i), log(at.load(exponentials + i)), at.load(a_.losses + i)));
-        });
+        add_logarithms(exponentials, weight, a_.rows, a_.losses);
         *a_.loss = mean(a_.losses, a_.rows, divisor_);
     }
 
@@ -110,20 +118,21 @@ private:
         const T* const logits = static_cast<const T*>(a_.logits) + row * classes_;
         const W maximum = copy_and_find_max(logits, classes_, z);
         if (!a_.labels) {
-            const SoftTargets<W> t{base_, slope_, static_cast<const W*>(a_.probabilities) + row * classes_};
+            const SoftTargets<W> t{weights_.base, weights_.slope,
+                                   static_cast<const W*>(a_.probabilities) + row * classes_};
             const RowSums sums = sum_row(logits, z, maximum, t);
             write_gradient(z, classes_, W(scale_ * sums.weight / sums.exponentials), W(scale_), t, gradient);
             return sums;
         }
-        const BaseTargets<W> t{base_};
+        const BaseTargets<W> t{weights_.base};
         const ptrdiff_t label = a_.labels[row];
-        const double d = double(z[label]) - maximum, more = slope_[label];
+        const double d = double(z[label]) - maximum, more = weights_.slope[label];
         RowSums sums = sum_row(logits, z, maximum, t);
         sums.weight += more;
         sums.product += more == 0 ? 0 : more * d;
         const double factor = scale_ * sums.weight / sums.exponentials;
         write_gradient(z, classes_, W(factor), W(scale_), t, gradient);
-        const double at_label = z[label] * factor - (base_[label] + more) * scale_;
+        const double at_label = z[label] * factor - (weights_.base[label] + more) * scale_;
         FirstLanes<W>{1}.store(gradient + label, Vector<W>{} + W(at_label));
         return sums;
     }
@@ -181,7 +190,7 @@ private:
 
     const SoftmaxCrossEntropy& a_;
     const ptrdiff_t classes_;
-    const Scratch<W> base_, slope_;  // (classes,): targets are t = base + slope * q
+    const TargetWeights<W> weights_;
     const double divisor_, scale_;
 };
 

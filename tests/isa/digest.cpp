@@ -144,9 +144,9 @@ void batch_norm(DType dtype, const Data& data) {
                                        {1, 700, 5, 1},
                                        {2, 12, 9, 49},
                                        {1, 3, 7, 5000}}) {
-        const auto [blocks, outer, channels, inner, elsewhere] = layout;
+        const auto [blocks, outer, channels, inner, other_values] = layout;
         const ptrdiff_t size = blocks * outer * channels * inner, units = blocks * channels;
-        const std::string shape = text({blocks, outer, channels, inner, elsewhere});
+        const std::string shape = text({blocks, outer, channels, inner, other_values});
         Array x(dtype, size, data), dy(dtype, size, ordinary), residual(dtype, size, ordinary);
         Array gamma(working(dtype), channels, ordinary), beta(working(dtype), channels, ordinary);
         Array mean(DType::float64, units), rstd(DType::float64, units), var(DType::float64, units);
@@ -169,7 +169,7 @@ void batch_norm(DType dtype, const Data& data) {
         print("batch_norm_parts", dtype, data.name, shape, {&mean, &rstd, &first, &second, &dx});
         Array before(DType::float64, 2 * channels, {"", 1, 0.5}), r(DType::float64, units), d(DType::float64, units);
         const double* const running = before;
-        const Renormalise renormalise{
+        const BatchRenorm renorm{
             .mean = running, .std = running + channels, .r_max = 1.5, .d_max = 0.5, .r = r, .d = d};
         table.forward[int(dtype)]({.x = x,
                                    .gamma = gamma,
@@ -182,7 +182,7 @@ void batch_norm(DType dtype, const Data& data) {
                                    .layout = layout,
                                    .eps = eps,
                                    .relu = false,
-                                   .renormalise = &renormalise});
+                                   .renorm = &renorm});
         print("batch_renorm", dtype, data.name, shape, {&y, &mean, &rstd, &var, &r, &d});
         for (const bool fused : {false, true}) {
             kernels->batch_norm->forward[int(dtype)]({.x = x,
@@ -410,35 +410,35 @@ void losses(DType dtype, const Data& data) {
 }
 
 void convolution(DType dtype, const Data& data) {
-    for (const Plane& spacing : {Plane{1, 1}, Plane{2, 1}}) {
+    for (const Size2d& dilation : {Size2d{1, 1}, Size2d{2, 1}}) {
         const ConvolutionLayout layout{.samples = 3,
                                        .groups = 2,
                                        .channels = 5,
                                        .outputs = 37,
                                        .image = {17, 19},
                                        .kernel = {3, 2},
-                                       .before = {1, 1},
+                                       .padding = {1, 1},
                                        .stride = {1, 2},
-                                       .spacing = spacing,
+                                       .input_dilation = dilation,
                                        .output = {18, 10}};
         Array x(dtype, 3 * 17 * 19 * 10, data), dy(dtype, 3 * 18 * 10 * 74, ordinary), y(dtype, 3 * 18 * 10 * 74);
         Array weight(working(dtype), 2 * 6 * 5 * 37, ordinary), bias(working(dtype), 74, ordinary);
         Array dweight(working(dtype), 2 * 6 * 5 * 37);
         kernels->convolution->forward[int(dtype)]({.x = x, .weight = weight, .bias = bias, .y = y, .layout = layout});
         kernels->convolution->weights[int(dtype)]({.dy = dy, .x = x, .dweight = dweight, .layout = layout});
-        print("convolution", dtype, data.name, text({spacing.height, spacing.width}), {&y, &dweight});
+        print("convolution", dtype, data.name, text({dilation.height, dilation.width}), {&y, &dweight});
     }
 }
 
 void max_pool(DType dtype, const Data& data) {
     for (const ptrdiff_t channels : {1, 37}) {
-        const MaxPoolLayout layout{.samples = 3,
-                                   .channels = channels,
-                                   .image = {9, 11},
-                                   .kernel = {3, 2},
-                                   .before = {1, 0},
-                                   .stride = {2, 1},
-                                   .output = {5, 11}};
+        const PoolLayout layout{.samples = 3,
+                                .channels = channels,
+                                .image = {9, 11},
+                                .kernel = {3, 2},
+                                .padding = {1, 0},
+                                .stride = {2, 1},
+                                .output = {5, 11}};
         Array x(dtype, 3 * 9 * 11 * channels, data), dx(dtype, 3 * 9 * 11 * channels);
         Array y(dtype, 3 * 5 * 11 * channels), dy(dtype, 3 * 5 * 11 * channels, ordinary);
         kernels->max_pool->forward[int(dtype)]({.x = x, .y = y, .layout = layout});
