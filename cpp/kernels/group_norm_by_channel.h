@@ -4,6 +4,7 @@
 //   2. y or dx from constants of each channel
 // Compiled once for all storage types.
 #pragma once
+#include "../memory.h"
 #include "../parallel.h"
 #include "pooled.h"
 #include "wide.h"
