@@ -25,12 +25,12 @@ constexpr DType dtype_of = is_same<T, float>    ? DType::float32
 
 template <class T>
 void group_norm_forward(const GroupNormForward& a) {
-    by_row(a.layout) ? GroupNormRows<T>(a).run() : GroupNormByChannel(a, dtype_of<T>).run();
+    by_row(a.layout) ? GroupNormRows<T>(a).run() : GroupNormByChannel::run(a, dtype_of<T>);
 }
 
 template <class T>
 void group_norm_backward(const GroupNormBackward& a) {
-    by_row(a.layout) ? GroupNormRowsGradient<T>(a).run() : GroupNormByChannelGradient(a, dtype_of<T>).run();
+    by_row(a.layout) ? GroupNormRowsGradient<T>(a).run() : GroupNormByChannelGradient::run(a, dtype_of<T>);
 }
 }  // namespace
 

@@ -91,19 +91,21 @@ private:
 // Does double hold values of this size, and their products?
 TRIMTAB_INLINE bool group_in_range(double size) { return size > 1e-140 && size < 1e140; }
 
-TRIMTAB_INLINE void fill(double* to, ptrdiff_t n, double value) {
+TRIMTAB_OUTLINE void fill(double* to, ptrdiff_t n, double value) {
     for (ptrdiff_t i = 0; i < n; ++i) to[i] = value;
 }
 
 class GroupNormByChannel {
 public:
+    static TRIMTAB_OUTLINE void run(const GroupNormForward& a, DType dtype) { GroupNormByChannel(a, dtype).run(); }
+
+private:
     GroupNormByChannel(const GroupNormForward& a, DType dtype) : a_(a), x_{a.layout, dtype} {}
 
     void run() const {
         x_.for_samples(0.3, [this](ptrdiff_t first, ptrdiff_t samples) { normalize(first, samples); });
     }
 
-private:
     TRIMTAB_OUTLINE void normalize(ptrdiff_t first, ptrdiff_t samples) const {
         const GroupLayout& l = a_.layout;
         const ptrdiff_t units = samples * x_.channels();
@@ -161,6 +163,11 @@ private:
 
 class GroupNormByChannelGradient {
 public:
+    static TRIMTAB_OUTLINE void run(const GroupNormBackward& a, DType dtype) {
+        GroupNormByChannelGradient(a, dtype).run();
+    }
+
+private:
     GroupNormByChannelGradient(const GroupNormBackward& a, DType dtype)
         : a_(a),
           x_{a.layout, dtype},
@@ -178,7 +185,6 @@ public:
         }
     }
 
-private:
     TRIMTAB_OUTLINE void differentiate(ptrdiff_t first, ptrdiff_t samples) const {
         const GroupLayout& l = a_.layout;
         const ptrdiff_t channels = x_.channels(), units = samples * channels;
