@@ -91,7 +91,7 @@ class Kernels:
     count = 40
 
     def __init__(self, files: list[Path], record: Path) -> None:
-        self.test_files = sorted(str(path) for path in files if path.match("tests/test_*.py"))
+        self.test_files = sorted(str(path) for path in files if path.match("tests/*/test_*.py"))
         self.left_out: list[str] = []
 
     def prepare(self, place: Workplace) -> None:
@@ -112,7 +112,7 @@ class Kernels:
         """The test that noticed, or nothing; None where the change is no C++."""
         if not self._build(place):
             return None
-        own = [path for path in self.test_files if change.path.stem in path]
+        own = [path for path in self.test_files if change.path.stem in Path(path).name]
         others = [path for path in self.test_files if path not in own]
         deselected = [word for test in self.left_out for word in ("--deselect", test)]
         for tests in own, ["-n", "2", *others]:

@@ -1,7 +1,7 @@
 // y = x̂ * gamma + beta for rows of x (rows, width), each with statistics of its own; gamma, beta (width,):
 //   centered (layer norm)  x̂ = (x - mean) / sqrt(var + eps)
 //   else (RMS norm)        x̂ = x / sqrt(mean(x^2) + eps), and no beta
-// With a residual, x + residual takes the place of x, and is an output, too.
+// With a residual, x + residual takes the place of x, and is written to `summed`.
 #pragma once
 #include "../parallel.h"
 #include "output_store.h"
@@ -24,7 +24,7 @@ public:
           beta_(static_cast<const W*>(a.beta)) {}
 
     void run() const {
-        if (width_ == 0) return save_statistics_of_nothing();
+        if (width_ == 0) return save_nan_statistics();
         const double cost = double(a_.rows) * (10 + 0.15 * double(width_));
         parallel_for(ceil_div(a_.rows, rows_per_task_), cost, [this](ptrdiff_t begin, ptrdiff_t end) {
             OutputStore<T> output(uncached_, prefetch_distance(rows_per_task_ * width_));
@@ -89,7 +89,8 @@ private:
         WideNormal{x, row, statistics, gamma_, centered ? beta_ : nullptr}.write(y, row);
     }
 
-    void save_statistics_of_nothing() const {
+    // Of rows without values.
+    void save_nan_statistics() const {
         for (ptrdiff_t row = 0; row < a_.rows; ++row) {
             if (a_.mean) a_.mean[row] = __builtin_nan("");
             if (a_.rstd) a_.rstd[row] = __builtin_nan("");

@@ -155,6 +155,7 @@ class CrossEntropy(Loss):
                 f"CrossEntropy: class_weight must have {classes} entries, got {len(self.class_weight)}"
             )
         if labels.ndim > 1:
+            _require_probabilities(name, labels)
             return
         wrong = (labels < 0) | (labels >= classes)
         if self.ignore_index is not None:
@@ -191,6 +192,10 @@ class CrossEntropy(Loss):
             if wrong.size:
                 raise ValueError(f"{name}: labels of shape {shape} must be one-hot, got {wrong[0]}")
         return labels
+
+    def aligned(self, target: Array, output: Array) -> Array:
+        """Return class ids (N, 1) as (N,): a metric would pair each of (N,) with all of (N, 1)."""
+        return target[:, 0] if target.ndim == 2 and target.shape[1] == 1 != output.shape[1] else target
 
 
 class _Regression(Loss):
@@ -251,6 +256,20 @@ def _result(loss: float, gradient: Array, weight: float) -> LossResult:
 def _floating(target: Array, output: Array) -> Array:
     """Return targets as the kernels take them beside the output: of its dtype, or of one with every value."""
     return target if target.dtype == output.dtype else target.astype(np.float64)
+
+
+def _require_probabilities(name: str, labels: Array) -> None:
+    """Raise a ValueError that quotes the first row that is no distribution over the classes."""
+    if labels.shape[1] == 1:
+        raise ValueError(f"{name}: probabilities must be of two classes at least, got shape {labels.shape}")
+    rows = labels.astype(np.float64)
+    # 16 bits keep three digits; NaN is left to the training, which names the batch
+    wrong = (rows < 0).any(axis=1) | (abs(rows.sum(axis=1) - 1) > 0.01)
+    if wrong.any():
+        sample = int(np.argmax(wrong))
+        raise ValueError(
+            f"{name}: probabilities must be >= 0 and add up to 1, got {labels[sample]} at sample {sample}"
+        )
 
 
 def _class_weight(given: ArrayLike) -> Array:

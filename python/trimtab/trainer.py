@@ -20,10 +20,10 @@ from trimtab.optim import SGD
 from trimtab.training.batches import Data, batch_slices, read_pair, read_samples
 from trimtab.training.history import History
 from trimtab.training.loop import Loop
-from trimtab.training.plan import Augment, Nan, parameters_left_out, plan_fit, require_callbacks
+from trimtab.training.plan import Augment, Nan, Plan, parameters_left_out, plan_fit, require_callbacks
 from trimtab.training.position import Position
 from trimtab.training.saving import Saved, save
-from trimtab.training.surroundings import ends_on_interrupt, mode_of_training, without_dx
+from trimtab.training.surroundings import ends_on_interrupt, in_fit, mode_of_training, without_dx
 
 __all__ = ["History", "Trainer", "batch_slices"]
 
@@ -174,6 +174,10 @@ class Trainer:
             resume=resume,
             nan=nan,
         )
+        with in_fit(self):
+            return self._run(plan)
+
+    def _run(self, plan: Plan) -> History:
         before = self.history, self.metric_names, self.position, self.skipped
         if plan.saved is None:
             loaded, states = None, {}
@@ -275,10 +279,13 @@ class Trainer:
             If the file cannot be read.
         ValueError
             If it is damaged, or of another model, optimizer or kind of generator; nothing has been changed.
+        RuntimeError
+            In a hook of a callback: the `fit` that goes on would not know of it.
         MissingExtra
             If safetensors is not installed.
         """
-        Saved("load", path, self).load_into(self)
+        with in_fit(self, "load"):
+            Saved("load", path, self).load_into(self)
 
     def measure(self, data: Data, batch_size: int = EVALUATION_BATCH) -> dict[str, float]:
         """Do as `evaluate`, on data that has been read."""

@@ -81,14 +81,14 @@ class Loop:
             samples = plan.data.x.take(chosen, axis=0).astype(self._dtype, copy=False)
             if plan.augment is not None:
                 samples = augmented(samples, plan.augment, trainer.rng)
-            output = model.forward(samples)
-            values, gradient = measured("fit", trainer.loss, output, plan.data.y.take(chosen, axis=0))
+            output, targets = model.forward(samples), plan.data.y.take(chosen, axis=0)
+            values, gradient = measured("fit", trainer.loss, output, targets)
             fault = self._fault_of_loss(values["loss"])
             if not fault:
                 model.backward(gradient)
                 fault = self._fault_of_gradients()
             if fault and plan.nan == "stop" and not optimizer.skip_nonfinite:
-                raise FloatingPointError(_message(fault, place, samples))
+                raise FloatingPointError(_message(fault, place, samples, targets))
             skipped = optimizer.skipped
             if not fault:
                 undo.possible = False
@@ -125,8 +125,9 @@ def have_finite_gradients(optimizer: SGD) -> bool:
     return all(isfinite(kernels.clip_grad_norm(gradients, np.inf)) for gradients in by_dtype.values())
 
 
-def _message(fault: str, place: str, samples: Array) -> str:
+def _message(fault: str, place: str, samples: Array, targets: Array) -> str:
     advice = "try a lower learning rate or max_grad_norm"
-    if not np.isfinite(samples).all():
-        advice = "its samples have NaN or Inf"
+    for kind, array in (("targets", targets), ("samples", samples)):
+        if not np.isfinite(array).all():
+            advice = f"its {kind} have NaN or Inf"
     return f"fit: {fault} in {place}: {advice}; nan='skip' leaves such batches out"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 from numpy.typing import ArrayLike
@@ -12,7 +13,7 @@ from trimtab import _checks
 from trimtab.callbacks import Callback, ProgressBar
 from trimtab.callbacks.dispatch import CallbackList
 from trimtab.nn.module import Module, Parameter, evaluation
-from trimtab.training.batches import Data, batch_slices, hold_out, read_pair
+from trimtab.training.batches import Data, augmented, batch_slices, hold_out, read_pair
 from trimtab.training.history import VALIDATION
 from trimtab.training.saving import Saved
 
@@ -82,7 +83,8 @@ def plan_fit(
         None if resume is None else Saved("fit", resume, trainer),
     )
     callbacks.check_fit(plan.metric_names, epochs, len(plan.batches))
-    _require_targets(trainer, data, "")
+    trainer.optimizer.require_rates()
+    _require_targets(trainer, data, "", augment)
     if validation is not None:
         _require_targets(trainer, validation, " of validation_data")
     if plan.saved is not None:
@@ -157,8 +159,15 @@ def _metric_names(trainer: Trainer, validated: bool) -> tuple[str, ...]:
     return own + tuple(VALIDATION + name for name in own) if validated else own
 
 
-def _require_targets(trainer: Trainer, data: Data, of: str) -> None:
+def _require_targets(trainer: Trainer, data: Data, of: str, augment: Augment | None = None) -> None:
     """Raise an error unless the model takes such samples, and the loss all of the targets."""
+    sample = data.x[:1].astype(trainer.dtype)
     with evaluation(trainer.model, strict=True):
-        output = trainer.model.forward(data.x[:1].astype(trainer.dtype))
+        try:
+            output = trainer.model.forward(sample)
+        except ValueError:
+            if augment is None:
+                raise
+            # It may be of another shape once it is augmented
+            output = trainer.model.forward(augmented(sample, augment, deepcopy(trainer.rng)))
     trainer.loss.check_targets(f"fit: y{of}", data.y, output)

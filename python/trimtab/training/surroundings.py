@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -17,6 +18,21 @@ from trimtab.training.position import Position
 
 if TYPE_CHECKING:
     from trimtab.trainer import Trainer
+
+
+_busy: WeakSet[Trainer] = WeakSet()
+
+
+@contextmanager
+def in_fit(trainer: Trainer, function: str = "fit") -> Iterator[None]:
+    """Let one function at a time change a trainer; raise a RuntimeError within another."""
+    if trainer in _busy:
+        raise RuntimeError(f"{function}: trainer must not be in another fit, got a call within one")
+    _busy.add(trainer)
+    try:
+        yield
+    finally:
+        _busy.discard(trainer)
 
 
 class Modes:

@@ -1,0 +1,86 @@
+"""The examples, each in a short form, and those in docstrings."""
+
+import doctest
+import importlib.util
+import pkgutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimtab
+from trimtab.datasets import Dataset, load_digits
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+SCREEN = 70  # lines
+MODULES = [module.name for module in pkgutil.walk_packages(trimtab.__path__, "trimtab.")]
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def pictures():
+    """Digits of 8 by 8 pixels, enlarged to the 28 by 28 of MNIST; the first 600 and 200."""
+    pytest.importorskip("sklearn")
+    digits = load_digits()
+
+    def enlarged(x):
+        return np.pad(x.reshape(-1, 8, 8).repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (2, 2), (2, 2)))
+
+    (x_train, y_train), (x_test, y_test) = (
+        (enlarged(x[:count]), y[:count]) for x, y, count in ((*digits[:2], 600), (*digits[2:], 200))
+    )
+    return Dataset(x_train, y_train, x_test, y_test)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Whatever an example writes is written here."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_mlp_on_digits(capsys):
+    pytest.importorskip("sklearn")
+    assert load("mlp_on_digits").main(epochs=5) > 0.9
+    assert "test accuracy" in capsys.readouterr().out
+
+
+def test_early_stopping():
+    pytest.importorskip("sklearn")
+    without, stopped = load("early_stopping").main(epochs=50)
+    assert stopped > without
+
+
+def test_dropout_max_norm(pictures):
+    example = load("dropout_max_norm")
+    assert example.main(pictures, epochs=8, hidden=128) < 0.2
+
+
+def test_batch_norm_or_none(pictures):
+    curves = load("batch_norm_or_none").main(pictures, steps=200)
+    assert [len(curve) for curve in curves.values()] == [50, 50]
+    (_, with_norm), (_, without) = (curve[-1] for curve in curves.values())
+    assert with_norm > without + 0.2
+
+
+def test_fashion_convnet(pictures):
+    assert load("fashion_convnet").main(pictures, epochs=10, widths=(4, 8, 8)) > 0.5
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_fits_on_a_screen_and_has_a_test(path):
+    assert len(path.read_text().splitlines()) <= SCREEN
+    assert f"test_{path.stem}" in globals()
+
+
+def needs_no_other_library(module):
+    return not module.endswith("__main__") and ".peers." not in module
+
+
+@pytest.mark.parametrize("name", list(filter(needs_no_other_library, MODULES)))
+def test_examples_in_docstrings(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
