@@ -350,6 +350,20 @@ struct MaxPoolBackward {
     PoolLayout layout;
 };
 
+// count_include_pad: the mean is that over the whole kernel, not over its part inside of the image.
+struct AvgPool {
+    const void* x;
+    void* y;
+    PoolLayout layout;
+    bool count_include_pad;
+};
+struct AvgPoolBackward {
+    const void* dy;
+    void* dx;
+    PoolLayout layout;
+    bool count_include_pad;
+};
+
 template <class Arguments>
 using Kernel = void (*)(const Arguments&);
 
@@ -408,6 +422,10 @@ struct MaxPoolKernels {
     Kernel<MaxPool> forward[dtype_count];
     Kernel<MaxPoolBackward> backward[dtype_count];
 };
+struct AvgPoolKernels {
+    Kernel<AvgPool> forward[dtype_count];
+    Kernel<AvgPoolBackward> backward[dtype_count];
+};
 
 // All families: the type of each one's table, and its name.
 // clang-format off
@@ -423,7 +441,8 @@ struct MaxPoolKernels {
     each(ActivationKernels, activation, level) \
     each(LossesKernels, losses, level)         \
     each(ConvolutionKernels, convolution, level) \
-    each(MaxPoolKernels, max_pool, level)
+    each(MaxPoolKernels, max_pool, level)      \
+    each(AvgPoolKernels, avg_pool, level)
 // clang-format on
 
 // The tables of one instruction set.

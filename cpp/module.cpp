@@ -29,6 +29,7 @@ PYBIND11_MODULE(kernels, m, pybind11::mod_gil_not_used()) {
         bind_activation(m.ptr());
         bind_losses(m.ptr());
         bind_convolution(m.ptr());
+        bind_avg_pool(m.ptr());
         bind_max_pool(m.ptr());
         bind_images(m.ptr());
         bind_reading(m.ptr());

@@ -99,6 +99,7 @@ LONG_CALLS = {
         *(_core.convolve_weights, some(1, 32, 32, 16), some(1, 32, 32, 256), 1, (5, 5), (2, 2), (1, 1))
     ),
     "max_pool": lambda: partial(_core.max_pool, some(1, 180, 180, 1), (90, 90), (0, 0), (1, 1), (91, 91)),
+    "avg_pool": lambda: partial(_core.avg_pool, some(1, 180, 180, 1), (90, 90), (0, 0), (1, 1), (91, 91)),
     "dropout_mask": lambda: partial(tt.dropout_mask, 20_000_000, 0.3, rng=1),
     "ghost batches": lambda: partial(tt.batch_norm_forward, some(20_000, 16), virtual_batch_size=2),
     "combine_moments": lambda: partial(tt.combine_moments, *np.ones((2, 20, 50_000)), [1] * 20),

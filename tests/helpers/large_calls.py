@@ -152,6 +152,8 @@ def _images(dtype) -> Iterator[Call]:
     y = _core.max_pool(x, **pool, output=(29, 29))
     yield Call(_core.max_pool, {"x": x, **pool, "output": (29, 29)})
     yield Call(_core.max_pool_backward, {"dy": y, "x": x, "y": y, **pool})
+    yield Call(_core.avg_pool, {"x": x, **pool, "output": (29, 29)})
+    yield Call(_core.avg_pool_backward, {"dy": y, "image": (30, 30), **pool})
     yield Call(_core.transpose, {"x": x.reshape(8, 900, 16)})
 
 

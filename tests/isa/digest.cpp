@@ -446,6 +446,26 @@ void max_pool(DType dtype, const Data& data) {
         print("max_pool", dtype, data.name, text({channels}), {&y, &dx});
     }
 }
+
+void avg_pool(DType dtype, const Data& data) {
+    for (const ptrdiff_t channels : {1, 37})
+        for (const bool count_include_pad : {false, true}) {
+            const PoolLayout layout{.samples = 3,
+                                    .channels = channels,
+                                    .image = {9, 11},
+                                    .kernel = {3, 2},
+                                    .padding = {1, 1},
+                                    .stride = {2, 1},
+                                    .output = {5, 12}};
+            Array x(dtype, 3 * 9 * 11 * channels, data), dx(dtype, 3 * 9 * 11 * channels);
+            Array y(dtype, 3 * 5 * 12 * channels), dy(dtype, 3 * 5 * 12 * channels, ordinary);
+            kernels->avg_pool->forward[int(dtype)](
+                {.x = x, .y = y, .layout = layout, .count_include_pad = count_include_pad});
+            kernels->avg_pool->backward[int(dtype)](
+                {.dy = dy, .dx = dx, .layout = layout, .count_include_pad = count_include_pad});
+            print("avg_pool", dtype, data.name, text({channels, count_include_pad}), {&y, &dx});
+        }
+}
 }  // namespace
 
 int main() {
@@ -453,7 +473,7 @@ int main() {
     configure_memory();
     configure_threads();
     for (const auto family : {convert, layer_norm, rms_norm, batch_norm, group_norm, dropout, sgd, max_norm, activation,
-                              losses, convolution})
+                              losses, convolution, max_pool, avg_pool})
         for (const DType dtype : dtypes)
             for (const Data& data : all_data)
                 if (holds(dtype, data)) family(dtype, data);

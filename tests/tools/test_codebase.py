@@ -161,7 +161,8 @@ STUB = ast.parse((PACKAGE / "_core.pyi").read_text())
 FUNCTIONS = {node.name: node for node in STUB.body if isinstance(node, ast.FunctionDef)}
 RESULTS = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef)}
 PRIVATE = {  # what the Python side of the package calls
-    *("as_array", "build_info", "convolve", "convolve_weights", "max_pool", "max_pool_backward", "transpose"),
+    *("as_array", "avg_pool", "avg_pool_backward", "build_info", "convolve", "convolve_weights"),
+    *("max_pool", "max_pool_backward", "transpose"),
     *("sgd_grad_norm", "sgd_plan", "sgd_stands", "sgd_step"),
 }
 COMPILED = sorted(name for name in FUNCTIONS if name in tt.__all__)

@@ -356,3 +356,22 @@ def test_regression_and_activations(rng):
         assert_gradients(forward, lambda dy, x, f=forward, b=backward: [b(dy, f(x))], (x,), rng)
     assert_gradients(reference.leaky_relu, lambda dy, x: [reference.leaky_relu_backward(dy, x)], (x,), rng)
     np.testing.assert_array_equal(reference.sigmoid([-1e4, 0, 1e4]), [0, 0.5, 1])
+
+
+@pytest.mark.parametrize("count_include_pad", [True, False])
+def test_pooling(rng, count_include_pad):
+    """The maxima of continuous random numbers are apart."""
+    x = rng.standard_normal((2, 5, 4, 2))
+    window, output = ((3, 2), (1, 1), (2, 1)), (3, 5)
+    assert_gradients(
+        lambda x: reference.avg_pool(x, *window, output, count_include_pad),
+        lambda dy, x: [reference.avg_pool_backward(dy, x.shape[1:3], *window, count_include_pad)],
+        [x],
+        rng,
+    )
+    assert_gradients(
+        lambda x: reference.max_pool(x, *window, output),
+        lambda dy, x: [reference.max_pool_backward(dy, x, *window)],
+        [x],
+        rng,
+    )
