@@ -23,8 +23,8 @@ x : array_like
 num_groups : int
     Groups of channels, at least 1; divides C.
 gamma, beta : array_like, optional
-    Scale and shift of each channel, shape (C,) or with axes of length 1 beside it, such as (1, C); of any real
-    dtype. Ones and zeros where not given.
+    Scale and shift of each channel, shape (C,) or with further axes of length 1, such as (1, C); of any real
+    dtype. Ones and zeros if not given.
 axis : int, default 1
     The channel axis: 1 for (N, C) and (N, C, H, W), -1 for channels-last; not the first one.
 eps : float, default 1e-5
@@ -35,7 +35,7 @@ out : ndarray, optional
 Returns
 -------
 y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. A constant group, as one of a single value, gives
+    Of `x`'s shape and dtype; `out` if given. A constant group, such as one of a single value, gives
     exactly `beta` for every `eps`.
 
 Raises
@@ -72,10 +72,10 @@ x, num_groups, gamma, beta, axis, eps, out
 Returns
 -------
 y : ndarray
-    The result, as of `group_norm`.
+    As `group_norm` returns it.
 mean, rstd : ndarray of float64
-    Mean and 1 / sqrt(var + eps) of each sample and group, shape (N, num_groups). Where var + eps is 0, rstd is 0, and so
-    is dx. Of groups without values both are NaN.
+    Mean and 1 / sqrt(var + eps) of each sample and group, shape (N, num_groups). If var + eps is 0, rstd and dx are 0.
+    Both are NaN for groups without values.
 
 See Also
 --------
@@ -115,10 +115,10 @@ out : ndarray, optional
 Returns
 -------
 dx : ndarray
-    Gradient with respect to x, of its shape and dtype; `out` where it is given.
+    Gradient with respect to x, of its shape and dtype; `out` if given.
 dgamma, dbeta : ndarray
-    Gradients with respect to the parameters, in `gamma`'s shape and dtype: shape (C,) where it is not given, `x`'s dtype
-    where it is no float.
+    Gradients with respect to the parameters, in `gamma`'s shape and dtype: shape (C,) if it is not given, `x`'s dtype
+    if it is not of a float dtype.
 
 Raises
 ------
@@ -145,8 +145,8 @@ Parameters
 x : array_like
     float32, float64, float16 or bfloat16; samples along the first axis, C channels along `axis`.
 gamma, beta : array_like, optional
-    Scale and shift of each channel, shape (C,) or with axes of length 1 beside it, such as (1, C); of any real
-    dtype. Ones and zeros where not given.
+    Scale and shift of each channel, shape (C,) or with further axes of length 1, such as (1, C); of any real
+    dtype. Ones and zeros if not given.
 axis : int, default 1
     The channel axis: 1 for (N, C, H, W), -1 for channels-last; not the first one.
 eps : float, default 1e-5
@@ -157,7 +157,7 @@ out : ndarray, optional
 Returns
 -------
 y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. A constant channel, as one of a single value, gives
+    Of `x`'s shape and dtype; `out` if given. A constant channel, such as one of a single value, gives
     exactly `beta` for every `eps`.
 
 Raises
@@ -189,10 +189,10 @@ x, gamma, beta, axis, eps, out
 Returns
 -------
 y : ndarray
-    The result, as of `instance_norm`.
+    As `instance_norm` returns it.
 mean, rstd : ndarray of float64
-    Mean and 1 / sqrt(var + eps) of each sample and channel, shape (N, C). Where var + eps is 0, rstd is 0, and so is dx.
-    Of channels without values both are NaN.
+    Mean and 1 / sqrt(var + eps) of each sample and channel, shape (N, C). If var + eps is 0, rstd and dx are 0.
+    Both are NaN for channels without values.
 
 See Also
 --------
@@ -224,10 +224,10 @@ out : ndarray, optional
 Returns
 -------
 dx : ndarray
-    Gradient with respect to x, of its shape and dtype; `out` where it is given.
+    Gradient with respect to x, of its shape and dtype; `out` if given.
 dgamma, dbeta : ndarray
-    Gradients with respect to the parameters, in `gamma`'s shape and dtype: shape (C,) where it is not given, `x`'s dtype
-    where it is no float.
+    Gradients with respect to the parameters, in `gamma`'s shape and dtype: shape (C,) if it is not given, `x`'s dtype
+    if it is not of a float dtype.
 
 Raises
 ------

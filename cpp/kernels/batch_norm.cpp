@@ -1,5 +1,5 @@
-// Batch normalization of x (blocks, outer, channels, inner) with gamma and beta (channels,). Statistics are those of each unit,
-// a channel of a block, or given.
+// Batch normalization of x (blocks, outer, channels, inner) with gamma and beta (channels,). Statistics are those of
+// each unit, a channel of a block, or given.
 //
 //   x̂ = (x - mean) * rstd                  rstd = 1 / sqrt(var + eps)
 //   y = x̂ * gamma + beta                   batch renormalization: y = (x̂ * r + d) * gamma + beta

@@ -1,5 +1,5 @@
-// Backward kernels of batch norm (batch_norm.cpp): the gradients, and their two parts, between which sums can be shared with
-// other processes.
+// Backward kernels of batch norm (batch_norm.cpp): the gradients, and their two parts, between which sums can be shared
+// with other processes.
 #pragma once
 #include "channel_apply.h"
 #include "specialize.h"

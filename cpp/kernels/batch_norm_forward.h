@@ -1,4 +1,5 @@
-// Forward kernels of batch norm (batch_norm.cpp): with statistics of the units, with given ones, and the statistics alone.
+// Forward kernels of batch norm (batch_norm.cpp): with statistics of the units, with given ones, and the statistics
+// alone.
 #pragma once
 #include "channel_apply.h"
 #include "channel_moments.h"
@@ -7,8 +8,8 @@
 namespace trimtab {
 namespace {
 
-// y = (x - mean) * scale + beta with scale = rstd * gamma, in double: float arithmetic of the same accuracy must recover the
-// rounding errors, and takes as long.
+// y = (x - mean) * scale + beta with scale = rstd * gamma, in double: float arithmetic of the same accuracy must
+// recover the rounding errors, and takes as long.
 enum ForwardConstant { forward_mean, forward_scale, forward_beta, forward_constants };
 
 template <class T>

@@ -1,5 +1,5 @@
-// y = f(x, constants of the unit) over x (blocks, outer, channels, inner), by runs or by rows of tiles; and passes that compute
-// the constants from sums of the units first.
+// y = f(x, constants of the unit) over x (blocks, outer, channels, inner), by runs or by rows of tiles. Passes that sum
+// the units first compute the constants from the sums.
 #pragma once
 #include "channel_sums.h"
 #include "output_store.h"
@@ -8,7 +8,7 @@
 namespace trimtab {
 namespace {
 
-// A table (constants, units), of which `values` is the part from some unit on. Row j is at of(j).
+// A table (constants, units), seen from one of its units on: of(j)[u] is constant j of unit u.
 template <class W>
 struct Constants {
     W* values;
@@ -26,10 +26,9 @@ struct Varying;
 
 // ---- sums of the units, constants from them, then f over all of x ----
 
-// finish(at, unit, channel, first, second, constants) stores the constants of units from their sums. `wide` computes the
-// units whose constants are out of range (wide_channels.h).
-
-// Unit by unit where runs are long and there are units enough to share among threads.
+// finish(at, unit, channel, first, second, constants) computes the constants of a vector of units from their sums.
+// `wide` computes the units that are out of range (wide_channels.h). Units are taken one by one if their runs are long
+// and there are enough of them for all threads.
 template <class W, int count, Statistic S, class Finish, class Wide>
 void sum_then_apply(const ChannelLayout& l, const S& statistic, double cost, const Finish& finish,
                     const RunBody<W, count>& body, const Wide& wide, typename Wide::Result* y) {
@@ -39,7 +38,7 @@ void sum_then_apply(const ChannelLayout& l, const S& statistic, double cost, con
     sum_each_then_apply(x, statistic, cost, finish, body, wide, y);
 }
 
-// Unit by unit: the sums of a unit, then its runs from the last one back, which are still in the caches.
+// One unit after the other: its sums, then its runs from the last one back, which are still in the caches.
 template <class W, int count, Statistic S, class Finish, class Wide>
 void sum_each_then_apply(const ChannelRuns& x, const S& statistic, double cost, const Finish& finish,
                          const RunBody<W, count>& body, const Wide& wide, typename Wide::Result* y) {
@@ -67,7 +66,7 @@ void sum_each_then_apply(const ChannelRuns& x, const S& statistic, double cost, 
     });
 }
 
-// All units at a time: two passes over x.
+// All units at once: two passes over x.
 template <class W, int count, class X, Statistic S, class Finish, class Wide>
 void sum_all_then_apply(const X& x, const S& statistic, double cost, const Finish& finish,
                         const RunBody<W, count>& body, const Wide& wide, typename Wide::Result* y) {
@@ -136,7 +135,7 @@ void apply_to_units(const ChannelColumns& x, const Constants<W>& constants, doub
                                                     : expanded + t * expanded_per_tile + j * stride};
             const ptrdiff_t stop = min(first + rows_per_task, x.rows());
             const ptrdiff_t whole = tile.columns_in(stop - 1) < tile.columns() ? stop - 1 : stop;
-            // So many rows at once that the first cache holds them all.
+            // Rows that share the constants they load; the L1 cache holds all of them.
             const ptrdiff_t rows_at_once = max(4, max_tile_columns / tile.columns());
             for (ptrdiff_t row = first, rows; row < stop; row += rows) {
                 rows = row < whole ? min(rows_at_once, whole - row) : 1;
@@ -148,7 +147,7 @@ void apply_to_units(const ChannelColumns& x, const Constants<W>& constants, doub
 
 // ---- f over a run ----
 
-// A constant along a run: of one value, or with a value for each element.
+// A constant of a run: one value, or a value for each element.
 template <class W>
 struct Uniform {
     Vector<W> value;
@@ -170,9 +169,9 @@ TRIMTAB_INLINE void load_uniform(const Constants<W>& constants, Uniform<W> (&uni
     for (int j = 0; j < count; ++j) uniform[j] = {broadcast(*constants.of(j))};
 }
 
-// Calls f(k, j, to, at), which computes the result for element j of x from constants k[] and outputs it to `to`, over runs.
-// The type of f is erased: runs are long, so a call through a pointer costs nothing, and the passes below are compiled
-// once for all f.
+// A loop of f(k, j, to, at) over runs: f computes the result of element j of x with constants k[] and writes it to
+// `to`. The type of f is erased, so the passes above are compiled once for all f. Runs are long, so the call costs
+// nothing.
 template <class W, int count>
 class RunBody {
 public:
@@ -189,7 +188,7 @@ public:
         body.prefetch_distance_ = distance;
         return body;
     }
-    // Over x[offset..offset + n), and as much of further rows, `stride` values apart, which have the same constants.
+    // Over x[offset..offset + n) and the same columns of further rows, `stride` values apart.
     template <class Constant>
     void operator()(ptrdiff_t offset, ptrdiff_t n, const Constant* constants, ptrdiff_t rows = 1,
                     ptrdiff_t stride = 0) const {
@@ -207,7 +206,7 @@ private:
         using T = typename F::Result;
         Constant constant[count];
         for (int j = 0; j < count; ++j) constant[j] = constants[j];
-        // Rows that are visited at once load their constants once.
+        // Rows visited at once load their constants once.
         const ptrdiff_t at_once = visits_single_rows<T>(body.exceeds_caches_, stride) ? 1 : rows;
         OutputStore<T, W> output(body.exceeds_caches_, body.prefetch_distance_);
         output.write(f.y + offset, n, rows, stride,

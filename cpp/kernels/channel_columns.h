@@ -1,5 +1,5 @@
-// Geometry of x (blocks, outer, channels, inner) where inner is short: a block is a matrix (outer, channels * inner) whose
-// columns belong to channels. Tiles of neighboring columns are visited together, row by row.
+// Geometry of x (blocks, outer, channels, inner) where inner is short: a block is a matrix (outer, channels * inner)
+// whose columns belong to channels. Tiles of neighboring columns are visited together, row by row.
 #pragma once
 #include "../parallel.h"
 #include "channels.h"
@@ -12,7 +12,7 @@ constexpr ptrdiff_t max_tile_columns = 1024;
 
 struct ChannelColumns {
     ChannelLayout l;
-    ptrdiff_t outer_per_row;  // a row of the matrix is several steps of outer, where these are shorter than 64 values
+    ptrdiff_t outer_per_row;  // several steps of outer share a row of the matrix if they are shorter than 64 values
     ptrdiff_t tile_channels;
     explicit ChannelColumns(const ChannelLayout& layout)
         : l(layout),
@@ -26,8 +26,8 @@ struct ChannelColumns {
     ptrdiff_t tile_columns() const { return outer_per_row * tile_channels * l.inner; }
     ptrdiff_t tiles_per_block() const { return ceil_div(l.channels, tile_channels); }
     ptrdiff_t tiles() const { return l.blocks * tiles_per_block(); }
-    // Panels of a tile: enough to share those of a block among threads, each of 128 rows or more, as starting one takes
-    // time. Their number does not depend on the number of blocks.
+    // Panels of a tile: about 32 in a block, of at least 128 rows each, since a task takes time to start. Their number
+    // does not depend on the number of blocks.
     ptrdiff_t rows_per_panel() const { return min(rows(), max(128, ceil_div(rows() * tiles_per_block(), 32))); }
     ptrdiff_t panels() const { return ceil_div(rows(), rows_per_panel()); }
     ptrdiff_t panel_begin(ptrdiff_t panel) const { return min(panel * rows_per_panel(), rows()); }

@@ -10,10 +10,10 @@ struct ChannelRuns {
     ChannelLayout l;
     ptrdiff_t units() const { return trimtab::units(l); }
     ptrdiff_t start(ptrdiff_t unit) const { return trimtab::start(l, unit); }
-    // Of a unit, counted from its start.
+    // The runs of a unit, relative to its start.
     Runs runs() const { return {l.outer, l.inner, l.channels * l.inner}; }
-    // Panels of a unit: several where channels are too few to share among threads. Their number does not depend on the
-    // number of blocks, and so the sums of a block do not either.
+    // Panels of a unit: several if there are fewer channels than tasks. Their number does not depend on the number of
+    // blocks, so the sums of a block do not either.
     ptrdiff_t panels() const { return l.channels >= 32 ? 1 : min(runs().segments(), ceil_div(64, l.channels)); }
     // In segments.
     ptrdiff_t panel_begin(ptrdiff_t panel) const { return runs().segments() * panel / panels(); }

@@ -1,5 +1,5 @@
-// Two sums over each unit of x (blocks, outer, channels, inner), such as mean and second moment. Tasks sum panels of runs or of
-// tiles; the sums of the panels combine in order, whatever thread had which.
+// Two sums over each unit of x (blocks, outer, channels, inner), such as mean and second moment. A task sums a panel of
+// a unit or of a tile. Sums of panels combine in order, so the result does not depend on the number of threads.
 #pragma once
 #include "channel_columns.h"
 #include "channel_runs.h"
@@ -22,7 +22,7 @@ concept Statistic =
         sums = s.wide().in_runs(runs, i, i, i);  // the statistic that sums again what it does not hold
     };
 
-// To first[unit] and second[unit]. `cost` is that of all, in ns.
+// Stores both sums of each unit to first[unit] and second[unit]. `cost` is the time of all, in ns.
 template <Statistic S>
 void sum_units(const S& statistic, const ChannelLayout& l, double cost, double* first, double* second) {
     sums_by_run(l) ? sum_units(statistic, ChannelRuns{l}, cost, first, second)
@@ -118,10 +118,10 @@ constexpr ptrdiff_t rows_per_sum = 8;  // rows of a column that are summed in W 
 
 // How many of these rows are visited at once, one vector of columns after the other.
 enum class RowOrder {
-    all,     // sums stay in registers. Chosen but where one of the others is.
-    some,    // fewer cache lines at once. Chosen for several arrays with strides of a page and more: lines at the same
-             // offset in their pages compete for the eight places of a set of the first cache.
-    single,  // the order of memory (visits_single_rows).
+    all,     // sums stay in registers. The default.
+    some,    // fewer cache lines at once. For several arrays with strides of a page and more: lines at equal offsets in
+             // their pages compete for the eight ways of a set of the L1 cache.
+    single,  // the order of memory. For rows beyond the caches that share a page (visits_single_rows).
 };
 template <class W, int arrays>
 TRIMTAB_INLINE RowOrder row_order(const ChannelColumns& x, bool exceeds_caches) {
@@ -138,8 +138,8 @@ TRIMTAB_INLINE void clear(W* values, ptrdiff_t n) {
 template <class W, int quantities, class F>
 struct ColumnSums;
 
-// Sums f, which reads as many `arrays`, over rows begin..end of each channel of a tile, to totals[q]. column_sums: room for
-// (quantities, columns) sums, unless a column is a channel.
+// totals[q][channel]: sums of f over rows begin..end of a tile. f reads `arrays` arrays. column_sums has room for
+// (quantities, columns) sums; it is unused if each column is a channel.
 template <class W, int quantities, int arrays, class F>
 TRIMTAB_INLINE void sum_rows(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, bool exceeds_caches, double* column_sums,
                              double* const (&totals)[quantities], const F f) {
@@ -164,7 +164,8 @@ TRIMTAB_INLINE void sum_rows(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, b
         for (int q = 0; q < quantities; ++q) tile.reduce_columns(columns.sums[q], totals[q]);
 }
 
-// Sums of the columns of a tile. f(offset, at, acc, column) adds the terms of a vector of one row to the accumulators acc[q].
+// Sums of the columns of a tile. f(offset, at, acc, column) adds the terms of a vector of one row to the accumulators
+// acc[q].
 template <class W, int quantities, class F>
 struct ColumnSums {
     const Tile& tile;
@@ -189,7 +190,8 @@ struct ColumnSums {
         }
         return row;
     }
-    // Adds the first n columns of `rows` rows. Sums begin with these rows or are partial; they end with them or become so.
+    // Adds the first n columns of `rows` rows. begins: the sums begin with these rows, else with `partial`. ends: they
+    // are complete after these rows and added to `sums`, else stored to `partial`.
     template <int rows, bool begins, bool ends, class Cache>
     TRIMTAB_INLINE void add(ptrdiff_t row, ptrdiff_t n, Cache cache) const {
         const ptrdiff_t stride = tile.matrix.width(), start = tile.start() + row * stride;

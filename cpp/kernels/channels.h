@@ -1,10 +1,10 @@
-// x (blocks, outer, channels, inner), with a statistic and a few constants for each unit: a channel of a block. Passes over
-// it are in four headers:
+// x (blocks, outer, channels, inner), with a statistic and a few constants for each unit, a channel of a block. The
+// passes over x are in four headers:
 //   channel_runs.h     geometry where inner is long: a unit is `outer` runs of `inner` values
 //   channel_columns.h  geometry where inner is short: a block is a matrix whose columns belong to channels
 //   channel_sums.h     sums of each unit
 //   channel_apply.h    y = f(x, constants of the unit)
-// The shape alone decides which geometry a pass has. Both are drawn in kernels.h.
+// The shape alone decides between the geometries. Both are drawn in kernels.h.
 #pragma once
 #include "caches.h"
 
@@ -19,12 +19,12 @@ TRIMTAB_INLINE ptrdiff_t start(const ChannelLayout& l, ptrdiff_t unit) {
     return unit / l.channels * l.outer * l.channels * l.inner + unit % l.channels * l.inner;
 }
 
-// Sums visit a unit at a time, whose runs lie far apart: they are long from a page of floats on. The other passes visit
-// memory in order.
+// How long must runs be? Sums visit one unit after the other, whose runs lie far apart: a page of floats. Other passes
+// visit memory in order, and shorter runs will do.
 TRIMTAB_INLINE bool sums_by_run(const ChannelLayout& l) { return l.inner >= 1024; }
 TRIMTAB_INLINE bool applies_by_run(const ChannelLayout& l) { return l.inner >= 128; }
 
-// In the second of two passes over a part of an array: the distance to the part that the next call visits.
+// Of a call that visits a part of an array for the second time: the distance to the part that the next call visits.
 TRIMTAB_INLINE ptrdiff_t prefetch_distance(const ChannelLayout& l) {
     return l.other_values ? prefetch_distance(size(l)) : 0;
 }

@@ -1,5 +1,5 @@
-// Group normalization of x (samples, outer, groups, channels, inner) with gamma and beta (groups, channels). A unit is a group
-// of a sample: outer * channels * inner values.
+// Group normalization of x (samples, outer, groups, channels, inner) with gamma and beta (groups, channels). A unit is
+// a group of a sample: outer * channels * inner values.
 //
 //   x̂ = (x - mean) * rstd              rstd = 1 / sqrt(var + eps)
 //   y = x̂ * gamma + beta
@@ -7,14 +7,15 @@
 //   dbeta  = sum(dy), dgamma = sum(dy * x̂)   over samples, outer and inner
 //   dx     = rstd * (h - mean(h) - x̂ * mean(h * x̂))   with h = dy * gamma
 //
-// The shape of a sample, whatever their number, decides between two ways, which sum in different orders.
+// Groups are computed as rows or channel by channel. The two ways sum in different orders, so the shape of a sample
+// decides, never the number of samples.
 #include "group_norm_by_channel.h"
 #include "group_norm_rows.h"
 
 namespace trimtab {
 namespace {
 
-// Row by row where a group is a run of memory that one thread takes, or its channels are short; else channel by channel.
+// Row by row if a group is a run of memory that suits one thread or has short channels, else channel by channel.
 bool by_row(const GroupLayout& l) { return l.outer == 1 && (l.channels * l.inner < 1 << 17 || l.inner < 128); }
 
 template <class T>

@@ -1,5 +1,5 @@
-// Group normalization channel by channel (group_norm.cpp), for groups that are no runs of memory and for those that threads
-// share. Two passes of batch norm over some samples at a time, whose units are channels of samples:
+// Group normalization channel by channel (group_norm.cpp), for groups that are not runs of memory or too long for one
+// thread. It takes some samples at a time through two passes of batch norm, whose units are channels of samples:
 //   1. moments of channels, or sums of dy and of dy * x̂, from which those of groups are computed
 //   2. y or dx from constants of each channel
 // Compiled once for all storage types.
@@ -38,8 +38,8 @@ struct SampleChannels {
         const ptrdiff_t start = group / l.groups * values_per_sample() + group % l.groups * l.channels * l.inner;
         return {start, l.outer, l.channels * l.inner, channels() * l.inner, l.inner};
     }
-    // f(first, samples) for so few samples at a time that they stay in the caches between the passes: of one thread or,
-    // where samples are few or small, of all threads.
+    // f(first, samples) for as many samples at a time as stay in the caches between the passes: one sample for each
+    // thread or, if samples are few or small, some for all threads together.
     template <class F>
     void for_samples(double cost_per_value, const F& f) const {
         if (l.samples >= 16 && values_per_sample() >= 1 << 14)
@@ -53,8 +53,7 @@ struct SampleChannels {
     }
 };
 
-// Results of groups that double does not hold without a scale (wide.h), kept until those of all others are written: y may be
-// x or dy.
+// Results of wide groups (wide.h), kept until all other results are written: y may be x, and dx may be x or dy.
 class WideGroups {
 public:
     explicit WideGroups(const SampleChannels& x, ptrdiff_t max_groups) : x_(x), max_groups_(max_groups) {}

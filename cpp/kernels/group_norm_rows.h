@@ -1,5 +1,5 @@
-// Group normalization row by row (group_norm.cpp): x (samples, 1, groups, channels, inner) is a row of memory for each group of
-// a sample, as in layer norm, but with a parameter for each channel.
+// Group normalization row by row (group_norm.cpp): x (samples, 1, groups, channels, inner) is a row of memory for each
+// group of a sample, as in layer norm, but with a parameter for each channel.
 #pragma once
 #include "channel_apply.h"
 #include "row_statistics.h"
@@ -12,8 +12,8 @@ ptrdiff_t rows(const GroupLayout& l) { return l.samples * l.groups; }
 double values(const GroupLayout& l) { return double(rows(l) * width(l)); }
 UnitLayout unit_layout(const GroupLayout& l, ptrdiff_t row) { return {row * width(l), 1, width(l), width(l), l.inner}; }
 
-// Long channels are visited one by one, with a parameter in a register. Short ones are visited a row at a time, with the
-// parameters expanded to the width of the row. Short rows of a single channel are visited several at a time.
+// Long channels are visited one by one, with a parameter in a register. Short ones are visited a row at a time, with
+// the parameters expanded to the width of the row. Short rows of a single channel are visited several at a time.
 bool has_long_channels(const GroupLayout& l) { return l.channels == 1 || l.inner >= 128; }
 bool has_short_rows(const GroupLayout& l) { return l.channels == 1 && l.inner < 128; }
 
@@ -278,8 +278,8 @@ private:
                 apply_to_row<1, W>(l_, first + r, {&gamma_}, body_of(r), exceeds_);
     }
 
-    // A group of some samples, with short channels. dbeta and dgamma are summed in W for each place of the row, then in double.
-    // sums: room for (2, width).
+    // A group of some samples, with short channels. dbeta and dgamma are summed in W for each place of the row, then in
+    // double. sums: room for (2, width).
     TRIMTAB_LOOP void panel(ptrdiff_t panel, ptrdiff_t group, W* sums) const {
         const ptrdiff_t n = width(l_);
         const W* const gamma = gamma_.expanded(group);

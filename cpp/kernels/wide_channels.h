@@ -11,7 +11,7 @@ TRIMTAB_INLINE UnitLayout unit_layout(const ChannelLayout& l, ptrdiff_t unit) {
     return {start(l, unit), l.outer, l.inner, l.channels * l.inner, l.inner};
 }
 
-// Results of the wide units, kept until those of all others are written: y may be x or dy.
+// Results of wide units, kept until all other results are written: y may be x, and dx may be x or dy.
 //   wide.is_wide(unit)          is this unit one of them?
 //   wide.write(unit, y, place)  writes its results, whose layout in y is `place`
 template <class Wide>
