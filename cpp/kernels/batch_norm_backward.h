@@ -26,7 +26,7 @@ struct WideBackward;
 template <class T>
 struct WideBackwardApply;
 
-// Does W hold dx? Also gradients of zero, and those that gamma makes zero.
+// Does W hold dx of a unit? It holds dx = 0, whether dy or gamma is 0.
 template <class W>
 TRIMTAB_INLINE Longs unit_gradient_in_range(Doubles mean, Doubles rstd, Doubles g_scale, Doubles g, Doubles gx) {
     constexpr double limit = is_same<W, float> ? 1e30 : 1e280;
@@ -98,7 +98,7 @@ struct WideBackward {
     }
 };
 
-// ---- the sums of a unit, given to dx by the caller ----
+// ---- in two parts: sums of dy and of dy * x̂, then dx from means of h and of h * x̂ ----
 
 template <class T>
 void batch_norm_backward_sums(const BatchNormBackwardSums& a) {
@@ -167,7 +167,7 @@ struct WideBackwardApply {
     }
 };
 
-// ---- constants and loops of all ----
+// ---- shared by all ----
 
 // From dx = g_scale * g + slope * x̂ + offset.
 template <class W, class At>
@@ -198,9 +198,9 @@ struct BackwardBody {
     using W = Work<T>;
     MaskedDy<T, relu> masked_dy;
     const T* x;
-    T *y, *dresidual;
+    T *y, *dresidual;  // y: dx
     bool training;
-    // Do streaming stores fit both dx and dresidual?
+    // Are dx and dresidual aligned alike, so that streaming stores fit both?
     bool same_alignment = (reinterpret_cast<uintptr_t>(dresidual) - reinterpret_cast<uintptr_t>(y)) % 64 == 0;
     template <class At>
     TRIMTAB_INLINE void operator()(const Vector<W>* k, ptrdiff_t j, T* to, At at) const {

@@ -133,7 +133,7 @@ struct WideApply {
     }
 };
 
-// ---- both ----
+// ---- shared by both ----
 
 template <class W, class At>
 TRIMTAB_INLINE void store_forward_constants(At at, Doubles mean, Doubles rstd, const W* gamma, const W* beta,

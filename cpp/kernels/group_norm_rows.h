@@ -12,8 +12,9 @@ ptrdiff_t rows(const GroupLayout& l) { return l.samples * l.groups; }
 double values(const GroupLayout& l) { return double(rows(l) * width(l)); }
 UnitLayout unit_layout(const GroupLayout& l, ptrdiff_t row) { return {row * width(l), 1, width(l), width(l), l.inner}; }
 
-// Long channels are visited one by one, with a parameter in a register. Short ones are visited a row at a time, with
-// the parameters expanded to the width of the row. Short rows of a single channel are visited several at a time.
+// Long channels, and a single one, are visited one by one, with a parameter in a register. Short ones are visited as a
+// row, with the parameters expanded to the width of the row. Short rows of a single channel are visited several at a
+// time.
 bool has_long_channels(const GroupLayout& l) { return l.channels == 1 || l.inner >= 128; }
 bool has_short_rows(const GroupLayout& l) { return l.channels == 1 && l.inner < 128; }
 
