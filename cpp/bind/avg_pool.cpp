@@ -18,7 +18,7 @@ x : array_like
 kernel, before, stride, output : tuple of two ints
     As for `max_pool`. Values outside of the image are zeros.
 count_include_pad : bool, default True
-    count is the size of the kernel. False: only of its part inside of the image; the mean of nothing is NaN.
+    count is the size of the kernel. False: only of its part inside of the image; the mean of nothing is 0.
 
 Returns
 -------
@@ -57,6 +57,20 @@ TypeError, ValueError
     An argument of the wrong dtype, kind, shape or range.
 )");
 
+void pool(const Array& from, Array& to, const PoolLayout& layout, bool backward, bool count_include_pad) {
+    if (to.size() == 0) return;
+    const int dtype = int(from.dtype());
+    const Released released;
+    kernels->avg_pool->pool({.from = from.data(),
+                             .to = to.data(),
+                             .layout = layout,
+                             .backward = backward,
+                             .count_include_pad = count_include_pad,
+                             .bytes = from.itemsize(),
+                             .widen = kernels->convert->widen[dtype][1],
+                             .narrow = kernels->convert->narrow[dtype]});
+}
+
 PyObject* avg_pool(const Arguments& in) {
     const Array x = read(in[0]);
     const npy_intp* const extents = read_extents(in[0], x, 4, "(N, H, W, C)");
@@ -64,11 +78,7 @@ PyObject* avg_pool(const Arguments& in) {
     layout.output = read_plane(in[4], 0);
     const bool count_include_pad = in[5].flag(true);
     Array y = empty({layout.samples, layout.output.height, layout.output.width, layout.channels}, x.descr(), x.dtype());
-    if (y.size() > 0) {
-        const Released released;
-        kernels->avg_pool->forward[int(x.dtype())](
-            {.x = x.data(), .y = y.data(), .layout = layout, .count_include_pad = count_include_pad});
-    }
+    pool(x, y, layout, false, count_include_pad);
     return y.release();
 }
 
@@ -80,11 +90,7 @@ PyObject* avg_pool_backward(const Arguments& in) {
     const bool count_include_pad = in[5].flag(true);
     Array dx =
         empty({layout.samples, layout.image.height, layout.image.width, layout.channels}, dy.descr(), dy.dtype());
-    if (dx.size() > 0) {
-        const Released released;
-        kernels->avg_pool->backward[int(dy.dtype())](
-            {.dy = dy.data(), .dx = dx.data(), .layout = layout, .count_include_pad = count_include_pad});
-    }
+    pool(dy, dx, layout, true, count_include_pad);
     return dx.release();
 }
 }  // namespace

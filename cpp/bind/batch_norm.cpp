@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "../kernels/pooled.h"
 #include "bind.h"
-#include "pooled.h"
 
 namespace trimtab {
 namespace {

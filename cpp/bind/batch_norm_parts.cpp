@@ -2,8 +2,8 @@
 #include <cmath>
 #include <limits>
 
+#include "../kernels/pooled.h"
 #include "bind.h"
-#include "pooled.h"
 
 namespace trimtab {
 namespace {

@@ -1,5 +1,3 @@
-#include "group_norm.h"
-
 #include <algorithm>
 #include <cmath>
 
@@ -12,7 +10,7 @@ const Signature group_norm_signature(
     R"(group_norm(x, num_groups, gamma=None, beta=None, *, axis=1, eps=1e-5, out=None)
 --
 
-Group normalization: each group of channels of each sample is standardised, then its channels are scaled and shifted.
+Group normalization: each group of channels of each sample is standardized, then its channels are scaled and shifted.
 
     y = gamma * (x - mean) / sqrt(var + eps) + beta
 
@@ -25,8 +23,8 @@ x : array_like
 num_groups : int
     Groups of channels, at least 1; divides C.
 gamma, beta : array_like, optional
-    Scale and shift of each channel, shape (C,) or with axes of length 1 beside it, such as (1, C); of any real
-    dtype. Ones and zeros where not given.
+    Scale and shift of each channel, shape (C,) or with further axes of length 1, such as (1, C); of any real
+    dtype. Ones and zeros if not given.
 axis : int, default 1
     The channel axis: 1 for (N, C) and (N, C, H, W), -1 for channels-last; not the first one.
 eps : float, default 1e-5
@@ -37,7 +35,7 @@ out : ndarray, optional
 Returns
 -------
 y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. A constant group, as one of a single value, gives
+    Of `x`'s shape and dtype; `out` if given. A constant group, such as one of a single value, gives
     exactly `beta` for every `eps`.
 
 Raises
@@ -74,10 +72,10 @@ x, num_groups, gamma, beta, axis, eps, out
 Returns
 -------
 y : ndarray
-    The result, as of `group_norm`.
+    As `group_norm` returns it.
 mean, rstd : ndarray of float64
-    Mean and 1 / sqrt(var + eps) of each sample and group, shape (N, num_groups). Where var + eps is 0, rstd is 0, and so
-    is dx. Of groups without values both are NaN.
+    Mean and 1 / sqrt(var + eps) of each sample and group, shape (N, num_groups). If var + eps is 0, rstd and dx are 0.
+    Both are NaN for groups without values.
 
 See Also
 --------
@@ -117,10 +115,10 @@ out : ndarray, optional
 Returns
 -------
 dx : ndarray
-    Gradient with respect to x, of its shape and dtype; `out` where it is given.
+    Gradient with respect to x, of its shape and dtype; `out` if given.
 dgamma, dbeta : ndarray
-    Gradients with respect to the parameters, in `gamma`'s shape and dtype: shape (C,) where it is not given, `x`'s dtype
-    where it is no float.
+    Gradients with respect to the parameters, in `gamma`'s shape and dtype: shape (C,) if it is not given, `x`'s dtype
+    if it is not of a float dtype.
 
 Raises
 ------
@@ -136,7 +134,7 @@ const Signature instance_norm_signature(
     R"(instance_norm(x, gamma=None, beta=None, *, axis=1, eps=1e-5, out=None)
 --
 
-Instance normalization: each channel of each sample is standardised, then scaled and shifted.
+Instance normalization: each channel of each sample is standardized, then scaled and shifted.
 
     y = gamma * (x - mean) / sqrt(var + eps) + beta
 
@@ -147,8 +145,8 @@ Parameters
 x : array_like
     float32, float64, float16 or bfloat16; samples along the first axis, C channels along `axis`.
 gamma, beta : array_like, optional
-    Scale and shift of each channel, shape (C,) or with axes of length 1 beside it, such as (1, C); of any real
-    dtype. Ones and zeros where not given.
+    Scale and shift of each channel, shape (C,) or with further axes of length 1, such as (1, C); of any real
+    dtype. Ones and zeros if not given.
 axis : int, default 1
     The channel axis: 1 for (N, C, H, W), -1 for channels-last; not the first one.
 eps : float, default 1e-5
@@ -159,7 +157,7 @@ out : ndarray, optional
 Returns
 -------
 y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. A constant channel, as one of a single value, gives
+    Of `x`'s shape and dtype; `out` if given. A constant channel, such as one of a single value, gives
     exactly `beta` for every `eps`.
 
 Raises
@@ -191,10 +189,10 @@ x, gamma, beta, axis, eps, out
 Returns
 -------
 y : ndarray
-    The result, as of `instance_norm`.
+    As `instance_norm` returns it.
 mean, rstd : ndarray of float64
-    Mean and 1 / sqrt(var + eps) of each sample and channel, shape (N, C). Where var + eps is 0, rstd is 0, and so is dx.
-    Of channels without values both are NaN.
+    Mean and 1 / sqrt(var + eps) of each sample and channel, shape (N, C). If var + eps is 0, rstd and dx are 0.
+    Both are NaN for channels without values.
 
 See Also
 --------
@@ -226,10 +224,10 @@ out : ndarray, optional
 Returns
 -------
 dx : ndarray
-    Gradient with respect to x, of its shape and dtype; `out` where it is given.
+    Gradient with respect to x, of its shape and dtype; `out` if given.
 dgamma, dbeta : ndarray
-    Gradients with respect to the parameters, in `gamma`'s shape and dtype: shape (C,) where it is not given, `x`'s dtype
-    where it is no float.
+    Gradients with respect to the parameters, in `gamma`'s shape and dtype: shape (C,) if it is not given, `x`'s dtype
+    if it is not of a float dtype.
 
 Raises
 ------
@@ -247,47 +245,42 @@ ResultType instance_forward_result("InstanceNormForwardResult", "y mean rstd");
 ResultType instance_backward_result("InstanceNormBackwardResult", "dx dgamma dbeta");
 
 // `num_groups` is null for one group a channel.
-Grouped grouped(const Array& x, const Argument* num_groups, const Argument& axis) {
-    const ChannelLayout each = sample_layout(axis, x, 1);
-    npy_intp groups = each.channels;
+GroupLayout group_layout(const Array& x, const Argument* num_groups, const Argument& axis) {
+    const auto [samples, outer, channels, inner, other_values] = sample_layout(axis, x, 1);
+    npy_intp groups = channels;
     if (num_groups) {
         constexpr const char* rule = "be an int >= 1";
         groups = num_groups->integer(rule);
         if (groups < 1) num_groups->value_error(rule);
-        if (each.channels % groups != 0)
-            num_groups->value_error("divide the " + std::to_string(each.channels) + " channels");
+        if (channels % groups != 0) num_groups->value_error("divide the " + std::to_string(channels) + " channels");
     }
-    return {each, groups};
+    return {samples, outer, groups, channels / std::max<npy_intp>(groups, 1), inner};
 }
 
 PyObject* forward(const Arguments& in, bool in_groups, const ResultType* result) {
     const std::size_t next = in_groups ? 2 : 1;
     const Argument num_groups = in[1], eps = in[next + 3], out = in[next + 4];
     const Array x = read(in[0]);
-    const Grouped layout = grouped(x, in_groups ? &num_groups : nullptr, in[next + 2]);
-    const Shape parameters = {layout.each.channels}, statistics = {layout.each.blocks, layout.groups};
+    const GroupLayout layout = group_layout(x, in_groups ? &num_groups : nullptr, in[next + 2]);
+    const Shape parameters = {layout.groups * layout.channels}, statistics = {layout.samples, layout.groups};
     const Parameter gamma(in[next], x, parameters, working_type(x), 1, x.size() > 0);
     const Parameter beta(in[next + 1], x, parameters, working_type(x), 0, x.size() > 0);
     const double epsilon = eps.non_negative(1e-5);
     Output y(out, x, {&x}, {&gamma.array(), &beta.array()});
-    const bool in_parts = !layout.are_rows(), keep = result || in_parts;
-    Array mean = keep ? empty_doubles(statistics) : Array(), rstd = keep ? empty_doubles(statistics) : Array();
-    if (x.size() == 0 && keep) {
+    Array mean = result ? empty_doubles(statistics) : Array(), rstd = result ? empty_doubles(statistics) : Array();
+    if (x.size() > 0) {
+        const Released released;
+        kernels->group_norm->forward[int(x.dtype())]({.x = x.data(),
+                                                      .gamma = gamma.data(),
+                                                      .beta = beta.data(),
+                                                      .y = y.data(),
+                                                      .mean = result ? mean.doubles() : nullptr,
+                                                      .rstd = result ? rstd.doubles() : nullptr,
+                                                      .layout = layout,
+                                                      .eps = epsilon});
+    } else if (result) {
         std::fill_n(mean.doubles(), mean.size(), NAN);
         std::fill_n(rstd.doubles(), rstd.size(), NAN);
-    } else if (x.size() > 0) {
-        const Released released;
-        if (in_parts)
-            forward_in_parts(layout, x, gamma, beta, y.data(), mean.doubles(), rstd.doubles(), epsilon);
-        else
-            kernels->group_norm->forward[int(x.dtype())]({.x = x.data(),
-                                                          .gamma = gamma.data(),
-                                                          .beta = beta.data(),
-                                                          .y = y.data(),
-                                                          .mean = keep ? mean.doubles() : nullptr,
-                                                          .rstd = keep ? rstd.doubles() : nullptr,
-                                                          .layout = layout.as_rows(),
-                                                          .eps = epsilon});
     }
     PyObject* const normalized = y.finish();
     return result ? (*result)({normalized, mean.release(), rstd.release()}) : normalized;
@@ -302,30 +295,27 @@ PyObject* backward(const Arguments& in, bool in_groups, const ResultType& result
     const std::size_t next = in_groups ? 5 : 4;
     const Argument num_groups = in[4], out = in[next + 2];
     const Array dy = read(in[0]), x = read_like(in[1], dy);
-    const Grouped layout = grouped(x, in_groups ? &num_groups : nullptr, in[next + 1]);
-    const Shape parameters = {layout.each.channels}, statistics = {layout.each.blocks, layout.groups};
+    const GroupLayout layout = group_layout(x, in_groups ? &num_groups : nullptr, in[next + 1]);
+    const Shape parameters = {layout.groups * layout.channels}, statistics = {layout.samples, layout.groups};
     const Array mean = read_statistic(in[2], statistics), rstd = read_statistic(in[3], statistics);
-    const bool in_parts = !layout.are_rows();
-    const Parameter gamma(in[next], x, parameters, in_parts ? DType::float64 : working_type(x), 1, x.size() > 0);
+    const DType gamma_type = kernels->group_norm->by_row(layout) ? working_type(x) : DType::float64;
+    const Parameter gamma(in[next], x, parameters, gamma_type, 1, x.size() > 0);
     Output dx(out, x, {&dy, &x}, {&mean, &rstd, &gamma.array()});
     Gradient dgamma(gamma, parameters), dbeta(gamma, parameters);
-    if (x.size() == 0) {
-        std::fill_n(dgamma.sums(), layout.each.channels, 0.0);
-        std::fill_n(dbeta.sums(), layout.each.channels, 0.0);
-    } else {
+    if (x.size() > 0) {
         const Released released;
-        if (in_parts)
-            backward_in_parts(layout, dy, x, mean, rstd, gamma, dx.data(), dgamma.sums(), dbeta.sums());
-        else
-            kernels->group_norm->backward[int(x.dtype())]({.dy = dy.data(),
-                                                           .x = x.data(),
-                                                           .gamma = gamma.data(),
-                                                           .mean = mean.doubles(),
-                                                           .rstd = rstd.doubles(),
-                                                           .dx = dx.data(),
-                                                           .dgamma = dgamma.sums(),
-                                                           .dbeta = dbeta.sums(),
-                                                           .layout = layout.as_rows()});
+        kernels->group_norm->backward[int(x.dtype())]({.dy = dy.data(),
+                                                       .x = x.data(),
+                                                       .gamma = gamma.data(),
+                                                       .mean = mean.doubles(),
+                                                       .rstd = rstd.doubles(),
+                                                       .dx = dx.data(),
+                                                       .dgamma = dgamma.sums(),
+                                                       .dbeta = dbeta.sums(),
+                                                       .layout = layout});
+    } else {
+        std::fill_n(dgamma.sums(), parameters[0], 0.0);
+        std::fill_n(dbeta.sums(), parameters[0], 0.0);
     }
     return result({dx.finish(), dgamma.finish(), dbeta.finish()});
 }
