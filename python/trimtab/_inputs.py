@@ -1,7 +1,7 @@
 """Readers of what callers pass to the Python functions: arrays, generators and paths.
 
-The message of an error begins with `name`, the function and the argument, such as ``"fit: x"``. Single numbers,
-flags and the like are checked by `trimtab._checks`.
+The message of an error begins with `name`, the function and the argument, such as ``"fit: x"``. Numbers,
+flags and names are checked by `trimtab._checks`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Lets threadpoolctl see and limit our threads, if somebody imports it.
 
-We do not import it ourselves: that takes longer than our own import. A finder on ``sys.meta_path`` waits for its
-import and registers our controller right after it.
+We do not import it ourselves: that takes longer than our own import. A finder on ``sys.meta_path`` waits for
+its import and registers our controller right after it.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ def _register(threadpoolctl: Any) -> None:
     if not hasattr(threadpoolctl, "register"):  # before version 3.2
         return
 
-    class TrimtabController(threadpoolctl.LibController):  # type: ignore[misc, name-defined]
+    class TrimtabController(threadpoolctl.LibController):  # type: ignore[misc]
         """One of the OpenMP libraries: a limit on these is meant for all loops that run in threads."""
 
         user_api = "openmp"

@@ -1,7 +1,7 @@
 """The theory of early stopping: kernel gradient descent, and the step after which to stop it.
 
-Yao, Rosasco and Caponnetto (2007). A regression function f is known by m noisy values ``y_i`` at random points
-``x_i``. Gradient descent on the empirical squared error, in the reproducing space of a kernel K, is
+Yao, Rosasco and Caponnetto (2007). A regression function f is known by m noisy values ``y_i`` at random
+points ``x_i``. Gradient descent on the empirical squared error, in the reproducing space of a kernel K, is
 
     f_0 = 0,  f_{t+1} = f_t - (γ_t / m) Σ_i (f_t(x_i) - y_i) K(x_i, ·),  γ_t = 1 / (κ² (t + 1)^θ),
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import nan
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,9 +13,6 @@ from numpy.typing import ArrayLike
 from trimtab import _checks
 from trimtab._inputs import real_array
 from trimtab._typing import Array
-
-if TYPE_CHECKING:
-    from trimtab.losses import Loss
 
 Metric: TypeAlias = Callable[[Array, Any], float | tuple[float, float]]
 
@@ -144,37 +141,3 @@ class Means:
     def values(self) -> dict[str, float]:
         """Return the means so far, NaN where nothing has counted."""
         return {name: total / weight if weight else nan for name, (total, weight) in self.sums.items()}
-
-
-def measured(function: str, loss: Loss, output: Array, target: Array) -> tuple[dict[str, Mean], Array]:
-    """Return the loss and its metrics, each with its weight, and the gradient of the loss."""
-    result = loss(output, target)
-    if not isinstance(result, tuple) or len(result) not in (2, 3):
-        raise TypeError(
-            f"{function}: loss must return (loss, gradient) or (loss, gradient, weight), "
-            f"got {_checks.shown(result)}"
-        )
-    value, gradient, weight = (*result, len(output))[:3]
-    values = {"loss": _as_mean(f"{function}: loss", value, weight)}
-    target = loss.aligned(target, output)
-    for name, metric in loss.metrics.items():
-        values[name] = _as_mean(f"{function}: metric {name!r}", metric(output, target), len(output))
-    gradient = real_array(f"{function}: gradient of the loss", gradient)
-    if gradient.shape != output.shape:
-        raise ValueError(
-            f"{function}: gradient of the loss must have shape {output.shape}, got {gradient.shape}"
-        )
-    return values, gradient.astype(output.dtype, copy=False)
-
-
-def _as_mean(name: str, value: Any, weight: float) -> Mean:
-    pair = (value, value.weight) if isinstance(value, Mean) else value
-    try:
-        number, weight = pair if isinstance(pair, tuple) else (pair, weight)
-        mean = Mean(float(number), float(weight))
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"{name} must be a float, or a float and its weight, got {_checks.shown(value)}"
-        ) from error
-    _checks.number(f"{name}: weight", mean.weight, 0)
-    return mean

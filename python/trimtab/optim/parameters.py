@@ -53,7 +53,8 @@ def _read_group(number: int, group: Any) -> GroupRequest:
     if not isinstance(group, Mapping) or "parameters" not in group or not keys >= {*group}:
         got = sorted(map(str, group)) if isinstance(group, Mapping) else type(group).__name__
         raise ValueError(
-            f"SGD: parameters must be groups of 'parameters' and {', '.join(OPTIONS)}, got {got} in [{number}]"
+            f"SGD: parameters must be groups of 'parameters' and {', '.join(OPTIONS)}, "
+            f"got {got} in [{number}]"
         )
     options = {name: value for name, value in group.items() if name != "parameters"}
     return GroupRequest(_read_parameters(f"parameters[{number}]", group["parameters"]), options)

@@ -29,7 +29,7 @@ class SGD:
     `trimtab.sgd_update` states every option in full.
 
     An optimizer can be pickled and copied, together with its parameters; the copy continues with the same
-    bits. After ``model, optimizer = copy.deepcopy((model, optimizer))`` the new optimizer trains the new model.
+    bits. Of ``copy.deepcopy((model, optimizer))`` the optimizer trains the model beside it.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ class SGD:
             groups[name].options = replace(groups[name].options, lr=Constant(float(optional[name])))
 
     def _arrays(self) -> dict[str, Array]:
-        """Return the arrays that every state has: the number of steps, and those of the parameters, not copied."""
+        """Return the arrays that every state has, uncopied: the number of steps, and those of parameters."""
         for state in self._states:
             state.refresh_master()
         return {"steps": np.array(self.steps)} | {

@@ -1,4 +1,4 @@
-"""What a training reports, epoch by epoch."""
+"""The metrics of a training, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class History(dict[str, list[float]]):
         return min(map(len, self.values()), default=0)
 
     def plot(self, axes: Any = None) -> Any:
-        """Draw the curves: the loss, and the other metrics if there are any; validation dashed.
+        """Plot the loss and the other metrics over the epochs, those of validation dashed.
 
         Parameters
         ----------
         axes : sequence of matplotlib.axes.Axes, optional
-            One for each metric; a new figure where absent.
+            One for each metric; by default those of a new figure.
 
         Returns
         -------
