@@ -1,4 +1,4 @@
-"""Backward passes against central differences."""
+"""`gradcheck` compares a backward function with central differences; `trimtab.nn.gradcheck` a whole model."""
 
 from __future__ import annotations
 
