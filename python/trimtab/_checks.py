@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import inf, isfinite
 from operator import index
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
 def number(
@@ -97,7 +95,7 @@ def one_of(name: str, value: Any, choices: Sequence[str]) -> str:
     return value
 
 
-def instance(name: str, value: Any, kind: type[T], rule: str) -> T:
+def instance(name: str, value: Any, kind: type[Any], rule: str) -> Any:
     """Return an instance of a class; raise a TypeError with the rule, such as "be a Module", otherwise."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must {rule}, got {shown(value)}")
