@@ -5,7 +5,7 @@
 #include "bind/random.h"
 #include "parallel.h"
 
-PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
+PYBIND11_MODULE(kernels, m, pybind11::mod_gil_not_used()) {
     using namespace trimtab;
     m.doc() = "The compiled kernels of trimtab.";
     try {
@@ -35,4 +35,11 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     } catch (const Raised&) {
         throw pybind11::error_already_set();
     }
+}
+
+// pybind11 would wait for ever for the lock that an interpreter within an interpreter holds.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
+    if (PyInterpreterState_Get() == PyInterpreterState_Main()) return PyInit_kernels();
+    PyErr_SetString(PyExc_ImportError, "trimtab: import must be in the main interpreter, got a sub-interpreter");
+    return nullptr;
 }

@@ -170,6 +170,7 @@ class CrossEntropy(Loss):
                 f"CrossEntropy: class_weight must have {classes} entries, got {len(self.class_weight)}"
             )
         if labels.ndim > 1:
+            _require_distributions(name, labels)
             return
         wrong = (labels < 0) | (labels >= classes)
         if self.ignore_index is not None:
@@ -180,6 +181,10 @@ class CrossEntropy(Loss):
                 f"{name}: labels must be classes from 0 to {classes - 1}, "
                 f"got {labels[sample]} at sample {sample}"
             )
+
+    def aligned(self, target: Array, output: Array) -> Array:
+        """Return class ids (N, 1) as (N,): a metric would broadcast (N,) and (N, 1) to (N, N)."""
+        return target[:, 0] if target.ndim == 2 and target.shape[1] == 1 != output.shape[1] else target
 
 
 def _read_labels(name: str, labels: Array, shape: tuple[int, ...]) -> Array:
@@ -206,6 +211,20 @@ def _read_labels(name: str, labels: Array, shape: tuple[int, ...]) -> Array:
         if wrong.size:
             raise ValueError(f"{name}: labels of shape {shape} must be one-hot, got {wrong[0]}")
     return labels
+
+
+def _require_distributions(name: str, labels: Array) -> None:
+    """Raise a ValueError that quotes the first row that is not a distribution over the classes."""
+    if labels.shape[1] == 1:
+        raise ValueError(f"{name}: probabilities must be of two classes at least, got shape {labels.shape}")
+    rows = labels.astype(np.float64)
+    # 16-bit floats have three digits. NaN is left to the training, which names the batch
+    wrong = (rows < 0).any(axis=1) | (abs(rows.sum(axis=1) - 1) > 0.01)
+    if wrong.any():
+        sample = int(np.argmax(wrong))
+        raise ValueError(
+            f"{name}: probabilities must be >= 0 and add up to 1, got {labels[sample]} at sample {sample}"
+        )
 
 
 def _read_class_weight(given: ArrayLike) -> Array:

@@ -96,9 +96,15 @@ class _TopK:
 def _share_of_hits(name: str, logits: ArrayLike, labels: ArrayLike, k: int, ignore_index: int | None) -> Mean:
     """Return the share of the samples that count whose label is among the k largest logits."""
     scores, given = real_array(f"{name}: logits", logits), real_array(f"{name}: labels", labels)
-    if scores.ndim < 2 or given.shape[:1] != scores.shape[:1]:
-        raise ValueError(f"{name}: labels must have an entry for each row of logits, got {given.shape}")
-    if given.size == len(scores):
+    if scores.ndim != 2:
+        raise ValueError(f"{name}: logits must have shape (N, K), got {scores.shape}")
+    shapes = scores.shape[:1], (len(scores), 1), scores.shape
+    if given.shape not in shapes:
+        raise ValueError(
+            f"{name}: labels must have an entry for each row of logits, {shapes[0]} or {shapes[2]}, "
+            f"got {given.shape}"
+        )
+    if given.ndim == 1 or given.shape != scores.shape:
         ids = given.reshape(-1)
         if ignore_index is not None:
             counted = ids != ignore_index

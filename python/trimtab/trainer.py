@@ -26,7 +26,7 @@ from trimtab.training.parts import require_callbacks, untrained_parameters
 from trimtab.training.plan import Augment, Nan, plan_fit
 from trimtab.training.position import Position
 from trimtab.training.saving import SavedTraining, save
-from trimtab.training.start import started
+from trimtab.training.start import exclusive, started
 
 __all__ = ["History", "Trainer", "batch_slices"]
 
@@ -172,6 +172,7 @@ class Trainer:
             nan=nan,
         )
         with (
+            exclusive(self, "fit"),
             started(self, plan) as start,
             interrupt_calls(self.stop),
             without_dx(self.model),
@@ -257,10 +258,13 @@ class Trainer:
         ValueError
             If it is damaged, or of another model, optimizer or kind of generator; nothing has been changed
             then.
+        RuntimeError
+            In a hook of a callback, since the running `fit` would not notice it.
         MissingExtra
             If safetensors is not installed.
         """
-        SavedTraining("load", path, self).load_into(self)
+        with exclusive(self, "load"):
+            SavedTraining("load", path, self).load_into(self)
 
     @property
     def dtype(self) -> np.dtype[Any]:

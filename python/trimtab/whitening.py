@@ -102,7 +102,7 @@ def whiten_forward(
     given = float_array("whiten_forward: x", x)
     with _errors_as("whiten_forward"):
         mean, _, count = kernels.batch_moments(given, axis=axis)
-    if count < 2:
+    if count < 2 or not given.size:
         raise _error("x", "have more than one value per channel", f"shape {given.shape}")
     num_groups = _divisor(num_groups, len(mean))
     size = len(mean) // num_groups
@@ -178,7 +178,9 @@ def whiten_backward(dy: ArrayLike, saved: WhitenSaved) -> Array:
     a, b = root[:, :, None], root[:, None, :]
     product = g @ centred.mT
     in_eigenbasis = vectors.mT @ (product + product.mT) @ vectors / 2
-    dcovariance = vectors @ (-in_eigenbasis / (a * b * (a + b))) @ vectors.mT
+    with np.errstate(divide="ignore", invalid="ignore"):
+        dinverse_root = np.where(a * b == 0, 0.0, -in_eigenbasis / (a * b * (a + b)))
+    dcovariance = vectors @ dinverse_root @ vectors.mT
     dvalues = _inverse_root(eigenvalues, vectors) @ g
     dvalues += (2 / centred.shape[2]) * dcovariance @ centred
     dvalues -= dvalues.mean(2, keepdims=True)
@@ -192,9 +194,10 @@ def _exponents(sizes: Array) -> Array:
 
 
 def _inverse_root(eigenvalues: Array, vectors: Array) -> Array:
-    """V L^(-1/2) V'"""
+    """V L^(-1/2) V', in which a direction without variance counts 0, as the rstd of a constant."""
+    roots = np.sqrt(eigenvalues)[:, None, :]
     with np.errstate(divide="ignore", invalid="ignore"):
-        matrix: Array = vectors / np.sqrt(eigenvalues)[:, None, :] @ vectors.mT
+        matrix: Array = np.where(roots == 0, 0.0, vectors / roots) @ vectors.mT
     return matrix
 
 

@@ -11,6 +11,7 @@ from trimtab._typing import Array
 from trimtab.callbacks.base import Callback
 from trimtab.callbacks.monitor import Monitor
 from trimtab.callbacks.protocol import TrainerLike
+from trimtab.nn.options import Option, optional
 
 COUNTERS = ("wait", "best_epoch", "stopped_epoch")
 WEIGHTS = "weights."
@@ -59,6 +60,11 @@ class EarlyStopping(Callback):
         If an option is out of range; before training, if there is no such metric.
     """
 
+    patience = Option(_checks.number, 0)
+    baseline = Option(optional, _checks.number)
+    restore_best_weights = Option(_checks.flag)
+    start_from_epoch = Option(_checks.number, 0)
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -69,10 +75,6 @@ class EarlyStopping(Callback):
         restore_best_weights: bool = False,
         start_from_epoch: float = 0,
     ) -> None:
-        patience = _checks.number("EarlyStopping: patience", patience, 0)
-        start_from_epoch = _checks.number("EarlyStopping: start_from_epoch", start_from_epoch, 0)
-        if baseline is not None:
-            baseline = _checks.number("EarlyStopping: baseline", baseline)
         self._monitor = Monitor("EarlyStopping", monitor, mode, min_delta)
         self.patience, self.baseline = patience, baseline
         self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
@@ -82,6 +84,25 @@ class EarlyStopping(Callback):
         self._monitor.reset()
         self.wait = self.best_epoch = self.stopped_epoch = 0
         self._weights: dict[str, Array] = {}
+
+    @property
+    def monitor(self) -> str:
+        """Name of the metric."""
+        return self._monitor.name
+
+    @property
+    def mode(self) -> str:
+        """Whether smaller or larger values are better: "min" or "max"."""
+        return self._monitor.mode
+
+    @property
+    def min_delta(self) -> float:
+        """The amount by which a value must be better."""
+        return self._monitor.min_delta
+
+    @min_delta.setter
+    def min_delta(self, min_delta: float) -> None:
+        self._monitor.min_delta = _checks.number("EarlyStopping: min_delta", min_delta, 0)
 
     @property
     def best(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trimtab._core as kernels
 from trimtab import _checks
 from trimtab._typing import Array
-from trimtab.nn.module import Module, as_gradient, as_input
+from trimtab.nn.module import Module, as_gradient, as_input, protect
 from trimtab.nn.options import Option
 
 
@@ -15,6 +15,7 @@ class ReLU(Module):
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x."""
         self.saved = y = kernels.relu(x)
+        protect(self, y)
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -57,6 +58,7 @@ class Sigmoid(Module):
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x."""
         self.saved = y = kernels.sigmoid(x)
+        protect(self, y)
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -71,6 +73,7 @@ class Tanh(Module):
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x."""
         self.saved = y = kernels.tanh(x)
+        protect(self, y)
         return y
 
     def backward(self, dy: Array) -> Array:

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, DTypeLike
 import trimtab._core as kernels
 from trimtab import _checks
 from trimtab._typing import Array
-from trimtab.nn.module import Module, as_float_dtype, as_gradient, as_input
+from trimtab.nn.module import Module, as_float_dtype, as_gradient, as_input, protect
 from trimtab.nn.norm import Norm, require_channels
-from trimtab.nn.options import Option, choice, optional, size
+from trimtab.nn.options import Fixed, Option, choice, optional, size
 
 Adjustment: TypeAlias = Callable[[tuple[int, ...], np.random.Generator], tuple[ArrayLike, ArrayLike]]
 Limit: TypeAlias = float | Callable[[int], float]
@@ -137,7 +137,7 @@ class BatchNorm(Norm):
     activation = Option(choice, None, "relu")
     virtual_batch_size = Option(optional, _checks.whole, 1)
     strided = Option(_checks.flag)
-    renorm = Option(_checks.flag)
+    renorm = Fixed(_checks.flag)
     r_max = Option(_limit, 1)
     d_max = Option(_limit, 0)
     frozen = Option(_checks.flag)
@@ -167,12 +167,7 @@ class BatchNorm(Norm):
         self.activation, self.virtual_batch_size, self.strided = activation, virtual_batch_size, strided
         self.renorm, self.r_max, self.d_max = renorm, r_max, d_max
         self.adjustment, self.frozen = adjustment, frozen
-        if strided and virtual_batch_size is None:
-            raise ValueError("BatchNorm: strided must be False without virtual_batch_size, got True")
-        if renorm and not (virtual_batch_size is None and activation is None):
-            raise ValueError(
-                "BatchNorm: renorm must be False with virtual_batch_size or activation, got True"
-            )
+        self._require_combination()
         if not (adjustment is None or callable(adjustment)):
             raise TypeError(
                 f"BatchNorm: adjustment must be a function or None, got {_checks.shown(adjustment)}"
@@ -190,6 +185,7 @@ class BatchNorm(Norm):
 
         A residual of the same shape and dtype is added before the activation.
         """
+        self._require_combination()
         x = require_channels(self, x, self.axis, len(self.running_mean))
         if residual is not None and self.strided:
             residual = as_input(self, residual)
@@ -223,6 +219,8 @@ class BatchNorm(Norm):
         self.saved = _Saved(
             x, activated, mean, rstd, gamma, True, None, adjustment, order, residual is not None
         )
+        if activated is not None:
+            protect(self, activated)
         return y if order is None else _reordered(y, order)
 
     def backward(self, dy: Array) -> Array:
@@ -261,6 +259,15 @@ class BatchNorm(Norm):
             self.dresidual = dresidual
         return dx
 
+    def _require_combination(self) -> None:
+        """Raise a ValueError where options do not go together: each may be set at any time."""
+        if self.strided and self.virtual_batch_size is None:
+            raise ValueError("BatchNorm: strided must be False without virtual_batch_size, got True")
+        if self.renorm and not (self.virtual_batch_size is None and self.activation is None):
+            raise ValueError(
+                "BatchNorm: renorm must be False with virtual_batch_size or activation, got True"
+            )
+
     def running_moments(self) -> tuple[Array, Array]:
         """Return the mean and the variance that evaluation uses, eps included, in float64."""
         mean: Array = self.running_mean.astype(np.float64)
@@ -286,6 +293,8 @@ class BatchNorm(Norm):
         )
         kept = y if self.activation else None
         self.saved = _Saved(x, kept, mean, var, gamma, training=False, residual=residual is not None)
+        if kept is not None:
+            protect(self, kept)
         return y
 
     def _renormalize(self, x: Array) -> Array:
@@ -332,9 +341,12 @@ class BatchNorm(Norm):
             np.broadcast_to(np.asarray(drawn, np.float64), shape)
             for drawn in self.adjustment(shape, self.rng)
         )
-        if gamma is None or beta is None:
-            return scale, bias, (scale, bias)
-        return gamma * scale, gamma * bias + beta, (scale, bias)
+        shift = bias if gamma is None else gamma * bias
+        return (
+            scale if gamma is None else gamma * scale,
+            shift if beta is None else shift + beta,
+            (scale, bias),
+        )
 
     def _order(self, samples: int) -> Array:
         """The samples with those of a ghost batch side by side."""

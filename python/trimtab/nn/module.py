@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 
 from trimtab._inputs import FLOATS, as_array, as_generator, copy_into, float_array, require_castable
 from trimtab._typing import Array, Seed
-from trimtab.nn.parameter import Parameter, as_float_dtype
+from trimtab.nn.options import sizes
+from trimtab.nn.parameter import FREEZING, Parameter, as_float_dtype
 from trimtab.nn.passes import Mode, Saved, evaluation, forward_hook, keep, recording, surround, unchanged
 
 __all__ = [
@@ -23,12 +24,16 @@ __all__ = [
     "copy_state",
     "evaluation",
     "forward_hook",
+    "protect",
     "recording",
     "require_shape",
 ]
 
 
 Members: TypeAlias = "dict[str, Module | Parameter]"
+
+# Attributes of other libraries' layers that would do nothing here
+ADVICE = {"requires_grad": FREEZING, "trainable": FREEZING}
 
 
 class Module:
@@ -80,7 +85,8 @@ class Module:
     draws: ClassVar[bool] = False
     training = Mode()
     saved = Saved()
-    transient_names: ClassVar[frozenset[str]] = frozenset({"saved"})  # what copies and pickles leave out
+    # What copies and pickles leave out
+    transient_names: ClassVar[frozenset[str]] = frozenset({"saved", "wants_dx"})
     wants_dx: bool = True
     rng: np.random.Generator | None = None
 
@@ -98,6 +104,8 @@ class Module:
         elif type(held) is np.ndarray and value is not held and name in self.buffer_names:
             copy_into(held, f"{self!r}: {name}", value)
         else:
+            if name in ADVICE and not hasattr(type(self), name):
+                raise AttributeError(f"{self!r} has no attribute {name!r}{ADVICE[name]}")
             object.__setattr__(self, name, value)
             if type(value) is Parameter:
                 value.name = value.name or name
@@ -252,7 +260,7 @@ class Module:
 
         Parameters
         ----------
-        input_shape : tuple of int
+        input_shape : int or sequence of int
             Of one sample, without the axis of the samples. A forward pass in evaluation finds out the rest.
 
         Examples
@@ -284,6 +292,7 @@ class Module:
 
     def _output_shapes(self, input_shape: tuple[int, ...]) -> dict[Module, tuple[int, ...]]:
         """Map each module that runs to the shape of what it returns for one sample of zeros."""
+        input_shape = sizes("summary: input_shape", input_shape)
         shapes: dict[Module, tuple[int, ...]] = {}
 
         def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -319,8 +328,16 @@ def copy_state(own: Mapping[str, Array], state: Mapping[str, ArrayLike], owner: 
         raise ValueError(f"load_state_dict: state must have the arrays of {owner}, got {listing}")
     for name, array in own.items():
         require_castable(f"load_state_dict: {name}", given[name], array)
+    # All are converted before any is replaced: one may be another's array, and a conversion may fail
+    converted = {name: given[name].astype(array.dtype) for name, array in own.items()}
     for name, array in own.items():
-        array[...] = given[name].astype(array.dtype, copy=False)
+        array[...] = converted[name]
+
+
+def protect(module: Module, output: Array) -> None:
+    """Make an output read-only that its module has saved: changed in place, the gradient would be wrong."""
+    if "saved" in vars(module):
+        output.flags.writeable = False
 
 
 def as_input(module: Module, x: ArrayLike) -> Array:

@@ -31,10 +31,9 @@ class Norm(Module):
 
     @property
     def affine(self) -> tuple[Array | None, Array | None]:
-        """The arrays of gamma and beta."""
-        if self.gamma is None or self.beta is None:
-            return None, None
-        return self.gamma.value, self.beta.value
+        """The arrays of gamma and beta, None where there is none."""
+        gamma, beta = self.gamma, self.beta
+        return None if gamma is None else gamma.value, None if beta is None else beta.value
 
     def keep_gradients(self, dgamma: Array, dbeta: Array) -> None:
         """Write the gradients of gamma and beta."""

@@ -1,4 +1,4 @@
-"""Options of layers, checked whenever they are set: when a layer is made, and later."""
+"""Options of layers and callbacks, checked whenever they are set: when one is made, and later."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ import numpy as np
 
 from trimtab import _checks
 
-if TYPE_CHECKING:
-    from trimtab.nn.module import Module
-
 
 class Option:
-    """An attribute of a layer whose values pass a check of `trimtab._checks`, or one like them.
+    """An attribute of a layer or callback whose values pass a check of `trimtab._checks`, or one like them.
 
     It has no ``__get__``, so that reading is reading the instance's dict.
 
@@ -32,11 +29,23 @@ class Option:
 
     if TYPE_CHECKING:
 
-        def __get__(self, module: Module, owner: type) -> Any: ...
+        def __get__(self, instance: Any, owner: type) -> Any: ...
 
-    def __set__(self, module: Module, value: Any) -> None:
-        name = f"{type(module).__name__}: {self.name}"
-        vars(module)[self.name] = self.check(name, value, *self.limits, **self.more)
+    def __set__(self, instance: Any, value: Any) -> None:
+        name = f"{type(instance).__name__}: {self.name}"
+        vars(instance)[self.name] = self.check(name, value, *self.limits, **self.more)
+
+
+class Fixed(Option):
+    """An option that the rest of a layer has been built for: it is set once, when the layer is made."""
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        if self.name in vars(instance):
+            raise AttributeError(
+                f"{type(instance).__name__}: {self.name} must stay {vars(instance)[self.name]!r}, "
+                f"got {_checks.shown(value)}: make another layer"
+            )
+        super().__set__(instance, value)
 
 
 def optional(name: str, value: Any, check: Callable[..., Any], *limits: Any) -> Any:

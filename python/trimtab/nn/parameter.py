@@ -50,6 +50,11 @@ class _Copied:
             parameter.loads += 1
 
 
+ATTRIBUTES = frozenset({"value", "grad", "decay", "loads", "name"})
+FREEZING = ": what an optimizer is not given is not trained, optim.SGD([... for p in parameters])"
+ADVICE = {"requires_grad": FREEZING, "trainable": FREEZING, "data": ": its array is its value"}
+
+
 class Parameter:
     """A trainable array together with its gradient.
 
@@ -80,6 +85,11 @@ class Parameter:
 
     value = _Copied()
     grad = _Copied()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in ATTRIBUTES:
+            raise AttributeError(f"{self!r} has no attribute {name!r}{ADVICE.get(name, '')}")
+        object.__setattr__(self, name, value)
 
     def __init__(self, value: ArrayLike, *, decay: bool = True) -> None:
         given = real_array("Parameter: value", value)

@@ -13,6 +13,8 @@ from functools import wraps
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from trimtab import _checks
+
 if TYPE_CHECKING:
     from trimtab.nn.module import Module
 
@@ -169,7 +171,7 @@ class Mode:
         return mode
 
     def __set__(self, module: Module, mode: bool) -> None:
-        module.__dict__["training"] = mode
+        module.__dict__["training"] = _checks.flag(f"{type(module).__name__}: training", mode)
 
 
 ONCE, AGAIN = "once", "again"  # how often a module has run in the pass in which it kept something

@@ -16,9 +16,15 @@ from trimtab._inputs import require_state
 from trimtab._typing import Array
 from trimtab.nn.module import copy_state
 from trimtab.optim.groups import Group
-from trimtab.optim.options import Keywords, Options, as_schedule, optional_non_negative
+from trimtab.optim.options import NAMES, Keywords, Options, as_schedule, optional_non_negative
 from trimtab.optim.parameters import GroupMapping, Parameters, read_groups
 from trimtab.optim.schedules import Constant, Schedule
+
+FIXED_OPTIONS = frozenset(NAMES) - {"lr"}
+ADVICE_ON_NAMES = {
+    "learning_rate": "the learning rate is lr",
+    "param_groups": "groups are given when it is made",
+}
 
 
 class SGD:
@@ -127,6 +133,17 @@ class SGD:
         schedule = as_schedule("SGD: lr", lr)
         for group in self._groups:
             group.options = replace(group.options, lr=schedule)
+
+    def require_rates(self) -> None:
+        """Raise an error unless every group has a learning rate for the next step."""
+        for group in self._groups:
+            group.lr_at(self.steps)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in FIXED_OPTIONS or name in ADVICE_ON_NAMES:
+            rule = ADVICE_ON_NAMES.get(name, "it is fixed when the optimizer is made")
+            raise AttributeError(f"{type(self).__name__}: {name} cannot be set: {rule}")
+        object.__setattr__(self, name, value)
 
     def step(self, *, grad_scale: float = 1.0, statistics: bool = False) -> kernels.SgdStatistics | None:
         """Update every parameter from its ``grad``.

@@ -93,4 +93,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Groups, Any]:
     for key, array in arrays.items():
         group, _, name = key.partition(SEPARATOR)
         groups.setdefault(group, {})[name] = array
-    return groups, json.loads(notes[NOTES])
+    try:
+        return groups, json.loads(notes[NOTES])
+    except ValueError as error:
+        raise ValueError(f"checkpoint: {os.fspath(path)} must be whole, got notes with {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,14 @@ VALIDATION = "val_"
 
 class History(dict[str, list[float]]):
     """Metrics by name, one value for each complete epoch."""
+
+    @classmethod
+    def from_notes(cls, notes: Mapping[str, Any]) -> History:
+        """Return the history from the notes of a checkpoint; raise a ValueError if they are damaged."""
+        history = cls({name: [float(value) for value in values] for name, values in notes.items()})
+        if len(set(map(len, history.values()))) > 1:
+            raise ValueError("metrics of different length in the history")
+        return history
 
     @property
     def epochs(self) -> int:

@@ -100,7 +100,7 @@ class Loop:
                 trainer.model.backward(gradient)
                 fault = self._fault_of_gradients()
             if fault and self._plan.nan == "stop" and not trainer.optimizer.skip_nonfinite:
-                raise FloatingPointError(_message(fault, place, samples))
+                raise FloatingPointError(_message(fault, place, samples, targets))
             if self._update(fault, undo):
                 position.means.add(values)
             else:
@@ -151,8 +151,9 @@ def have_finite_gradients(optimizer: SGD) -> bool:
     return all(isfinite(kernels.clip_grad_norm(gradients, np.inf)) for gradients in by_dtype.values())
 
 
-def _message(fault: str, place: str, samples: Array) -> str:
+def _message(fault: str, place: str, samples: Array, targets: Array) -> str:
     advice = "try a lower learning rate or max_grad_norm"
-    if not np.isfinite(samples).all():
-        advice = "its samples have NaN or Inf"
+    for kind, array in (("targets", targets), ("samples", samples)):
+        if not np.isfinite(array).all():
+            advice = f"its {kind} have NaN or Inf"
     return f"fit: {fault} in {place}: {advice}; nan='skip' leaves such batches out"

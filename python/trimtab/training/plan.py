@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from numpy.typing import ArrayLike
@@ -14,7 +15,7 @@ from trimtab.callbacks import ProgressBar
 from trimtab.callbacks.dispatch import CallbackList
 from trimtab.losses import Loss
 from trimtab.nn.module import evaluation
-from trimtab.training.batches import Data, batch_slices, hold_out, read_pair
+from trimtab.training.batches import Data, augmented, batch_slices, hold_out, read_pair
 from trimtab.training.evaluation import dtype_of
 from trimtab.training.history import VALIDATION
 from trimtab.training.parts import require_parts
@@ -88,7 +89,8 @@ def plan_fit(
         None if resume is None else SavedTraining("fit", resume, trainer),
     )
     callbacks.check_fit(plan.metric_names, epochs, len(plan.batches))
-    _require_targets(trainer, data, "")
+    trainer.optimizer.require_rates()
+    _require_targets(trainer, data, "", augment)
     if validation is not None:
         _require_targets(trainer, validation, " of validation_data")
     if plan.saved is not None:
@@ -122,8 +124,15 @@ def _metric_names(loss: Loss, has_validation: bool) -> tuple[str, ...]:
     return names + tuple(VALIDATION + name for name in names) if has_validation else names
 
 
-def _require_targets(trainer: TrainerState, data: Data, of: str) -> None:
+def _require_targets(trainer: TrainerState, data: Data, of: str, augment: Augment | None = None) -> None:
     """Raise an error unless the model accepts the first sample, and the loss all targets."""
+    sample = data.x[:1].astype(dtype_of(trainer.model))
     with evaluation(trainer.model, strict=True):
-        output = trainer.model.forward(data.x[:1].astype(dtype_of(trainer.model)))
+        try:
+            output = trainer.model.forward(sample)
+        except ValueError:
+            if augment is None:
+                raise
+            # The model may expect the shape that augmentation gives
+            output = trainer.model.forward(augmented(sample, augment, deepcopy(trainer.rng)))
     trainer.loss.check_targets(f"fit: y{of}", data.y, output)

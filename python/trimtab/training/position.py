@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from trimtab import _checks
 from trimtab._typing import Array
 from trimtab.metrics import Means
 from trimtab.nn.module import Module
@@ -106,6 +107,7 @@ class Position:
     @classmethod
     def from_notes(cls, notes: Mapping[str, Any]) -> Position:
         """Return the position from its `notes`."""
+        _checks.whole("batch", notes["batch"], 0)
         pending = notes["pending"]
         if pending is not None:
             hook, arguments, waiting = pending

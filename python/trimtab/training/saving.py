@@ -47,16 +47,20 @@ class SavedTraining:
         self._function, self._path = function, path_text(f"{function}: path", path)
         self._groups, notes = checkpoint_file.read(self._path)
         try:
-            self._rng, self._history = notes["rng"], History(notes["history"])
+            self._rng, self._history = notes["rng"], History.from_notes(notes["history"])
             self.callback_states = {
                 label: self._groups.get(f"{CALLBACK}{number}", {})
                 for number, label in enumerate(notes.get("callbacks", []))
             }
             self._position = Position.from_notes(notes["position"]) if "position" in notes else Position()
             kind = self._rng["bit_generator"]
-        except (KeyError, TypeError, ValueError) as error:
+            generator = trainer.rng.bit_generator
+            if type(generator).__name__ == kind:
+                for state in (self._rng, self._position.epoch_rng):
+                    if state is not None:
+                        type(generator)(0).state = state  # raises an error if it is not one
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{function}: {self._path} must have whole notes, got {error!r}") from error
-        generator = trainer.rng.bit_generator
         if type(generator).__name__ != kind:
             raise ValueError(f"{function}: rng must be a {kind} as in {self._path}, got {generator}")
 

@@ -1,14 +1,29 @@
-"""The start of a fit, which is undone by an error until training has begun."""
+"""The start of a fit: one at a time, and undone by an error until training has begun."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import WeakSet
 
 from trimtab.training.history import History
 from trimtab.training.plan import Plan
 from trimtab.training.position import Position
 from trimtab.training.protocol import TrainerState
+
+_in_use: WeakSet[TrainerState] = WeakSet()
+
+
+@contextmanager
+def exclusive(trainer: TrainerState, function: str) -> Iterator[None]:
+    """Let one function at a time change a trainer; raise a RuntimeError in the other one."""
+    if trainer in _in_use:
+        raise RuntimeError(f"{function}: trainer must not be in another fit, got a call within one")
+    _in_use.add(trainer)
+    try:
+        yield
+    finally:
+        _in_use.discard(trainer)
 
 
 class Start:
