@@ -21,7 +21,7 @@ from trimtab.optim.parameters import GroupMapping, Parameters, read_groups
 from trimtab.optim.schedules import Constant, Schedule
 
 FIXED_OPTIONS = frozenset(NAMES) - {"lr"}
-ADVICE_ON_NAMES = {
+FOREIGN_NAMES = {
     "learning_rate": "the learning rate is lr",
     "param_groups": "groups are given when it is made",
 }
@@ -140,8 +140,8 @@ class SGD:
             group.lr_at(self.steps)
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name in FIXED_OPTIONS or name in ADVICE_ON_NAMES:
-            rule = ADVICE_ON_NAMES.get(name, "it is fixed when the optimizer is made")
+        if name in FIXED_OPTIONS or name in FOREIGN_NAMES:
+            rule = FOREIGN_NAMES.get(name, "it is fixed when the optimizer is made")
             raise AttributeError(f"{type(self).__name__}: {name} cannot be set: {rule}")
         object.__setattr__(self, name, value)
 
