@@ -180,7 +180,7 @@ class Trainer:
             plan.callbacks.running(plan.epochs, len(plan.batches)),
         ):
             plan.callbacks.resume(plan.callback_states)
-            start.begun = True
+            start.begun = True  # from here on, an error leaves the trainer as it is
             self.model.use_rng(self.rng)
             try:
                 Loop(self, plan, modes).run()

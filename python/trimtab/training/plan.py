@@ -77,16 +77,16 @@ def plan_fit(
     require_parts("fit", trainer)
     callbacks = CallbackList([*trainer.callbacks, *([ProgressBar()] if progress else [])], trainer)
     plan = Plan(
-        data,
-        validation,
-        batch_slices(len(data.x), batch_size),
-        epochs,
-        augment,
-        shuffle,
-        nan,
-        _metric_names(trainer.loss, validation is not None),
-        callbacks,
-        None if resume is None else SavedTraining("fit", resume, trainer),
+        data=data,
+        validation=validation,
+        batches=batch_slices(len(data.x), batch_size),
+        epochs=epochs,
+        augment=augment,
+        shuffle=shuffle,
+        nan=nan,
+        metric_names=_metric_names(trainer.loss, validation is not None),
+        callbacks=callbacks,
+        saved=None if resume is None else SavedTraining("fit", resume, trainer),
     )
     callbacks.check_fit(plan.metric_names, epochs, len(plan.batches))
     trainer.optimizer.require_rates()

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
+
 from trimtab._inputs import path_text
 from trimtab.callbacks.dispatch import labeled
 from trimtab.training import checkpoint_file
@@ -46,23 +48,25 @@ class SavedTraining:
     def __init__(self, function: str, path: str | os.PathLike[str], trainer: TrainerState) -> None:
         self._function, self._path = function, path_text(f"{function}: path", path)
         self._groups, notes = checkpoint_file.read(self._path)
+        generator = trainer.rng.bit_generator
         try:
-            self._rng, self._history = notes["rng"], History.from_notes(notes["history"])
-            self.callback_states = {
-                label: self._groups.get(f"{CALLBACK}{number}", {})
-                for number, label in enumerate(notes.get("callbacks", []))
-            }
-            self._position = Position.from_notes(notes["position"]) if "position" in notes else Position()
+            self._read_notes(notes)
             kind = self._rng["bit_generator"]
-            generator = trainer.rng.bit_generator
             if type(generator).__name__ == kind:
-                for state in (self._rng, self._position.epoch_rng):
-                    if state is not None:
-                        type(generator)(0).state = state  # raises an error if it is not one
+                _require_states(generator, self._rng, self._position.epoch_rng)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{function}: {self._path} must have whole notes, got {error!r}") from error
         if type(generator).__name__ != kind:
             raise ValueError(f"{function}: rng must be a {kind} as in {self._path}, got {generator}")
+
+    def _read_notes(self, notes: Mapping[str, Any]) -> None:
+        """Read the notes that `save` wrote; older files have no callbacks and no position."""
+        self._rng, self._history = notes["rng"], History.from_notes(notes["history"])
+        self.callback_states = {
+            label: self._groups.get(f"{CALLBACK}{number}", {})
+            for number, label in enumerate(notes.get("callbacks", []))
+        }
+        self._position = Position.from_notes(notes["position"]) if "position" in notes else Position()
 
     def require_resumable(self, metric_names: Sequence[str], settings: Mapping[str, Any]) -> None:
         """Raise a ValueError unless a training with these metrics and settings can resume from the file."""
@@ -83,3 +87,10 @@ class SavedTraining:
             raise
         trainer.history, trainer.position = self._history, deepcopy(self._position)
         return before
+
+
+def _require_states(generator: np.random.BitGenerator, *states: Any) -> None:
+    """Raise an error unless each is None or a state of such a generator, by setting it in a new one."""
+    for state in states:
+        if state is not None:
+            type(generator)(0).state = state
