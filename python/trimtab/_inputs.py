@@ -52,7 +52,7 @@ def as_array(name: str, value: Any) -> Array:
     try:
         _refuse_masked_and_matrix(name, value)
     except RecursionError:
-        raise ValueError(f"{name} must be an array, got a list with too many others inside") from None
+        raise ValueError(f"{name} must be an array, got lists that are nested too deeply") from None
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
         try:
             return np.from_dlpack(value)
@@ -130,7 +130,7 @@ def require_castable(name: str, array: Array, target: Array) -> None:
     """Raise a TypeError unless real values are converted to floats, or integers to integers."""
     kind = np.dtype(np.float64) if target.dtype.kind not in "iub" else target.dtype
     if not np.can_cast(array.dtype, kind, "same_kind"):
-        raise TypeError(f"{name} must be a real array of a kind with {target.dtype}, got dtype {array.dtype}")
+        raise TypeError(f"{name} must be a real array castable to {target.dtype}, got dtype {array.dtype}")
 
 
 def require_state(state: Any) -> None:

@@ -214,7 +214,7 @@ def test_an_update_that_is_cut_short_is_refused(fit, path):
     other = learner()
     before = everything(other)
     with pytest.raises(
-        ValueError, match=r"must be of a training that can go on, got one that ended in the mid"
+        ValueError, match=r"must be of a training that can be resumed, got one that ended in the mid"
     ):
         fit(other, resume=path)
     assert everything(other) == before

@@ -96,7 +96,7 @@ def _require_each_once(groups: list[GroupRequest]) -> list[GroupRequest]:
     for path, parameter in (named for group in groups for named in group.parameters):
         if parameter in paths:
             raise ValueError(
-                f"SGD: parameters must be given once each, got {paths[parameter]} and {path}, which are one"
+                f"SGD: parameters must be given once each, got the same one as {paths[parameter]} and {path}"
             )
         paths[parameter] = path
         require_trainable(path, parameter)

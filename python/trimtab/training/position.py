@@ -87,7 +87,7 @@ class Position:
     def require_settings(self, path: str, settings: Mapping[str, Any]) -> None:
         """Raise a ValueError unless a training with these settings can resume from here."""
         if self.fault:
-            raise ValueError(f"fit: {path} must be of a training that can go on, got one {self.fault}")
+            raise ValueError(f"fit: {path} must be of a training that can be resumed, got one {self.fault}")
         for name, value in settings.items():
             saved = self.settings.get(name, value)
             if saved != value:
