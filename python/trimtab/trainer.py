@@ -14,7 +14,8 @@ from trimtab._inputs import as_generator
 from trimtab._typing import Array, Seed
 from trimtab.callbacks import Callback
 from trimtab.losses import Loss
-from trimtab.nn.module import Module, evaluation
+from trimtab.nn.module import Module
+from trimtab.nn.passes import evaluation
 from trimtab.optim import SGD
 from trimtab.training.batches import batch_slices, read_pair, read_samples
 from trimtab.training.evaluation import BATCH_SIZE, dtype_of, evaluate

@@ -10,7 +10,7 @@ import numpy as np
 import trimtab._core as kernels
 from trimtab._checks import number
 from trimtab._typing import Array
-from trimtab.nn.module import Parameter
+from trimtab.nn.parameter import Parameter
 from trimtab.optim.options import Options
 from trimtab.optim.parameters import NamedParameter, require_trainable
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from trimtab._checks import items, shown
 from trimtab._inputs import DTYPES
-from trimtab.nn.module import Module, Parameter
+from trimtab.nn.module import Module
+from trimtab.nn.parameter import Parameter
 from trimtab.optim.options import NAMES as OPTIONS
 
 Trainable: TypeAlias = Module | Parameter

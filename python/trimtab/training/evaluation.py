@@ -11,7 +11,8 @@ from trimtab._inputs import real_array
 from trimtab._typing import Array
 from trimtab.losses import Loss
 from trimtab.metrics import Mean, Means
-from trimtab.nn.module import Module, evaluation
+from trimtab.nn.module import Module
+from trimtab.nn.passes import evaluation
 from trimtab.training.batches import Data, batch_slices
 
 BATCH_SIZE = 256  # of evaluation and prediction

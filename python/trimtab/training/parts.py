@@ -7,7 +7,8 @@ from typing import Any
 
 from trimtab import _checks
 from trimtab.callbacks import Callback
-from trimtab.nn.module import Module, Parameter
+from trimtab.nn.module import Module
+from trimtab.nn.parameter import Parameter
 from trimtab.optim import SGD
 from trimtab.training.protocol import TrainerState
 

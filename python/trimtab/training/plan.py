@@ -14,7 +14,7 @@ from trimtab._typing import Array
 from trimtab.callbacks import ProgressBar
 from trimtab.callbacks.dispatch import CallbackList
 from trimtab.losses import Loss
-from trimtab.nn.module import evaluation
+from trimtab.nn.passes import evaluation
 from trimtab.training.batches import Data, augmented, batch_slices, hold_out, read_pair
 from trimtab.training.evaluation import dtype_of
 from trimtab.training.history import VALIDATION

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from trimtab.callbacks.base import Callback
 from trimtab.callbacks.protocol import TrainerLike
-from trimtab.nn.module import Parameter
+from trimtab.nn.parameter import Parameter
 from trimtab.optim import SGD
 
 
