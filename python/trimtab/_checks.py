@@ -39,8 +39,8 @@ def number(
 
 def _as_float(name: str, value: Any) -> float:
     """Return the value as a float, infinite where it is too large."""
-    is_scalar = hasattr(value, "__float__") or hasattr(value, "__index__")
-    if not is_scalar or _kind(value) in "bc" or getattr(value, "ndim", 0) != 0:
+    scalar = hasattr(type(value), "__float__") or hasattr(type(value), "__index__")
+    if not scalar or _kind(value) in "bc" or getattr(value, "ndim", 0) != 0:
         raise TypeError(f"{name} must be a number, got {shown(value)}")
     try:
         return float(value)
