@@ -15,7 +15,7 @@ from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 from trimtab.losses import CrossEntropy
 from trimtab.optim import SGD
 from trimtab.trainer import Trainer
-from trimtab.training import checkpoint_file
+from trimtab.training import checkpoint_file as checkpoint
 
 pytest.importorskip("safetensors")
 
@@ -98,11 +98,11 @@ def test_resumed_training_has_the_bits_of_an_uninterrupted_one(bits, fit, path):
 def test_resuming_from_the_middle_matters(fit, path):
     """What the test above compares does depend on each thing that is saved."""
     fit(learner([Checkpoint(path)]), 2)
-    groups, notes = checkpoint_file.read(path)
+    groups, notes = checkpoint.read(path)
     expected = everything(fit(learner(), 4, resume=path))
 
     def resumed(groups, notes):
-        checkpoint_file.write(path, groups, notes)
+        checkpoint.write(path, groups, notes)
         return everything(fit(learner(), 4, resume=path))
 
     assert resumed(groups, notes) == expected
@@ -322,8 +322,8 @@ def test_the_bar_of_a_resumed_training_begins_in_the_middle(fit, path, capsys):
     ids=["Fortran", "every other", "reversed", "byte-swapped", "0-d", "empty"],
 )
 def test_every_layout_comes_back(array, path):
-    checkpoint_file.write(path, {"group": {"a/b.c": array}}, {"n": 1})
-    groups, notes = checkpoint_file.read(path)
+    checkpoint.write(path, {"group": {"a/b.c": array}}, {"n": 1})
+    groups, notes = checkpoint.read(path)
     (read,) = groups["group"].values()
     assert [*groups["group"]] == ["a/b.c"]
     assert notes == {"n": 1}
@@ -334,8 +334,8 @@ def test_every_layout_comes_back(array, path):
 def test_bfloat16_comes_back(path):
     ml_dtypes = pytest.importorskip("ml_dtypes")
     array = np.arange(6, dtype=ml_dtypes.bfloat16).reshape(2, 3)
-    checkpoint_file.write(path, {"group": {"a": array}}, {})
-    read = checkpoint_file.read(path)[0]["group"]["a"]
+    checkpoint.write(path, {"group": {"a": array}}, {})
+    read = checkpoint.read(path)[0]["group"]["a"]
     assert read.dtype == array.dtype
     assert_array_equal(read, array)
 
@@ -345,7 +345,7 @@ def test_a_file_has_the_mode_of_any_other_new_file(mask, path):
     before = os.umask(mask)
     try:
         for _ in range(2):
-            checkpoint_file.write(path, {"group": {"a": np.ones(3)}}, {})
+            checkpoint.write(path, {"group": {"a": np.ones(3)}}, {})
             other = path.with_name("other")
             other.touch()
             assert path.stat().st_mode == other.stat().st_mode
@@ -356,9 +356,9 @@ def test_a_file_has_the_mode_of_any_other_new_file(mask, path):
 def test_a_link_goes_on_pointing_to_the_file(path):
     link = path.with_name("latest")
     link.symlink_to(path)
-    checkpoint_file.write(link, {}, "through the link")
+    checkpoint.write(link, {}, "through the link")
     assert link.is_symlink()
-    assert checkpoint_file.read(path)[1] == "through the link"
+    assert checkpoint.read(path)[1] == "through the link"
 
 
 @pytest.mark.parametrize(
@@ -367,23 +367,23 @@ def test_a_link_goes_on_pointing_to_the_file(path):
 def test_a_path_that_cannot_be_written_is_named(name, error, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(error, match=re.escape(str((tmp_path / name).resolve()))):
-        checkpoint_file.write(tmp_path / name, {}, {})
+        checkpoint.write(tmp_path / name, {}, {})
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_full_disk_leaves_the_old_file(path, run_python):
-    checkpoint_file.write(path, {}, "old")
+    checkpoint.write(path, {}, "old")
     code = f"""
 import resource, numpy as np
-from trimtab.training import checkpoint_file
+from trimtab.training import checkpoint_file as checkpoint
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
-    checkpoint_file.write({str(path)!r}, {{"group": {{"a": np.ones(10000)}}}}, "new")
+    checkpoint.write({str(path)!r}, {{"group": {{"a": np.ones(10000)}}}}, "new")
 except OSError as error:
     print(error)
 """
     assert str(path) in run_python(code)
-    assert checkpoint_file.read(path)[1] == "old"
+    assert checkpoint.read(path)[1] == "old"
     assert [*path.parent.iterdir()] == [path]
 
 
@@ -392,11 +392,11 @@ def test_a_failed_write_leaves_the_old_file(path, monkeypatch):
         path.write_bytes(b"the first half")
         raise OSError
 
-    checkpoint_file.write(path, {}, "old")
+    checkpoint.write(path, {}, "old")
     monkeypatch.setattr("safetensors.numpy.save_file", fail)
     with pytest.raises(OSError):
-        checkpoint_file.write(path, {}, "new")
-    assert checkpoint_file.read(path)[1] == "old"
+        checkpoint.write(path, {}, "new")
+    assert checkpoint.read(path)[1] == "old"
     assert [*path.parent.iterdir()] == [path]
 
 

@@ -265,14 +265,14 @@ def test_targets_that_are_not_finite_are_named(data):
     ],
 )
 def test_notes_of_a_checkpoint_are_checked_before_anything_changes(note, value, data, tmp_path):
-    from trimtab.training import checkpoint_file
+    from trimtab.training import checkpoint_file as checkpoint
 
     path, own = tmp_path / "one.safetensors", trainer()
     fit(own, *data)
     own.save(path)
-    groups, notes = checkpoint_file.read(path)
+    groups, notes = checkpoint.read(path)
     notes[note] = {**notes[note], **value} if note == "position" else value
-    checkpoint_file.write(path, groups, notes)
+    checkpoint.write(path, groups, notes)
     before = own.model.state_dict()
     with pytest.raises(ValueError, match=r"load: .*one.safetensors must have whole notes"):
         own.load(path)

@@ -12,7 +12,7 @@ from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 from trimtab.losses import CrossEntropy, top_k
 from trimtab.optim import SGD
 from trimtab.trainer import Trainer
-from trimtab.training import checkpoint_file
+from trimtab.training import checkpoint_file as checkpoint
 
 pytest.importorskip("safetensors")
 
@@ -350,19 +350,19 @@ def test_a_state_of_another_kind_is_refused_and_nothing_changed(fit, path):
 
 def test_files_of_the_first_version_go_on(fit, path):
     fit(learner(Checkpoint(path)), epochs=2)
-    groups, notes = checkpoint_file.read(path)
+    groups, notes = checkpoint.read(path)
     groups = {"EarlyStopping.0": {"best": np.array(1.0)}} | {
         name: groups[name] for name in ("model", "optimizer")
     }
-    checkpoint_file.write(path, groups, {name: notes[name] for name in ("rng", "history")})
+    checkpoint.write(path, groups, {name: notes[name] for name in ("rng", "history")})
     assert everything(fit(learner(), resume=path)) == everything(fit(learner()))
 
 
 @pytest.mark.parametrize("name", ["rng", "history"])
 def test_damaged_notes(name, fit, path):
     fit(learner(Checkpoint(path)))
-    groups, notes = checkpoint_file.read(path)
-    checkpoint_file.write(path, groups, {key: value for key, value in notes.items() if key != name})
+    groups, notes = checkpoint.read(path)
+    checkpoint.write(path, groups, {key: value for key, value in notes.items() if key != name})
     with pytest.raises(
         ValueError, match=f"load: .*run.safetensors must have whole notes, got KeyError.*{name}"
     ):
