@@ -119,10 +119,10 @@ class Group:
 
     def _arrays_replaced(self) -> bool:
         """Whether a parameter has other arrays than those that were planned for."""
-        return any(
-            parameter.value is not value or parameter.grad is not grad
-            for parameter, value, grad in self._planned
-        )
+        for parameter, value, grad in self._planned:
+            if parameter.value is not value or parameter.grad is not grad:
+                return True
+        return False
 
     def grad_norms(self) -> list[float]:
         """Return the norms of the gradients of each plan."""
@@ -135,8 +135,9 @@ class Group:
         for state in self._with_master:
             state.refresh_master()
         results = [kernels.sgd_step(plan, lr, grad_scale, first_step, statistics) for plan in self._plans]
+        limit = self.options.max_norm_or_inf
         for state in self._norm_bounded:
-            state.bound_norms(self.options.max_norm_or_inf)
+            state.bound_norms(limit)
         for state in self._with_master:
             state.remember_rounded()
         return results
