@@ -1,4 +1,4 @@
-"""A wheel is small, holds the package and nothing else, needs numpy alone, and is imported quickly."""
+"""Check that a wheel is small, contains exactly the package, requires only NumPy, and is imported quickly."""
 
 import subprocess
 import sys
@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import median
 
 PACKAGE = Path(__file__).resolve().parent.parent / "python"
-MOST_BYTES = 2_000_000
-MOST_IMPORT_SECONDS = 0.020
+MAX_BYTES = 2_000_000
+MAX_IMPORT_SECONDS = 0.020
 IMPORT = """
 import numpy, time
 start = time.perf_counter()
@@ -19,20 +19,20 @@ print(time.perf_counter() - start)
 
 
 def check(condition: bool, message: str) -> None:
-    """Print what was found, and stop if it is wrong."""
+    """Print the finding, and stop if it is wrong."""
     print(message)
     if not condition:
         sys.exit("that is wrong")
 
 
 def import_seconds() -> float:
-    """Time the import of trimtab after numpy's, in fresh interpreters."""
+    """Time the import of trimtab after that of NumPy, in fresh interpreters."""
     runs = [subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, check=True) for _ in range(9)]
     return median(float(run.stdout) for run in runs)
 
 
 wheel = Path(sys.argv[1])
-check(wheel.stat().st_size < MOST_BYTES, f"size: {wheel.stat().st_size} bytes")
+check(wheel.stat().st_size < MAX_BYTES, f"size: {wheel.stat().st_size} bytes")
 
 with zipfile.ZipFile(wheel) as archive:
     names = archive.namelist()
@@ -50,4 +50,4 @@ found = {name for name in names if ".dist-info/" not in name} - set(compiled)
 check(found == expected, f"contents: {len(found)} files, too many or few: {sorted(found ^ expected)}")
 
 seconds = import_seconds()
-check(seconds < MOST_IMPORT_SECONDS, f"import: {1000 * seconds:.1f} ms after numpy")
+check(seconds < MAX_IMPORT_SECONDS, f"import: {1000 * seconds:.1f} ms after numpy")

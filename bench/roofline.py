@@ -1,4 +1,4 @@
-"""How fast this machine copies memory: the bound of every kernel on arrays larger than the caches."""
+"""Measure the bandwidth of memory: the upper bound of every kernel on arrays that exceed the caches."""
 
 import argparse
 import threading
@@ -12,11 +12,11 @@ ROUNDS = 9
 
 
 def copy_seconds(megabytes: float, threads: int) -> float:
-    """Time copies of float32 arrays, cut into one contiguous share for each thread; the median of several."""
+    """Return the median time to copy a float32 array, of which each thread copies one contiguous part."""
     source = np.ones(int(megabytes * MIB) // 4, np.float32)
     target = np.zeros_like(source)
     repeats = max(1, int(256 / megabytes))
-    shares = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
+    parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
     start, stop = threading.Barrier(threads + 1), threading.Barrier(threads + 1)
 
     def work(to: np.ndarray, of: np.ndarray) -> None:
@@ -26,8 +26,8 @@ def copy_seconds(megabytes: float, threads: int) -> float:
                 np.copyto(to, of)
             stop.wait()
 
-    for share in shares:
-        threading.Thread(target=work, args=share).start()
+    for part in parts:
+        threading.Thread(target=work, args=part).start()
     seconds = []
     for _ in range(ROUNDS):
         start.wait()
@@ -42,7 +42,7 @@ if __name__ == "__main__":
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--megabytes", type=float, nargs="+", default=[4, 16, 64, 256])
     options = parser.parse_args()
-    print("GB/s, read and written")
+    print("GB/s, reads and writes together")
     print(f"{'MiB':>6}", *(f"{n:>4} threads" for n in options.threads))
     for megabytes in options.megabytes:
         rates = (2 * megabytes * MIB / copy_seconds(megabytes, n) / 1e9 for n in options.threads)

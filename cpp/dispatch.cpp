@@ -5,7 +5,7 @@
 
 namespace trimtab {
 
-// The tables that kernels/*.cpp export, one a family and level.
+// The tables that kernels/*.cpp export, one for each family and level.
 #define TRIMTAB_DECLARE(Table, family, level) extern const Table family##_##level;
 #define TRIMTAB_LEVEL(level) TRIMTAB_FAMILIES(TRIMTAB_DECLARE, level)
 #include "levels.h"
@@ -17,7 +17,7 @@ struct Level {
     const char* name;
     Kernels table;
 };
-// Worst first, as CMake lists them.
+// Worst first, in the order of CMakeLists.txt.
 constexpr Level levels[] = {
 #define TRIMTAB_ADDRESS(Table, family, level) &family##_##level,
 #define TRIMTAB_LEVEL(level) {#level, {TRIMTAB_FAMILIES(TRIMTAB_ADDRESS, level)}},

@@ -17,7 +17,7 @@ std::string_view trimmed(std::string_view text) {
 
 struct Number {
     unsigned long long value;
-    std::string_view unit;  // what follows
+    std::string_view unit;  // the text after the value
 };
 std::optional<Number> number_in(std::string_view text) {
     unsigned long long value = 0;
@@ -26,7 +26,7 @@ std::optional<Number> number_in(std::string_view text) {
     return Number{value, trimmed(text.substr(std::size_t(end - text.data())))};
 }
 
-// log2 of a unit: "k", "Ki" and "KiB" alike, capital or not. -1: no unit.
+// log2 of a unit: 10 for "k", "K", "Ki" and "KiB". -1: not a unit.
 int shift_of(std::string_view unit) {
     if (unit.empty()) return 0;
     constexpr std::string_view prefixes = "kmgt";

@@ -9,11 +9,11 @@
 namespace trimtab {
 namespace {
 
-// ns. To release and to take takes 50 to 100, but where another thread computes in Python the GIL comes back when that
-// thread is told to hand it over, after 5 ms.
-constexpr double worth_releasing = 50e3;
+// Cost in ns from which the GIL is released. Release and return take 50 to 100 ns; but where another thread runs Python
+// code, the GIL returns only after the switch interval of 5 ms.
+constexpr double min_cost = 50e3;
 
-// Initial-exec: it is read in every call, and what is allocated when first used could not be had.
+// Initial-exec: it is read in every call, and cannot fail for lack of memory on first use.
 #ifdef __GLIBC__
 #define TRIMTAB_STATIC_TLS __attribute__((tls_model("initial-exec")))
 #else
@@ -21,9 +21,9 @@ constexpr double worth_releasing = 50e3;
 #endif
 thread_local Released* innermost TRIMTAB_STATIC_TLS = nullptr;
 
-// While the interpreter ends, Python 3.13 and before do not return to a daemon thread but end it by pthread_exit(), which
-// unwinds the stack through destructors that need the GIL. The thread stops here instead, as Python 3.14 has it.
-void take_gil(PyThreadState* state) {
+// While the interpreter ends, Python 3.13 and older end a daemon thread here by pthread_exit(), which unwinds the stack
+// through destructors that need the GIL. The thread waits forever instead, as in Python 3.14.
+void acquire_gil(PyThreadState* state) {
     try {
         PyEval_RestoreThread(state);
     } catch (...) {
@@ -34,23 +34,23 @@ void take_gil(PyThreadState* state) {
 
 Released::Released(double ns) : outer_(innermost) {
     innermost = this;
-    spend(ns);
+    add_cost(ns);
 }
 
 Released::~Released() {
     innermost = outer_;
-    if (state_) take_gil(static_cast<PyThreadState*>(state_));
+    if (state_) acquire_gil(static_cast<PyThreadState*>(state_));
 }
 
-void Released::spend(double ns) {
-    if (outer_) return outer_->spend(ns);
-    spent_ += ns;
-    if (spent_ > worth_releasing && !state_) state_ = PyEval_SaveThread();
+void Released::add_cost(double ns) {
+    if (outer_) return outer_->add_cost(ns);
+    cost_ += ns;
+    if (cost_ > min_cost && !state_) state_ = PyEval_SaveThread();
 }
 
 void configure_gil() {
     before_work = [](double cost) {
-        if (innermost) innermost->spend(cost);
+        if (innermost) innermost->add_cost(cost);
     };
 }
 }  // namespace trimtab

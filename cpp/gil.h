@@ -1,22 +1,22 @@
-// When other Python threads may run: the only place that gives the GIL away, or on a free-threaded Python detaches.
+// The only place that releases the GIL, or detaches the thread on a free-threaded Python.
 #pragma once
 
 namespace trimtab {
 
-// A scope without Python: once the work in it is worth it, the GIL is released until the scope ends. The work is that of
-// run() on this thread, which tells its cost, and `ns` of work beside it.
+// A scope that does not use Python. Once the cost of its work justifies it, the GIL is released until the scope ends.
+// The cost is that of all run() calls of this thread, plus `ns` for other work. An inner scope adds to the outermost.
 class Released {
 public:
     explicit Released(double ns = 0);
     Released(const Released&) = delete;
     ~Released();
-    void spend(double ns);
+    void add_cost(double ns);
 
 private:
     Released* const outer_;
-    double spent_ = 0;       // ns with the GIL held
-    void* state_ = nullptr;  // of the thread, while the GIL is released
+    double cost_ = 0;        // ns of work so far
+    void* state_ = nullptr;  // PyThreadState; null while the GIL is held
 };
 
-void configure_gil();  // at import: has run() tell
+void configure_gil();  // at import: makes run() add its cost
 }  // namespace trimtab

@@ -1,8 +1,61 @@
 // The seam between the bindings (compiled once) and the kernels (compiled once per instruction set): storage types,
 // plain structs of pointers and extents, and the table of kernels. Nothing here has code.
 //
-// Parameters (gamma, beta) and per-channel constants arrive in the working type of the storage type: double for double,
-// float for the others. Saved statistics and the sums for parameter gradients are double.
+// Parameters (gamma, beta) and constants of a channel have the working type of the storage type: double for double,
+// else float. Saved statistics and sums for the gradients of parameters are double.
+//
+// Glossary of kernels/:
+//
+//   unit     all values that share one statistic: a row, a channel of a block, a group of a sample
+//   block    a part of the batch with statistics of its own (a virtual batch)
+//   run      values of one unit that lie side by side in memory
+//   segment  up to 4096 values of a run, or up to 256 rows of a column, that are summed about one shift
+//   tile     neighboring columns that are visited together
+//   panel    the part of a unit or tile that one task sums; partial sums of panels combine in a fixed order
+//   task     what one thread takes at a time
+//   lane     one element of a vector register; sums use virtual lanes, 256 bytes of them on any instruction set
+//
+// In all drawings memory runs from left to right, then from top to bottom.
+//
+// x (rows, width), with statistics of each row. Gradients of the parameters are sums down the columns:
+//
+//            width
+//          +-----------+-----------+-----+
+//   row 0  | segment 0 | segment 1 |  2  |   unit 0, a single run   |
+//   row 1  | segment 0 | segment 1 |  2  |   unit 1                 |  panel 0 of the columns
+//   row 2  | segment 0 | segment 1 |  2  |   unit 2                 |
+//          +-----------+-----------+-----+
+//   row 3  | segment 0 | segment 1 |  2  |   unit 3                 |
+//   row 4  | segment 0 | segment 1 |  2  |   unit 4                 |  panel 1
+//          +-----------+-----------+-----+
+//
+// x (blocks, outer, channels, inner), where inner is long. Each unit has `outer` runs of `inner` values:
+//
+//                       channel 0   channel 1   channel 2
+//                      +-----------+-----------+-----------+
+//   block 0, outer 0   | run       | run       | run       |   |
+//   block 0, outer 1   | run       | run       | run       |   |  units 0, 1 and 2, one for each channel
+//                      +-----------+-----------+-----------+
+//   block 1, outer 0   | run       | run       | run       |   |
+//   block 1, outer 1   | run       | run       | run       |   |  units 3, 4 and 5
+//                      +-----------+-----------+-----------+
+//
+// The same, where inner is short. A block is a matrix (outer, channels * inner); where inner is 1, a column is a unit:
+//
+//           tile 0        tile 1
+//         +-------------+-------------+
+//   row 0 | c0 c1 c2 c3 | c4 c5 c6 c7 |   |
+//   row 1 | c0 c1 c2 c3 | c4 c5 c6 c7 |   |  panel 0, a task for each tile
+//   row 2 | c0 c1 c2 c3 | c4 c5 c6 c7 |   |
+//         +-------------+-------------+
+//   row 3 | c0 c1 c2 c3 | c4 c5 c6 c7 |   |
+//   row 4 | c0 c1 c2 c3 | c4 c5 c6 c7 |   |  panel 1
+//         +-------------+-------------+
+//
+// A sum of floats in its 64 virtual lanes, which combine in a fixed tree:
+//
+//   value   0  1  2 ... 63 | 64 65 66 ... 127 | 128 ...
+//   lane    0  1  2 ... 63 |  0  1  2 ...  63 |   0 ...
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -37,10 +90,10 @@ struct WorkOf<double> {
 template <class T>
 using Work = typename WorkOf<T>::type;
 
-// x (rows, width), normalised along width by mean and variance or by the mean square.
+// x (rows, width), normalized along width by mean and variance (layer norm) or by the mean square (RMS norm, no beta).
 struct RowNormForward {
-    const void *x, *residual, *gamma, *beta;  // residual, added to x first, may be null; a mean square takes no beta
-    void *y, *summed;                         // x + residual, where there is one
+    const void *x, *residual, *gamma, *beta;  // residual is added to x first; it may be null
+    void *y, *summed;                         // summed: x + residual, if there is one
     double *mean, *rstd;                      // may be null
     ptrdiff_t rows, width;
     double eps;
@@ -53,16 +106,17 @@ struct RowNormBackward {
     ptrdiff_t rows, width;
 };
 
-// x (blocks, outer, channels, inner): one statistic a block and channel, parameters per channel.
+// x (blocks, outer, channels, inner), with statistics of each channel of a block and parameters of each channel.
 struct ChannelLayout {
     ptrdiff_t blocks, outer, channels, inner;
-    ptrdiff_t elsewhere = 0;  // values of the same array that are met before or after these
+    ptrdiff_t other_values = 0;  // of the same array, that other calls visit
 };
-// Corrects x̂ to r * x̂ + d: what statistics from elsewhere would give, within limits.
-struct Renormalise {
-    const double *mean, *std;  // of each channel
+// Batch renormalization (Ioffe 2017): r * x̂ + d takes the place of x̂, with r and d from given statistics, within
+// limits.
+struct BatchRenorm {
+    const double *mean, *std;  // (channels,)
     double r_max, d_max;
-    double *r, *d;  // of each unit
+    double *r, *d;  // outputs, of each unit
 };
 struct BatchNormForward {
     const void *x, *gamma, *beta, *residual;  // residual may be null
@@ -71,9 +125,9 @@ struct BatchNormForward {
     ChannelLayout layout;
     double eps;
     bool relu;
-    const Renormalise* renormalise = nullptr;
+    const BatchRenorm* renorm = nullptr;
 };
-// The same with given statistics.
+// With given statistics.
 struct BatchNormApply {
     const void *x, *gamma, *beta, *residual;
     void* y;
@@ -82,19 +136,20 @@ struct BatchNormApply {
     bool relu;
 };
 struct BatchNormBackward {
-    const void *dy, *x, *gamma, *y;  // y is null where no ReLU followed
+    const void *dy, *x, *gamma, *y;  // y is null without ReLU
     const double *mean, *rstd;
     void *dx, *dresidual;    // dresidual may be null
     double *dgamma, *dbeta;  // added to
     ChannelLayout layout;
-    bool training;  // false: the statistics were constants
+    bool training;  // false: the statistics are constants
 };
-// The parts of it, for statistics that others share in; one of each statistic, sum and constant a unit.
+// The parts of batch norm, between which statistics can be shared with other processes. One value of each statistic,
+// sum and constant for each unit.
 struct BatchMoments {
     const void* x;
     double *mean, *var;
     ChannelLayout layout;
-    double eps = 0;  // that will be added to what becomes of the variances
+    double eps = 0;  // will be added to the variances
 };
 struct BatchNormBackwardSums {
     const void *dy, *x;
@@ -110,9 +165,9 @@ struct BatchNormBackwardApply {
     ChannelLayout layout;
 };
 
-// x (samples, groups, channels, inner): a statistic for each sample and group, parameters (groups, channels).
+// x (samples, groups, channels, inner), with statistics of each group of a sample and parameters (groups, channels).
 struct GroupLayout {
-    ptrdiff_t samples, groups, channels, inner;  // channels of a group
+    ptrdiff_t samples, groups, channels, inner;  // channels: of one group
 };
 struct GroupNormForward {
     const void *x, *gamma, *beta;
@@ -128,8 +183,8 @@ struct GroupNormBackward {
     double *dgamma, *dbeta;
     GroupLayout layout;
 };
-// One group that leaves the range of the working type, as (outer, channels, inner) whose outer index steps by `stride` in
-// memory. Results are written one after the other.
+// A group whose values leave the range of the working type, as (outer, channels, inner). The outer index has a stride
+// of `stride` values in x and dy; results are contiguous.
 struct OneGroup {
     ptrdiff_t outer, channels, inner, stride;
 };
@@ -148,25 +203,25 @@ struct OneGroupBackward {
     OneGroup group;
 };
 
-// Arrays of any sizes.
+// Arrays of any size.
 struct ArrayList {
     ptrdiff_t count;
     const ptrdiff_t* sizes;
     void* const* data;
 };
-// Factors of w and of sign(w) in the gradient of a penalty.
+// Weight decay: l2 * w + l1 * sign(w) in the gradient.
 struct Decay {
     double l2, l1;
 };
 struct SgdUpdate {
     ArrayList weights;
     void *const *gradients, *const *velocities, *const *masters;  // velocities and masters may be null
-    const bool *first_step, *decays;                              // one for each array; decays null: all do
-    double lr, momentum, dampening, grad_scale;                   // grad_scale < 0 climbs
+    const bool *first_step, *decays;                              // of each array; decays null: weight decay for all
+    double lr, momentum, dampening, grad_scale;                   // grad_scale < 0: ascent
     Decay coupled, decoupled;
-    double threshold;  // of the proximal step; 0: none
+    double threshold;  // of the proximal (soft-threshold) step; 0: none
     bool nesterov, zero_grad;
-    double* sums;  // of |w| and w^2 before the update, and the norm of the gradients; may be null
+    double* sums;  // of |w| and of w^2 before the update, then the norm of the gradients; may be null
 };
 struct SumOver {
     ArrayList arrays;
@@ -174,9 +229,9 @@ struct SumOver {
 };
 struct Scale {
     ArrayList arrays;
-    double factor, unit = 1;  // by their product
+    double factor, power_of_two = 1;  // multiplies by both, whose product may be out of range
 };
-// w (rows, width): rows longer than limit are scaled down to it.
+// x (rows, width): rows whose Euclidean norm exceeds the limit are scaled down to it.
 struct MaxNorm {
     const void* x;
     void* y;
@@ -184,37 +239,37 @@ struct MaxNorm {
     double limit;
 };
 
-// Which elements to keep, from the random stream of a seed: those whose random byte lies above `byte`; where it equals
-// `byte` and ties are to be settled, those whose further 64 bits are `rest` or more.
+// Which elements to keep, from the random stream of a seed: those whose random byte exceeds `byte` and, with ties,
+// those where it equals `byte` and 64 further bits are at least `rest`.
 struct Decisions {
     uint64_t seed, rest;
     uint8_t byte;
     bool ties;
 };
-// x as (..., extent[1], extent[0]) where several elements share a decision: one step along dimension d of x leads step[d]
-// decisions on. ndim 0: every element has its own.
+// x as (..., extent[1], extent[0]) whose elements share decisions: step[d] is the stride of dimension d in the array of
+// decisions. ndim 0: each element has its own decision.
 struct Sharing {
     const ptrdiff_t *extent, *step;
     int ndim;
     ptrdiff_t decisions;
 };
-// Masks have a bit a decision, 1 = kept, the lowest of the first byte first.
+// Masks have one bit for each decision, 1 = kept, from the lowest bit of the first byte on.
 struct DropoutMask {
     Decisions decisions;
     uint8_t* mask;
     ptrdiff_t count;
 };
-// y = x * scale + shift where kept, else dropped.
+// y = x * scale + shift where kept, else `dropped`.
 struct Dropout {
     const void* x;
     void* y;
-    uint8_t* mask;  // written (null: not wanted) where decisions are made, else read
+    uint8_t* mask;  // output of `forward` (may be null), input of `masked`
     ptrdiff_t count;
     double scale, shift, dropped;
     Decisions decisions;
     Sharing sharing;
 };
-// y = (x + bias) * scale + residual where kept, else residual. bias (width,) is repeated.
+// y = (x + bias) * scale + residual where kept, else residual; bias (width,).
 struct AddDropout {
     const void *x, *bias, *residual;
     void* y;
@@ -223,7 +278,7 @@ struct AddDropout {
     double scale;
     Decisions decisions;
 };
-// noise = 1 + deviation * a standard normal number, y = x * noise
+// noise = 1 + deviation * z with z standard normal, y = x * noise
 struct GaussianDropout {
     const void* x;
     void *noise, *y;
@@ -238,14 +293,14 @@ struct Multiply {
     ptrdiff_t count;
 };
 
-// y = f(x); the slope is that of leaky ReLU where x <= 0.
+// y = f(x). slope: of leaky ReLU for x <= 0.
 struct Activation {
     const void* x;
     void* y;
     ptrdiff_t count;
     double slope;
 };
-// dx = dy * f'(x), from y where it tells (or from x, for the ReLUs).
+// dx = dy * f'(x), with f'(x) from y (or, for the ReLUs, from x in its place).
 struct ActivationBackward {
     const void *dy, *y;
     void* dx;
@@ -253,40 +308,41 @@ struct ActivationBackward {
     double slope;
 };
 
-// logits (rows, classes), with a label a row or a probability each. A row whose label is `ignored` counts for nothing.
+// logits (rows, classes), and for each row a label or the probabilities of the classes. The label `ignored` skips a
+// row.
 struct SoftmaxCrossEntropy {
     const void* logits;
-    const int64_t* labels;                     // null: there are probabilities
+    const int64_t* labels;                     // (rows,); null: probabilities are given
     const void *probabilities, *class_weight;  // (rows, classes), (classes,)
-    void* dlogits;                             // of the sum of the losses, or of their mean
+    void* dlogits;                             // gradient of `loss`
     double *losses, *loss;                     // (rows,), and their sum or mean
     ptrdiff_t rows, classes;
     int64_t ignored;
     double label_smoothing;
-    bool mean;  // over the rows, weighted by the class of their label
+    bool mean;  // over the rows, weighted by the weights of their labels
 };
-// With d = pred - target: scale * d^2 / 2 as far as |d| <= delta, a straight line beyond; dpred = gradient_scale * d,
-// bounded in the same way.
+// With d = pred - target, the loss is scale * d^2 / 2 for |d| <= delta, else scale * delta * (|d| - delta / 2);
+// dpred = gradient_scale * clip(d, -delta, delta).
 struct Huber {
     const void *pred, *target;  // target in the working type
     void* dpred;
-    double *losses, *loss;  // of each element (may be null), their sum over the divisor
+    double *losses, *loss;  // of each element (may be null), and their sum / divisor
     ptrdiff_t count;
     double delta, scale, gradient_scale, divisor = 1;
 };
 
-struct Plane {
+struct Size2d {
     ptrdiff_t height, width;
 };
-// Images (samples, image, groups, channels) under a kernel that stands on `output` places; x[0] lies `before` elements
-// after the first, and its elements `spacing` apart: all around and in between are zeros.
+// x (samples, image, groups, channels), with zeros between its elements (input_dilation > 1) and all around: `padding`
+// is the number of rows and columns before the first. The kernel has `output` positions, `stride` apart.
 struct ConvolutionLayout {
-    ptrdiff_t samples, groups, channels, outputs;  // channels and outputs of a group
-    Plane image, kernel, before, stride, spacing, output;
+    ptrdiff_t samples, groups, channels, outputs;  // channels, outputs: of one group
+    Size2d image, kernel, padding, stride, input_dilation, output;
 };
 // y (samples, output, groups, outputs)
 struct Convolution {
-    const void *x, *weight, *bias;  // weight (groups, kernel, channels, outputs) and bias are of the working type
+    const void *x, *weight, *bias;  // of the working type: weight (groups, kernel, channels, outputs), bias
     void* y;
     ConvolutionLayout layout;
 };
@@ -296,20 +352,35 @@ struct ConvolutionWeights {
     ConvolutionLayout layout;
 };
 
-// x (samples, image, channels) and y (samples, output, channels): the largest under a kernel that may overhang the image.
-struct MaxPoolLayout {
+// x (samples, image, channels) and y (samples, output, channels). Windows may extend beyond the image: the first one
+// does by `padding` rows and columns.
+struct PoolLayout {
     ptrdiff_t samples, channels;
-    Plane image, kernel, before, stride, output;
+    Size2d image, kernel, padding, stride, output;
 };
 struct MaxPool {
     const void* x;
     void* y;
-    MaxPoolLayout layout;
+    PoolLayout layout;
 };
 struct MaxPoolBackward {
     const void *dy, *x, *y;
     void* dx;
-    MaxPoolLayout layout;
+    PoolLayout layout;
+};
+
+// count_include_pad: the mean is that over the whole kernel, not over its part inside of the image.
+struct AvgPool {
+    const void* x;
+    void* y;
+    PoolLayout layout;
+    bool count_include_pad;
+};
+struct AvgPoolBackward {
+    const void* dy;
+    void* dx;
+    PoolLayout layout;
+    bool count_include_pad;
 };
 
 template <class Arguments>
@@ -371,6 +442,10 @@ struct MaxPoolKernels {
     Kernel<MaxPool> forward[dtype_count];
     Kernel<MaxPoolBackward> backward[dtype_count];
 };
+struct AvgPoolKernels {
+    Kernel<AvgPool> forward[dtype_count];
+    Kernel<AvgPoolBackward> backward[dtype_count];
+};
 
 // All families: the type of each one's table, and its name.
 // clang-format off
@@ -386,7 +461,8 @@ struct MaxPoolKernels {
     each(ActivationKernels, activation, level) \
     each(LossesKernels, losses, level)         \
     each(ConvolutionKernels, convolution, level) \
-    each(MaxPoolKernels, max_pool, level)
+    each(MaxPoolKernels, max_pool, level)      \
+    each(AvgPoolKernels, avg_pool, level)
 // clang-format on
 
 // The tables of one instruction set.
@@ -397,7 +473,7 @@ struct Kernels {
 };
 }  // namespace trimtab
 
-// In kernels/*.cpp: the family's table for the instruction set it is being compiled for, the one symbol it exports.
+// In kernels/*.cpp: the table of the family for the instruction set it is compiled for, the one symbol that it exports.
 #define TRIMTAB_JOIN(family, level) family##_##level
 #define TRIMTAB_NAME(family, level) TRIMTAB_JOIN(family, level)
 #define TRIMTAB_EXPORT(Type, family)                           \

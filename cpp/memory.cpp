@@ -10,42 +10,42 @@
 #include <vector>
 
 #include "environment.h"
-#include "limits.h"
+#include "system_limits.h"
 
 namespace trimtab {
 namespace {
 
 constexpr std::size_t alignment = 64, page = 4096, huge_page = 2 << 20;
 
-// Stands right before the memory that is handed out.
+// Precedes the memory that take_block() returns.
 struct alignas(alignment) Header {
     std::size_t capacity;
 };
 
-// Of the memory from the begin of its block. Recycled memory begins a page. A load waits for stores before it whose
-// addresses end in the same 12 bits: behind NumPy's large arrays, which begin 16 bytes after a page, results that begin
-// later in theirs are written just where the next loads seem to be.
+// Offset of the returned memory from the start of the allocation. Recycled memory begins at a page: a load waits for
+// earlier stores whose addresses have the same low 12 bits. NumPy's large arrays begin 16 bytes into a page, so results
+// that begin further into theirs would be stored where the next loads of x appear to be.
 std::size_t offset(std::size_t capacity) { return capacity >= recycled_bytes ? page : sizeof(Header); }
 
 void release(Header* block) { std::free(reinterpret_cast<char*>(block + 1) - offset(block->capacity)); }
 
-// Blocks that were given back, the most recently returned last. They are few: a linear search is shorter than any index.
+// Blocks that were given back, the most recent last. They are few, so a linear search is faster than an index.
 struct Store {
     std::mutex guard;
     std::vector<Header*> kept;
     std::size_t kept_bytes = 0, cap = 0;
 };
-// Never destroyed: while the process ends, daemon threads may still give back what they use.
-alignas(Store) char store_place[sizeof(Store)];
-Store& store = *new (store_place) Store;
+// Never destroyed: daemon threads may still give back blocks while the process ends.
+alignas(Store) char store_memory[sizeof(Store)];
+Store& store = *new (store_memory) Store;
 
-// fork() must not catch the store half changed, nor leave the child a lock whose holder it does not have.
+// fork() waits for the lock: the child must find the store in a valid state, and the lock free.
 const int fork_guard =
     pthread_atfork([] { store.guard.lock(); }, [] { store.guard.unlock(); }, [] { store.guard.unlock(); });
 
 std::size_t last_cache = 0;
 
-// Sizes are rounded up to one of eight steps per octave, so that a block fits all requests within 12.5 %.
+// Rounds up to one of eight sizes per power of two, so a block fits all requests up to 12.5 % smaller.
 std::size_t size_class(std::size_t bytes) {
     std::size_t step = alignment;
     while (step * 16 < bytes) step *= 2;
@@ -62,7 +62,7 @@ Header* allocate(std::size_t capacity) {
     return new (memory + offset(capacity) - sizeof(Header)) Header{capacity};
 }
 
-// Releases the blocks kept longest until `target` bytes are left. Called with the guard held.
+// Frees the blocks kept longest until `target` bytes are left. The caller holds the lock.
 void shrink(std::size_t target) {
     std::size_t released = 0;
     while (store.kept_bytes > target) {
@@ -84,7 +84,7 @@ Header* take_kept(std::size_t capacity) {
     return block;
 }
 
-// Whether the store has it now.
+// Returns whether the block is now in the store.
 bool keep(Header* block) {
     const std::lock_guard lock(store.guard);
     if (block->capacity > store.cap) return false;
@@ -101,12 +101,12 @@ bool keep(Header* block) {
 
 void* take_block(std::size_t count, std::size_t size) {
     std::size_t bytes;
-    // No object is larger than half of the address space; sums below do not overflow then.
+    // No object is larger than half of the address space, so the sums below do not overflow.
     if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 2) throw std::bad_alloc();
     const std::size_t capacity = size_class(std::max(bytes, alignment));
     Header* block = capacity >= recycled_bytes ? take_kept(capacity) : nullptr;
     if (!block) block = allocate(capacity);
-    // What is kept may be what is missing.
+    // The kept blocks may hold the memory that is missing.
     if (!block && trim_memory() > 0) block = allocate(capacity);
     if (!block) throw std::bad_alloc();
     return block + 1;

@@ -1,4 +1,4 @@
-// The table of contents of trimtab._core.
+// The entry point of trimtab._core: sets up the process, then registers the functions of each family.
 #include <pybind11/pybind11.h>
 
 #include "bind/bind.h"
@@ -29,6 +29,7 @@ PYBIND11_MODULE(kernels, m, pybind11::mod_gil_not_used()) {
         bind_activation(m.ptr());
         bind_losses(m.ptr());
         bind_convolution(m.ptr());
+        bind_avg_pool(m.ptr());
         bind_max_pool(m.ptr());
         bind_images(m.ptr());
         bind_reading(m.ptr());

@@ -6,56 +6,59 @@
 
 #include "clock.h"
 #include "environment.h"
-#include "limits.h"
 #include "openmp.h"
+#include "system_limits.h"
 #include "team.h"
 
 namespace trimtab {
 namespace {
 
-// Nanoseconds. A thread that sleeps takes 10 to 50 us to come, one that is still awake from the last call less than one.
-// Work in between is shared where calls follow each other closely: the team is awake then or, once woken, stays so for
-// the next.
-constexpr double worth_waking = 40e3, worth_sharing = 2.5e3, share_per_thread = 1e3;
+constexpr const Engine& engine = team;
 
-std::atomic<int64_t> last_call = never;  // of those worth sharing
+// Costs in ns from which threads pay. A sleeping thread takes 10 to 50 us to begin; one that is awake since the last
+// call takes less than 1 us. Work between the first two limits runs on several threads only where calls follow each
+// other closely: the threads are awake then, or stay awake for the next call once they have been woken.
+constexpr double min_cost_asleep = 40e3, min_cost_awake = 2.5e3, min_cost_per_thread = 1e3;
 
-std::atomic<int> requested = 0;  // by set_num_threads(); 0: not at all
-int configured = INT_MAX;        // what the environment and the quota leave, as far as they can be told from at import
+std::atomic<int64_t> last_call = never;  // end of the last one of min_cost_awake or more
 
-// What the system says changes seldom, and to ask takes as long as a short call.
-constexpr int64_t stays_true = 10'000'000;
-std::atomic<int64_t> last_look = never;
+std::atomic<int> requested = 0;  // by set_num_threads(); 0: not called
+int configured = INT_MAX;        // limit by the environment and the CPU quota, read at import
+
+// Limits that may change while the process runs. To read them takes as long as a short call, so they are read again
+// only after this time.
+constexpr int64_t limits_valid_ns = 10'000'000;
+std::atomic<int64_t> limits_read = never;
 std::atomic<int> cpus = INT_MAX;
 
-void look_at_system() {
-    last_look.store(now(), std::memory_order_relaxed);
+void read_limits() {
+    limits_read.store(now(), std::memory_order_relaxed);
     cpus.store(allowed_cpus(), std::memory_order_relaxed);
     look_for_openmp();
 }
 
-int known_limit() {
+int current_limit() {
     const OpenmpLimit openmp = openmp_limit();
     const int n = requested.load(std::memory_order_relaxed);
-    if (n > 0) return std::min({n, openmp.chosen ? openmp.threads : INT_MAX, max_team});
-    return std::min({configured, cpus.load(std::memory_order_relaxed), openmp.threads, max_team});
+    if (n > 0) return std::min({n, openmp.set_at_runtime ? openmp.threads : INT_MAX, engine.max_threads});
+    return std::min({configured, cpus.load(std::memory_order_relaxed), openmp.threads, engine.max_threads});
 }
 
 int threads_for(std::ptrdiff_t count, double cost) {
-    if (count < 2 || cost < worth_sharing) return 1;
+    if (count < 2 || cost < min_cost_awake) return 1;
     const int64_t time = now();
-    if (time - last_look.load(std::memory_order_relaxed) > stays_true) look_at_system();
-    const int threads = int(std::min({double(known_limit()), double(count), cost / share_per_thread}));
-    if (threads > 1 && cost < worth_waking && time - last_call.load(std::memory_order_relaxed) > stays_awake) return 1;
-    return threads;
+    if (time - limits_read.load(std::memory_order_relaxed) > limits_valid_ns) read_limits();
+    const int threads = int(std::min({double(current_limit()), double(count), cost / min_cost_per_thread}));
+    const bool asleep = time - last_call.load(std::memory_order_relaxed) > engine.awake_ns;
+    return asleep && cost < min_cost_asleep ? 1 : threads;
 }
 }  // namespace
 
 void (*before_work)(double) = nullptr;
 
 int num_threads() {
-    look_at_system();
-    return known_limit();
+    read_limits();
+    return current_limit();
 }
 
 void set_num_threads(int n) { requested = n; }
@@ -69,7 +72,7 @@ void run(std::ptrdiff_t count, double cost, Task task, const void* work) {
     if (count <= 0) return;
     if (before_work) before_work(cost);
     const int threads = threads_for(count, cost);
-    if (threads == 1 || !run_on_team(count, threads, task, work)) task(work, 0, count);
-    if (cost >= worth_sharing) last_call.store(now(), std::memory_order_relaxed);
+    if (threads == 1 || !engine.run(count, threads, task, work)) task(work, 0, count);
+    if (cost >= min_cost_awake) last_call.store(now(), std::memory_order_relaxed);
 }
 }  // namespace trimtab

@@ -1,25 +1,28 @@
-// Work cut into tasks and spread over threads. Kernels know no more of threads than this.
+// parallel_for: runs the tasks of a call on several threads. Kernels know nothing else of threads.
 //
-// The cut depends on the shape alone, so the bits do not depend on the number of threads or on who runs a task.
+// A kernel cuts its work into tasks by shape alone. So the bits of a result depend neither on the number of threads nor
+// on which thread runs a task.
 #pragma once
 #include <cstddef>
 
 namespace trimtab {
 
-// Threads used at most: what set_num_threads() asks for, else TRIMTAB_NUM_THREADS within the CPUs that the calling thread
-// may run on and the control group's quota; never more than a limit of OpenMP's that was set.
+// The largest number of threads a call may use. set_num_threads() sets it; otherwise it is the smallest of
+// TRIMTAB_NUM_THREADS, the CPUs that the calling thread may run on and the CPU quota of the control group. A limit that
+// was set for OpenMP bounds it in either case.
 int num_threads();
 void set_num_threads(int n);
-void configure_threads();  // at import: reads the environment and the quota
+void configure_threads();  // at import: reads the environment and the CPU quota
 
 using Task = void (*)(const void* work, std::ptrdiff_t begin, std::ptrdiff_t end);
 
-// Calls task(work, begin, end) on ranges that cover 0..count. `cost` is the time of all of it on one thread, in ns: work
-// too short to share runs on the calling thread, and so does everything inside a task and while another Python thread has
-// the team. Throws what the first task to fail has thrown, once no task runs any more; some are not begun then.
+// Calls task(work, begin, end) on ranges that cover 0..count. `cost` is the time of the whole work on one thread, in
+// ns. Everything runs on the calling thread if the work is short, inside a task, and while another thread of Python
+// runs tasks. The first exception of a task is thrown again once no task runs any more; tasks not begun by then are
+// skipped.
 void run(std::ptrdiff_t count, double cost, Task task, const void* work);
 
-// Called with the cost of each run() on the thread that asks for it, before it begins.
+// run() calls this first, on the thread that called it.
 extern void (*before_work)(double cost);
 
 namespace {

@@ -1,11 +1,12 @@
-// Vectors, whatever the instruction set: simd/ alone has vector types and intrinsics.
+// Vectors of any instruction set. Vector types and intrinsics stand in simd/ alone.
 //
-// A kernel is written once, for every instruction set and storage type, as lambdas over vectors of a working type W
-// (float or double):
-//   sweep<W>(n, f)   f(i, at) at every vector of 0..n; `at` loads and stores: whole vectors, or the tail
-//   sweep<W>(n, f, where)  the same for arrays, at.input() and at.output(), that the caches do not hold
-// The bits do not depend on the instruction set: multiply-adds are fused everywhere, nothing is approximated, and sums have
-// one order (kernels/sums.h).
+// A kernel is written once for all instruction sets and storage types, as lambdas over vectors of a working type W, float or
+// double:
+//   sweep<W>(n, f)         calls f(i, at) for each vector of elements i.. of 0..n; `at` loads and stores it (Access)
+//   sweep<W>(n, f, cache)  the same with a cache policy: are the arrays in the caches (Cached) or not (Uncached)?
+//   broadcast<W>(value)    a vector with the value in all lanes
+// Results do not depend on the instruction set: each multiply-add that is written as fma is rounded once, nothing is
+// approximated, and sums have a fixed order (kernels/sums.h).
 #pragma once
 #if defined(__AVX512F__)
 #include "simd/avx512.h"
@@ -66,14 +67,27 @@ TRIMTAB_INLINE void store(T* p, Vector<W> v) {
     }
 }
 
-// In every lane. Minus zero, which leaves every value as it is and so costs nothing; plus zero would be an addition.
+// The value in all lanes. Subtracting zero changes no value, so the compiler drops it; adding zero would change -0.
 template <class W>
 TRIMTAB_INLINE Vector<W> broadcast(W value) {
     return value - Vector<W>{};
 }
 
-// Access to all lanes of a vector, and to the first `count` of them. input() and output() belong to what a pass over
-// arrays reads and writes once.
+// How a lambda reads and writes one vector of elements, of any storage type.
+template <class At, class W>
+concept PassAccess = requires(const At& at, const W* from, W* to, Vector<W> v) {
+    v = at.input(from);  // input, output: data that a pass reads and writes once, and that may exceed the caches
+    at.output(to, v);
+};
+template <class At, class W>
+concept Access = PassAccess<At, W> && requires(const At& at, const W* from, W* to, double* sums, Vector<W> v) {
+    v = at.load(from);  // load, store: data that stays in the caches, such as constants and partial sums
+    at.store(to, v);
+    v = at.keep(v, v);  // the first vector in the lanes that the access covers, the second one in the others
+    at.add(sums, v);    // sums[i] += v[i], in double
+};
+
+// All lanes.
 template <class W>
 struct WholeVector {
     template <class T>
@@ -93,7 +107,6 @@ struct WholeVector {
         trimtab::store<W>(p, v);
     }
     TRIMTAB_INLINE Vector<W> keep(Vector<W> v, Vector<W> = Vector<W>{}) const { return v; }
-    // p[i] += v[i], in double.
     TRIMTAB_INLINE void add(double* p, Vector<W> v) const {
         if constexpr (is_same<W, double>) {
             trimtab::store<double>(p, trimtab::load<double>(p) + v);
@@ -104,6 +117,7 @@ struct WholeVector {
         }
     }
 };
+// The first `count` lanes: the tail of an array.
 template <class W>
 struct FirstLanes {
     ptrdiff_t count;
@@ -118,35 +132,34 @@ struct FirstLanes {
     template <class T>
     TRIMTAB_INLINE Vector<W> load(const T* p) const {
         T whole[lanes<W>] = {};
-        copy_in<T, lanes<W>>(whole, p, count);
+        load_n<T, lanes<W>>(whole, p, count);
         return trimtab::load<W>(whole);
     }
     template <class T>
     TRIMTAB_INLINE void store(T* p, Vector<W> v) const {
         T whole[lanes<W>];
         trimtab::store<W>(whole, v);
-        copy_out<T, lanes<W>>(p, whole, count);
+        store_n<T, lanes<W>>(p, whole, count);
     }
     TRIMTAB_INLINE void add(double* p, Vector<W> v) const {
         for (ptrdiff_t i = 0; i < count; ++i) p[i] += double(v[i]);
     }
-    // v, with the lanes beyond the first `count` from `others`.
     TRIMTAB_INLINE Vector<W> keep(Vector<W> v, Vector<W> others = Vector<W>{}) const {
         using Lanes = decltype(v == v);
         Lanes lane;
-        unroll<0, lanes<W>>([&](int i) __attribute__((always_inline)) { lane[i] = i; });
+        unroll<0, lanes<W>>([&](int i) TRIMTAB_INLINE_LAMBDA { lane[i] = i; });
         return lane < Lanes{} + int(count) ? v : others;
     }
 };
 
-// Whole vectors of arrays that the caches do not hold. As one is read, what lies `ahead` bytes further on is fetched into
-// the second cache; what is written stays in none, if `streams`: its address is then a multiple of a register.
+// All lanes, of arrays that the caches do not hold. An input prefetches the line `prefetch_bytes` further on into the second
+// cache. An output is a streaming store if `streams`: its address is then a multiple of a register.
 template <class W, bool streams>
 struct UncachedVector : WholeVector<W> {
-    ptrdiff_t ahead;
+    ptrdiff_t prefetch_bytes;
     template <class T>
     TRIMTAB_INLINE Vector<W> input(const T* p) const {
-        __builtin_prefetch(reinterpret_cast<const char*>(p) + ahead, 0, 2);
+        __builtin_prefetch(reinterpret_cast<const char*>(p) + prefetch_bytes, 0, 2);
         return trimtab::load<W>(p);
     }
     template <class T>
@@ -158,7 +171,7 @@ struct UncachedVector : WholeVector<W> {
     }
 };
 
-// Where a sweep meets its arrays.
+// Cache policies of a sweep: the access to its whole vectors.
 struct Cached {
     template <class W>
     TRIMTAB_INLINE WholeVector<W> at() const {
@@ -167,22 +180,27 @@ struct Cached {
 };
 template <bool streams>
 struct Uncached {
-    ptrdiff_t ahead = 0;
+    ptrdiff_t prefetch_bytes = 0;
     template <class W>
     TRIMTAB_INLINE UncachedVector<W, streams> at() const {
-        return {{}, ahead};
+        return {{}, prefetch_bytes};
     }
 };
+template <class Cache, class W>
+concept CachePolicy = requires(const Cache& cache) {
+    { cache.template at<W>() } -> Access<W>;
+};
 
-template <class W, class F, class Where = Cached>
-TRIMTAB_INLINE void sweep(ptrdiff_t n, F&& f, Where where = {}) {
+template <class W, class F, CachePolicy<W> Cache = Cached>
+TRIMTAB_INLINE void sweep(ptrdiff_t n, F&& f, Cache cache = {}) {
+    static_assert(Access<FirstLanes<W>, W>);
     ptrdiff_t i = 0;
-    for (; i + lanes<W> <= n; i += lanes<W>) f(i, where.template at<W>());
+    for (; i + lanes<W> <= n; i += lanes<W>) f(i, cache.template at<W>());
     if (i < n) f(i, FirstLanes<W>{n - i});
 }
 
-// The same without a partial access, whose store costs as much as several whole ones: the last vector overlaps the one
-// before it. It is taken first and stored last, so that results may replace what they are made of. f has one output.
+// A sweep without FirstLanes, whose store costs as much as several whole ones: the last vector overlaps the one before it.
+// It is computed first and stored last, so the output may be an input. f has one output, and neither loads nor stores.
 template <class W, class T>
 struct DeferredStore {
     T*& to;
@@ -200,6 +218,7 @@ template <class W, class T, class F>
 TRIMTAB_INLINE void sweep_overlapping(ptrdiff_t n, F&& f) {
     const ptrdiff_t whole = n - n % lanes<W>;
     if (whole == n || whole == 0) return sweep<W>(n, f);
+    static_assert(PassAccess<DeferredStore<W, W>, W>);
     T* to;
     Vector<W> result;
     f(n - lanes<W>, DeferredStore<W, T>{to, result});
@@ -207,21 +226,21 @@ TRIMTAB_INLINE void sweep_overlapping(ptrdiff_t n, F&& f) {
     store<W>(to, result);
 }
 
-TRIMTAB_INLINE bool any(Longs condition) { return gather_bits(bit_cast<Bytes>(condition)) != 0; }
+TRIMTAB_INLINE bool any(Longs mask) { return bits_from_mask(bit_cast<Bytes>(mask)) != 0; }
 
 TRIMTAB_INLINE Floats to_floats(Ints v) { return __builtin_convertvector(v, Floats); }
 
-// Lane i of `yes` where bit i is set, of `no` elsewhere.
+// Lane i of `yes` where bit i is set, else of `no`.
 template <class W>
-TRIMTAB_INLINE Vector<W> choose(uint32_t bits, Vector<W> yes, Vector<W> no) {
+TRIMTAB_INLINE Vector<W> if_then_else(uint32_t bits, Vector<W> yes, Vector<W> no) {
     using Lanes = decltype(yes == no);
     Lanes weights;
-    unroll<0, lanes<W>>([&](int i) __attribute__((always_inline)) { weights[i] = 1 << i; });
+    unroll<0, lanes<W>>([&](int i) TRIMTAB_INLINE_LAMBDA { weights[i] = 1 << i; });
     return ((Lanes{} + int(bits)) & weights) != 0 ? yes : no;
 }
 
-// A copy of which no cache keeps anything. A thread's copies are complete for others after its next atomic operation, as
-// the one that takes or ends a task.
+// A copy by streaming stores. Other threads see it after the next atomic operation of this one, such as that which takes or
+// ends a task.
 TRIMTAB_INLINE void copy_streaming(void* to, const void* from, ptrdiff_t bytes) {
     constexpr ptrdiff_t line = 64;
     char* const target = static_cast<char*>(to);

@@ -1,13 +1,21 @@
-// Not a team of OpenMP, whose regions end when every thread has come and gone: where the system lets one wait for a CPU,
-// the caller waits for a thread that has nothing left to do. Here it waits for those alone that have begun.
+// Not a region of OpenMP, which ends when every thread has come and gone. Where the system lets one of them wait for a
+// CPU, the caller would wait for a thread that has nothing left to do. Here it waits only for workers that have begun.
 //
-// A thread that finds `team_in_use` false and sets it holds the team. Everything else follows from `present`:
-//   closed           The holder alone reads and writes `job`. Its store of 0 to `present` (release) publishes the job.
-//   open, n present  A worker joins by n -> n + 1 (acquire: it sees the job), takes tasks, leaves by n -> n - 1 (release).
-//                    The job stays as it is but for the shares' `next` and the failure.
-//   closed, n left   The holder has set the bit, so nobody joins; it waits until n is 0 (acquire: it sees what they did).
-// A task that throws ends the job: the first exception is kept in `job.failure` by who sets `job.failed`, no further task
-// is taken, all leave as ever, and the holder gives the team back before it throws.
+// The protocol. The thread that sets `in_use` from false to true is the caller. `active` counts the workers at the job,
+// and its bit `closed` keeps more from joining. What precedes the release of an edge is visible after its acquire.
+//
+//   state of `active`   who writes what                                         edge to the next state
+//   closed, 0 workers   the caller: `job`, `workers`                            store of 0, release -> join, acquire
+//   open, n workers     workers: n, by joining and leaving; all who run tasks:  -
+//                       `next` of the ranges, `failed`, the first: `failure`
+//   closed, n workers   as before, but nobody joins                             leave, release -> load, acquire
+//   closed, 0 workers   the caller: `failure`, `failed`, then `in_use` = false  release -> acquire by the next caller
+//
+// From the store to the last load, `active` changes by read-modify-writes alone, which continue the release sequences:
+// a worker sees the job even if it reads a count that another worker wrote, and the caller sees the results of all
+// workers although it reads the count that the last of them wrote. Wakeups are sent by release and read by acquire: a
+// worker that sees one finds the team open, or closed again after the job, and so misses none. After a failure, nobody
+// takes another task, and workers leave as usual.
 #include "team.h"
 
 #include <pthread.h>
@@ -26,9 +34,15 @@
 namespace trimtab {
 namespace {
 
-// Each thread takes tasks from its own contiguous share, so that it meets the data it met before, and then helps others:
-// a core that is slowed down by another process does not hold up the rest.
-struct alignas(64) Share {
+constexpr int max_threads = 256;
+
+// A worker spins for so long before it sleeps. Not longer: BLAS has threads of its own and needs the CPUs for a matrix
+// product between two calls.
+constexpr int64_t spin_ns = 100'000;
+
+// Each thread takes the tasks of its own range first: its caches hold their data from the last call. Then it helps the
+// others, so a core that is slowed down by another process does not delay the rest.
+struct alignas(64) TaskRange {
     std::atomic<std::ptrdiff_t> next;
     std::ptrdiff_t end;
 };
@@ -36,36 +50,37 @@ struct alignas(64) Share {
 struct Job {
     Task task;
     const void* work;
-    std::ptrdiff_t take;
+    std::ptrdiff_t tasks_at_once;
     int threads;
     std::atomic<bool> failed = false;
     std::exception_ptr failure;
-    Share shares[max_team];
+    TaskRange ranges[max_threads];
 };
-// Never destroyed: while the process ends, daemon threads may still be at work.
-alignas(Job) char job_place[sizeof(Job)];
-Job& job = *new (job_place) Job;
+// Never destroyed: daemon threads may still run while the process ends.
+alignas(Job) char job_memory[sizeof(Job)];
+Job& job = *new (job_memory) Job;
 
-std::atomic<bool> team_in_use = false;
+std::atomic<bool> in_use = false;
 constexpr int closed = 1 << 30;
-alignas(64) std::atomic<int> present = closed;  // workers at the job; closed: nobody joins any more
+alignas(64) std::atomic<int> active = closed;
 
-struct alignas(64) Bell {
-    std::atomic<std::uint32_t> rings = 0;
-} bells[max_team];  // of the workers, by their number from 1 on
-int employed = 0;   // workers; changed by the holder of the team
+// Counted up to wake a worker. Workers are numbered from 1.
+struct alignas(64) Wakeups {
+    std::atomic<std::uint32_t> count = 0;
+} wakeups[max_threads];
+int workers = 0;  // started so far
 std::atomic<int> caller_cpu = 0;
 
-// A child of fork() has none of its parent's threads, whatever they were doing. It gets its own when it needs them.
+// A child of fork() has none of its parent's threads, whatever they were doing. It starts its own when it needs them.
 const int fork_guard = pthread_atfork(nullptr, nullptr, [] {
-    new (job_place) Job;
-    employed = 0;
-    present = closed;
-    team_in_use = false;
+    new (job_memory) Job;
+    workers = 0;
+    active = closed;
+    in_use = false;
 });
 
-// Waits a moment: for a thread on another CPU or, now and then, for one that could run on this.
-void wait_a_moment(int round) {
+// A round of waiting for another thread. Every 64th gives up the CPU, which that thread may need.
+void spin(int round) {
     if (round % 64 == 63) {
         sched_yield();
         return;
@@ -77,13 +92,13 @@ void wait_a_moment(int round) {
 #endif
 }
 
-void take_tasks(int self) noexcept try {
+void run_tasks(int self) noexcept try {
     for (int other = 0; other < job.threads; ++other) {
-        Share& share = job.shares[(self + other) % job.threads];
+        TaskRange& range = job.ranges[(self + other) % job.threads];
         while (!job.failed.load(std::memory_order_relaxed)) {
-            const auto begin = share.next.fetch_add(job.take, std::memory_order_relaxed);
-            if (begin >= share.end) break;
-            job.task(job.work, begin, std::min(begin + job.take, share.end));
+            const auto begin = range.next.fetch_add(job.tasks_at_once, std::memory_order_relaxed);
+            if (begin >= range.end) break;
+            job.task(job.work, begin, std::min(begin + job.tasks_at_once, range.end));
         }
     }
 } catch (...) {
@@ -91,14 +106,14 @@ void take_tasks(int self) noexcept try {
 }
 
 bool join() {
-    for (int others = present.load(std::memory_order_relaxed); !(others & closed);)
-        if (present.compare_exchange_weak(others, others + 1, std::memory_order_acquire)) return true;
+    for (int others = active.load(std::memory_order_relaxed); !(others & closed);)
+        if (active.compare_exchange_weak(others, others + 1, std::memory_order_acquire)) return true;
     return false;
 }
+void leave() { active.fetch_sub(1, std::memory_order_release); }
 
-// The system may wake a thread on the CPU of the one that woke it although another is idle, and would do so again and
-// again.
-void leave_cpu(int cpu) {
+// The system may wake a worker on the CPU of the caller although another one is idle, again and again.
+void move_off(int cpu) {
     cpu_set_t allowed;
     if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
     cpu_set_t others = allowed;
@@ -107,47 +122,46 @@ void leave_cpu(int cpu) {
         sched_setaffinity(0, sizeof allowed, &allowed);
 }
 
-void await_ring(const Bell& bell, std::uint32_t heard) {
-    const int64_t asleep = now() + stays_awake;
-    for (int round = 0; bell.rings.load(std::memory_order_relaxed) == heard; ++round) {
-        wait_a_moment(round);
-        if (round % 64 == 0 && now() > asleep) {
-            bell.rings.wait(heard, std::memory_order_relaxed);
+void wait_for_wakeup(const Wakeups& wakeups, std::uint32_t seen) {
+    const int64_t sleep_time = now() + spin_ns;
+    for (int round = 0; wakeups.count.load(std::memory_order_relaxed) == seen; ++round) {
+        spin(round);
+        if (round % 64 == 0 && now() > sleep_time) {
+            wakeups.count.wait(seen, std::memory_order_relaxed);
             const int cpu = caller_cpu.load(std::memory_order_relaxed);
-            if (sched_getcpu() == cpu) leave_cpu(cpu);
+            if (sched_getcpu() == cpu) move_off(cpu);
         }
     }
 }
 
-void* worker(void* number) {
+void* run_worker(void* number) {
     const int self = int(reinterpret_cast<std::intptr_t>(number));
     for (;;) {
-        // Acquire: who hears a ring sees that the team is open.
-        const std::uint32_t heard = bells[self].rings.load(std::memory_order_acquire);
+        const std::uint32_t seen = wakeups[self].count.load(std::memory_order_acquire);
         if (join()) {
-            if (self < job.threads) take_tasks(self);
-            present.fetch_sub(1, std::memory_order_release);
+            if (self < job.threads) run_tasks(self);
+            leave();
         }
-        await_ring(bells[self], heard);
+        wait_for_wakeup(wakeups[self], seen);
     }
     return nullptr;
 }
 
-// Signals are for the threads of others, but for those that tell of a fault in the very thread.
-sigset_t signals_of_others() {
+// Signals that workers block. They are for the threads of others, except for those that report a fault of the thread.
+sigset_t blocked_signals() {
     sigset_t signals;
     sigfillset(&signals);
     for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) sigdelset(&signals, fault);
     return signals;
 }
 
-// Tasks need little stack, but the default may be 8 MiB of address space, or 128 KiB.
+// Tasks need little stack. The default may be 8 MiB of address space, or 128 KiB.
 constexpr std::size_t stack_bytes = 1 << 20;
 
-// Workers up to this number, as far as the system gives them.
-void employ(int workers) {
-    if (employed >= workers) return;
-    const sigset_t blocked = signals_of_others();
+// Starts workers up to this number, or as many as the system allows.
+void start_workers(int count) {
+    if (workers >= count) return;
+    const sigset_t blocked = blocked_signals();
     sigset_t before;
     pthread_sigmask(SIG_SETMASK, &blocked, &before);
     pthread_attr_t attributes;
@@ -155,40 +169,46 @@ void employ(int workers) {
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, stack_bytes);
     pthread_t thread;
-    while (employed < workers &&
-           pthread_create(&thread, &attributes, worker, reinterpret_cast<void*>(std::intptr_t(employed + 1))) == 0)
-        ++employed;
+    while (workers < count &&
+           pthread_create(&thread, &attributes, run_worker, reinterpret_cast<void*>(std::intptr_t(workers + 1))) == 0)
+        ++workers;
     pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
-}  // namespace
 
-bool run_on_team(std::ptrdiff_t count, int threads, Task task, const void* work) {
-    if (team_in_use.exchange(true, std::memory_order_acquire)) return false;
-    employ(threads - 1);
+void describe_job(std::ptrdiff_t count, int threads, Task task, const void* work) {
     job.task = task;
     job.work = work;
     job.threads = threads;
-    // A few takes a share: less traffic between cores than one task at a time, still balanced.
-    job.take = std::max<std::ptrdiff_t>(1, count / (threads * 16));
+    // A few at once: less traffic between cores than one task at a time, and still balanced.
+    job.tasks_at_once = std::max<std::ptrdiff_t>(1, count / (threads * 16));
     const std::ptrdiff_t whole = count / threads, rest = count % threads;
     for (int t = 0; t < threads; ++t) {
-        job.shares[t].next.store(t == 0 ? 0 : job.shares[t - 1].end, std::memory_order_relaxed);
-        job.shares[t].end = whole * (t + 1) + rest * (t + 1) / threads;
+        job.ranges[t].next.store(t == 0 ? 0 : job.ranges[t - 1].end, std::memory_order_relaxed);
+        job.ranges[t].end = whole * (t + 1) + rest * (t + 1) / threads;
     }
+}
+
+bool run_on_team(std::ptrdiff_t count, int threads, Task task, const void* work) {
+    if (in_use.exchange(true, std::memory_order_acquire)) return false;
+    start_workers(threads - 1);
+    describe_job(count, threads, task, work);
     caller_cpu.store(sched_getcpu(), std::memory_order_relaxed);
-    present.store(0, std::memory_order_release);
-    for (int t = 1; t <= std::min(employed, threads - 1); ++t) {
-        bells[t].rings.fetch_add(1, std::memory_order_release);
-        bells[t].rings.notify_one();
+    active.store(0, std::memory_order_release);
+    for (int t = 1; t <= std::min(workers, threads - 1); ++t) {
+        wakeups[t].count.fetch_add(1, std::memory_order_release);
+        wakeups[t].count.notify_one();
     }
-    take_tasks(0);
-    present.fetch_or(closed, std::memory_order_relaxed);
-    for (int round = 0; present.load(std::memory_order_acquire) != closed; ++round) wait_a_moment(round);
+    run_tasks(0);
+    active.fetch_or(closed, std::memory_order_relaxed);
+    for (int round = 0; active.load(std::memory_order_acquire) != closed; ++round) spin(round);
     const std::exception_ptr failure = std::exchange(job.failure, nullptr);
     job.failed.store(false, std::memory_order_relaxed);
-    team_in_use.store(false, std::memory_order_release);
+    in_use.store(false, std::memory_order_release);
     if (failure) std::rethrow_exception(failure);
     return true;
 }
+}  // namespace
+
+constinit const Engine team = {.max_threads = max_threads, .awake_ns = spin_ns, .run = run_on_team};
 }  // namespace trimtab

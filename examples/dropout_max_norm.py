@@ -1,9 +1,10 @@
-"""Dropout with max-norm on MNIST: a wide net on few data, kept from learning them by heart.
+"""Dropout with max-norm on MNIST keeps a wide net from overfitting.
 
     python examples/dropout_max_norm.py FOLDER_OF_MNIST
 
-Settings after Srivastava et al. (2014): a fifth of the inputs and half of the hidden units are dropped, the
-weights into a unit get no longer than MAX_NORM, and a large learning rate with much momentum falls to 0.
+The settings follow Srivastava et al. (2014): a fifth of the inputs and half of the hidden units are dropped,
+the weights into a unit have at most the norm MAX_NORM, and a large learning rate with high momentum decays
+to 0.
 """
 
 import sys
@@ -29,7 +30,7 @@ def network(inputs: int, hidden: int, classes: int, rng: np.random.Generator) ->
 
 
 def main(data: datasets.Dataset, epochs: int = EPOCHS, hidden: int = 512) -> float:
-    """Train, and return the share of test images that are told wrong."""
+    """Train, and return the test error."""
     x_train, x_test = (x.reshape(len(x), -1) for x in (data.x_train, data.x_test))
     rng = np.random.default_rng(0)
     model = network(x_train.shape[1], hidden, 10, rng)

@@ -1,4 +1,4 @@
-"""Early stopping: a net that begins to learn its few samples by heart is stopped, and goes back to its best.
+"""Early stopping: a net that begins to overfit is stopped, and gets its best weights back.
 
 python examples/early_stopping.py
 """
@@ -6,11 +6,11 @@ python examples/early_stopping.py
 import numpy as np
 from trimtab import Trainer, callbacks, datasets, losses, nn, optim
 
-NOISY = 0.3  # share of the training labels that are wrong
+NOISY = 0.3  # fraction of the training labels that are wrong
 
 
 def main(samples: int = 600, epochs: int = 200) -> tuple[float, float]:
-    """Train with and without stopping, and return both test accuracies."""
+    """Train without and with early stopping, and return both test accuracies."""
     digits = datasets.load_digits()
     rng = np.random.default_rng(0)
     chosen = rng.permutation(len(digits.x_train))[:samples]

@@ -2,7 +2,7 @@
 
 python examples/fashion_convnet.py FOLDER_OF_FASHION_MNIST
 
-Channels stand last, which suits the convolutions best. Writes the history to fashion_convnet.csv.
+Channels are last, which is fastest for the convolutions. Writes the history to fashion_convnet.csv.
 """
 
 import sys
@@ -15,7 +15,7 @@ LEARNING_RATE, MOMENTUM, DECAY = 0.1, 0.9, 5e-4
 
 
 def network(widths: tuple[int, ...], rng: np.random.Generator) -> nn.Sequential:
-    """Build blocks of convolution, pooling, batch norm and ReLU: 28 by 28 pixels become 14, 7 and then 3."""
+    """Build blocks of convolution, pooling, batch norm and ReLU: 28 by 28 pixels become 3 by 3."""
     layers: list[nn.Module] = []
     for inputs, outputs in zip((1, *widths), widths, strict=False):
         layers += [

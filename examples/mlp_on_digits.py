@@ -1,4 +1,4 @@
-"""A plain network on 1,797 handwritten digits: the whole way from data to predictions.
+"""A plain network on 1,797 handwritten digits, from data to predictions.
 
 python examples/mlp_on_digits.py
 """
@@ -7,7 +7,7 @@ from trimtab import Trainer, datasets, losses, nn, optim
 
 
 def main(epochs: int = 30) -> float:
-    """Train, and return the share of test images that are told right."""
+    """Train, and return the test accuracy."""
     digits = datasets.load_digits()
     model = nn.Sequential(nn.Linear(64, 128, rng=0), nn.ReLU(), nn.Linear(128, 10, rng=1))
     sgd = optim.SGD(model, lr=0.05, momentum=0.9, weight_decay=1e-4)
@@ -17,7 +17,7 @@ def main(epochs: int = 30) -> float:
     guesses = trainer.predict(digits.x_test).argmax(axis=1)
     for image, label, guess in zip(digits.x_test, digits.y_test, guesses, strict=True):
         if guess != label:
-            print(f"a {label}, taken for a {guess}:")
+            print(f"a {label}, classified as {guess}:")
             for row in image.reshape(8, 8):
                 print("   ", "".join(" .:-=+*#%@"[int(9 * pixel)] * 2 for pixel in row))
     accuracy = trainer.evaluate(digits.x_test, digits.y_test)["accuracy"]

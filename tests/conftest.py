@@ -2,29 +2,28 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
 import trimtab as tt
+from helpers.interpreter import interpret
 
-# The same examples in every run; no folder of examples in the source tree.
+# The same examples in every run, and no folder of examples in the source tree.
 hypothesis.settings.register_profile(
     "trimtab", deadline=None, derandomize=True, database=None, max_examples=60
 )
-# Others, and many: pytest --hypothesis-profile=nightly
+# Many random examples: pytest --hypothesis-profile=nightly
 hypothesis.settings.register_profile("nightly", deadline=None, database=None, max_examples=3000)
 hypothesis.settings.load_profile("trimtab")
 
 
-# Tests interrupt themselves. What a shell runs in the background ignores that, as do its children.
+# Tests interrupt themselves, but processes in the background of a shell ignore SIGINT, as do their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Where real data lie beside the checkout, tests use them.
+# Tests use real data if they are in this folder next to the checkout.
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 if DATA.is_dir():
     os.environ.setdefault("TRIMTAB_DATA", str(DATA))
@@ -45,19 +44,9 @@ def settings_restored():
 
 @pytest.fixture
 def run_python():
-    """Runs code in a fresh interpreter with extra environment variables and returns what it prints."""
+    """A function that runs code in a fresh interpreter with warnings as errors, and returns its output."""
 
     def run(code, **environment):
-        child = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code],
-            env={**os.environ, **environment},
-            cwd=os.path.dirname(__file__),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert child.returncode == 0, child.stderr
-        return child.stdout.strip()
+        return interpret(code, "-W", "error", **environment).stdout.strip()
 
     return run

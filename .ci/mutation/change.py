@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 
 class Change(NamedTuple):
-    path: Path  # from the root of the repository
+    path: Path  # relative to the root of the repository
     line: int
-    scope: range  # lines of the innermost function around it; empty outside of functions
+    scope: range  # lines of the innermost enclosing function; empty outside of functions
     start: int  # bytes from the beginning of the file
     end: int
-    text: str  # in their place
+    text: str  # that replaces them
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Slips of the pen in C++ code, found by how it is written: the formatter sees to it that this is uniform."""
+"""Small mistakes in C++ code, found by regular expressions, as the formatter makes the code uniform."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from change import Change
 
-# Texts and comments, and lines that are about types.
+# Not changed: strings, comments and lines about types.
 SILENT = re.compile(
     r'R"(?P<mark>\w*)\(.*?\)(?P=mark)"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'|//[^\n]*|/\*.*?\*/'
     r"|^[ ]*(?:#|template\b|using\b|namespace\b|static_assert\b)[^\n]*",

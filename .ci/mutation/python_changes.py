@@ -1,4 +1,4 @@
-"""Slips of the pen in Python code: operators, constants, arguments, conditions, statements."""
+"""Small mistakes in Python code: operators, constants, arguments, conditions, statements."""
 
 import ast
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ TWINS = [("min", "max"), ("minimum", "maximum"), ("any", "all"), ("floor", "ceil
 TWINS += [("zeros", "ones"), ("zeros_like", "ones_like"), ("sin", "cos"), ("argmin", "argmax")]
 OTHER = {name: twin for pair in TWINS for name, twin in (pair, pair[::-1])}
 
-# What no call does: texts for people, and what only type checkers read.
+# Not changed: texts for people, and what only type checkers read.
 SILENT = {"__repr__", "__str__", "TYPE_CHECKING", "__all__", "overload"}
 UNREAD_FIELDS = {"annotation", "returns", "decorator_list"}
 STATEMENTS = ast.Expr | ast.Assign | ast.AugAssign | ast.Delete | ast.Raise | ast.Continue | ast.Break

@@ -1,4 +1,4 @@
-"""What can be broken, and how it is tested then."""
+"""The two kinds of code that can be changed, and how a change is tested."""
 
 import json
 import os
@@ -19,7 +19,7 @@ TRACE = Path(__file__).parent / "trace"
 
 
 class Python:
-    """The Python layer. The tests that run a line are those that may notice a change of it."""
+    """The Python layer. A change of a line is tested by the tests that run the line."""
 
     changes = staticmethod(python_changes.changes)
     files = "**/*.py"
@@ -28,9 +28,7 @@ class Python:
 
     def __init__(self, files: list[Path], record: Path) -> None:
         if not record.exists():
-            print(
-                "recording which test runs which line: as long as the tests take, and half again", flush=True
-            )
+            print("recording which test runs which line: takes 1.5 times as long as the tests", flush=True)
             record.write_text(json.dumps(_recorded(files), default=sorted))
         recorded = json.loads(record.read_text())
         self.seconds: dict[str, float] = recorded["seconds"]
@@ -41,7 +39,7 @@ class Python:
         pass
 
     def caught(self, change: Change, place: Workplace) -> str:
-        """The test that noticed, or nothing."""
+        """Return the test that noticed, or an empty string."""
         lines = self.tests.get(str(change.path.relative_to(PACKAGE)), {})
         on_line = {*lines.get(str(change.line), ())}
         candidates = on_line.union(*(lines.get(str(line), ()) for line in change.scope[1:]))
@@ -77,7 +75,7 @@ def _recorded(files: list[Path]) -> dict[str, object]:
         for trace in Path(traces).iterdir():
             for row in trace.read_text().splitlines():
                 path, line, test = row.split("\t")
-                if test:  # else while modules are imported
+                if test:  # empty while modules are imported
                     tests[path][line].add(test)
     return {"seconds": seconds, "tests": tests}
 
@@ -109,7 +107,7 @@ class Kernels:
             )
 
     def caught(self, change: Change, place: Workplace) -> str | None:
-        """The test that noticed, or nothing; None where the change is no C++."""
+        """Return the test that noticed, or an empty string; None if the changed code does not compile."""
         if not self._build(place):
             return None
         own = [path for path in self.test_files if change.path.stem in Path(path).name]

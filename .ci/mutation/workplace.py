@@ -1,4 +1,4 @@
-"""A copy of the tree that may be broken."""
+"""A copy of the repository in which code is changed."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path("python/trimtab")
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-PASSED, NOT_FOUND, TIMEOUT = 0, 4, -1  # of pytest; NOT_FOUND where a change gave a test another name
+PASSED, NOT_FOUND, TIMEOUT = 0, 4, -1  # of pytest; NOT_FOUND: a change gave a test another name
 
 
 def tracked_files() -> list[Path]:
@@ -28,10 +28,10 @@ class Workplace:
             shutil.copy(ROOT / path, self.root / path)
 
     def run(self, command: list[str], limit: float, **environment: str) -> tuple[int, str]:
-        """Exit status and output."""
+        """Return the exit status and the output."""
         variables = {"PYTHONPATH": str(self.root / "python"), "PYTHONDONTWRITEBYTECODE": "1"}
         data = ROOT.parent / "shared" / "data"
-        if data.is_dir():  # where the tests look for it beside the checkout
+        if data.is_dir():  # where the tests look for it
             variables["TRIMTAB_DATA"] = str(data)
         child = subprocess.Popen(
             command,
@@ -53,7 +53,7 @@ class Workplace:
             return TIMEOUT, ""
 
     def test(self, tests: list[str], limit: float) -> tuple[int, str]:
-        """Status of pytest, and what failed first. A test counts that fails twice."""
+        """Return the status of pytest and the first test that failed twice."""
         chosen = self.root / "chosen-tests"
         while tests:
             chosen.write_text("\n".join(tests))

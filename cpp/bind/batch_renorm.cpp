@@ -149,12 +149,12 @@ PyObject* batch_renorm_forward(const Arguments& in) {
         const Scratch<double> before(2 * channels);
         means.widen(before);
         deviations.widen(before + channels);
-        const Renormalise renormalise{.mean = before,
-                                      .std = before + channels,
-                                      .r_max = r_max,
-                                      .d_max = d_max,
-                                      .r = r.doubles(),
-                                      .d = d.doubles()};
+        const BatchRenorm renorm{.mean = before,
+                                 .std = before + channels,
+                                 .r_max = r_max,
+                                 .d_max = d_max,
+                                 .r = r.doubles(),
+                                 .d = d.doubles()};
         const Released released;
         kernels->batch_norm->forward[int(x.dtype())]({.x = x.data(),
                                                       .gamma = gamma.data(),
@@ -167,7 +167,7 @@ PyObject* batch_renorm_forward(const Arguments& in) {
                                                       .layout = layout,
                                                       .eps = epsilon,
                                                       .relu = false,
-                                                      .renormalise = &renormalise});
+                                                      .renorm = &renorm});
         for (npy_intp c = 0; c < channels; ++c) {
             const double spread = std.doubles()[c] + epsilon, root = rstd.doubles()[c];
             std.doubles()[c] = (spread > 1e-280 && spread < 1e280) || root == 0 ? std::sqrt(spread) : 1 / root;

@@ -8,6 +8,7 @@
 namespace trimtab {
 
 void bind_activation(PyObject* module);
+void bind_avg_pool(PyObject* module);
 void bind_batch_norm(PyObject* module);
 void bind_batch_norm_parts(PyObject* module);
 void bind_batch_renorm(PyObject* module);

@@ -90,9 +90,9 @@ PyObject* convolve(const Arguments& in) {
                                    .outputs = w[4],
                                    .image = {image[1], image[2]},
                                    .kernel = {w[1], w[2]},
-                                   .before = read_plane(in[3], -largest_extent),
+                                   .padding = read_plane(in[3], -largest_extent),
                                    .stride = read_plane(in[4], 1),
-                                   .spacing = read_plane(in[5], 1),
+                                   .input_dilation = read_plane(in[5], 1),
                                    .output = read_plane(in[6], 0)};
     Array y = empty({image[0], layout.output.height, layout.output.width, w[0] * w[4]}, x.descr(), x.dtype());
     if (y.size() > 0) {  // then there is a weight, whose memory bounds its extents
@@ -120,9 +120,9 @@ PyObject* convolve_weights(const Arguments& in) {
                                    .outputs = gradient[3] / groups,
                                    .image = {image[1], image[2]},
                                    .kernel = read_plane(in[3], 0),
-                                   .before = read_plane(in[4], -largest_extent),
+                                   .padding = read_plane(in[4], -largest_extent),
                                    .stride = read_plane(in[5], 1),
-                                   .spacing = {1, 1},
+                                   .input_dilation = {1, 1},
                                    .output = {gradient[1], gradient[2]}};
     Array dweight = empty_like_sums(
         {groups, layout.kernel.height, layout.kernel.width, layout.channels, layout.outputs}, working_type(x));

@@ -10,7 +10,7 @@ namespace trimtab {
 // Neither sums nor products of two of them overflow.
 constexpr npy_intp largest_extent = std::numeric_limits<int32_t>::max();
 
-inline Plane read_plane(const Argument& argument, npy_intp least) {
+inline Size2d read_plane(const Argument& argument, npy_intp least) {
     const std::string rule =
         "be a tuple of two ints from " + std::to_string(least) + " to " + std::to_string(largest_extent);
     if (!PyTuple_Check(argument.value()) || PyTuple_GET_SIZE(argument.value()) != 2) argument.type_error(rule);

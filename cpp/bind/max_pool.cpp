@@ -1,4 +1,4 @@
-#include "images.h"
+#include "pool.h"
 
 namespace trimtab {
 namespace {
@@ -56,19 +56,10 @@ TypeError, ValueError
     An argument of the wrong dtype, kind, shape or range.
 )");
 
-MaxPoolLayout layout_of(const npy_intp* image, const Argument& kernel, const Argument& before, const Argument& stride) {
-    return {.samples = image[0],
-            .channels = image[3],
-            .image = {image[1], image[2]},
-            .kernel = read_plane(kernel, 1),
-            .before = read_plane(before, -largest_extent),
-            .stride = read_plane(stride, 1),
-            .output = {}};
-}
-
 PyObject* max_pool(const Arguments& in) {
     const Array x = read(in[0]);
-    MaxPoolLayout layout = layout_of(read_extents(in[0], x, 4, "(N, H, W, C)"), in[1], in[2], in[3]);
+    const npy_intp* const extents = read_extents(in[0], x, 4, "(N, H, W, C)");
+    PoolLayout layout = pool_layout(extents[0], extents[3], {extents[1], extents[2]}, in[1], in[2], in[3]);
     layout.output = read_plane(in[4], 0);
     Array y = empty({layout.samples, layout.output.height, layout.output.width, layout.channels}, x.descr(), x.dtype());
     if (y.size() > 0) {
@@ -86,7 +77,7 @@ PyObject* max_pool_backward(const Arguments& in) {
     const npy_intp* const image = read_extents(in[1], x, 4, "(N, H, W, C)");
     if (image[0] != output[0] || image[3] != output[3])
         in[1].fail(PyExc_ValueError, "have the samples and channels of dy", text(x.shape()));
-    MaxPoolLayout layout = layout_of(image, in[3], in[4], in[5]);
+    PoolLayout layout = pool_layout(image[0], image[3], {image[1], image[2]}, in[3], in[4], in[5]);
     layout.output = {output[1], output[2]};
     Array dx = empty(x.shape(), x.descr(), x.dtype());
     if (dx.size() > 0) {

@@ -372,7 +372,7 @@ Scale by(double limit, double norm, const ArrayList& arrays) {
     const double factor = limit / norm;
     if (limit == 0 || factor > 1e-30) return {.arrays = arrays, .factor = factor};
     const double unit = std::ldexp(1.0, (std::ilogb(limit) - std::ilogb(norm)) / 2);
-    return {.arrays = arrays, .factor = limit / unit / norm, .unit = unit};
+    return {.arrays = arrays, .factor = limit / unit / norm, .power_of_two = unit};
 }
 
 PyObject* clip_grad_norm(const Arguments& in) {

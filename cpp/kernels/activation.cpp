@@ -1,6 +1,11 @@
-// Elementwise nonlinearities. Comparisons are false for NaN: what they select keeps it.
+// Activations y = f(x) of x (count,), and dx = dy * f'(x):
+//   relu        y = max(x, 0)                       dx = dy * (y > 0)
+//   leaky_relu  y = x, or slope * x for x <= 0      dx = dy, or slope * dy for y <= 0
+//   sigmoid     y = 1 / (1 + exp(-x))               dx = dy * y * (1 - y)
+//   tanh        y = tanh(x)                         dx = dy * (1 - y^2)
+// Comparisons with NaN are false. They are written so that NaN is kept.
 #include "elementary.h"
-#include "tiles.h"
+#include "elementwise.h"
 
 namespace trimtab {
 namespace {
@@ -8,20 +13,20 @@ namespace {
 // y = f(x). `cost` in ns an element.
 template <class T, class F>
 TRIMTAB_INLINE void map(const Activation& a, double cost, const F& f) {
-    for_tiles(a.count, cost, [&](ptrdiff_t first, ptrdiff_t count) {
+    for_tasks(a.count, cost, [&](ptrdiff_t first, ptrdiff_t n) {
         const T* x = static_cast<const T*>(a.x) + first;
         T* y = static_cast<T*>(a.y) + first;
-        sweep<Work<T>>(count, [&](ptrdiff_t i, auto at) { at.store(y + i, f(at.load(x + i))); });
+        sweep<Work<T>>(n, [&](ptrdiff_t i, auto at) { at.store(y + i, f(at.load(x + i))); });
     });
 }
 
 // dx = f(dy, y)
 template <class T, class F>
 TRIMTAB_INLINE void map_backward(const ActivationBackward& a, const F& f) {
-    for_tiles(a.count, 0.25, [&](ptrdiff_t first, ptrdiff_t count) {
+    for_tasks(a.count, 0.25, [&](ptrdiff_t first, ptrdiff_t n) {
         const T *dy = static_cast<const T*>(a.dy) + first, *y = static_cast<const T*>(a.y) + first;
         T* dx = static_cast<T*>(a.dx) + first;
-        sweep<Work<T>>(count, [&](ptrdiff_t i, auto at) { at.store(dx + i, f(at.load(dy + i), at.load(y + i))); });
+        sweep<Work<T>>(n, [&](ptrdiff_t i, auto at) { at.store(dx + i, f(at.load(dy + i), at.load(y + i))); });
     });
 }
 

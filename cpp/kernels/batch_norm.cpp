@@ -1,6 +1,6 @@
 // Batch normalisation of x (blocks, outer, channels, inner): statistics of each block and channel, or given ones.
 #include "channel_moments.h"
-#include "lift.h"
+#include "specialize.h"
 
 namespace trimtab {
 namespace {
@@ -39,7 +39,7 @@ TRIMTAB_INLINE void with_forward_body(const Arguments& a, F&& f) {
     const auto x = static_cast<const T*>(a.x), residual = static_cast<const T*>(a.residual);
     const auto y = static_cast<T*>(a.y);
     const bool past = exceeds_caches<T>(x, y, size_with_rest(a.layout));
-    lift<2>([&](auto with_relu) {
+    specialize<2>([&](auto with_relu) {
         const ForwardBody<T, with_relu.value> body{x, residual, y};
         f(RunBody<double, forward_constants>(body, past));
     }, a.relu);
@@ -60,11 +60,11 @@ struct WideApply {
     bool needed(ptrdiff_t unit) const {
         return !applies<T>(constants.of(forward_mean)[unit], constants.of(forward_scale)[unit]);
     }
-    void write(ptrdiff_t unit, T* y, const Place& to) const {
+    void write(ptrdiff_t unit, T* y, const UnitLayout& to) const {
         using W = Work<T>;
         const ptrdiff_t c = unit % a.layout.channels;
         WideNormal{static_cast<const T*>(a.x),
-                   place(a.layout, unit),
+                   unit_layout(a.layout, unit),
                    wide_statistics(a.mean[unit], a.rstd[unit]),
                    static_cast<const W*>(a.gamma) + c,
                    static_cast<const W*>(a.beta) + c,
@@ -97,8 +97,8 @@ TRIMTAB_INLINE Doubles clip(Doubles v, double low, double high) {
     return above > high ? broadcast(high) : above;
 }
 template <class W, class At>
-TRIMTAB_INLINE void renormalise(At at, const Renormalise& to, ptrdiff_t unit, ptrdiff_t c, Doubles mean, Doubles std,
-                                const W* gamma, const Constants<double>& constants) {
+TRIMTAB_INLINE void renorm(At at, const BatchRenorm& to, ptrdiff_t unit, ptrdiff_t c, Doubles mean, Doubles std,
+                           const W* gamma, const Constants<double>& constants) {
     const Doubles r = clip(std / at.load(to.std + c), 1 / to.r_max, to.r_max);
     const Doubles d = clip((mean - at.load(to.mean + c)) / at.load(to.std + c), -to.d_max, to.d_max);
     at.store(to.r + unit, r);
@@ -112,20 +112,20 @@ template <class T>
 struct WideForward {
     using Result = T;
     const BatchNormForward& a;
-    bool needed(ptrdiff_t unit) const { return is_same<T, double> && !sums_hold<double>(a.var[unit] + a.eps); }
-    void write(ptrdiff_t unit, T* y, const Place& to) const {
+    bool needed(ptrdiff_t unit) const { return is_same<T, double> && !sums_in_range<double>(a.var[unit] + a.eps); }
+    void write(ptrdiff_t unit, T* y, const UnitLayout& to) const {
         const auto x = static_cast<const T*>(a.x);
         const ptrdiff_t c = unit % a.layout.channels;
-        const Place from = place(a.layout, unit);
+        const UnitLayout from = unit_layout(a.layout, unit);
         const WideStatistics s = measure_wide<true>(x, from, a.eps);
         a.mean[unit] = s.mean();
         a.var[unit] = s.var();
         a.rstd[unit] = s.rstd();
         double gamma = static_cast<const Work<T>*>(a.gamma)[c], beta = static_cast<const Work<T>*>(a.beta)[c];
-        if (a.renormalise) {
+        if (a.renorm) {
             double constants[forward_constants] = {0, gamma, beta};
-            renormalise(FirstLanes<double>{1}, *a.renormalise, unit, c, broadcast(s.mean()), broadcast(s.std()), &gamma,
-                        {constants, 1});
+            renorm(FirstLanes<double>{1}, *a.renorm, unit, c, broadcast(s.mean()), broadcast(s.std()), &gamma,
+                   {constants, 1});
             gamma = constants[forward_scale];
             beta = constants[forward_beta];
         }
@@ -141,12 +141,12 @@ void batch_norm_forward(const BatchNormForward& a) {
     const UnitMoments<W, T> statistic{static_cast<const T*>(a.x), a.eps};
     const auto finish = [&](auto at, ptrdiff_t unit, ptrdiff_t c, Doubles mean, Doubles m2,
                             const Constants<double>& constants) {
-        const Doubles var = m2 / count, rstd = reciprocal_spread(var + a.eps);
+        const Doubles var = m2 / count, rstd = reciprocal_deviation(var + a.eps);
         at.store(a.mean + unit, mean);
         at.store(a.var + unit, var);
         at.store(a.rstd + unit, rstd);
         set_forward(at, mean, rstd, gamma + c, beta + c, constants);
-        if (a.renormalise) renormalise(at, *a.renormalise, unit, c, mean, sqrt(var + a.eps), gamma + c, constants);
+        if (a.renorm) renorm(at, *a.renorm, unit, c, mean, sqrt(var + a.eps), gamma + c, constants);
     };
     with_forward_body<T>(a, [&](const auto& body) {
         sum_then_visit<double, forward_constants>(a.layout, statistic, 0.3 * double(size(a.layout)), finish, body,
@@ -163,8 +163,8 @@ void batch_moments(const BatchMoments& a) {
     each_unit(l, [&](auto at, ptrdiff_t unit, ptrdiff_t) { at.store(a.var + unit, at.load(a.var + unit) / count); });
     if constexpr (is_same<T, double>)
         for (ptrdiff_t unit = 0; unit < l.blocks * l.channels; ++unit) {
-            if (sums_hold<double>(a.var[unit] + a.eps)) continue;
-            const WideStatistics s = measure_wide<true>(x, place(l, unit), a.eps);
+            if (sums_in_range<double>(a.var[unit] + a.eps)) continue;
+            const WideStatistics s = measure_wide<true>(x, unit_layout(l, unit), a.eps);
             a.mean[unit] = s.mean();
             a.var[unit] = s.var();
         }
@@ -259,7 +259,7 @@ TRIMTAB_INLINE Longs unit_gradient_holds(Doubles mean, Doubles rstd, Doubles thr
     const Doubles size = through < 0 ? -through : through;
     const Longs passes = ((size > 1 / limit) & (size < limit)) | (through == 0);
     const Longs nothing = (g == 0) & (gx == 0) & (rstd < limit);
-    return (gradient_holds<W>(mean, rstd, g, gx) | nothing) & passes;
+    return (gradient_in_range<W>(mean, rstd, g, gx) | nothing) & passes;
 }
 
 // dx = through * g + slope * ((x - high) * scale) + offset
@@ -313,7 +313,7 @@ struct WideBackward {
     const double* out_of_range;  // of each unit: 0, or not
     double* sums;                // (2, units)
     bool needed(ptrdiff_t unit) const { return out_of_range[unit] != 0; }
-    void write(ptrdiff_t unit, T* dx, const Place& to) const {
+    void write(ptrdiff_t unit, T* dx, const UnitLayout& to) const {
         using W = Work<T>;
         const ptrdiff_t units = a.layout.blocks * a.layout.channels;
         const WideGradient gradient{.dy = static_cast<const T*>(a.dy),
@@ -322,10 +322,10 @@ struct WideBackward {
                                     .gamma = static_cast<const W*>(a.gamma) + unit % a.layout.channels,
                                     .mean = a.mean[unit],
                                     .rstd = a.rstd[unit],
-                                    .place = place(a.layout, unit),
+                                    .layout = unit_layout(a.layout, unit),
                                     .training = a.training};
         sums[unit] = sums[units + unit] = 0;
-        if (a.dresidual) gradient.write_incoming(static_cast<T*>(a.dresidual));
+        if (a.dresidual) gradient.write_masked_dy(static_cast<T*>(a.dresidual));
         gradient.write(gradient.sum(sums + units + unit, sums + unit), dx, to);
     }
 };
@@ -352,7 +352,7 @@ void batch_norm_backward(const BatchNormBackward& a) {
         at.store(sums + units + unit, gx);
     };
     const WideBackward<T> wide{a, out_of_range, sums};
-    lift<2>([&](auto relu) {
+    specialize<2>([&](auto relu) {
         const UnitGradientSums<T, relu.value> statistic{{dy, y}, x, a.mean, a.rstd};
         const BackwardBody<T, relu.value> body{{dy, y}, x, dx, dresidual, a.training};
         sum_then_visit<W, backward_constants>(l, statistic, 0.5 * double(size(l)), finish,
@@ -372,7 +372,7 @@ void batch_norm_backward_sums(const BatchNormBackwardSums& a) {
     const Work<T> one = 1;
     for (ptrdiff_t unit = 0; unit < a.layout.blocks * a.layout.channels; ++unit) {
         double &g = a.sum_dy[unit], &gx = a.sum_dy_xhat[unit];
-        if ((g == 0 && gx == 0) || gradient_holds<Work<T>>(a.mean[unit], a.rstd[unit], g, gx)) continue;
+        if ((g == 0 && gx == 0) || gradient_in_range<Work<T>>(a.mean[unit], a.rstd[unit], g, gx)) continue;
         g = gx = 0;
         WideGradient{.dy = static_cast<const T*>(a.dy),
                      .x = static_cast<const T*>(a.x),
@@ -380,7 +380,7 @@ void batch_norm_backward_sums(const BatchNormBackwardSums& a) {
                      .gamma = &one,
                      .mean = a.mean[unit],
                      .rstd = a.rstd[unit],
-                     .place = place(a.layout, unit)}
+                     .layout = unit_layout(a.layout, unit)}
             .sum(&gx, &g);
     }
 }
@@ -391,17 +391,18 @@ struct WideBackwardApply {
     const BatchNormBackwardApply& a;
     const double* out_of_range;
     bool needed(ptrdiff_t unit) const { return out_of_range[unit] != 0; }
-    void write(ptrdiff_t unit, T* dx, const Place& to) const {
+    void write(ptrdiff_t unit, T* dx, const UnitLayout& to) const {
         const WideGradient gradient{.dy = static_cast<const T*>(a.dy),
                                     .x = static_cast<const T*>(a.x),
                                     .y = nullptr,
                                     .gamma = a.gamma + unit,
                                     .mean = a.mean[unit],
                                     .rstd = a.rstd[unit],
-                                    .place = place(a.layout, unit)};
-        const auto units = gradient.units();
-        const double dy_unit = power_of_two(-units.dy_unit), gamma_unit = power_of_two(-units.gamma_unit);
-        gradient.write(units, a.mean_h[unit] * dy_unit * gamma_unit, a.mean_hx[unit] * dy_unit * gamma_unit, dx, to);
+                                    .layout = unit_layout(a.layout, unit)};
+        const auto scales = gradient.scales();
+        const double dy_scale = power_of_two(-scales.dy_exponent), gamma_scale = power_of_two(-scales.gamma_exponent);
+        gradient.write(scales, a.mean_h[unit] * dy_scale * gamma_scale, a.mean_hx[unit] * dy_scale * gamma_scale, dx,
+                       to);
     }
 };
 

@@ -9,7 +9,7 @@ template <class W, class T>
 struct UnitMoments {
     const T* x;
     double eps;
-    bool good(const Sums& m) const { return is_same<W, double> || sums_hold<W>(m.second / m.count + eps); }
+    bool good(const Sums& m) const { return is_same<W, double> || sums_in_range<W>(m.second / m.count + eps); }
     UnitMoments<double, T> wide() const { return {x, eps}; }
     template <class V>
     TRIMTAB_INLINE static void combine(V& mean, V& m2, double count, V mean_b, V m2_b, double count_b) {
@@ -50,11 +50,11 @@ struct UnitMoments {
             if (row == begin) {
                 Longs off = {};
                 sweep<double>(channels, [&](ptrdiff_t k, auto at) {
-                    off |= off_centre(count, at.load(sum + k), at.load(square + k));
+                    off |= off_center(count, at.load(sum + k), at.load(square + k));
                 });
                 if (any(off)) {
                     for (ptrdiff_t k = 0; k < channels; ++k)
-                        if (off_centre(count, sum[k], square[k])) centre[k] = W(double(centre[k]) + sum[k] / count);
+                        if (off_center(count, sum[k], square[k])) centre[k] = W(double(centre[k]) + sum[k] / count);
                     sum_about_centre(row, stop);
                 }
             }

@@ -6,7 +6,7 @@
 #pragma once
 #include "../parallel.h"
 #include "moments.h"
-#include "outlet.h"
+#include "output_store.h"
 #include "wide_channels.h"
 
 namespace trimtab {
@@ -22,10 +22,10 @@ constexpr ptrdiff_t values_per_strip = 8192;
 TRIMTAB_INLINE bool sums_by_planes(const ChannelLayout& l) { return l.inner >= 1024; }
 TRIMTAB_INLINE bool runs_by_planes(const ChannelLayout& l) { return l.inner >= 128; }
 TRIMTAB_INLINE ptrdiff_t size(const ChannelLayout& l) { return l.blocks * l.outer * l.channels * l.inner; }
-TRIMTAB_INLINE ptrdiff_t size_with_rest(const ChannelLayout& l) { return size(l) + l.elsewhere; }
+TRIMTAB_INLINE ptrdiff_t size_with_rest(const ChannelLayout& l) { return size(l) + l.other_values; }
 // In a pass over what was just met: how far ahead the part lies that is met next.
 TRIMTAB_INLINE ptrdiff_t prefetch_distance(const ChannelLayout& l) {
-    return l.elsewhere ? prefetch_distance(size(l)) : 0;
+    return l.other_values ? prefetch_distance(size(l)) : 0;
 }
 
 // ---- planes ----
@@ -124,9 +124,9 @@ template <class W, int quantities, int arrays, class F>
 TRIMTAB_INLINE void sum_rows(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, bool exceeds_caches, double* columns,
                              double* const (&totals)[quantities], const F f) {
     const ptrdiff_t stride = tile.c.width(), width = tile.columns();
-    const bool by_one = quicker_than_memory && one_at_a_time<W>(exceeds_caches, stride);
+    const bool by_one = memory_bound && one_at_a_time<W>(exceeds_caches, stride);
     // Lines at the same place of their pages compete for the eight places of a set of the first cache.
-    const bool by_fewer = quicker_than_memory && arrays > 1 && stride * ptrdiff_t(sizeof(W)) >= page_bytes;
+    const bool by_fewer = memory_bound && arrays > 1 && stride * ptrdiff_t(sizeof(W)) >= page_bytes;
     const Scratch<W> room(by_one || by_fewer ? quantities * width : 0);
     double* sums[quantities];
     W* partial[quantities];  // of fewer than rows_per_sum
@@ -135,7 +135,7 @@ TRIMTAB_INLINE void sum_rows(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, b
         partial[q] = room + q * width;
         clear<double>(sums[q], width);
     }
-    const auto visit = [&](ptrdiff_t row, ptrdiff_t n, auto rows, auto first, auto last, auto where) {
+    const auto visit = [&](ptrdiff_t row, ptrdiff_t n, auto rows, auto first, auto last, auto cache) {
         const ptrdiff_t start = tile.start() + row * stride;
         sweep<W>(n, [&](ptrdiff_t i, auto at) {
             Vector<W> acc[quantities] = {};
@@ -147,25 +147,25 @@ TRIMTAB_INLINE void sum_rows(const Tile& tile, ptrdiff_t begin, ptrdiff_t end, b
                 else
                     at.store(partial[q] + i, acc[q]);
             });
-        }, where);
+        }, cache);
     };
     constexpr Constant<1> one, yes;
     constexpr Constant<0> no;
     const ptrdiff_t whole = tile.columns_in(end - 1) < width ? end - 1 : end;
     ptrdiff_t row = begin;
-    const auto visit_all = [&](auto rows, auto where) {
+    const auto visit_all = [&](auto rows, auto cache) {
         for (; row + rows_per_sum <= whole; row += rows_per_sum) {
             if constexpr (rows.value == rows_per_sum) {
-                visit(row, width, rows, yes, yes, where);
+                visit(row, width, rows, yes, yes, cache);
             } else {
                 constexpr ptrdiff_t last = rows_per_sum - rows.value;
-                visit(row, width, rows, yes, no, where);
-                for (ptrdiff_t r = rows.value; r < last; r += rows.value) visit(row + r, width, rows, no, no, where);
-                visit(row + last, width, rows, no, yes, where);
+                visit(row, width, rows, yes, no, cache);
+                for (ptrdiff_t r = rows.value; r < last; r += rows.value) visit(row + r, width, rows, no, no, cache);
+                visit(row + last, width, rows, no, yes, cache);
             }
         }
     };
-    if constexpr (quicker_than_memory) {
+    if constexpr (memory_bound) {
         if (by_one) visit_all(one, Uncached<false>{page_bytes / 2});
         if (by_fewer) visit_all(Constant<rows_per_sum / arrays>{}, Cached{});
     }
@@ -321,7 +321,7 @@ public:
           ahead_(ahead),
           uniform_(call<F, Uniform<W>>),
           stream_(call<F, Stream<W>>) {}
-    // The same, with `ahead` for the Outlet.
+    // The same, with `ahead` for the stores.
     RunBody fetching(ptrdiff_t ahead) const {
         RunBody body = *this;
         body.ahead_ = ahead;
@@ -345,9 +345,9 @@ private:
         Kind constant[count];
         for (int j = 0; j < count; ++j) constant[j] = constants[j];
         const ptrdiff_t together = one_at_a_time<T>(body.exceeds_caches_, stride) ? 1 : rows;
-        Outlet<T, W> outlet(body.exceeds_caches_, body.ahead_);
-        outlet(f.y + offset, n, rows, stride,
-               [&](ptrdiff_t begin, ptrdiff_t end, T* to, ptrdiff_t distance, auto where) {
+        OutputStore<T, W> output(body.exceeds_caches_, body.ahead_);
+        output.write(f.y + offset, n, rows, stride,
+                     [&](ptrdiff_t begin, ptrdiff_t end, T* to, ptrdiff_t distance, auto cache) {
             for (ptrdiff_t row = 0; row < rows; row += together)
                 sweep<W>(end - begin, [&](ptrdiff_t i, auto at) {
                     Vector<W> k[count];
@@ -358,7 +358,7 @@ private:
                     else
                         for (ptrdiff_t r = row; r < row + together; ++r)
                             f(k, first + r * stride, to + r * distance + i, at);
-                }, where);
+                }, cache);
         });
     }
     template <class Kind>
@@ -475,7 +475,7 @@ void sum_then_visit(const ChannelLayout& l, const Statistic& statistic, double c
                    constants);
             Uniform<W> uniform[count];
             if (wide.needed(unit)) {
-                wide.write(unit, y, place(l, unit));
+                wide.write(unit, y, unit_layout(l, unit));
                 continue;
             }
             load_uniform<count>(constants, uniform);

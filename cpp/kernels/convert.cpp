@@ -1,4 +1,7 @@
-// Parameters into the working type, sums for parameter gradients out of double.
+// Conversions between storage types, n values each:
+//   widen   a parameter, such as gamma, to the working type or to double
+//   narrow  sums for the gradients of parameters, from double to a storage type
+//   fill    a constant parameter
 #include "../simd.h"
 
 namespace trimtab {
@@ -8,7 +11,7 @@ template <class From, class To>
 void widen_all(const void* from, void* to, ptrdiff_t n) {
     const auto in = static_cast<const From*>(from);
     const auto out = static_cast<To*>(to);
-    if constexpr (is_same<From, double> && is_same<To, float>)  // a parameter wider than its x needs
+    if constexpr (is_same<From, double> && is_same<To, float>)  // a parameter of more precision than its x
         for (ptrdiff_t i = 0; i < n; ++i) out[i] = float(in[i]);
     else
         sweep<To>(n, [&](ptrdiff_t i, auto at) { at.store(out + i, at.load(in + i)); });

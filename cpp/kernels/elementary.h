@@ -1,20 +1,20 @@
-// Elementary functions of a vector, with the same bits on every instruction set: each multiply-add is one fma, each
-// quotient a division. Bounds on the error are in units of the last place.
+// Elementary functions of vectors: exp, sigmoid, tanh, log. The bits do not depend on the instruction set: each
+// multiply-add is an fma, each quotient a division. Error bounds are in units in the last place (ulp).
 #pragma once
 #include "../simd.h"
 
 namespace trimtab {
 namespace {
 
-// The highest power first.
+// A polynomial of x by Horner's rule. The coefficient of the highest power comes first.
 template <class W, int count>
 TRIMTAB_INLINE Vector<W> horner(const W (&coefficients)[count], Vector<W> x) {
     Vector<W> sum = Vector<W>{} + coefficients[0];
-    unroll<1, count>([&](int i) __attribute__((always_inline)) { sum = fma(sum, x, Vector<W>{} + coefficients[i]); });
+    unroll<1, count>([&](int i) TRIMTAB_INLINE_LAMBDA { sum = fma(sum, x, Vector<W>{} + coefficients[i]); });
     return sum;
 }
 
-// What tells float from double.
+// Constants of float and double.
 template <class W>
 struct Format;
 template <>
@@ -23,10 +23,11 @@ struct Format<float> {
     static constexpr int32_t sign = INT32_MIN;
     static constexpr int mantissa = 23, bias = 127;
     static constexpr float largest = 0x1.fffffep127f;
-    static constexpr float round = 0x1.8p23f;         // added to a number and taken away, leaves the nearest integer
-    static constexpr float lowest = -104, lift = 64;  // exp(lowest) is 0; 2^(n + lift) is normal for all that is above
+    static constexpr float round = 0x1.8p23f;         // added and subtracted again, rounds to the nearest integer
+    static constexpr float lowest = -104, lift = 64;  // exp(lowest) is 0; above it, 2^(n + lift) is normal
     static constexpr float one_over_ln2 = 0x1.715476p0f, ln2 = 0x1.62e430p-1f, ln2_rest = -0x1.05c61p-29f;
-    // Minimax of (exp(r) - 1 - r) / r^2 for |r| <= ln2 / 2: exp(r) - 1 is right to 1.3e-8 of itself, in double to 2.6e-19.
+    // Minimax polynomial of (exp(r) - 1 - r) / r^2 for |r| <= ln2 / 2. Relative error of exp(r) - 1: 1.3e-8, double
+    // 2.6e-19.
     static constexpr float series[] = {0.0013946496f, 0.008366611f, 0.04166628f, 0.16666543f, 0.5f};
 };
 template <>
@@ -62,7 +63,7 @@ TRIMTAB_INLINE Vector<W> minus_magnitude(Vector<W> x) {
     using F = Format<W>;
     return bit_cast<Vector<W>>(bit_cast<typename F::Lanes>(x) | F::sign);
 }
-// x >= 0 with the sign of y.
+// x with the sign of y, for x >= 0.
 template <class W>
 TRIMTAB_INLINE Vector<W> with_sign_of(Vector<W> y, Vector<W> x) {
     using F = Format<W>;
@@ -70,7 +71,7 @@ TRIMTAB_INLINE Vector<W> with_sign_of(Vector<W> y, Vector<W> x) {
     return bit_cast<Vector<W>>(bit_cast<Lanes>(x) | (bit_cast<Lanes>(y) & F::sign));
 }
 
-// exp(x) = 2^n (1 + p), |x - n ln2| <= ln2 / 2. `power` gives 2^(n + lift) for any lift that leaves it normal.
+// exp(x) = 2^n (1 + p), |x - n ln2| <= ln2 / 2. power(lift) is 2^(n + lift), which must be normal.
 template <class W>
 class Exponential {
     using F = Format<W>;
@@ -92,23 +93,24 @@ private:
     Vector<W> rounded_;
 };
 
-// exp(x) for x <= 0, to 1 ulp; gradually to 0.
+// exp(x) for x <= 0, within 1 ulp. It underflows gradually.
 template <class W>
 TRIMTAB_INLINE Vector<W> exp_below_1(Vector<W> x) {
     using F = Format<W>;
-    const Exponential<W> e(larger(x, Vector<W>{} + F::lowest));
+    const Exponential<W> e(max(x, Vector<W>{} + F::lowest));
     const Vector<W> power = e.power(int(F::lift));
     constexpr W back = is_same<W, float> ? W(0x1p-64) : W(0x1p-512);
     return fma(power, e.p, power) * back;
 }
 
-// n - q * (d + d_rest), where q is nearly the quotient and d_rest what d lost to rounding.
+// n - q * (d + d_rest), for an approximate quotient q. d_rest: the rounding error of d.
 template <class V>
 TRIMTAB_INLINE V remainder(V n, V q, V d, V d_rest) {
     return fma(-q, d_rest, fma(-q, d, n));
 }
 
-// q = e^[x < 0] / (1 + e) with e = exp(-|x|), to 1.5 ulp; 1 / (1 + e) is q or 1 - q.
+// 1 / (1 + exp(-x)), within 1.5 ulp: q = (x < 0 ? e : 1) / (1 + e) with e = exp(-|x|), corrected by its remainder times
+// 1 / (1 + e), which is 1 - q or q.
 template <class W>
 TRIMTAB_INLINE Vector<W> sigmoid(Vector<W> x) {
     const Vector<W> one = Vector<W>{} + 1;
@@ -117,12 +119,13 @@ TRIMTAB_INLINE Vector<W> sigmoid(Vector<W> x) {
     return fma(remainder(n, q, sum, rest), x < 0 ? one - q : q, q);
 }
 
-// q = m / (2 - m) with m = 1 - exp(-2|x|), which keeps its digits near 0; to 1.5 ulp. 1 / (2 - m) is (1 + q) / 2.
+// tanh(x), within 1.5 ulp: q = m / (2 - m) with m = 1 - exp(-2|x|), which keeps its digits near 0, corrected by its
+// remainder times 1 / (2 - m), which is (1 + q) / 2.
 template <class W>
 TRIMTAB_INLINE Vector<W> tanh(Vector<W> x) {
     constexpr W one_from = is_same<W, float> ? 10 : 20;
     const Vector<W> half = Vector<W>{} + W(0.5), below_0 = minus_magnitude<W>(x);
-    const Exponential<W> e(larger(below_0 + below_0, Vector<W>{} - 2 * one_from));
+    const Exponential<W> e(max(below_0 + below_0, Vector<W>{} - 2 * one_from));
     const Vector<W> power = e.power(0), below = 1 - power;
     const Vector<W> m = fma(-power, e.p, below), m_rest = fma(-power, e.p, below - m);
     const Vector<W> d = 2 - m, q = m / d;
@@ -130,7 +133,7 @@ TRIMTAB_INLINE Vector<W> tanh(Vector<W> x) {
     return with_sign_of<W>(x, fma(missing, fma(q, half, half), q));
 }
 
-// The natural logarithm of a positive normal number, to 1 ulp: x = 2^n (1 + f), sqrt(1/2) <= 1 + f < sqrt(2).
+// The natural logarithm of a positive normal number, within 1 ulp: x = 2^n (1 + f), sqrt(1/2) <= 1 + f < sqrt(2).
 TRIMTAB_INLINE Doubles log(Doubles x) {
     using F = Format<double>;
     constexpr double series[] = {0.14811936070983317, 0.15313030195915803, 0.18183576430198528, 0.22222199005406681,

@@ -1,14 +1,14 @@
 // Group normalisation of x (samples, groups, channels, inner): a row of memory for each sample and group, with parameters
 // that change from channel to channel.
 #include "channels.h"
-#include "rows.h"
+#include "row_statistics.h"
 
 namespace trimtab {
 namespace {
 
 ptrdiff_t width(const GroupLayout& l) { return l.channels * l.inner; }
 ptrdiff_t rows(const GroupLayout& l) { return l.samples * l.groups; }
-Place place(const GroupLayout& l, ptrdiff_t row) { return {row * width(l), 1, width(l), width(l), l.inner}; }
+UnitLayout unit_layout(const GroupLayout& l, ptrdiff_t row) { return {row * width(l), 1, width(l), width(l), l.inner}; }
 double values(const GroupLayout& l) { return double(rows(l) * width(l)); }
 // Are channels long enough to be visited one by one? Else the parameters are spread to lie beside the values of a row.
 bool one_by_one(const GroupLayout& l) { return l.channels == 1 || l.inner >= 128; }
@@ -80,10 +80,10 @@ struct GroupForward {
     using W = Work<T>;
     const T* x;
     T* y;
-    Standardise<W> standardise;
+    Standardize<W> standardize;
     template <class At>
     TRIMTAB_INLINE void operator()(const Vector<W>* k, ptrdiff_t j, T* to, At at) const {
-        at.output(to, fma(standardise(at.input(x + j)), k[0], k[1]));
+        at.output(to, fma(standardize(at.input(x + j)), k[0], k[1]));
     }
 };
 
@@ -95,22 +95,22 @@ void group_norm_forward(const GroupNormForward& a) {
     const auto x = static_cast<const T*>(a.x);
     const auto y = static_cast<T*>(a.y);
     const bool past = exceeds_caches<T>(x, y, rows(l) * width(l));
-    const ptrdiff_t together = rows_together(width(l));
+    const ptrdiff_t together = rows_per_task(width(l));
     parallel_for(ceil_div(rows(l), together), 10 * double(rows(l)) + 0.15 * values(l),
                  [&](ptrdiff_t begin, ptrdiff_t end) {
         for (ptrdiff_t first = begin * together, stop = min(end * together, rows(l)); first < stop; first += together) {
             const ptrdiff_t count = min(together, stop - first);
             RowStatistics<W> statistics;
             statistics.template measure<true>(x + first * width(l), count, width(l), a.eps);
-            const auto body_of = [&](ptrdiff_t r) { return GroupForward<T>{x, y, statistics.standardise(r)}; };
+            const auto body_of = [&](ptrdiff_t r) { return GroupForward<T>{x, y, statistics.standardize(r)}; };
             if (are_short_channels(l) && !statistics.wide_rows)
                 visit_short<GroupForward<T>, 2, W>(l, first, count, {&gamma, &beta}, body_of);
             else
                 for (ptrdiff_t r = 0; r < count; ++r)
                     if (statistics.is_wide(r))
-                        WideNormal{x, place(l, first + r), statistics.wide[r], gamma.of_group(first + r),
+                        WideNormal{x, unit_layout(l, first + r), statistics.wide[r], gamma.of_group(first + r),
                                    beta.of_group(first + r)}
-                            .write(y, place(l, first + r));
+                            .write(y, unit_layout(l, first + r));
                     else
                         visit<2, W>(l, first + r, {&gamma, &beta}, body_of(r), past, together);
             for (ptrdiff_t r = 0; a.mean && r < count; ++r)
@@ -131,12 +131,12 @@ struct Products {
     using W = Work<T>;
     G g;
     const T* x;
-    QuickStandardise<W> standardise;
+    QuickStandardize<W> standardize;
     template <class At>
     TRIMTAB_INLINE void operator()(ptrdiff_t i, At at, Vector<W> (&acc)[2]) const {
         const Vector<W> v = g(i, at);
         acc[0] += v;
-        acc[1] = fma(v, at.keep(standardise(at.load(x + i))), acc[1]);
+        acc[1] = fma(v, at.keep(standardize(at.load(x + i))), acc[1]);
     }
 };
 template <class T, class G>
@@ -157,12 +157,12 @@ struct GroupBackward {
     using W = Work<T>;
     const T *dy, *x;
     T* y;
-    QuickStandardise<W> standardise;
+    QuickStandardize<W> standardize;
     W scale, slope, offset;
     template <class At>
     TRIMTAB_INLINE void operator()(const Vector<W>* k, ptrdiff_t j, T* to, At at) const {
         const Vector<W> through = fma(at.input(dy + j) * k[0], broadcast(scale), broadcast(offset));
-        at.output(to, fma(standardise(at.input(x + j)), broadcast(slope), through));
+        at.output(to, fma(standardize(at.input(x + j)), broadcast(slope), through));
     }
 };
 
@@ -186,8 +186,8 @@ public:
     void run() const {
         const double cost = 30 * double(rows(l_)) + 0.5 * values(l_);
         if (are_short_channels(l_))
-            parallel_for(ceil_div(rows(l_), most_together), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
-                for (ptrdiff_t task = begin; task < end; ++task) short_rows(task * most_together);
+            parallel_for(ceil_div(rows(l_), max_rows_per_task), cost, [&](ptrdiff_t begin, ptrdiff_t end) {
+                for (ptrdiff_t task = begin; task < end; ++task) short_rows(task * max_rows_per_task);
             });
         else
             parallel_for(panels_ * l_.groups, cost, [&](ptrdiff_t begin, ptrdiff_t end) {
@@ -206,11 +206,11 @@ private:
     TRIMTAB_LOOP void row(ptrdiff_t row) const {
         const ptrdiff_t group = row % l_.groups, start = row * width(l_);
         double* const sums = partial_ + row / l_.groups * 2 * channels_ + group * l_.channels;
-        const QuickStandardise<W> standardise(a_.mean[row], a_.rstd[row]);
+        const QuickStandardize<W> standardize(a_.mean[row], a_.rstd[row]);
         Pair h = {};
         for (ptrdiff_t channel = 0; channel < l_.channels; ++channel) {
             const T *const dy = dy_ + start + channel * l_.inner, *const x = x_ + start + channel * l_.inner;
-            const Pair sum = sum_products(l_.inner, Products{values_from(dy), x, standardise});
+            const Pair sum = sum_products(l_.inner, Products{values_from(dy), x, standardize});
             const double weight = gamma_.of(group, channel);
             sums[channel] = sum.g;
             sums[channels_ + channel] = sum.gx;
@@ -218,25 +218,25 @@ private:
         }
         if (!holds(row, h)) return wide_row(row, sums);
         const auto [scale, slope, offset] = constants(row, h);
-        const GroupBackward<T> body{dy_, x_, dx_, standardise, scale, slope, offset};
+        const GroupBackward<T> body{dy_, x_, dx_, standardize, scale, slope, offset};
         visit<1, W>(l_, row, {&gamma_}, body, past_);
     }
 
     // The rows from `first` that are taken together.
     TRIMTAB_LOOP void short_rows(ptrdiff_t first) const {
-        const ptrdiff_t count = min(most_together, rows(l_) - first), n = l_.inner;
-        Each<W> high, scale, rest, slope, offset;
-        const auto standardise = [&](ptrdiff_t r) { return QuickStandardise<W>{high[r], scale[r], rest[r]}; };
+        const ptrdiff_t count = min(max_rows_per_task, rows(l_) - first), n = l_.inner;
+        PerRow<W> high, scale, rest, slope, offset;
+        const auto standardize = [&](ptrdiff_t r) { return QuickStandardize<W>{high[r], scale[r], rest[r]}; };
         sweep<double>(count, [&](ptrdiff_t r, auto at) {
             const Doubles mean = at.load(a_.mean + first + r), rstd = at.load(a_.rstd + first + r);
             at.store(high + r, mean);
             at.store(scale + r, n == 1 ? Doubles{} : rstd);  // the gradient of one value is 0
             at.store(rest + r, (at.load(high + r) - mean) * rstd);
         });
-        Each<W> sums[2];
-        sum_each<W>(count, n, sums, [&](ptrdiff_t r) {
+        PerRow<W> sums[2];
+        sum_short_rows<W>(count, n, sums, [&](ptrdiff_t r) {
             const ptrdiff_t start = (first + r) * n;
-            return Products{values_from(dy_ + start), x_ + start, standardise(r)};
+            return Products{values_from(dy_ + start), x_ + start, standardize(r)};
         });
         for (ptrdiff_t r = 0, group = first % l_.groups, panel = first / l_.groups; r < count; ++r) {
             double* const to = partial_ + panel * 2 * channels_ + group;
@@ -246,10 +246,10 @@ private:
             if (++group == l_.groups) group = 0, ++panel;
         }
         Longs all_hold = ~Longs{};
-        for_each_row(count, [&](ptrdiff_t r, auto at) {
+        sweep_rows(count, [&](ptrdiff_t r, auto at) {
             const Doubles rstd = at.load(scale + r), weight = at.load(slope + r), share = rstd * weight / double(-n);
             const Doubles g = at.load(sums[0] + r), gx = at.load(sums[1] + r);
-            all_hold &= gradient_holds<W>(at.load(high + r), rstd, weight * g, weight * gx);
+            all_hold &= gradient_in_range<W>(at.load(high + r), rstd, weight * g, weight * gx);
             at.store(slope + r, share * gx);
             at.store(offset + r, share * g);
         });
@@ -259,7 +259,7 @@ private:
             if (!holds(first + r, {weight * sums[0][r], weight * sums[1][r]})) wide_rows |= uint32_t(1) << r;
         }
         const auto body_of = [&](ptrdiff_t r) {
-            return GroupBackward<T>{dy_, x_, dx_, standardise(r), scale[r], slope[r], offset[r]};
+            return GroupBackward<T>{dy_, x_, dx_, standardize(r), scale[r], slope[r], offset[r]};
         };
         if (!wide_rows) return visit_short<GroupBackward<T>, 1, W>(l_, first, count, {&gamma_}, body_of);
         for (ptrdiff_t r = 0; r < count; ++r)
@@ -280,16 +280,16 @@ private:
             const ptrdiff_t row = sample * l_.groups + group;
             const T *const dy = dy_ + row * n, *const x = x_ + row * n;
             T* const dx = dx_ + row * n;
-            const QuickStandardise<W> standardise(a_.mean[row], a_.rstd[row]);
+            const QuickStandardize<W> standardize(a_.mean[row], a_.rstd[row]);
             const auto gradient = [dy, gamma](ptrdiff_t i, auto at) { return at.load(dy + i) * at.load(gamma + i); };
-            const Pair h = sum_products(n, Products{gradient, x, standardise});
+            const Pair h = sum_products(n, Products{gradient, x, standardize});
             if (!holds(row, h)) {
                 wide_row(row, to, false);
                 continue;
             }
             const auto [scale, slope, offset] = constants(row, h);
             sweep<W>(n, [&](ptrdiff_t i, auto at) {
-                const Vector<W> g = at.load(dy + i), normal = standardise(at.load(x + i));
+                const Vector<W> g = at.load(dy + i), normal = standardize(at.load(x + i));
                 at.store(sums + i, at.load(sums + i) + g);
                 at.store(sums + n + i, fma(g, normal, at.load(sums + n + i)));
                 const Vector<W> through = fma(g * at.load(gamma + i), broadcast(scale), broadcast(offset));
@@ -307,20 +307,20 @@ private:
 
     // Sums of zero may have vanished.
     bool holds(ptrdiff_t row, const Pair& h) const {
-        return gradient_holds<W>(a_.mean[row], a_.rstd[row], h.g, h.gx) || width(l_) == 1 ||
+        return gradient_in_range<W>(a_.mean[row], a_.rstd[row], h.g, h.gx) || width(l_) == 1 ||
                (h.g == 0 && h.gx == 0 &&
                 (all_zero(dy_ + row * width(l_), width(l_)) || all_zero(gamma_.of_group(row), l_.channels)));
     }
     // dx, and what the row adds to dbeta and dgamma of its channels.
     TRIMTAB_COLD void wide_row(ptrdiff_t row, double* sums, bool first = true) const {
-        const Place at = place(l_, row);
+        const UnitLayout at = unit_layout(l_, row);
         const WideGradient gradient{.dy = dy_,
                                     .x = x_,
                                     .y = nullptr,
                                     .gamma = gamma_.of_group(row),
                                     .mean = a_.mean[row],
                                     .rstd = a_.rstd[row],
-                                    .place = at};
+                                    .layout = at};
         for (int q = 0; first && q < 2; ++q) clear(sums + q * channels_, l_.channels);
         gradient.write(gradient.sum(sums + channels_, sums), dx_, at);
     }
@@ -360,14 +360,14 @@ void group_norm_backward(const GroupNormBackward& a) {
 
 // ---- one group ----
 
-Place place(const OneGroup& g) { return {0, g.outer, g.channels * g.inner, g.stride, g.inner}; }
-Place in_order(const Place& p) { return {0, 1, p.count(), p.count(), p.count()}; }
+UnitLayout unit_layout(const OneGroup& g) { return {0, g.outer, g.channels * g.inner, g.stride, g.inner}; }
+UnitLayout in_order(const UnitLayout& p) { return {0, 1, p.count(), p.count(), p.count()}; }
 
 template <class T>
 void one_forward(const OneGroupForward& a) {
     using W = Work<T>;
     const auto x = static_cast<const T*>(a.x);
-    const Place from = place(a.group);
+    const UnitLayout from = unit_layout(a.group);
     const WideStatistics s = measure_wide<true>(x, from, a.eps);
     *a.mean = s.mean();
     *a.rstd = s.rstd();
@@ -377,14 +377,14 @@ void one_forward(const OneGroupForward& a) {
 
 template <class T>
 void one_backward(const OneGroupBackward& a) {
-    const Place from = place(a.group);
+    const UnitLayout from = unit_layout(a.group);
     const WideGradient gradient{.dy = static_cast<const T*>(a.dy),
                                 .x = static_cast<const T*>(a.x),
                                 .y = nullptr,
                                 .gamma = a.gamma,
                                 .mean = *a.mean,
                                 .rstd = *a.rstd,
-                                .place = from};
+                                .layout = from};
     gradient.write(gradient.sum(a.dgamma, a.dbeta), static_cast<T*>(a.dx), in_order(from));
 }
 }  // namespace

@@ -1,11 +1,12 @@
-// Bounds the length of the rows of x (rows, width).
+// Max-norm constraint (Srebro and Shraibman 2005) on the rows of x (rows, width):
+//   y = x * min(1, limit / |x|), with |x| the Euclidean norm of the row
 #include "../parallel.h"
 #include "norms.h"
 
 namespace trimtab {
 namespace {
 
-// What rounding can add to the length of a scaled row, relative to it: none ends above the limit.
+// Relative: the factor is smaller by it, so that rounding leaves no norm above the limit.
 template <class T>
 constexpr double margin = 0x1p-23;
 template <>
@@ -15,15 +16,8 @@ constexpr double margin<half> = 0x1p-10;
 template <>
 constexpr double margin<bfloat16> = 0x1p-7;
 
-// Scales to the limit where the working type may not hold its ratio to the norm: in two steps of about the same size.
 template <class T>
-TRIMTAB_LOOP void scale_by_steps(const T* x, ptrdiff_t n, double limit, const SquareSum& squares, T* y) {
-    const double norm = __builtin_sqrt(squares.sum);  // in units
-    const int step = (exponent(limit) - exponent(norm) - squares.unit) / 2;
-    const double first = power_of_two(step);
-    const double second = limit / first / norm * power_of_two(-squares.unit) * (1 - margin<T>);
-    sweep<double>(n, [&](ptrdiff_t i, auto at) { at.store(y + i, at.load(x + i) * first * second); });
-}
+TRIMTAB_LOOP void scale_in_two_steps(const T* x, ptrdiff_t n, double limit, const SquareSum& squares, T* y);
 
 template <class T>
 void max_norm(const MaxNorm& a) {
@@ -34,18 +28,29 @@ void max_norm(const MaxNorm& a) {
             const T* x = static_cast<const T*>(a.x) + row * width;
             T* y = static_cast<T*>(a.y) + row * width;
             const SquareSum squares = sum_of_squares(x, width);
-            const double unit = power_of_two(-squares.unit), norm = __builtin_sqrt(squares.sum);  // in units
-            const double limit = a.limit * unit, factor = limit / norm * (1 - margin<T>);
+            // Both divided by 2^squares.exponent.
+            const double norm = __builtin_sqrt(squares.sum), limit = a.limit * power_of_two(-squares.exponent);
+            const double factor = limit / norm * (1 - margin<T>);
             if (norm > limit && norm < __builtin_inf()) {
                 if (a.limit == 0 || factor > 1e-30)
                     sweep<W>(width, [&](ptrdiff_t i, auto at) { at.store(y + i, at.load(x + i) * W(factor)); });
                 else
-                    scale_by_steps(x, width, a.limit, squares, y);
+                    scale_in_two_steps(x, width, a.limit, squares, y);
             } else if (y != x) {
                 __builtin_memcpy(y, x, std::size_t(width) * sizeof(T));
             }
         }
     });
+}
+
+// For factors that the working type may not hold: multiplies by two of about the same magnitude.
+template <class T>
+TRIMTAB_LOOP void scale_in_two_steps(const T* x, ptrdiff_t n, double limit, const SquareSum& squares, T* y) {
+    const double norm = __builtin_sqrt(squares.sum);  // divided by 2^squares.exponent
+    const int step = (exponent(limit) - exponent(norm) - squares.exponent) / 2;
+    const double first = power_of_two(step);
+    const double second = limit / first / norm * power_of_two(-squares.exponent) * (1 - margin<T>);
+    sweep<double>(n, [&](ptrdiff_t i, auto at) { at.store(y + i, at.load(x + i) * first * second); });
 }
 }  // namespace
 

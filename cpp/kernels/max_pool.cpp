@@ -1,53 +1,34 @@
-// Largest values under a kernel, channels last, and the way of their gradient back.
+// Max pooling of images x (samples, image, channels) to y (samples, output, channels):
+//   y[n, i, j, c] = max of x[n, :, :, c] in the window at (i, j)
+//   dx            = sum of dy over the windows whose first maximum the element is, row by row
+// NaN counts as the maximum, and its gradient is lost.
 #include "../parallel.h"
-#include "../simd.h"
+#include "windows.h"
 
 namespace trimtab {
 namespace {
 
-struct Range {
-    ptrdiff_t begin, end;
-};
-// What of an axis of the image lies under the kernel.
-TRIMTAB_INLINE Range under(ptrdiff_t place, ptrdiff_t stride, ptrdiff_t before, ptrdiff_t kernel, ptrdiff_t length) {
-    const ptrdiff_t first = place * stride - before;
-    return {max(first, 0), min(first + kernel, length)};
-}
-
-// f(place, rows, columns) at every place on a line of y.
-template <class F>
-TRIMTAB_INLINE void for_places(const MaxPoolLayout& l, ptrdiff_t line, const F& f) {
-    const Range rows = under(line, l.stride.height, l.before.height, l.kernel.height, l.image.height);
-    for (ptrdiff_t place = 0; place < l.output.width; ++place)
-        f(place, rows, under(place, l.stride.width, l.before.width, l.kernel.width, l.image.width));
-}
-
-TRIMTAB_INLINE double cost_of(const MaxPoolLayout& l) {
-    const double seen = double(l.kernel.height) * double(l.kernel.width);
-    const double places = double(l.samples) * double(l.output.height) * double(l.output.width);
-    return places * (3 + seen * (1 + 0.1 * double(l.channels)));  // ns
-}
-
 template <class T>
 void max_pool_forward(const MaxPool& a) {
     using W = Work<T>;
-    const MaxPoolLayout& l = a.layout;
+    const PoolLayout& l = a.layout;
     parallel_for(l.samples * l.output.height, cost_of(l), [&](ptrdiff_t begin, ptrdiff_t end) {
-        for (; begin < end; ++begin) {
-            const T* const x =
-                static_cast<const T*>(a.x) + begin / l.output.height * l.image.height * l.image.width * l.channels;
-            T* const y = static_cast<T*>(a.y) + begin * l.output.width * l.channels;
-            for_places(l, begin % l.output.height, [&](ptrdiff_t place, Range rows, Range columns) {
-                sweep<W>(l.channels, [&](ptrdiff_t i, auto at) {
-                    Vector<W> top = Vector<W>{} - W(__builtin_inf());
+        for (ptrdiff_t line = begin; line < end; ++line) {  // of y
+            const T* const x = static_cast<const T*>(a.x) + line / l.output.height * image_size(l);
+            T* const y = static_cast<T*>(a.y) + line * l.output.width * l.channels;
+            const Range rows = window_rows(l, line % l.output.height);
+            for (ptrdiff_t j = 0; j < l.output.width; ++j) {
+                const Range columns = window_columns(l, j);
+                sweep<W>(l.channels, [&](ptrdiff_t c, auto at) {
+                    Vector<W> maximum = Vector<W>{} - W(__builtin_inf());
                     for (ptrdiff_t row = rows.begin; row < rows.end; ++row)
                         for (ptrdiff_t column = columns.begin; column < columns.end; ++column) {
-                            const Vector<W> v = at.load(x + (row * l.image.width + column) * l.channels + i);
-                            top = v <= top || top != top ? top : v;
+                            const Vector<W> v = at.load(x + (row * l.image.width + column) * l.channels + c);
+                            maximum = v <= maximum || maximum != maximum ? maximum : v;
                         }
-                    at.store(y + place * l.channels + i, top);
+                    at.store(y + j * l.channels + c, maximum);
                 });
-            });
+            }
         }
     });
 }
@@ -55,29 +36,30 @@ void max_pool_forward(const MaxPool& a) {
 template <class T>
 void max_pool_backward(const MaxPoolBackward& a) {
     using W = Work<T>;
-    const MaxPoolLayout& l = a.layout;
-    const ptrdiff_t image = l.image.height * l.image.width * l.channels;
+    const PoolLayout& l = a.layout;
     parallel_for(l.samples, 2 * cost_of(l), [&](ptrdiff_t begin, ptrdiff_t end) {
-        for (; begin < end; ++begin) {
-            const T* const x = static_cast<const T*>(a.x) + begin * image;
-            T* const dx = static_cast<T*>(a.dx) + begin * image;
-            __builtin_memset(dx, 0, size_t(image) * sizeof(T));
-            for (ptrdiff_t line = 0; line < l.output.height; ++line) {
-                const ptrdiff_t first = (begin * l.output.height + line) * l.output.width * l.channels;
+        for (ptrdiff_t sample = begin; sample < end; ++sample) {
+            const T* const x = static_cast<const T*>(a.x) + sample * image_size(l);
+            T* const dx = static_cast<T*>(a.dx) + sample * image_size(l);
+            __builtin_memset(dx, 0, size_t(image_size(l)) * sizeof(T));
+            for (ptrdiff_t i = 0; i < l.output.height; ++i) {
+                const ptrdiff_t first = (sample * l.output.height + i) * l.output.width * l.channels;
                 const T *const y = static_cast<const T*>(a.y) + first, *const dy = static_cast<const T*>(a.dy) + first;
-                for_places(l, line, [&](ptrdiff_t place, Range rows, Range columns) {
-                    sweep<W>(l.channels, [&](ptrdiff_t i, auto at) {
-                        const Vector<W> top = at.load(y + place * l.channels + i);
-                        Vector<W> gradient = at.load(dy + place * l.channels + i);
+                const Range rows = window_rows(l, i);
+                for (ptrdiff_t j = 0; j < l.output.width; ++j) {
+                    const Range columns = window_columns(l, j);
+                    sweep<W>(l.channels, [&](ptrdiff_t c, auto at) {
+                        const Vector<W> maximum = at.load(y + j * l.channels + c);
+                        Vector<W> gradient = at.load(dy + j * l.channels + c);
                         for (ptrdiff_t row = rows.begin; row < rows.end; ++row)
                             for (ptrdiff_t column = columns.begin; column < columns.end; ++column) {
-                                const ptrdiff_t element = (row * l.image.width + column) * l.channels + i;
-                                const auto found = at.load(x + element) == top;
+                                const ptrdiff_t element = (row * l.image.width + column) * l.channels + c;
+                                const auto found = at.load(x + element) == maximum;
                                 at.store(dx + element, at.load(dx + element) + (found ? gradient : Vector<W>{}));
-                                gradient = found ? Vector<W>{} : gradient;  // the first has it all
+                                gradient = found ? Vector<W>{} : gradient;  // the first maximum takes all of it
                             }
                     });
-                });
+                }
             }
         }
     });

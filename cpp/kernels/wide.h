@@ -1,6 +1,7 @@
-// Values that leave the range of the working type: whose squares overflow or vanish, or whose sums and differences exceed
-// its largest number. Their statistics, results and gradients are taken in double, in units of powers of two, which keep
-// every digit. Such values are rare: what is done here is done for each statistic by itself, and gathered in memory.
+// Wide units: those whose values leave the range of the working type. Their squares overflow or underflow, or their
+// sums and differences exceed its largest number. Their statistics, results and gradients are computed in double, from
+// values divided by a scale that is a power of two, so no digit is lost. Wide units are rare: each is computed by
+// itself, from values that are gathered in a buffer.
 #pragma once
 #include "moments.h"
 
@@ -16,32 +17,32 @@ TRIMTAB_INLINE int exponent(double x) {
     return biased < 23 ? -1000 : biased > 2023 ? 1000 : biased - 1023;
 }
 
-// Where the values of a statistic lie: `pieces` runs of memory, `length` long and `stride` apart. Along each of them the
-// parameters change every `per_parameter` values.
-struct Place {
-    ptrdiff_t start, pieces, length, stride, per_parameter;
-    ptrdiff_t count() const { return pieces * length; }
-    // f(i, offset, column, n) for the runs that make up values first + i of first..first + count; `column` is the place in
-    // a piece.
+// A unit in memory: `runs` runs, `length` values long and `stride` values apart. Along each run the parameters change
+// every `per_parameter` values.
+struct UnitLayout {
+    ptrdiff_t start, runs, length, stride, per_parameter;
+    ptrdiff_t count() const { return runs * length; }
+    // f(i, offset, column, n) for the runs, or parts of them, that make up values first..first + count of the unit. The
+    // n values from first + i on lie at `offset` in the array and `column` in their run.
     template <class F>
     TRIMTAB_INLINE void for_runs(ptrdiff_t first, ptrdiff_t count, F&& f) const {
-        ptrdiff_t piece = first / length, column = first % length;
-        for (ptrdiff_t i = 0, n; i < count; i += n, ++piece, column = 0) {
+        ptrdiff_t run = first / length, column = first % length;
+        for (ptrdiff_t i = 0, n; i < count; i += n, ++run, column = 0) {
             n = min(length - column, count - i);
-            f(i, start + piece * stride + column, column, n);
+            f(i, start + run * stride + column, column, n);
         }
     }
-    // f(first, n) for parts of all values, up to `most` of them.
+    // f(first, n) for all values, at most `size` at a time.
     template <class F>
-    TRIMTAB_INLINE void for_parts(ptrdiff_t most, F&& f) const {
-        for (ptrdiff_t first = 0; first < count(); first += most) f(first, min(most, count() - first));
+    TRIMTAB_INLINE void for_chunks(ptrdiff_t size, F&& f) const {
+        for (ptrdiff_t first = 0; first < count(); first += size) f(first, min(size, count() - first));
     }
 };
 
-// Values gathered at once. They have their place on the stack: memory that runs out would leave results half written.
-constexpr ptrdiff_t gathered = 512;
+// Values of a buffer. Buffers are on the stack: to run out of memory would leave results half written.
+constexpr ptrdiff_t buffer_size = 512;
 
-// An array of any storage type: what seldom happens is compiled once for all of them. Scatter alone writes to it.
+// An array of any storage type: rare cases are compiled once for all of them. Only scatter() writes to it.
 class AnyArray {
 public:
     AnyArray(decltype(nullptr)) : AnyArray(nullptr, DType::float32) {}
@@ -67,49 +68,50 @@ private:
     DType dtype_;
 };
 
-TRIMTAB_COLD void gather(const AnyArray& values, const Place& place, ptrdiff_t first, ptrdiff_t count, double* to) {
+TRIMTAB_COLD void gather(const AnyArray& values, const UnitLayout& layout, ptrdiff_t first, ptrdiff_t count,
+                         double* to) {
     values.visit([&](const auto* x) {
-        place.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t offset, ptrdiff_t, ptrdiff_t n) {
+        layout.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t offset, ptrdiff_t, ptrdiff_t n) {
             sweep<double>(n, [&](ptrdiff_t j, auto at) { at.store(to + i + j, at.load(x + offset + j)); });
         });
     });
 }
-TRIMTAB_COLD void scatter(const double* from, const Place& place, ptrdiff_t first, ptrdiff_t count,
+TRIMTAB_COLD void scatter(const double* from, const UnitLayout& layout, ptrdiff_t first, ptrdiff_t count,
                           const AnyArray& to) {
     to.visit([&](auto* y) {
-        place.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t offset, ptrdiff_t, ptrdiff_t n) {
+        layout.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t offset, ptrdiff_t, ptrdiff_t n) {
             sweep<double>(n, [&](ptrdiff_t j, auto at) { at.store(y + offset + j, at.load(from + i + j)); });
         });
     });
 }
-// Of parameters in a working type.
-TRIMTAB_COLD void gather_parameter(const AnyArray& values, const Place& place, ptrdiff_t first, ptrdiff_t count,
+// The parameter of each value. Parameters have a working type.
+TRIMTAB_COLD void gather_parameter(const AnyArray& values, const UnitLayout& layout, ptrdiff_t first, ptrdiff_t count,
                                    double* to) {
     values.visit([&](const auto* parameters) {
-        place.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t, ptrdiff_t column, ptrdiff_t n) {
+        layout.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t, ptrdiff_t column, ptrdiff_t n) {
             for (ptrdiff_t j = 0; j < n; ++j)
-                to[i + j] = FirstLanes<double>{1}.load(parameters + (column + j) / place.per_parameter)[0];
+                to[i + j] = FirstLanes<double>{1}.load(parameters + (column + j) / layout.per_parameter)[0];
         });
     });
 }
 
-// The larger of `top` and the magnitudes of n values; NaN is none.
-TRIMTAB_LOOP double largest_magnitude(const double* values, ptrdiff_t n, double top) {
-    Doubles tops = broadcast(top);
+// The largest of `largest` and the magnitudes of n values. NaN is ignored.
+TRIMTAB_LOOP double largest_magnitude(const double* values, ptrdiff_t n, double largest) {
+    Doubles all = broadcast(largest);
     sweep<double>(n, [&](ptrdiff_t i, auto at) {
-        const Doubles v = at.load(values + i), size = v < 0 ? -v : v;
-        tops = size > tops ? size : tops;
+        const Doubles v = at.load(values + i), magnitude = v < 0 ? -v : v;
+        all = magnitude > all ? magnitude : all;
     });
-    for (int i = 0; i < lanes<double>; ++i) top = tops[i] > top ? tops[i] : top;
-    return top;
+    for (int i = 0; i < lanes<double>; ++i) largest = all[i] > largest ? all[i] : largest;
+    return largest;
 }
-TRIMTAB_COLD double largest_magnitude(const AnyArray& x, const Place& place, double top = 0) {
-    double values[gathered];
-    place.for_parts(gathered, [&](ptrdiff_t first, ptrdiff_t n) {
-        gather(x, place, first, n, values);
-        top = largest_magnitude(values, n, top);
+TRIMTAB_COLD double largest_magnitude(const AnyArray& x, const UnitLayout& layout, double largest = 0) {
+    double values[buffer_size];
+    layout.for_chunks(buffer_size, [&](ptrdiff_t first, ptrdiff_t n) {
+        gather(x, layout, first, n, values);
+        largest = largest_magnitude(values, n, largest);
     });
-    return top;
+    return largest;
 }
 TRIMTAB_LOOP void multiply(double* values, ptrdiff_t n, double factor) {
     sweep<double>(n, [&](ptrdiff_t i, auto at) { at.store(values + i, at.load(values + i) * factor); });
@@ -117,43 +119,43 @@ TRIMTAB_LOOP void multiply(double* values, ptrdiff_t n, double factor) {
 
 // ---- forward ----
 
-// Variances (eps added) for which (x - mean) * rstd in W holds.
+// Variances (with eps) for which W holds (x - mean) * rstd.
 template <class W>
-TRIMTAB_INLINE bool standardises(double spread) {
+TRIMTAB_INLINE bool result_in_range(double variance) {
     constexpr double limit = is_same<W, float> ? 1e60 : 1e280;
-    return spread > 1 / limit && spread < limit;
+    return variance > 1 / limit && variance < limit;
 }
 
-// Where all values are equal and eps is 0 there is nothing to divide by: rstd is 0, and so are x̂ and dx.
+// 1 / sqrt(variance), or 0 for a variance of 0: x̂ and dx are then 0, too.
 template <class V>
-TRIMTAB_INLINE V reciprocal_spread(V spread) {
-    return spread == 0 ? V{} : reciprocal_root(spread);
+TRIMTAB_INLINE V reciprocal_deviation(V variance) {
+    return variance == 0 ? V{} : reciprocal_root(variance);
 }
 
-// Statistics of x / unit; those of x may be out of range.
+// Statistics of x / scale. Those of x may be out of range.
 struct WideStatistics {
-    double unit;
-    double unit_mean, unit_var, unit_rstd;
+    double scale;
+    double scaled_mean, scaled_var, scaled_rstd;
     double eps;
-    double mean() const { return unit_mean * unit; }
-    double var() const { return unit_var * unit * unit; }
-    // That of constants is told by eps alone, which may be nothing in the units of theirs.
-    double rstd() const { return unit_var == 0 ? reciprocal_spread(eps) : unit_rstd / unit; }
-    double std() const { return unit_rstd == 0 ? 0 : unit / unit_rstd; }
+    double mean() const { return scaled_mean * scale; }
+    double var() const { return scaled_var * scale * scale; }
+    // Of constant values from eps itself: eps / scale^2 may underflow.
+    double rstd() const { return scaled_var == 0 ? reciprocal_deviation(eps) : scaled_rstd / scale; }
+    double std() const { return scaled_rstd == 0 ? 0 : scale / scaled_rstd; }
 };
 
-// n for which values times 2^n are of the size of x̂, as far as the mean holds in these units.
-TRIMTAB_INLINE int unit_factor(double mean, double rstd) {
+// n for which x * 2^n has the magnitude of x̂, as far as the scaled mean stays in range.
+TRIMTAB_INLINE int scaling_exponent(double mean, double rstd) {
     return int(max(-1000, min(exponent(rstd), 1000 - exponent(mean))));
 }
-// The same for given statistics.
+// From given statistics.
 TRIMTAB_INLINE WideStatistics wide_statistics(double mean, double rstd) {
-    const int unit = -unit_factor(mean, rstd);
-    const double scale = rstd * power_of_two(unit);
-    return {power_of_two(unit), mean * power_of_two(-unit), 1 / (scale * scale), scale, 0};
+    const int n = -scaling_exponent(mean, rstd);
+    const double scaled_rstd = rstd * power_of_two(n);
+    return {power_of_two(n), mean * power_of_two(-n), 1 / (scaled_rstd * scaled_rstd), scaled_rstd, 0};
 }
 
-// Loops over gathered values, once for all storage types.
+// Loops over a buffer, compiled once for all storage types.
 TRIMTAB_COLD Moments add_gathered(const Moments& before, const double* values, ptrdiff_t n) {
     return add_segment<double>(before, values, n);
 }
@@ -165,68 +167,69 @@ TRIMTAB_COLD double sum_of_gathered_squares(const double* values, ptrdiff_t n) {
     });
     return squares[0];
 }
-// Of g * weight, and of that times normal.
-TRIMTAB_COLD void sum_weighted(const double* g, const double* weight, const double* normal, ptrdiff_t n,
+// Sums h = g * weight and h * x_hat.
+TRIMTAB_COLD void sum_weighted(const double* g, const double* weight, const double* x_hat, ptrdiff_t n,
                                double (&sums)[2]) {
     reduce<double>(n, sums, [&](ptrdiff_t i, auto at, auto& acc) {
         const Doubles h = at.load(g + i) * at.load(weight + i);
         acc[0] += h;
-        acc[1] = fma(h, at.load(normal + i), acc[1]);
+        acc[1] = fma(h, at.load(x_hat + i), acc[1]);
     });
 }
-TRIMTAB_COLD void sum_unweighted(const double* g, const double* normal, ptrdiff_t n, double (&sums)[2]) {
+// Sums g and g * x_hat.
+TRIMTAB_COLD void sum_unweighted(const double* g, const double* x_hat, ptrdiff_t n, double (&sums)[2]) {
     reduce<double>(n, sums, [&](ptrdiff_t i, auto at, auto& acc) {
         const Doubles v = at.load(g + i);
         acc[0] += v;
-        acc[1] = fma(v, at.load(normal + i), acc[1]);
+        acc[1] = fma(v, at.load(x_hat + i), acc[1]);
     });
 }
 
-// Not centred: the mean of squares is taken for the variance, as elsewhere.
-template <bool centred>
-TRIMTAB_COLD WideStatistics measure_wide(const AnyArray& x, const Place& place, double eps) {
+// Not centered: the mean is 0, and the variance the mean of the squares.
+template <bool centered>
+TRIMTAB_COLD WideStatistics measure_wide(const AnyArray& x, const UnitLayout& layout, double eps) {
     double values[segment];
-    const int unit = exponent(largest_magnitude(x, place, __builtin_sqrt(eps)));
-    const double factor = power_of_two(-unit);
+    const int scale_exponent = exponent(largest_magnitude(x, layout, __builtin_sqrt(eps)));
+    const double factor = power_of_two(-scale_exponent);
     Moments m;
-    place.for_parts(segment, [&](ptrdiff_t first, ptrdiff_t n) {
-        gather(x, place, first, n, values);
+    layout.for_chunks(segment, [&](ptrdiff_t first, ptrdiff_t n) {
+        gather(x, layout, first, n, values);
         multiply(values, n, factor);
-        if constexpr (centred)
+        if constexpr (centered)
             m = add_gathered(m, values, n);
         else
             m = {m.count + double(n), 0, m.m2 + sum_of_gathered_squares(values, n)};
     });
-    return {power_of_two(unit), m.mean, m.var(), reciprocal_spread(m.var() + eps * factor * factor), eps};
+    return {power_of_two(scale_exponent), m.mean, m.var(), reciprocal_deviation(m.var() + eps * factor * factor), eps};
 }
 
-// y = x̂ * gamma + beta, then the residual and ReLU of batch norm.
+// y = x̂ * gamma + beta, plus the residual and with ReLU in batch norm.
 struct WideNormal {
     AnyArray x;
-    Place place;
+    UnitLayout layout;
     WideStatistics statistics;
     AnyArray gamma, beta;  // beta may be null
     AnyArray residual = nullptr;
     bool relu = false;
 
-    // y holds the values at `to`, which may be those of x.
-    TRIMTAB_COLD void write(const AnyArray& y, const Place& to) const {
-        double values[gathered], weight[gathered], bias[gathered], added[gathered];
+    // Writes the unit to layout `to` of y, which may be x.
+    TRIMTAB_COLD void write(const AnyArray& y, const UnitLayout& to) const {
+        double values[buffer_size], weight[buffer_size], bias[buffer_size], added[buffer_size];
         const WideStatistics& s = statistics;
-        const double high = high_part<double>(s.unit_mean, s.unit_var), factor = 1 / s.unit;
-        const Standardise<double> standardise{high, s.unit_rstd, 0, (high - s.unit_mean) * s.unit_rstd};
-        const bool infinite = s.unit_rstd == __builtin_inf();  // given so: of a variance of 0
-        place.for_parts(gathered, [&](ptrdiff_t first, ptrdiff_t n) {
-            gather(x, place, first, n, values);
-            gather_parameter(gamma, place, first, n, weight);
-            if (beta) gather_parameter(beta, place, first, n, bias);
-            if (residual) gather(residual, place, first, n, added);
+        const double high = high_part<double>(s.scaled_mean, s.scaled_var), factor = 1 / s.scale;
+        const Standardize<double> standardize{high, s.scaled_rstd, 0, (high - s.scaled_mean) * s.scaled_rstd};
+        const bool infinite = s.scaled_rstd == __builtin_inf();  // given, for a variance of 0
+        layout.for_chunks(buffer_size, [&](ptrdiff_t first, ptrdiff_t n) {
+            gather(x, layout, first, n, values);
+            gather_parameter(gamma, layout, first, n, weight);
+            if (beta) gather_parameter(beta, layout, first, n, bias);
+            if (residual) gather(residual, layout, first, n, added);
             sweep<double>(n, [&](ptrdiff_t i, auto at) {
-                const Doubles unit_x = at.load(values + i) * factor, scale = at.load(weight + i);
-                const Doubles normal = !infinite               ? standardise(unit_x)
-                                       : unit_x == s.unit_mean ? Doubles{}
-                                                               : (unit_x - s.unit_mean) * s.unit_rstd;
-                Doubles v = beta ? fma(normal, scale, at.load(bias + i)) : normal * scale;
+                const Doubles scaled_x = at.load(values + i) * factor, g = at.load(weight + i);
+                const Doubles x_hat = !infinite                   ? standardize(scaled_x)
+                                      : scaled_x == s.scaled_mean ? Doubles{}
+                                                                  : (scaled_x - s.scaled_mean) * s.scaled_rstd;
+                Doubles v = beta ? fma(x_hat, g, at.load(bias + i)) : x_hat * g;
                 if (residual) v += at.load(added + i);
                 at.store(values + i, relu ? (v < 0 ? Doubles{} : v) : v);
             });
@@ -237,26 +240,26 @@ struct WideNormal {
 
 // ---- backward ----
 
-// Does a gradient hold in W, given the statistics of its values and the sums of h and of h * x̂?
+// Does W hold a gradient, given the statistics of its unit and the sums of h and of h * x̂?
 template <class W>
-TRIMTAB_INLINE Longs gradient_holds(Doubles mean, Doubles rstd, Doubles h, Doubles hx) {
+TRIMTAB_INLINE Longs gradient_in_range(Doubles mean, Doubles rstd, Doubles h, Doubles hx) {
     constexpr double limit = is_same<W, float> ? 0x1p100 : 0x1p930;
-    const auto holds = [](Doubles v) __attribute__((always_inline)) { return (v > 1 / limit) & (v < limit); };
+    const auto in_range = [](Doubles v) TRIMTAB_INLINE_LAMBDA { return (v > 1 / limit) & (v < limit); };
     const Doubles size = (h < 0 ? -h : h) + (hx < 0 ? -hx : hx);
-    return holds(rstd) & (mean > -limit) & (mean < limit) & holds(size) & holds(size * rstd);
+    return in_range(rstd) & (mean > -limit) & (mean < limit) & in_range(size) & in_range(size * rstd);
 }
-// The same of one, by exponents alone: an operation or two each. NaN has the highest.
+// The same for one unit, from exponents alone, which takes few operations. NaN has the largest exponent.
 template <class W>
-TRIMTAB_INLINE bool gradient_holds(double mean, double rstd, double h, double hx) {
+TRIMTAB_INLINE bool gradient_in_range(double mean, double rstd, double h, double hx) {
     constexpr uint64_t limit = is_same<W, float> ? 100 : 930, lowest = 1023 - limit, range = 2 * limit;
-    const auto exponent_of = [](double v) __attribute__((always_inline)) { return uint64_t(long_bits(v)) >> 52; };
+    const auto exponent_of = [](double v) TRIMTAB_INLINE_LAMBDA { return uint64_t(long_bits(v)) >> 52; };
     const double size = (h < 0 ? -h : h) + (hx < 0 ? -hx : hx);
     const uint64_t of_rstd = exponent_of(rstd) - lowest, of_size = exponent_of(size) - lowest;
     return (of_rstd < range) & (of_size < range) & (of_rstd + of_size - limit < range) &
            ((exponent_of(mean) & 0x7ff) < 1023 + limit);
 }
 
-// Are all values 0? Few others are looked at.
+// Are all values 0? Stops at the first 256 that are not.
 template <class T>
 TRIMTAB_COLD bool all_zero(const T* x, ptrdiff_t n) {
     using W = Work<T>;
@@ -268,127 +271,129 @@ TRIMTAB_COLD bool all_zero(const T* x, ptrdiff_t n) {
     return true;
 }
 
-// dx = rstd * (h - mean(h) - x̂ * mean(h * x̂)) with h = dy * gamma, where ReLU cut dy off if y is given.
+// dx = rstd * (h - mean(h) - x̂ * mean(h * x̂)) with h = dy * gamma. If y is given, dy counts only where ReLU let y
+// pass.
 struct WideGradient {
     AnyArray dy, x, y;
     AnyArray gamma;
     double mean, rstd;
-    Place place;
-    bool centred = true;
-    bool training = true;  // false: mean and rstd were constants
+    UnitLayout layout;
+    bool centered = true;
+    bool training = true;  // false: mean and rstd are constants
 
-    // h in units of dy times those of gamma; x̂ = (x * factor - centre) * scale.
+    // Sums of h and of h * x̂ with dy / 2^dy_exponent for dy, gamma / 2^gamma_exponent for gamma, and
+    // x̂ = (x * 2^x_exponent - center) * scale.
     struct Sums {
         double h = 0, hx = 0;
-        int dy_unit, gamma_unit, factor;
-        double centre, scale;
+        int dy_exponent, gamma_exponent, x_exponent;
+        double center, scale;
     };
-    // Sums of nothing yet.
-    TRIMTAB_COLD Sums units() const {
-        double weight[gathered];
+    // The scales, and sums of 0.
+    TRIMTAB_COLD Sums scales() const {
+        double weight[buffer_size];
         Sums sums;
-        sums.dy_unit = exponent(largest_magnitude(dy, place));
-        double top = 0;
-        place.for_parts(gathered, [&](ptrdiff_t first, ptrdiff_t n) {
-            gather_parameter(gamma, place, first, n, weight);
-            top = largest_magnitude(weight, n, top);
+        sums.dy_exponent = exponent(largest_magnitude(dy, layout));
+        double largest = 0;
+        layout.for_chunks(buffer_size, [&](ptrdiff_t first, ptrdiff_t n) {
+            gather_parameter(gamma, layout, first, n, weight);
+            largest = largest_magnitude(weight, n, largest);
         });
-        sums.gamma_unit = exponent(top);
-        standardise(sums);
+        sums.gamma_exponent = exponent(largest);
+        standardize(sums);
         return sums;
     }
-    // Adds to dgamma and dbeta of each parameter, where they are given.
+    // Also adds to dgamma and dbeta of each parameter, if they are given.
     TRIMTAB_COLD Sums sum(double* dgamma, double* dbeta) const {
-        double room[3 * gathered];
-        Sums sums = units();
-        place.for_parts(gathered, [&](ptrdiff_t first, ptrdiff_t n) {
-            const Part part(*this, sums, first, n, room);
+        double buffer[3 * buffer_size];
+        Sums sums = scales();
+        layout.for_chunks(buffer_size, [&](ptrdiff_t first, ptrdiff_t n) {
+            const Buffers b(*this, sums, first, n, buffer);
             double both[2];
-            sum_weighted(part.g, part.weight, part.normal, n, both);
+            sum_weighted(b.g, b.weight, b.x_hat, n, both);
             sums.h += both[0];
             sums.hx += both[1];
-            if (dgamma) part.add_parameters(*this, first, n, power_of_two(sums.dy_unit), dgamma, dbeta);
+            if (dgamma) b.add_parameters(*this, first, n, power_of_two(sums.dy_exponent), dgamma, dbeta);
         });
         return sums;
     }
 
-    void write(const Sums& sums, const AnyArray& dx, const Place& to) const {
-        const double share = training ? 1 / double(place.count()) : 0;
-        write(sums, centred ? share * sums.h : 0, share * sums.hx, dx, to);
+    void write(const Sums& sums, const AnyArray& dx, const UnitLayout& to) const {
+        const double factor = training ? 1 / double(layout.count()) : 0;
+        write(sums, centered ? factor * sums.h : 0, factor * sums.hx, dx, to);
     }
-    // With given means of h and of h * x̂, in the units of the sums.
+    // With given means of h and of h * x̂, scaled as the sums are.
     TRIMTAB_COLD void write(const Sums& sums, double mean_h, double mean_hx, const AnyArray& dx,
-                            const Place& to) const {
-        double room[3 * gathered];
-        const int all = sums.dy_unit + sums.gamma_unit + sums.factor;
-        const int unit = all < -2000 ? -2000 : all > 2000 ? 2000 : all;
-        const double half_unit = power_of_two(unit / 2), other_half = power_of_two(unit - unit / 2);
-        place.for_parts(gathered, [&](ptrdiff_t first, ptrdiff_t n) {
-            const Part part(*this, sums, first, n, room);
+                            const UnitLayout& to) const {
+        double buffer[3 * buffer_size];
+        const int sum = sums.dy_exponent + sums.gamma_exponent + sums.x_exponent;
+        const int clipped = sum < -2000 ? -2000 : sum > 2000 ? 2000 : sum;
+        const double first_half = power_of_two(clipped / 2), second_half = power_of_two(clipped - clipped / 2);
+        layout.for_chunks(buffer_size, [&](ptrdiff_t first, ptrdiff_t n) {
+            const Buffers b(*this, sums, first, n, buffer);
             sweep<double>(n, [&](ptrdiff_t i, auto at) {
-                const Doubles h = at.load(part.g + i) * at.load(part.weight + i) - mean_h;
-                const Doubles v = fma(at.load(part.normal + i), broadcast(-mean_hx), h) * sums.scale;
-                at.store(part.g + i, v * half_unit * other_half);
+                const Doubles h = at.load(b.g + i) * at.load(b.weight + i) - mean_h;
+                const Doubles v = fma(at.load(b.x_hat + i), broadcast(-mean_hx), h) * sums.scale;
+                at.store(b.g + i, v * first_half * second_half);
             });
-            scatter(part.g, to, first, n, dx);
+            scatter(b.g, to, first, n, dx);
         });
     }
 
-    // dy where ReLU let it through, to the place of x in another array.
-    TRIMTAB_COLD void write_incoming(const AnyArray& to) const {
-        double room[2 * gathered];
-        place.for_parts(gathered, [&](ptrdiff_t first, ptrdiff_t n) {
-            scatter(gather_incoming(first, n, room, room + gathered), place, first, n, to);
+    // Writes dy where ReLU let y pass, else 0, to the layout of x in another array.
+    TRIMTAB_COLD void write_masked_dy(const AnyArray& to) const {
+        double buffer[2 * buffer_size];
+        layout.for_chunks(buffer_size, [&](ptrdiff_t first, ptrdiff_t n) {
+            scatter(gather_masked_dy(first, n, buffer, buffer + buffer_size), layout, first, n, to);
         });
     }
 
 private:
-    const double* gather_incoming(ptrdiff_t first, ptrdiff_t n, double* g, double* result) const {
-        gather(dy, place, first, n, g);
+    const double* gather_masked_dy(ptrdiff_t first, ptrdiff_t n, double* g, double* result) const {
+        gather(dy, layout, first, n, g);
         if (!y) return g;
-        gather(y, place, first, n, result);
+        gather(y, layout, first, n, result);
         sweep<double>(
             n, [&](ptrdiff_t i, auto at) { at.store(g + i, at.load(result + i) > 0 ? at.load(g + i) : Doubles{}); });
         return g;
     }
-    // An rstd beyond the largest number tells that eps was 0: it comes from the values again.
-    void standardise(Sums& sums) const {
+    // An rstd that overflowed, which takes an eps of 0, is computed from the values again.
+    void standardize(Sums& sums) const {
         if (training && rstd == __builtin_inf()) {
-            const WideStatistics s = centred ? measure_wide<true>(x, place, 0) : measure_wide<false>(x, place, 0);
-            sums.factor = -exponent(s.unit);
-            sums.centre = s.unit_mean;
-            sums.scale = s.unit_rstd;
+            const WideStatistics s = centered ? measure_wide<true>(x, layout, 0) : measure_wide<false>(x, layout, 0);
+            sums.x_exponent = -exponent(s.scale);
+            sums.center = s.scaled_mean;
+            sums.scale = s.scaled_rstd;
         } else {
-            sums.factor = unit_factor(mean, rstd);
-            sums.centre = mean * power_of_two(sums.factor);
-            sums.scale = rstd * power_of_two(-sums.factor);
+            sums.x_exponent = scaling_exponent(mean, rstd);
+            sums.center = mean * power_of_two(sums.x_exponent);
+            sums.scale = rstd * power_of_two(-sums.x_exponent);
         }
     }
-    // dy and gamma in their units, and x̂.
-    struct Part {
-        double *g, *weight, *normal;
-        Part(const WideGradient& a, const Sums& sums, ptrdiff_t first, ptrdiff_t n, double* room)
-            : g(room), weight(g + gathered), normal(weight + gathered) {
-            a.gather_incoming(first, n, g, normal);
-            gather_parameter(a.gamma, a.place, first, n, weight);
-            gather(a.x, a.place, first, n, normal);
-            multiply(g, n, power_of_two(-sums.dy_unit));
-            multiply(weight, n, power_of_two(-sums.gamma_unit));
-            const double factor = power_of_two(sums.factor);
+    // Scaled dy and gamma, and x̂.
+    struct Buffers {
+        double *g, *weight, *x_hat;
+        Buffers(const WideGradient& a, const Sums& sums, ptrdiff_t first, ptrdiff_t n, double* buffer)
+            : g(buffer), weight(g + buffer_size), x_hat(weight + buffer_size) {
+            a.gather_masked_dy(first, n, g, x_hat);
+            gather_parameter(a.gamma, a.layout, first, n, weight);
+            gather(a.x, a.layout, first, n, x_hat);
+            multiply(g, n, power_of_two(-sums.dy_exponent));
+            multiply(weight, n, power_of_two(-sums.gamma_exponent));
+            const double factor = power_of_two(sums.x_exponent);
             sweep<double>(n, [&](ptrdiff_t i, auto at) {
-                at.store(normal + i, (at.load(normal + i) * factor - sums.centre) * sums.scale);
+                at.store(x_hat + i, (at.load(x_hat + i) * factor - sums.center) * sums.scale);
             });
         }
-        void add_parameters(const WideGradient& a, ptrdiff_t first, ptrdiff_t n, double unit, double* dgamma,
+        void add_parameters(const WideGradient& a, ptrdiff_t first, ptrdiff_t n, double scale, double* dgamma,
                             double* dbeta) const {
-            a.place.for_runs(first, n, [&](ptrdiff_t i, ptrdiff_t, ptrdiff_t column, ptrdiff_t count) {
+            a.layout.for_runs(first, n, [&](ptrdiff_t i, ptrdiff_t, ptrdiff_t column, ptrdiff_t count) {
                 for (ptrdiff_t j = 0, end; j < count; j = end) {
-                    const ptrdiff_t parameter = (column + j) / a.place.per_parameter;
-                    end = min(count, (parameter + 1) * a.place.per_parameter - column);
+                    const ptrdiff_t parameter = (column + j) / a.layout.per_parameter;
+                    end = min(count, (parameter + 1) * a.layout.per_parameter - column);
                     double both[2];
-                    sum_unweighted(g + i + j, normal + i + j, end - j, both);
-                    if (dbeta) dbeta[parameter] += both[0] * unit;
-                    dgamma[parameter] += both[1] * unit;
+                    sum_unweighted(g + i + j, x_hat + i + j, end - j, both);
+                    if (dbeta) dbeta[parameter] += both[0] * scale;
+                    dgamma[parameter] += both[1] * scale;
                 }
             });
         }

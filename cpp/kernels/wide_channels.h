@@ -7,7 +7,7 @@
 namespace trimtab {
 namespace {
 
-TRIMTAB_INLINE Place place(const ChannelLayout& l, ptrdiff_t unit) {
+TRIMTAB_INLINE UnitLayout unit_layout(const ChannelLayout& l, ptrdiff_t unit) {
     return {unit / l.channels * l.outer * l.channels * l.inner + unit % l.channels * l.inner, l.outer, l.inner,
             l.channels * l.inner, l.inner};
 }
@@ -35,7 +35,8 @@ public:
     void put_in_place(T* y) const {
         for (ptrdiff_t i = 0; i < count_; ++i) {
             const T* from = results_ + i * values();
-            place(l_, units_[i]).for_runs(0, values(), [&](ptrdiff_t k, ptrdiff_t offset, ptrdiff_t, ptrdiff_t n) {
+            unit_layout(l_, units_[i])
+                .for_runs(0, values(), [&](ptrdiff_t k, ptrdiff_t offset, ptrdiff_t, ptrdiff_t n) {
                 __builtin_memcpy(y + offset, from + k, size_t(n) * sizeof(T));
             });
         }

@@ -14,22 +14,22 @@ TRIMTAB_INLINE HalfFloats narrow_double(Doubles v) { return _mm256_cvtpd_ps(v); 
 TRIMTAB_INLINE Doubles sqrt(Doubles v) { return _mm256_sqrt_pd(v); }
 TRIMTAB_INLINE Floats fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
 TRIMTAB_INLINE Doubles fma(Doubles a, Doubles b, Doubles c) { return _mm256_fmadd_pd(a, b, c); }
-TRIMTAB_INLINE Floats larger(Floats x, Floats y) { return _mm256_max_ps(y, x); }
-TRIMTAB_INLINE Doubles larger(Doubles x, Doubles y) { return _mm256_max_pd(y, x); }
+TRIMTAB_INLINE Floats max(Floats x, Floats y) { return _mm256_max_ps(y, x); }
+TRIMTAB_INLINE Doubles max(Doubles x, Doubles y) { return _mm256_max_pd(y, x); }
 TRIMTAB_INLINE Floats widen_half(HalfBits h) { return _mm256_cvtph_ps(__m128i(h)); }
 TRIMTAB_INLINE HalfBits narrow_half(Floats v) { return HalfBits(_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT)); }
-TRIMTAB_INLINE Words multiply_halves(Words a, Words b) { return Words(_mm256_mul_epu32(__m256i(a), __m256i(b))); }
-TRIMTAB_INLINE Words even_pairs(Words a, Words b) { return Words(_mm256_unpacklo_epi64(__m256i(a), __m256i(b))); }
-TRIMTAB_INLINE Words odd_pairs(Words a, Words b) { return Words(_mm256_unpackhi_epi64(__m256i(a), __m256i(b))); }
+TRIMTAB_INLINE Words mul_even(Words a, Words b) { return Words(_mm256_mul_epu32(__m256i(a), __m256i(b))); }
+TRIMTAB_INLINE Words interleave_even(Words a, Words b) { return Words(_mm256_unpacklo_epi64(__m256i(a), __m256i(b))); }
+TRIMTAB_INLINE Words interleave_odd(Words a, Words b) { return Words(_mm256_unpackhi_epi64(__m256i(a), __m256i(b))); }
 TRIMTAB_INLINE void stream(char* p, Bytes v) { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), __m256i(v)); }
-TRIMTAB_INLINE uint64_t gather_bits(Bytes condition) { return uint32_t(_mm256_movemask_epi8(__m256i(condition))); }
+TRIMTAB_INLINE uint64_t bits_from_mask(Bytes mask) { return uint32_t(_mm256_movemask_epi8(__m256i(mask))); }
 
 template <class T, int size>
-TRIMTAB_INLINE void copy_in(T* to, const T* from, ptrdiff_t count) {
+TRIMTAB_INLINE void load_n(T* to, const T* from, ptrdiff_t count) {
     if constexpr (sizeof(T) >= 4) {
         constexpr int words = size * int(sizeof(T)) / 4;
         typename VectorOf<int32_t, words>::type word;
-        unroll<0, words>([&](int i) __attribute__((always_inline)) { word[i] = i; });
+        unroll<0, words>([&](int i) TRIMTAB_INLINE_LAMBDA { word[i] = i; });
         const auto wanted = word < int(count) * int(sizeof(T) / 4);
         if constexpr (words == 8)
             _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
@@ -42,7 +42,7 @@ TRIMTAB_INLINE void copy_in(T* to, const T* from, ptrdiff_t count) {
     copy_halves<T, size>(to, from, count);
 }
 template <class T, int size>
-TRIMTAB_INLINE void copy_out(T* to, const T* from, ptrdiff_t count) {
+TRIMTAB_INLINE void store_n(T* to, const T* from, ptrdiff_t count) {
     copy_halves<T, size>(to, from, count);
 }
 }  // namespace

@@ -17,8 +17,8 @@ TRIMTAB_INLINE Doubles sqrt(Doubles v) {
     for (int i = 0; i < lanes<double>; ++i) v[i] = __builtin_sqrt(v[i]);
     return v;
 }
-TRIMTAB_INLINE Floats larger(Floats x, Floats y) { return y > x ? y : x; }
-TRIMTAB_INLINE Doubles larger(Doubles x, Doubles y) { return y > x ? y : x; }
+TRIMTAB_INLINE Floats max(Floats x, Floats y) { return y > x ? y : x; }
+TRIMTAB_INLINE Doubles max(Doubles x, Doubles y) { return y > x ? y : x; }
 // Without the instruction: the product of two floats is exact in double, and the sum there is rounded to odd (the last
 // bit set if anything was lost), so that the rounding to float is the only one that counts.
 TRIMTAB_OUTLINE Floats fma(Floats a, Floats b, Floats c) {
@@ -53,9 +53,9 @@ TRIMTAB_OUTLINE HalfBits narrow_half(Floats v) {
     const Bits nan = 0x7e00 | (magnitude >> 13 & 0x3ff);
     return __builtin_convertvector((magnitude > 0x7f800000 ? nan : bounded) | (bits >> 16 & 0x8000), HalfBits);
 }
-TRIMTAB_INLINE Words multiply_halves(Words a, Words b) { return (a & 0xffffffff) * (b & 0xffffffff); }
-TRIMTAB_INLINE Words even_pairs(Words a, Words b) { return Words{a[0], b[0]}; }
-TRIMTAB_INLINE Words odd_pairs(Words a, Words b) { return Words{a[1], b[1]}; }
+TRIMTAB_INLINE Words mul_even(Words a, Words b) { return (a & 0xffffffff) * (b & 0xffffffff); }
+TRIMTAB_INLINE Words interleave_even(Words a, Words b) { return Words{a[0], b[0]}; }
+TRIMTAB_INLINE Words interleave_odd(Words a, Words b) { return Words{a[1], b[1]}; }
 TRIMTAB_INLINE void stream(char* p, Bytes v) {
 #if defined(__SSE2__)
     _mm_stream_si128(reinterpret_cast<__m128i*>(p), __m128i(v));
@@ -63,17 +63,17 @@ TRIMTAB_INLINE void stream(char* p, Bytes v) {
     __builtin_memcpy(p, &v, sizeof v);
 #endif
 }
-TRIMTAB_INLINE uint64_t gather_bits(Bytes condition) {
-    const Words eights = bit_cast<Words>(condition) & 0x8040201008040201;  // byte i of eight: bit i
+TRIMTAB_INLINE uint64_t bits_from_mask(Bytes mask) {
+    const Words eights = bit_cast<Words>(mask) & 0x8040201008040201;  // byte i of eight: bit i
     return (eights[0] * 0x0101010101010101 >> 56) | (eights[1] * 0x0101010101010101 >> 56) << 8;
 }
 
 template <class T, int size>
-TRIMTAB_INLINE void copy_in(T* to, const T* from, ptrdiff_t count) {
+TRIMTAB_INLINE void load_n(T* to, const T* from, ptrdiff_t count) {
     copy_halves<T, size>(to, from, count);
 }
 template <class T, int size>
-TRIMTAB_INLINE void copy_out(T* to, const T* from, ptrdiff_t count) {
+TRIMTAB_INLINE void store_n(T* to, const T* from, ptrdiff_t count) {
     copy_halves<T, size>(to, from, count);
 }
 }  // namespace

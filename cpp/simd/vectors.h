@@ -1,10 +1,17 @@
-// Vectors of the target's native width, as types. What has no spelling in vector extensions, or none that compiles well, is
-// in the header of each instruction set:
-//   lower_half, upper_half, widen_float, narrow_double, widen_half, narrow_half
-//   fma, sqrt, larger(x, y): x where that is NaN; y is a number other than 0
-//   multiply_halves, even_pairs, odd_pairs, gather_bits
-//   stream           a store that leaves nothing in the caches
-//   copy_in/copy_out the first `count` of the elements that fill a register, or a part of one, into one and out of it
+// Types of vectors that fill a register of the target. Arithmetic and comparisons are operators of the compiler's vector
+// extensions. The header of each instruction set has what these lack or compile badly:
+//   lower_half, upper_half            halves of a vector
+//   widen_float, narrow_double        float <-> double, of half a vector of floats
+//   widen_half, narrow_half           float16 <-> float
+//   fma(a, b, c)                      a * b + c, rounded once
+//   sqrt(v)
+//   max(x, y)                         x where x is NaN; y is a number other than 0
+//   mul_even(a, b)                    products of the even 32-bit lanes, in 64 bits
+//   interleave_even, interleave_odd   (a, b): pairs of the even, the odd 64-bit lanes of a and b
+//   bits_from_mask(mask)              bit i is set where byte i of the mask is
+//   stream(p, v)                      streaming (non-temporal) store: leaves nothing in the caches; p is aligned
+//   load_n(to, from, n)               the first n of the `size` elements that fill a register, or part of one, from memory
+//   store_n(to, from, n)              the same to memory
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,12 +19,13 @@
 #include "../kernels.h"
 
 #define TRIMTAB_INLINE inline __attribute__((always_inline))
-// A loop of its own: everything it calls is inlined into it, and it is not inlined into its many callers.
+// The same for a lambda: after its parameters.
+#define TRIMTAB_INLINE_LAMBDA __attribute__((always_inline))
+// A loop that is compiled once: everything it calls is inlined into it, and it is inlined into none of its callers.
 #define TRIMTAB_LOOP __attribute__((noinline, noclone, flatten))
-
-// Too long to stand in every loop.
+// Too long to be inlined into every loop.
 #define TRIMTAB_OUTLINE inline __attribute__((noinline))
-// What seldom happens, compiled for size.
+// Rarely called, so compiled for size.
 #define TRIMTAB_COLD inline __attribute__((noinline, cold))
 
 namespace trimtab {
@@ -96,12 +104,12 @@ TRIMTAB_INLINE void unroll_halves(F&& f) {
     }
 }
 
-// A part of a register, where there are no masked accesses: in halves. A register loaded just after it was stored in many
-// pieces waits for them.
+// Copies count < size elements where there are no masked loads and stores: size / 2 of them, size / 4, and so on. A load of
+// a register stalls where its bytes were just stored one element at a time.
 template <class T, int size>
 TRIMTAB_INLINE void copy_halves(T* to, const T* from, ptrdiff_t count) {
-    unroll_halves<size>([&](auto part) __attribute__((always_inline)) {
-        constexpr int half = decltype(part)::value / 2;
+    unroll_halves<size>([&](auto whole) TRIMTAB_INLINE_LAMBDA {
+        constexpr int half = decltype(whole)::value / 2;
         if (count & half) {
             __builtin_memcpy(to, from, half * sizeof(T));
             to += half, from += half;

@@ -80,6 +80,14 @@ def whole(name: str, value: Any, low: int | None = None) -> int:
     return result
 
 
+def divisor(name: str, value: Any, total: int, items: str) -> int:
+    """Return an int that divides `total`, the number of `items`; raise a ValueError if it does not."""
+    result = whole(name, value)
+    if result < 1 or total % result:
+        raise ValueError(f"{name} must divide the {total} {items}, got {result}")
+    return result
+
+
 def flag(name: str, value: Any) -> bool:
     """Return a bool, NumPy's included; raise a TypeError for anything else."""
     if _kind(value) != "b" or getattr(value, "ndim", 0) != 0:

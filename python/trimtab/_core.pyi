@@ -492,6 +492,22 @@ def convolve(
 def convolve_weights(
     dy: ArrayLike, x: ArrayLike, groups: int, kernel: _Plane, before: _Plane, stride: _Plane
 ) -> Array: ...
+def avg_pool(
+    x: ArrayLike,
+    kernel: _Plane,
+    before: _Plane,
+    stride: _Plane,
+    output: _Plane,
+    count_include_pad: bool = True,
+) -> Array: ...
+def avg_pool_backward(
+    dy: ArrayLike,
+    image: _Plane,
+    kernel: _Plane,
+    before: _Plane,
+    stride: _Plane,
+    count_include_pad: bool = True,
+) -> Array: ...
 def max_pool(x: ArrayLike, kernel: _Plane, before: _Plane, stride: _Plane, output: _Plane) -> Array: ...
 def max_pool_backward(
     dy: ArrayLike, x: ArrayLike, y: ArrayLike, kernel: _Plane, before: _Plane, stride: _Plane

@@ -1,4 +1,4 @@
-"""What the process is given from outside: environment variables, limits of threads, limits of memory."""
+"""Environment variables and external limits of threads and memory."""
 
 import os
 import subprocess
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import reference
 import trimtab as tt
+from helpers.interpreter import interpret
 
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 needs_two_cpus = pytest.mark.skipif(CPUS < 2, reason="needs two CPUs")
@@ -25,14 +26,8 @@ MIB = 1 << 20
         *[("TRIMTAB_ISA", value) for value in ("x", "AVX512", "avx2,avx512")],
     ],
 )
-def test_a_value_that_makes_no_sense_is_refused_by_name(name, value):
-    child = subprocess.run(
-        [sys.executable, "-c", "import trimtab"],
-        env={**os.environ, name: value},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_invalid_values_are_refused_by_name(name, value):
+    child = interpret("import trimtab", check=False, **{name: value})
     assert child.returncode == 1
     message = child.stderr.splitlines()[-1]
     assert message.startswith(f"ImportError: {name} must be ")
@@ -54,7 +49,7 @@ def test_a_value_that_makes_no_sense_is_refused_by_name(name, value):
         ("1T", 1 << 40),
     ],
 )
-def test_sizes(run_python, value, cap):
+def test_sizes_have_units(run_python, value, cap):
     code = "import trimtab as tt; print(tt.get_memory_cap())"
     assert run_python(code, TRIMTAB_MEMORY_CAP=value) == str(cap)
 
@@ -72,12 +67,13 @@ def test_an_empty_value_counts_as_not_set(run_python):
 # ---- memory ----
 
 
-def test_the_default_cap_is_a_share_of_the_address_space(run_python):
+def test_the_default_cap_is_a_fraction_of_the_address_space(run_python):
     resource = pytest.importorskip("resource")
     code = f"""
 import numpy, resource
 resource.setrlimit(resource.RLIMIT_AS, ({4000 * MIB}, resource.RLIM_INFINITY))
 import trimtab as tt
+from helpers.interpreter import interpret
 print(tt.get_memory_cap())
 """
     assert resource.getrlimit(resource.RLIMIT_AS)[1] == resource.RLIM_INFINITY
@@ -85,7 +81,7 @@ print(tt.get_memory_cap())
 
 
 def control_group(tmp_name):
-    """A control group of ours for memory, version 1 or 2, and the name of its limit."""
+    """A memory control group, version 1 or 2, and the name of its limit."""
     for root, limit in (
         ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
         ("/sys/fs/cgroup", "memory.max"),
@@ -101,8 +97,8 @@ def control_group(tmp_name):
     pytest.skip("no control group for memory can be made here")
 
 
-def test_the_default_cap_is_a_share_of_the_control_group(run_python):
-    """Of an ancestor's limit, too."""
+def test_the_default_cap_is_a_fraction_of_the_limit_of_the_control_group(run_python):
+    """The limit of a parent group counts, too."""
     folder, limit = control_group(f"trimtab-{os.getpid()}")
     child = f"{folder}/child"
     code = f"""
@@ -110,6 +106,7 @@ import os
 with open("{child}/cgroup.procs", "w") as processes:
     processes.write(str(os.getpid()))
 import trimtab as tt
+from helpers.interpreter import interpret
 print(tt.get_memory_cap())
 """
     try:
@@ -143,7 +140,7 @@ def needs_openmp():
 @pytest.mark.parametrize("environment", ["", "1", "2", "7"])
 @pytest.mark.parametrize("loaded", [False, True])
 @pytest.mark.parametrize("order", IMPORTS)
-def test_limits_hold_as_long_as_they_stand(run_python, order, loaded, environment):
+def test_limits_of_threadpoolctl_end_with_their_block(run_python, order, loaded, environment):
     pytest.importorskip("threadpoolctl")
     if loaded:
         needs_openmp()
@@ -176,7 +173,7 @@ print(*counts)
 
 @needs_two_cpus
 @pytest.mark.parametrize("loaded", [False, True])
-def test_a_limit_at_import_ends_with_its_block(run_python, loaded):
+def test_a_limit_set_during_import_ends_with_its_block(run_python, loaded):
     pytest.importorskip("threadpoolctl")
     if loaded:
         needs_openmp()
@@ -184,18 +181,20 @@ def test_a_limit_at_import_ends_with_its_block(run_python, loaded):
 {LOAD_OPENMP if loaded else ""}from threadpoolctl import threadpool_limits as limit
 with limit(1):
     import trimtab as tt
+from helpers.interpreter import interpret
 print(tt.get_num_threads())
 """
     assert run_python(code, OMP_NUM_THREADS="", TRIMTAB_NUM_THREADS="") == str(CPUS)
 
 
 @needs_two_cpus
-def test_openmp_in_the_environment_is_what_the_process_begins_with(run_python):
-    """What is set later, to more or less, takes its place."""
+def test_omp_num_threads_is_the_initial_limit(run_python):
+    """Later settings replace it, with more or fewer threads."""
     pytest.importorskip("threadpoolctl")
     needs_openmp()
     code = f"""
 {LOAD_OPENMP}import trimtab as tt
+from helpers.interpreter import interpret
 from threadpoolctl import threadpool_limits as limit
 print(tt.get_num_threads(), end=" ")
 with limit(2):
@@ -213,23 +212,23 @@ print(tt.get_num_threads())
 
 @needs_two_cpus
 @pytest.mark.parametrize("limit", [-1, -(2**31)])
-def test_a_negative_limit_leaves_a_thread(limit):
-    """Work that is cut for fewer than one thread would be done by none."""
+def test_a_negative_limit_leaves_one_thread(limit):
+    """With fewer than one thread, no work would be done."""
     threadpoolctl = pytest.importorskip("threadpoolctl")
     x = np.random.default_rng(0).standard_normal((2000, 500))
     with threadpoolctl.threadpool_limits(limit):
-        assert tt.get_num_threads() >= 1  # another OpenMP runtime may take it for 1
+        assert tt.get_num_threads() >= 1  # other OpenMP runtimes may read it as 1
         np.testing.assert_allclose(tt.layer_norm(x), reference.layer_norm(x), atol=1e-9)
 
 
-def test_threadpoolctl_lists_us():
+def test_threadpoolctl_lists_the_library():
     threadpoolctl = pytest.importorskip("threadpoolctl")
     (ours,) = (pool for pool in threadpoolctl.threadpool_info() if pool["internal_api"] == "trimtab")
     assert (ours["user_api"], ours["version"]) == ("openmp", tt.__version__)
     assert ours["num_threads"] == tt.get_num_threads()
 
 
-def test_others_find_threadpoolctl_as_ever(run_python):
+def test_other_packages_import_threadpoolctl_as_before(run_python):
     """Also where it cannot be imported."""
     code = """
 import sys

@@ -1,4 +1,4 @@
-"""Recycled memory of large results: aligned, bounded, released on request, never shared by living arrays."""
+"""Recycled memory of large results: aligned, bounded, released on request, never shared between results."""
 
 import gc
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +29,7 @@ def address(array):
 
 
 @pytest.mark.parametrize("shape", [LARGE, (65, 257), (1000, 1001), (3, 5, 7, 11, 100)])
-def test_large_results_begin_a_page(rng, shape):
+def test_large_results_are_aligned_to_pages(rng, shape):
     x = rng.standard_normal(shape).astype(np.float32)
     y, mean, rstd = tt.layer_norm_forward(x)
     dx = tt.layer_norm_backward(x, x, mean, rstd).dx
@@ -40,14 +40,14 @@ def test_large_results_begin_a_page(rng, shape):
         assert result.flags.writeable
 
 
-def test_a_dead_result_is_recycled():
+def test_the_memory_of_a_deleted_result_is_recycled():
     y = normalized()
     place = address(y)
     del y
     assert address(normalized()) == place
 
 
-def test_a_living_result_is_not_recycled():
+def test_the_memory_of_a_result_in_use_is_not_recycled():
     first = normalized()
     view = first[5:, ::2]
     first[...] = 7
@@ -58,10 +58,10 @@ def test_a_living_result_is_not_recycled():
     np.testing.assert_array_equal(view, 7)
 
 
-def test_trim_releases_what_is_kept():
+def test_trim_releases_kept_memory():
     assert tt.trim_memory() == 0
     y = normalized()
-    assert tt.trim_memory() < y.nbytes  # in use; the working memory of the call may have been kept
+    assert tt.trim_memory() < y.nbytes  # in use; working memory of the call may be kept
     nbytes = y.nbytes
     del y
     assert tt.trim_memory() >= nbytes
@@ -76,7 +76,7 @@ def test_small_results_are_not_kept():
     assert tt.trim_memory() < nbytes
 
 
-def test_cap_bounds_what_is_kept():
+def test_the_cap_bounds_kept_memory():
     tt.set_memory_cap(300_000)
     assert tt.get_memory_cap() == 300_000
     results = [normalized() for _ in range(20)]
@@ -84,14 +84,14 @@ def test_cap_bounds_what_is_kept():
     assert LARGE[0] * LARGE[1] * 4 <= tt.trim_memory() <= 300_000
 
 
-def test_lower_cap_releases_at_once():
+def test_a_lower_cap_releases_memory_at_once():
     results = [normalized() for _ in range(20)]
     del results
     tt.set_memory_cap(100_000)
     assert tt.trim_memory() <= 100_000
 
 
-def test_no_cap_keeps_nothing():
+def test_a_cap_of_zero_keeps_nothing():
     tt.set_memory_cap(0)
     assert tt.get_memory_cap() == 0
     np.testing.assert_array_equal(normalized(), 0)
@@ -99,13 +99,13 @@ def test_no_cap_keeps_nothing():
 
 
 @pytest.mark.parametrize("cap", [0, 12_345_678])
-def test_cap_from_the_environment(run_python, cap):
+def test_the_cap_is_read_from_the_environment(run_python, cap):
     code = "import trimtab as tt; print(tt.get_memory_cap())"
     assert run_python(code, TRIMTAB_MEMORY_CAP=str(cap)) == str(cap)
 
 
-def test_recycled_memory_holds_no_old_values(rng):
-    """Every element is written: garbage left by the last owner never shows."""
+def test_results_in_recycled_memory_are_written_completely(rng):
+    """No value of the previous owner remains."""
     x = rng.standard_normal((100, 301)).astype(np.float32)
     for _ in range(3):
         y = tt.layer_norm(x)
@@ -114,8 +114,8 @@ def test_recycled_memory_holds_no_old_values(rng):
         del y
 
 
-def test_many_threads_at_once():
-    """Results taken, checked and dropped by eight threads never meet."""
+def test_results_of_several_threads_do_not_share_memory():
+    """Eight threads take, check and drop results."""
 
     def work(seed):
         rng = np.random.default_rng(seed)

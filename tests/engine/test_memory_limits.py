@@ -1,4 +1,4 @@
-"""Memory that cannot be had is a MemoryError, and nothing has changed: every function under RLIMIT_AS."""
+"""Every function under RLIMIT_AS: a failed allocation is a MemoryError and changes nothing."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def address_space():
 
 
 def limited(headroom, call):
-    """The bits of the call's results and arguments with so much more memory; None where it was not enough."""
+    """The bits of results and arguments of a call with so much more memory, or None if it was not enough."""
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (address_space() + headroom, hard))
     try:
@@ -30,7 +30,7 @@ def limited(headroom, call):
 
 
 def variants(call):
-    """Fresh results, results in memory of the caller's, results in place of the first argument."""
+    """The call with new results, with results in memory of the caller, and in place of the first argument."""
     yield "fresh", with_copies(call)
     if takes_out(call):
         copy = with_copies(call)
@@ -44,7 +44,7 @@ def variants(call):
 
 
 def walk(dtype):
-    """Prints every call that broke the rule; ends with how many were refused."""
+    """Print every call that breaks the rule, and at the end how many calls were refused."""
     refused = 0
     for name, call in every_call(dtype).items():
         for (variant, expected_call), (_, limited_call) in zip(variants(call), variants(call), strict=True):
@@ -70,8 +70,8 @@ def walk(dtype):
 
 @pytest.mark.parametrize("dtype", ["f4", "f2"])
 @pytest.mark.parametrize("threads", ["1", "2"])
-def test_every_function_under_a_limit(run_python, threads, dtype):
-    code = f"import test_memory_limits; test_memory_limits.walk('{dtype}')"
+def test_every_function_raises_memory_error_at_a_limit(run_python, threads, dtype):
+    code = f"from engine.test_memory_limits import walk; walk('{dtype}')"
     settings = {
         "TRIMTAB_NUM_THREADS": threads,
         "MALLOC_MMAP_THRESHOLD_": "65536",

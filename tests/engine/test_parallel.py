@@ -1,4 +1,4 @@
-"""Threads of ours beside those of others: forks, Python threads, limits from outside."""
+"""Threads of the library: forks, Python threads, limits from outside."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -8,13 +8,13 @@ import pytest
 import reference
 import trimtab as tt
 
-# The larger is shared between threads, the smaller is not.
+# Threads share the larger one, not the smaller.
 SHAPES = [(2000, 768), (5, 70)]
 
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 needs_two_cpus = pytest.mark.skipif(CPUS < 2, reason="needs two CPUs")
 
-# Uses the threads in the parent, then in a child of it, and prints whether both got the same.
+# Runs threads in the parent, then in a child, and prints whether both have the same result.
 FORK = """
 import multiprocessing
 import os
@@ -60,15 +60,15 @@ with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("how", FORKS)
-def test_fork_after_use(run_python, how):
-    """The child computes, exits, and leaves the parent able to go on."""
+def test_a_fork_after_use_computes(run_python, how):
+    """The child computes and exits; the parent goes on."""
     ignore = "import warnings; warnings.filterwarnings('ignore', '.*fork', DeprecationWarning)\n"
     code = FORK + FORKS[how] + "work()\nprint('done')"
     assert run_python(ignore + code) == "done"
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_calls_from_several_threads_at_once(rng, shape):
+def test_several_threads_call_at_once(rng, shape):
     inputs = [rng.standard_normal(shape).astype(np.float32) for _ in range(4)]
     expected = [reference.layer_norm(x) for x in inputs]
 
@@ -87,7 +87,7 @@ def test_calls_from_several_threads_at_once(rng, shape):
         assert all(pool.map(work, range(4)))
 
 
-def test_pools_within_pools(rng):
+def test_thread_pools_inside_thread_pools_compute(rng):
     x = rng.standard_normal(SHAPES[0]).astype(np.float32)
     expected = reference.layer_norm(x)
 
@@ -99,7 +99,7 @@ def test_pools_within_pools(rng):
         assert all(pool.map(outer, range(3)))
 
 
-def test_settings_changed_while_others_compute(rng):
+def test_the_number_of_threads_may_change_while_others_compute(rng):
     x = rng.standard_normal(SHAPES[0]).astype(np.float32)
     expected = tt.layer_norm(x)
     with ThreadPoolExecutor(3) as pool:
@@ -110,7 +110,7 @@ def test_settings_changed_while_others_compute(rng):
 
 
 @needs_two_cpus
-def test_set_num_threads():
+def test_set_num_threads_sets_the_number_of_threads():
     for threads in (1, 2):
         tt.set_num_threads(threads)
         assert tt.get_num_threads() == threads
@@ -118,13 +118,13 @@ def test_set_num_threads():
 
 @needs_two_cpus
 @pytest.mark.parametrize("threads", [1, 2])
-def test_number_of_threads_from_the_environment(run_python, threads):
+def test_the_number_of_threads_is_read_from_the_environment(run_python, threads):
     code = "import trimtab as tt; print(tt.get_num_threads())"
     assert run_python(code, TRIMTAB_NUM_THREADS=str(threads)) == str(threads)
 
 
 @needs_two_cpus
-def test_affinity_caps_the_threads(run_python):
+def test_the_affinity_bounds_the_number_of_threads(run_python):
     code = "import os; os.sched_setaffinity(0, {}); import trimtab as tt; print(tt.get_num_threads())"
     cpus = sorted(os.sched_getaffinity(0))
     assert run_python(code.format(cpus[:1]), TRIMTAB_NUM_THREADS="2") == "1"
@@ -132,7 +132,7 @@ def test_affinity_caps_the_threads(run_python):
 
 
 @needs_two_cpus
-def test_affinity_is_followed_when_it_changes(run_python):
+def test_a_change_of_the_affinity_counts(run_python):
     code = """
 import os
 import trimtab as tt
@@ -146,7 +146,7 @@ for allowed in (cpus[:1], cpus, cpus[1:], cpus):
 
 @needs_two_cpus
 def test_two_threads_are_used(run_python):
-    """A large call leaves a second thread in the process; one limited to a single thread does not."""
+    """A large call starts a second thread; a call limited to one thread does not."""
     code = """
 import os
 import numpy as np
@@ -186,7 +186,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 @needs_two_cpus
-def test_idle_threads_leave_the_cpu_and_the_signals_to_others(run_python):
+def test_idle_threads_use_no_cpu_and_take_no_signals(run_python):
     code = """
 import os
 import signal
@@ -210,7 +210,7 @@ print(time.process_time() - start < 0.05, status["State"].split()[0], blocked >>
 
 @pytest.mark.parametrize("threads", [2, 3, 8])
 def test_every_task_is_done_once(threads):
-    """Calls that follow each other closely, of all sizes, with more threads than CPUs."""
+    """In calls of all sizes in close succession, with more threads than CPUs."""
     tt.set_num_threads(threads)
     sizes = [100, 5000, 20000, 70000, 300000]
     weights = [np.zeros(size, np.float32) for size in sizes]
@@ -223,7 +223,7 @@ def test_every_task_is_done_once(threads):
 
 
 @needs_two_cpus
-def test_threads_that_share_a_cpu(run_python):
+def test_threads_that_share_a_cpu_finish(run_python):
     code = """
 import os
 import numpy as np

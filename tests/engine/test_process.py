@@ -1,4 +1,4 @@
-"""The life of the process: how it ends, forks and is signaled while kernels run."""
+"""Exit, forks and signals of a process while kernels run."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers.interpreter import interpret
 
 PRELUDE = """
 import os, sys, threading, time, warnings
@@ -16,23 +17,14 @@ warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
 
 
 def run(code, check=True, **environment):
-    child = subprocess.run(
-        [sys.executable, "-c", PRELUDE + code],
-        env={**os.environ, **environment},
-        cwd=os.path.dirname(__file__),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if check:
-        assert (child.returncode, child.stderr) == (0, "")
+    child = interpret(PRELUDE + code, check=check, **environment)
+    assert not check or child.stderr == ""
     return child
 
 
-# ---- the end ----
+# ---- exit ----
 
-WORK = {  # what daemon threads do for ever
+WORK = {  # endless work of daemon threads
     "into out": "tt.layer_norm(x, out=out)",
     "fresh results": "tt.layer_norm_backward(x, x, *tt.layer_norm_forward(x)[1:])",
     "copies of NumPy's": "tt.layer_norm(x.T, axis=0, out=out.T)",
@@ -67,7 +59,7 @@ def test_the_interpreter_ends_while_daemon_threads_compute(work, threads):
         run(DAEMONS.format(threads=threads, statement=WORK[work]))
 
 
-def test_kernels_run_in_exit_handlers_beside_daemon_threads():
+def test_kernels_run_in_exit_handlers_while_daemon_threads_compute():
     code = """
 import atexit
 x = np.ones((3000, 512), "f4")
@@ -82,8 +74,8 @@ time.sleep(0.05)
     assert run(code, TRIMTAB_NUM_THREADS="2").stdout == "0.0\n"
 
 
-def test_exit_by_c_while_threads_compute():
-    """Destructors of statics run, and other threads go on meanwhile."""
+def test_exit_of_c_works_while_threads_compute():
+    """Destructors of statics run while other threads go on."""
     code = """
 import ctypes
 x = np.ones((300, 512), "f4")
@@ -158,13 +150,13 @@ in_threads(lambda: forked(draw), 4)
 
 @needs_fork
 @pytest.mark.parametrize("how", FORKS)
-def test_fork(how):
+def test_a_fork_computes_in_both_processes(how):
     """The child computes, and the parent goes on."""
     run(CHECKED + FORKS[how] + "\ncompute()", TRIMTAB_NUM_THREADS="2")
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
-def test_multiprocessing(method, tmp_path):
+def test_pools_of_multiprocessing_compute(method, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import multiprocessing\n"
@@ -189,11 +181,11 @@ faulthandler.enable()
 tt.set_num_threads(2)
 x = np.memmap({path!r}, "f4", "w+", shape=(1 << 22,))
 x[:] = 1
-tt.relu(x)  # workers are there
+tt.relu(x)  # workers have started
 {fault}
 tt.relu(x)
 """
-FAULTS = {  # on one page: of two threads that fault at once, the second ends the report of the first
+FAULTS = {  # on one page: if two threads fault at once, the second ends the report of the first
     "SIGBUS": "os.truncate({path!r}, x.nbytes - mmap.PAGESIZE)",
     "SIGSEGV": "ctypes.CDLL(None).mprotect(ctypes.c_void_p(x.ctypes.data + x.nbytes // 2), mmap.PAGESIZE, 0)",
 }
@@ -203,7 +195,7 @@ REPORTS = {"SIGBUS": "Bus error", "SIGSEGV": "Segmentation fault"}
 @needs_memory_maps
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_in_a_kernel_is_reported(tmp_path, name):
-    """By faulthandler, whichever thread it is: the second half is the worker's."""
+    """By faulthandler, in the main thread and in a worker."""
     path = str(tmp_path / "data")
     for _ in range(3):
         child = run(FAULT.format(path=path, fault=FAULTS[name].format(path=path)), check=False)

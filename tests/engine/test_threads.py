@@ -1,4 +1,4 @@
-"""Python threads: the same bits whoever calls beside, and no long call keeps the others waiting."""
+"""Calls from several Python threads: the same bits, and long calls release the GIL."""
 
 import random
 import sys
@@ -25,8 +25,8 @@ def short_turns():
 
 @pytest.mark.usefixtures("short_turns")
 @pytest.mark.parametrize("dtype", ["f4", "f2"])
-def test_every_function_in_eight_threads(monkeypatch, dtype):
-    """They share the arguments that are only read; each thread has its own of those that are updated."""
+def test_every_function_gives_the_same_bits_in_eight_threads(monkeypatch, dtype):
+    """The threads share read-only arguments; each has its own copies of those that are updated."""
     small = {"columns": (150, 400), "images": (4, 6, 20, 20), "few": (2, 6, 3000)}
     monkeypatch.setattr(large_calls, "GEOMETRIES", small)
     shared = large_calls.every_call(np.dtype(dtype))
@@ -52,8 +52,8 @@ def test_every_function_in_eight_threads(monkeypatch, dtype):
 
 
 @pytest.mark.usefixtures("short_turns")
-def test_one_generator_in_many_threads():
-    """Every draw of a shared generator is another one; together they are those of one thread."""
+def test_threads_share_a_generator_without_repeated_draws():
+    """Together the draws are those of one thread."""
     x = np.ones(64, np.float32)
 
     def masks(rng, count):
@@ -66,8 +66,8 @@ def test_one_generator_in_many_threads():
         assert sorted(mask for part in drawn for mask in part) == expected
 
 
-def test_the_first_generator_may_come_in_many_threads_at_once(run_python):
-    """numpy.random is not imported yet."""
+def test_many_threads_may_use_the_first_generator_at_once(run_python):
+    """Before numpy.random is imported."""
     code = """
 import sys, threading, numpy as np, trimtab as tt
 sys.setswitchinterval(1e-5)
@@ -89,7 +89,7 @@ def some(*shape):
     return np.ones(shape, np.float32)
 
 
-# Milliseconds of work with few elements in or out, or with few in each part of the work.
+# Calls of milliseconds with few elements in or out, or few in each task.
 LONG_CALLS = {
     "convolve": lambda: partial(
         *(_core.convolve, some(1, 32, 32, 256), some(1, 5, 5, 256, 16), None),
@@ -99,6 +99,7 @@ LONG_CALLS = {
         *(_core.convolve_weights, some(1, 32, 32, 16), some(1, 32, 32, 256), 1, (5, 5), (2, 2), (1, 1))
     ),
     "max_pool": lambda: partial(_core.max_pool, some(1, 180, 180, 1), (90, 90), (0, 0), (1, 1), (91, 91)),
+    "avg_pool": lambda: partial(_core.avg_pool, some(1, 180, 180, 1), (90, 90), (0, 0), (1, 1), (91, 91)),
     "dropout_mask": lambda: partial(tt.dropout_mask, 20_000_000, 0.3, rng=1),
     "ghost batches": lambda: partial(tt.batch_norm_forward, some(20_000, 16), virtual_batch_size=2),
     "combine_moments": lambda: partial(tt.combine_moments, *np.ones((2, 20, 50_000)), [1] * 20),
@@ -116,28 +117,28 @@ LONG_CALLS = {
 @pytest.mark.parametrize("name", LONG_CALLS)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_long_calls_let_other_threads_run(name, threads):
-    """Another thread waits for the GIL, which only the call may give it: no turn ends by itself."""
+    """Another thread waits for the GIL, which only the call can release: no switch interval ends."""
     tt.set_num_threads(threads)
     call = LONG_CALLS[name]()
     call()
-    inside, met, over = threading.Event(), threading.Event(), threading.Event()
+    inside, ran, over = threading.Event(), threading.Event(), threading.Event()
     interval = sys.getswitchinterval()
 
     def wait_for_a_turn():
         inside.wait()
         if not over.is_set():
-            met.set()
+            ran.set()
 
     for _ in range(20):
         inside.clear(), over.clear()
         other = threading.Thread(target=wait_for_a_turn)
         other.start()
         sys.setswitchinterval(1000)
-        inside.set()  # the other wants the GIL from now on
+        inside.set()  # from here on the other thread waits for the GIL
         call()
         over.set()
         sys.setswitchinterval(interval)
         other.join()
-        if met.is_set():
+        if ran.is_set():
             return
     pytest.fail("held the GIL")

@@ -1,15 +1,17 @@
-"""What can be wrong with an argument, by its kind."""
+"""What can be wrong with an argument, by its kind, and how to check that it is refused."""
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+import trimtab as tt
 from helpers.strategies import BFLOAT16, LAYOUTS
 
 
 class Fault(NamedTuple):
-    """A value, the error it raises, and the text after "<function>: <argument> "; ... is any text."""
+    """A value, the error it raises, and the text after "<function>: <argument> ", where ... is any text."""
 
     value: object
     error: type[Exception]
@@ -21,15 +23,32 @@ class Function(NamedTuple):
     kinds: dict[str, str]
     valid: Callable[[], dict]  # fresh arguments
     own_faults: tuple = ()  # (arguments that differ from the valid ones, error, text)
-    specification: Callable | None = None  # where it is not the function of this name in reference.py
+    specification: Callable | None = None  # by default the function of this name in reference
 
 
-def assert_refused(function, valid, position, value, error, message):
-    """The positional arguments `valid` are taken, those with `value` at `position` are not."""
+def assert_argument_refused(function, valid, position, value, error, message):
+    """The call with the positional arguments `valid` works; with `value` at `position` it fails."""
     function(*valid)
     with pytest.raises(error) as raised:
         function(*valid[:position], value, *valid[position + 1 :])
     assert str(raised.value).startswith(f"{function.__name__}: {message}")
+
+
+def memory_of(value):
+    if isinstance(value, list):
+        return [memory_of(item) for item in value]
+    if not isinstance(value, np.ndarray) or value is np.ma.masked or value.dtype.hasobject:
+        return None
+    return value.tobytes()
+
+
+def assert_call_refused(function, error, text, *arguments, **keywords):
+    given = [*arguments, *keywords.values()]
+    before = [memory_of(value) for value in given]
+    pattern = re.escape(f"{function.name}: {text}").replace(re.escape("..."), ".*")
+    with pytest.raises(error, match=f"(?s)^{pattern}$"):
+        getattr(tt, function.name)(*arguments, **keywords)
+    assert [memory_of(value) for value in given] == before, "an argument has been changed"
 
 
 def some(*shape, dtype=np.float32):
@@ -54,12 +73,12 @@ def bad_dtypes(valid):
 
 
 def convertible(valid):
-    """Errors about integers say how to convert them."""
+    """Errors about integers show the conversion."""
     yield Fault(np.ones(valid.shape, int), TypeError, "must ... got dtype int64: ....astype(np.float32)")
 
 
 def special(valid):
-    """Arrays that mean something else, and lists of them, whose masks NumPy would drop."""
+    """Subclasses with other semantics, and lists of them, whose masks NumPy would ignore."""
     masked = np.ma.array(valid)
     for value in (masked, [masked], [[1.0, np.ma.masked]], (valid, [masked])):
         yield Fault(value, TypeError, "must be a plain numpy array, got numpy.ma.MaskedArray")
@@ -80,7 +99,7 @@ def not_arrays(valid):
 
 
 class Unreadable:
-    """Raises whatever one asks of it."""
+    """Raises an error on any access."""
 
     def __getattr__(self, name):
         raise RuntimeError(name)
@@ -125,7 +144,7 @@ def required_like_leading_array(valid):
 
 
 def statistic(valid):
-    """Exactly float64, as forward returned it."""
+    """float64 exactly, of the shape that forward returned."""
     yield from statistics(valid)
     yield from bad_shapes(valid)
 
@@ -141,7 +160,7 @@ def statistics(valid):
 
 
 def parameter(valid):
-    """Of any real dtype, of the shape but for axes of length 1."""
+    """Of any real dtype and of the right shape, except for axes of length 1."""
     yield from not_real(valid)
     yield from not_arrays(valid)
     yield from other_values(valid)
@@ -153,7 +172,7 @@ def required_parameter(valid):
 
 
 def running(valid):
-    """Updated in place, so never converted."""
+    """Updated in place and therefore never converted."""
     yield from bad_dtypes(valid)
     yield from other_values(valid)
     yield Fault(valid.tolist(), TypeError, "must be a numpy.ndarray, got list")
@@ -203,7 +222,7 @@ def axes(_):
 
 
 def any_axes(_):
-    """None of them, too."""
+    """Also no axes."""
     yield from axis("an int or a tuple of ints")(_)
     yield Fault((1, 1), ValueError, "must not repeat, got (1, 1)")
     yield Fault((1, -1), ValueError, "must not repeat, got (1, -1)")
@@ -249,7 +268,7 @@ def num_groups(_):
 
 
 def counts(valid):
-    """Whole numbers, one for each part."""
+    """Integers, one for each part."""
     for value in ([*valid, 1], valid[1:], ()):
         yield Fault(value, ValueError, f"must have shape {(len(valid),)}, got {(len(value),)}")
     for value in (None, 3, "text", object()):
@@ -328,7 +347,7 @@ def reduction(_):
 
 
 def listed(valid):
-    """An array or a sequence of them, read only."""
+    """An array or a sequence of arrays, read only."""
     yield from bad_dtypes(valid)
     for fault in special(valid):
         yield fault._replace(text="..." + fault.text)
@@ -337,7 +356,7 @@ def listed(valid):
 
 
 def in_place(valid):
-    """An array or a sequence of them, updated where they lie, so never converted."""
+    """An array or a sequence of arrays, updated in place and therefore never converted."""
     yield from bad_dtypes(valid)
     yield from special_in_place(valid)
     for fault in special_in_place(valid):

@@ -1,4 +1,4 @@
-"""Calls with hostile arguments, and what may come of them."""
+"""Calls with hostile arguments, and the rules for their results."""
 
 import re
 
@@ -12,13 +12,13 @@ ALLOWED = (TypeError, ValueError, MemoryError)  # AxisError is a ValueError
 
 @st.composite
 def plans(draw, names, kinds):
-    """One argument or a few, and what is hostile about each."""
+    """One to three arguments, and the kind of hostile value for each."""
     chosen = draw(st.lists(st.sampled_from(sorted(names)), min_size=1, max_size=3, unique=True))
     return {name: draw(st.sampled_from(kinds)) for name in chosen}
 
 
 def planned(valid, plan):
-    """Fresh valid arguments, but for those that the plan names."""
+    """New valid arguments, with hostile values for those in the plan."""
     arguments = valid()
     for name, kind in plan.items():
         arguments[name] = hostile(kind, name, arguments)
@@ -33,7 +33,7 @@ def arrays_in(value):
 
 
 def memory_of(array):
-    """What an array looks like, and the bytes of the memory it is a view of."""
+    """The shape, strides, dtype and flags of an array, and the bytes of the memory below it."""
     memory = array
     while isinstance(memory.base, np.ndarray):
         memory = memory.base
@@ -42,7 +42,7 @@ def memory_of(array):
 
 
 def plain(value):
-    """The same values in arrays of their own."""
+    """The same values in separate contiguous arrays."""
     if isinstance(value, np.ndarray):
         return np.array(value, value.dtype.newbyteorder("="), order="C", subok=False)
     if isinstance(value, list | tuple) and arrays_in(value):
@@ -63,14 +63,14 @@ def assert_same(got, expected):
 
 
 def examine(names, call, kinds=KINDS):
-    """Calls with plans: one hostile argument, of every kind; then a few together, drawn at random."""
+    """Call with each hostile value for each argument, then with random plans of several arguments."""
     found = alone(names, call, kinds)
     assert not found, {k: v[:4] for k, v in found.items()}
     given(plan=plans(names, kinds))(call)()
 
 
 def alone(names, call, kinds):
-    """What goes wrong where one argument alone is hostile: kinds by argument and text of the error."""
+    """The errors of calls with one hostile argument: kinds by argument and text of the error."""
     wrong = {}
     for name in names:
         for kind in kinds:

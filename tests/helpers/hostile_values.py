@@ -1,4 +1,4 @@
-"""What nobody should pass, and somebody does: values by name, made of the value that would be right."""
+"""Hostile values for arguments, by name, as functions of the valid value."""
 
 import decimal
 import fractions
@@ -6,11 +6,12 @@ from contextlib import suppress
 
 import ml_dtypes
 import numpy as np
+from helpers.foreign_arrays import OnlyDLPack
 from helpers.strategies import BFLOAT16, WRITEABLE_LAYOUTS, byte_swapped, read_only
 
 
 class HostileError(Exception):
-    """What hostile objects raise: it is passed on, or an error about the argument comes in its place."""
+    """The error of hostile objects: passed on, or replaced by an error about the argument."""
 
 
 # ---- arrays ----
@@ -21,17 +22,6 @@ VALUES = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, 3e38, 1e300]
 
 class Subclass(np.ndarray):
     pass
-
-
-def only_dlpack(x):
-    class OnlyDLPack:
-        def __dlpack__(self, **options):
-            return x.__dlpack__(**options)
-
-        def __dlpack_device__(self):
-            return x.__dlpack_device__()
-
-    return OnlyDLPack()
 
 
 def with_values(value, every):
@@ -84,7 +74,7 @@ ARRAYS = (
         "ragged list": lambda x: [x.tolist(), [1.0]],
         "memoryview": memoryview,
         "bytes": lambda x: x.tobytes(),
-        "DLPack": only_dlpack,
+        "DLPack": OnlyDLPack,
     }
 )  # fmt: skip
 
@@ -156,7 +146,7 @@ NUMERIC = ["__array__", "__float__", "__index__"]
 
 
 def raising(names, error=HostileError):
-    """An object that raises whenever it is asked for one of these."""
+    """An object that raises an error on access to any of these names."""
 
     def fail(self, *arguments, **keywords):
         raise error(names[0])
@@ -167,7 +157,7 @@ def raising(names, error=HostileError):
 
 
 def lying(**answers):
-    """An object that gives these answers, whatever it is asked."""
+    """An object whose methods give these answers to any arguments."""
     members = {
         name: property(lambda self, answer=answer: answer)
         if name in PROPERTIES
@@ -228,7 +218,7 @@ MEDDLING = {meddle.__name__: meddle for meddle in (resized, shrunk, reshaped, re
 
 
 class Meddler:
-    """Is what it stands for, but changes every other array as soon as it is read."""
+    """Behaves like its value, but changes all other arrays when it is read."""
 
     def __init__(self, value, others, meddle):
         self._value, self._others, self._meddle = value, others, meddle
@@ -262,7 +252,7 @@ class Meddler:
         return "Meddler"
 
 
-# ---- in the place of a valid argument ----
+# ---- hostile values for a valid argument ----
 
 MEDDLED = [f"others are {name}" for name in MEDDLING]
 SHARED = ["another argument", "over another argument"]
@@ -270,7 +260,7 @@ KINDS = [*ARRAYS, *PLAIN, *OBJECTS, *MEDDLED, *SHARED]
 
 
 def hostile(kind, name, arguments):
-    """A value of this kind in the place of the argument `name` of `arguments`."""
+    """A hostile value of this kind for the argument `name` of `arguments`."""
     valid = arguments[name]
     others = [value for other, value in arguments.items() if other != name and isinstance(value, np.ndarray)]
     if kind in ARRAYS:
@@ -287,7 +277,7 @@ def hostile(kind, name, arguments):
 
 
 def over(valid, others):
-    """An array like the valid one, from the second byte of the memory of another on."""
+    """An array like the valid one in the memory of another, from its second element or its first."""
     if not isinstance(valid, np.ndarray):
         return valid
     for other in others:

@@ -1,4 +1,4 @@
-"""A call of every compiled function, large enough to be shared between threads and to need memory."""
+"""A call of every compiled function, large enough for several threads and for recycled memory."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ class Call(NamedTuple):
         return [result] if not isinstance(result, tuple) else list(result)
 
     def memory(self):
-        """The bytes of all arguments that are arrays, or lists of them."""
+        """The bytes of all arrays and lists of arrays among the arguments."""
         arrays = [
             array
             for value in self.arguments.values()
@@ -31,7 +31,7 @@ class Call(NamedTuple):
         return [array.tobytes() for array in arrays]
 
     def bits(self):
-        """Of the results, and of the arguments after the call."""
+        """The bytes of the results, and of the arguments after the call."""
         results = [np.asarray(result).tobytes() for result in self() if not hasattr(result, "capsule")]
         return results + self.memory()
 
@@ -55,7 +55,7 @@ def _row_norms(shape, dtype) -> Iterator[Call]:
     yield Call(tt.rms_norm_backward, {"dy": dy, **weight, "rstd": root})
     yield Call(tt.add_layer_norm_forward, {"residual": other, **both})
     yield Call(tt.add_rms_norm_forward, {"residual": other, **weight})
-    yield Call(tt.layer_norm, {"x": x, "axis": 0})  # in another order
+    yield Call(tt.layer_norm, {"x": x, "axis": 0})  # in another memory order
     yield Call(tt.max_norm, {"w": x, "limit": 1.0, "axis": -1})
 
 
@@ -152,6 +152,8 @@ def _images(dtype) -> Iterator[Call]:
     y = _core.max_pool(x, **pool, output=(29, 29))
     yield Call(_core.max_pool, {"x": x, **pool, "output": (29, 29)})
     yield Call(_core.max_pool_backward, {"dy": y, "x": x, "y": y, **pool})
+    yield Call(_core.avg_pool, {"x": x, **pool, "output": (29, 29)})
+    yield Call(_core.avg_pool_backward, {"dy": y, "image": (30, 30), **pool})
     yield Call(_core.transpose, {"x": x.reshape(8, 900, 16)})
 
 
@@ -161,7 +163,7 @@ def _moments() -> Iterator[Call]:
 
 
 def every_call(dtype=np.float32) -> dict[str, Call]:
-    """By a label that begins with the name of the function."""
+    """All calls by labels, which begin with the name of the function."""
     calls = [*_images(dtype), *_moments()]
     for geometry, shape in GEOMETRIES.items():
         families = [_row_norms, _channel_norms, _dropouts, _elementwise]
@@ -171,7 +173,7 @@ def every_call(dtype=np.float32) -> dict[str, Call]:
 
 
 def with_copies(call: Call) -> Call:
-    """The same call on arguments of its own."""
+    """The same call with copies of its arguments."""
     copied = {
         name: [np.copy(item) for item in value] if isinstance(value, list) and name != "counts" else value
         for name, value in call.arguments.items()

@@ -1,4 +1,4 @@
-"""The arguments of the other norms and of batch norm's parts, for test_errors.py."""
+"""The rows of the norms in functions.py, and of the parts of batch norm."""
 
 import numpy as np
 import reference
@@ -17,8 +17,17 @@ NO_DIMENSIONS = (
     "axis ... is out of bounds for an array of 0 dimensions",
 )
 OVERLAPPING = np.ones(4, np.float32)
+ONE_VALUE = "x must have more than one value per channel, got shape "
 
-
+LAYER_NORM = {
+    "x": "array",
+    "gamma": "parameter",
+    "beta": "parameter",
+    "axis": "axes",
+    "eps": "eps",
+    "out": "out",
+}
+FUSED = {"activation": "activation", "residual": "like it"}
 RMS_NORM = {"x": "array", "gamma": "parameter", "axis": "axes", "eps": "eps", "out": "out"}
 ADD_RMS_NORM = {
     "x": "array",
@@ -35,6 +44,37 @@ ADD_LAYER_NORM = {
     "axis": "axes",
     "eps": "eps",
 }
+
+
+def layer_norm_arguments():
+    return {"x": some(4, 3), "gamma": some(3), "beta": some(3), "axis": -1, "eps": 1e-5, "out": some(4, 3)}
+
+
+def layer_norm_backward_arguments():
+    x = some(4, 3)
+    _, mean, rstd = reference.layer_norm_forward(x)
+    gradient = {"dy": some(4, 3), "x": x, "mean": mean, "rstd": rstd}
+    return gradient | {"gamma": some(3), "axis": -1, "out": some(4, 3)}
+
+
+def batch_norm_arguments():
+    statistics = {"mean": some(3), "var": some(3), "gamma": some(3), "beta": some(3), "axis": 1, "eps": 1e-5}
+    return {"x": some(4, 3), **statistics, "activation": "relu", "residual": some(4, 3), "out": some(4, 3)}
+
+
+def batch_norm_forward_arguments():
+    parameters = {"gamma": some(3), "beta": some(3), "running_mean": some(3), "running_var": some(3)}
+    averages = {"momentum": 0.1, "unbiased": True, "axis": 1, "eps": 1e-5, "activation": "relu"}
+    more = {"residual": some(4, 3), "virtual_batch_size": 2, "out": some(4, 3)}
+    return {"x": some(4, 3), **parameters, **averages, **more}
+
+
+def batch_norm_backward_arguments():
+    x = some(4, 3)
+    y, mean, rstd = reference.batch_norm_forward(x, virtual_batch_size=2)
+    gradient = {"dy": some(4, 3), "x": x, "mean": mean, "rstd": rstd, "gamma": some(3), "axis": 1}
+    options = {"y": y.astype("f4"), "activation": "relu", "residual": True, "training": True}
+    return {**gradient, **options, "virtual_batch_size": 2, "out": some(4, 3)}
 
 
 def rms_norm_arguments():
@@ -90,7 +130,7 @@ def instance_norm_arguments():
 
 
 def norm_backward_arguments(forward, arguments):
-    """From those of the forward pass."""
+    """The arguments of a backward pass from those of its forward pass."""
     given = {name: value for name, value in arguments().items() if name not in ("beta", "eps")}
     x, out = given.pop("x"), given.pop("out")
     _, mean, rstd = forward(x, **given)
@@ -116,6 +156,80 @@ def fold_batch_norm_arguments():
 
 
 NORM_FUNCTIONS = [
+    Function("layer_norm", LAYER_NORM, layer_norm_arguments, (NO_DIMENSIONS,)),
+    Function("layer_norm_forward", LAYER_NORM, layer_norm_arguments, (NO_DIMENSIONS,)),
+    Function("layer_norm_backward", BACKWARD | {"axis": "axes", "out": "out"}, layer_norm_backward_arguments),
+    Function(
+        "batch_norm",
+        {
+            "x": "array",
+            "mean": "required parameter",
+            "var": "required parameter",
+            "gamma": "parameter",
+            "beta": "parameter",
+            "axis": "axis",
+            "eps": "eps",
+            **FUSED,
+            "out": "out",
+        },
+        batch_norm_arguments,
+        (NO_DIMENSIONS,),
+    ),
+    Function(
+        "batch_norm_forward",
+        {
+            "x": "array",
+            "gamma": "parameter",
+            "beta": "parameter",
+            "running_mean": "running",
+            "running_var": "running",
+            "momentum": "momentum",
+            "unbiased": "flag",
+            "axis": "axis",
+            "eps": "eps",
+            **FUSED,
+            "virtual_batch_size": "virtual batch size",
+            "out": "out",
+        },
+        batch_norm_forward_arguments,
+        (
+            NO_DIMENSIONS,
+            ({"x": some(1, 3)}, ValueError, f"{ONE_VALUE}(1, 3)"),
+            ({"x": some(0, 3)}, ValueError, f"{ONE_VALUE}(0, 3)"),
+            ({"x": some(1, 3, 1, 1)}, ValueError, f"{ONE_VALUE}(1, 3, 1, 1)"),
+            ({"x": some(4), "axis": 0}, ValueError, f"{ONE_VALUE}(4,)"),
+            (
+                {"running_mean": None},
+                ValueError,
+                "running_mean must be given together with running_var, got None",
+            ),
+            (
+                {"running_var": None},
+                ValueError,
+                "running_var must be given together with running_mean, got None",
+            ),
+            (
+                {"running_mean": OVERLAPPING[:3], "running_var": OVERLAPPING[1:]},
+                ValueError,
+                "running_var must not overlap running_mean, got ...",
+            ),
+        ),
+    ),
+    Function(
+        "batch_norm_backward",
+        {
+            **BACKWARD,
+            "axis": "axis",
+            "y": "like it",
+            "activation": "activation",
+            "residual": "flag",
+            "training": "flag",
+            "virtual_batch_size": "virtual batch size",
+            "out": "out",
+        },
+        batch_norm_backward_arguments,
+        (({"y": None}, ValueError, "y must ... got None"),),
+    ),
     Function("rms_norm", RMS_NORM, rms_norm_arguments, (NO_DIMENSIONS,)),
     Function("rms_norm_forward", RMS_NORM, rms_norm_arguments, (NO_DIMENSIONS,)),
     Function(

@@ -1,4 +1,4 @@
-"""Arrays as callers have them: every dtype, awkward lengths, awkward memory."""
+"""Arrays as users have them: every dtype, odd lengths, any memory order."""
 
 import ml_dtypes
 import numpy as np
@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16), BFLOAT16)
-# Of parameters beside an array of the other dtypes: its own first, the widest last.
+# Dtypes of parameters, by the dtype of x: its own first, the widest last.
 PARAMETER_DTYPES = {
     dtype: sorted(DTYPES, key=lambda d, own=dtype: (d != own, d.itemsize)) for dtype in DTYPES
 }
 
-# Around the vector widths, the blocks of a reduction, and the pages of memory.
+# Around the widths of vectors, the segments of a sum, and pages of memory.
 LENGTHS = st.one_of(
     st.integers(1, 70), st.sampled_from([127, 128, 129, 130, 2047, 2048, 2049, 4095, 4096, 4097])
 )
@@ -27,7 +27,7 @@ def at_offset(x, offset):
 
 
 def strided(x, steps):
-    """A copy of x in every |step|-th element of a larger array, backwards along axes of negative step."""
+    """A copy of x in every"""
     buffer = np.zeros([n * abs(step) for n, step in zip(x.shape, steps, strict=True)], x.dtype)
     copy = buffer[tuple(slice(None, None, step) for step in steps)]
     copy[...] = x
@@ -56,14 +56,14 @@ WRITEABLE_LAYOUTS = {
     "misaligned": lambda x: at_offset(x, 1),
 }
 
-# Each makes an input of the shape of x, all but "broadcast" with its values.
+# Each makes an input of the shape of x with its values, except "broadcast".
 LAYOUTS = WRITEABLE_LAYOUTS | {
     "byte-swapped": byte_swapped,
     "read-only": read_only,
     "broadcast": lambda x: np.broadcast_to(x[:1] if x.ndim else x, x.shape),
 }
 
-# Where an output may lie over an input: at(offset) is an array `offset` elements into their common memory.
+# Inputs and outputs that share memory: at(offset) is an array that begins at element `offset`.
 OVERLAPS = {
     "the same": lambda at, row: (at(0), at(0)),
     "output one row later": lambda at, row: (at(0), at(row)),
@@ -77,7 +77,7 @@ OVERLAPS = {
 
 
 def overlapping(kind, x):
-    """An array with the values of x, and an array of the same shape over the same memory."""
+    """An array with the values of x, and an array of the same shape that shares its memory."""
     memory = np.zeros(x.size + x.shape[-1], x.dtype)
     source, out = OVERLAPS[kind](
         lambda offset: memory[offset : offset + x.size].reshape(x.shape), x.shape[-1]
@@ -88,7 +88,7 @@ def overlapping(kind, x):
 
 @st.composite
 def shapes(draw, min_dims=1, max_dims=5):
-    """One axis of awkward length among short ones."""
+    """A shape with one axis of odd length among short ones."""
     short = draw(st.lists(st.integers(1, 3), min_size=min_dims - 1, max_size=max_dims - 1))
     position = draw(st.integers(0, len(short)))
     return (*short[:position], draw(LENGTHS), *short[position:])
@@ -96,7 +96,7 @@ def shapes(draw, min_dims=1, max_dims=5):
 
 @st.composite
 def arrays(draw, shape, dtype):
-    """Normally distributed values in any layout; the seed and the scale are drawn, the values follow."""
+    """Normally distributed values in any layout, from a seed and a scale that are drawn."""
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     values = rng.standard_normal(shape) * draw(st.sampled_from([1.0, 0.01, 30.0])) + draw(
         st.sampled_from([0.0, 3.0])
@@ -106,6 +106,6 @@ def arrays(draw, shape, dtype):
 
 @st.composite
 def parameters(draw, shape, dtype):
-    """gamma or beta for an x of `dtype`: absent, or of any of the dtypes."""
+    """gamma or beta for an x of `dtype`: None, or of any of the dtypes."""
     parameter_dtype = draw(st.sampled_from([None, *PARAMETER_DTYPES[dtype]]))
     return None if parameter_dtype is None else draw(arrays(shape, parameter_dtype))

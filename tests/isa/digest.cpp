@@ -1,5 +1,5 @@
-// Prints a hash of the results of every kernel, for the instruction set that TRIMTAB_ISA names: all must print the same.
-// Needs no Python, so that it also runs where only the kernels do, under an emulator.
+// Prints a hash of the results of each kernel for the instruction set in TRIMTAB_ISA: all sets must print the same.
+// Needs no Python, so it also runs under an emulator, with the kernels alone.
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
@@ -22,15 +22,15 @@ constexpr uint64_t infinities[dtype_count] = {0x7f800000, 0x7ff0000000000000, 0x
 
 DType working(DType dtype) { return dtype == DType::float64 ? dtype : DType::float32; }
 
-// Uniform in [centre - spread, centre + spread).
+// Uniform in [center - spread, center + spread).
 struct Data {
     const char* name;
-    double centre, spread;
+    double center, spread;
 };
-constexpr double eps = 1e-40;  // keeps constants finite, and is nothing beside the rest
+constexpr double eps = 1e-40;  // keeps constants finite, and is negligible otherwise
 
 constexpr Data ordinary{"ordinary", 0.3, 2};
-// Far from zero, and where sums of squares leave the range of float.
+// Far from zero, and beyond the range of float when squared.
 constexpr Data all_data[] = {ordinary, {"shifted", 900, 1}, {"tiny", 0, 1e-22}, {"huge", 0, 1e22}};
 
 // An array of one storage type.
@@ -43,14 +43,14 @@ public:
     }
     Array(DType dtype, ptrdiff_t count, Data data) : Array(dtype, count) {
         std::vector<double> values(static_cast<std::size_t>(count));
-        for (double& value : values) value = data.centre + data.spread * draw();
+        for (double& value : values) value = data.center + data.spread * draw();
         kernels->convert->narrow[int(dtype)](values.data(), bytes_.data(), count);
     }
     void* data() { return bytes_.data(); }
     operator void*() { return data(); }
     operator double*() { return reinterpret_cast<double*>(bytes_.data()); }
     operator uint8_t*() { return bytes_.data(); }
-    // FNV-1a. Sign and payload of a NaN are what each processor makes of them.
+    // FNV-1a. All NaNs count as one, since their signs and payloads differ between processors.
     void add_to(uint64_t& hash) const {
         for (std::size_t i = 0; i < bytes_.size(); i += width_) {
             uint64_t bits = 0;
@@ -100,7 +100,7 @@ void convert(DType dtype, const Data& data) {
     print("convert", dtype, data.name, text({n}), {&narrow, &single, &wide, &ones});
 }
 
-void row_norm(const char* name, const RowNormKernels& table, bool centred, DType dtype, const Data& data) {
+void row_norm(const char* name, const RowNormKernels& table, bool centered, DType dtype, const Data& data) {
     for (const auto& [rows, width] : {std::pair<ptrdiff_t, ptrdiff_t>{67, 5}, {9, 64}, {70, 333}, {3, 9001}}) {
         Array x(dtype, rows * width, data), dy(dtype, rows * width, ordinary), residual(dtype, rows * width, data);
         Array gamma(working(dtype), width, ordinary), beta(working(dtype), width, ordinary);
@@ -113,7 +113,7 @@ void row_norm(const char* name, const RowNormKernels& table, bool centred, DType
                                        .beta = beta,
                                        .y = y,
                                        .summed = summed,
-                                       .mean = centred ? static_cast<double*>(mean) : nullptr,
+                                       .mean = centered ? static_cast<double*>(mean) : nullptr,
                                        .rstd = rstd,
                                        .rows = rows,
                                        .width = width,
@@ -144,9 +144,9 @@ void batch_norm(DType dtype, const Data& data) {
                                        {1, 700, 5, 1},
                                        {2, 12, 9, 49},
                                        {1, 3, 7, 5000}}) {
-        const auto [blocks, outer, channels, inner, elsewhere] = layout;
+        const auto [blocks, outer, channels, inner, other_values] = layout;
         const ptrdiff_t size = blocks * outer * channels * inner, units = blocks * channels;
-        const std::string shape = text({blocks, outer, channels, inner, elsewhere});
+        const std::string shape = text({blocks, outer, channels, inner, other_values});
         Array x(dtype, size, data), dy(dtype, size, ordinary), residual(dtype, size, ordinary);
         Array gamma(working(dtype), channels, ordinary), beta(working(dtype), channels, ordinary);
         Array mean(DType::float64, units), rstd(DType::float64, units), var(DType::float64, units);
@@ -169,7 +169,7 @@ void batch_norm(DType dtype, const Data& data) {
         print("batch_norm_parts", dtype, data.name, shape, {&mean, &rstd, &first, &second, &dx});
         Array before(DType::float64, 2 * channels, {"", 1, 0.5}), r(DType::float64, units), d(DType::float64, units);
         const double* const running = before;
-        const Renormalise renormalise{
+        const BatchRenorm renorm{
             .mean = running, .std = running + channels, .r_max = 1.5, .d_max = 0.5, .r = r, .d = d};
         table.forward[int(dtype)]({.x = x,
                                    .gamma = gamma,
@@ -182,7 +182,7 @@ void batch_norm(DType dtype, const Data& data) {
                                    .layout = layout,
                                    .eps = eps,
                                    .relu = false,
-                                   .renormalise = &renormalise});
+                                   .renorm = &renorm});
         print("batch_renorm", dtype, data.name, shape, {&y, &mean, &rstd, &var, &r, &d});
         for (const bool fused : {false, true}) {
             kernels->batch_norm->forward[int(dtype)]({.x = x,
@@ -410,41 +410,61 @@ void losses(DType dtype, const Data& data) {
 }
 
 void convolution(DType dtype, const Data& data) {
-    for (const Plane& spacing : {Plane{1, 1}, Plane{2, 1}}) {
+    for (const Size2d& dilation : {Size2d{1, 1}, Size2d{2, 1}}) {
         const ConvolutionLayout layout{.samples = 3,
                                        .groups = 2,
                                        .channels = 5,
                                        .outputs = 37,
                                        .image = {17, 19},
                                        .kernel = {3, 2},
-                                       .before = {1, 1},
+                                       .padding = {1, 1},
                                        .stride = {1, 2},
-                                       .spacing = spacing,
+                                       .input_dilation = dilation,
                                        .output = {18, 10}};
         Array x(dtype, 3 * 17 * 19 * 10, data), dy(dtype, 3 * 18 * 10 * 74, ordinary), y(dtype, 3 * 18 * 10 * 74);
         Array weight(working(dtype), 2 * 6 * 5 * 37, ordinary), bias(working(dtype), 74, ordinary);
         Array dweight(working(dtype), 2 * 6 * 5 * 37);
         kernels->convolution->forward[int(dtype)]({.x = x, .weight = weight, .bias = bias, .y = y, .layout = layout});
         kernels->convolution->weights[int(dtype)]({.dy = dy, .x = x, .dweight = dweight, .layout = layout});
-        print("convolution", dtype, data.name, text({spacing.height, spacing.width}), {&y, &dweight});
+        print("convolution", dtype, data.name, text({dilation.height, dilation.width}), {&y, &dweight});
     }
 }
 
 void max_pool(DType dtype, const Data& data) {
     for (const ptrdiff_t channels : {1, 37}) {
-        const MaxPoolLayout layout{.samples = 3,
-                                   .channels = channels,
-                                   .image = {9, 11},
-                                   .kernel = {3, 2},
-                                   .before = {1, 0},
-                                   .stride = {2, 1},
-                                   .output = {5, 11}};
+        const PoolLayout layout{.samples = 3,
+                                .channels = channels,
+                                .image = {9, 11},
+                                .kernel = {3, 2},
+                                .padding = {1, 0},
+                                .stride = {2, 1},
+                                .output = {5, 11}};
         Array x(dtype, 3 * 9 * 11 * channels, data), dx(dtype, 3 * 9 * 11 * channels);
         Array y(dtype, 3 * 5 * 11 * channels), dy(dtype, 3 * 5 * 11 * channels, ordinary);
         kernels->max_pool->forward[int(dtype)]({.x = x, .y = y, .layout = layout});
         kernels->max_pool->backward[int(dtype)]({.dy = dy, .x = x, .y = y, .dx = dx, .layout = layout});
         print("max_pool", dtype, data.name, text({channels}), {&y, &dx});
     }
+}
+
+void avg_pool(DType dtype, const Data& data) {
+    for (const ptrdiff_t channels : {1, 37})
+        for (const bool count_include_pad : {false, true}) {
+            const PoolLayout layout{.samples = 3,
+                                    .channels = channels,
+                                    .image = {9, 11},
+                                    .kernel = {3, 2},
+                                    .padding = {1, 1},
+                                    .stride = {2, 1},
+                                    .output = {5, 12}};
+            Array x(dtype, 3 * 9 * 11 * channels, data), dx(dtype, 3 * 9 * 11 * channels);
+            Array y(dtype, 3 * 5 * 12 * channels), dy(dtype, 3 * 5 * 12 * channels, ordinary);
+            kernels->avg_pool->forward[int(dtype)](
+                {.x = x, .y = y, .layout = layout, .count_include_pad = count_include_pad});
+            kernels->avg_pool->backward[int(dtype)](
+                {.dy = dy, .dx = dx, .layout = layout, .count_include_pad = count_include_pad});
+            print("avg_pool", dtype, data.name, text({channels, count_include_pad}), {&y, &dx});
+        }
 }
 }  // namespace
 
@@ -453,7 +473,7 @@ int main() {
     configure_memory();
     configure_threads();
     for (const auto family : {convert, layer_norm, rms_norm, batch_norm, group_norm, dropout, sgd, max_norm, activation,
-                              losses, convolution})
+                              losses, convolution, max_pool, avg_pool})
         for (const DType dtype : dtypes)
             for (const Data& data : all_data)
                 if (holds(dtype, data)) family(dtype, data);

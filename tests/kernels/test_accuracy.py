@@ -1,6 +1,6 @@
-"""What every normalization promises about numbers: accuracy, exact constants, NaN and Inf that stay in place.
+"""Accuracy of every norm: difficult data, exact constants, NaN and Inf that stay in their unit.
 
-A new normalization adds its rows to `rows_of` and `NEIGHBOURS`.
+A new normalization adds its rows to `rows_of` and `NEIGHBORS`.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ WIDTHS = (2, 3, 7, 16, 33, 64, 130, 1000, 4097)
 
 
 def rows_of(width):
-    """Every way in which `width` values share a statistic."""
+    """Every norm in which `width` values share a statistic."""
     return [
         layer_norm((5, width)),
         layer_norm((3, width, 2), axis=1),
@@ -31,7 +31,7 @@ def rows_of(width):
     ]
 
 
-DATA = {  # how to make hard data from standard normal ones, and the ulps that are allowed
+DATA = {  # difficult data as functions of standard normal data, and the ulps allowed
     "ordinary": (lambda z: z, 2),
     "uniform": (lambda z: np.arctan(z), 2),
     "mean 10": (lambda z: z + 10, 2),
@@ -48,7 +48,7 @@ DATA = {  # how to make hard data from standard normal ones, and the ulps that a
 
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_hard_data(rng, data, width):
+def test_difficult_data_are_normalized_accurately(rng, data, width):
     harden, ulps = DATA[data]
     for norm in rows_of(width):
         x = harden(rng.standard_normal(norm.shape)).astype(np.float32)
@@ -59,7 +59,7 @@ def test_hard_data(rng, data, width):
             check_backward(norm, rng.standard_normal(norm.shape).astype(np.float32), x, gamma)
 
 
-def test_a_row_of_16_million_values(rng):
+def test_a_row_of_16_million_values_is_accurate(rng):
     x = rng.standard_normal((1, 2**24), np.float32) + np.float32(3)
     check_forward(layer_norm(x.shape), x, None, None)
 
@@ -78,8 +78,8 @@ def test_constant_values_give_exactly_beta(rng, dtype, value, width):
         np.testing.assert_array_equal(rstd, 1 / np.sqrt(1e-5), err_msg=str(norm))
 
 
-# Layouts whose statistics lie side by side, so that one could spoil its neighbours.
-NEIGHBOURS = [
+# Layouts in which units are neighbors in memory.
+NEIGHBORS = [
     layer_norm((3, 67)),
     layer_norm((2, 3, 9), axis=1),
     batch_norm((9, 67)),
@@ -97,9 +97,9 @@ NEIGHBOURS = [
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("intruder", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("norm", NEIGHBOURS, ids=str)
-def test_nan_and_inf_stay_where_they_are(rng, dtype, intruder, norm):
-    """Whatever the lane they are in: their own statistics become NaN, all others keep their bits."""
+@pytest.mark.parametrize("norm", NEIGHBORS, ids=str)
+def test_nan_and_inf_stay_in_their_unit(rng, dtype, intruder, norm):
+    """In any lane: statistics that share a value with them are NaN, all others keep their bits."""
     x, dy = rng.standard_normal((2, *norm.shape)).astype(dtype)
     forward, backward = getattr(tt, f"{norm.name}_forward"), getattr(tt, f"{norm.name}_backward")
     clean = forward(x, **norm.options)
@@ -107,7 +107,7 @@ def test_nan_and_inf_stay_where_they_are(rng, dtype, intruder, norm):
     for position in rng.permutation(x.size)[:80]:
         index = np.unravel_index(position, x.shape)
         own = norm.statistic == norm.statistic[index]
-        elsewhere = ~own
+        other_units = ~own
         statistic = np.unravel_index(norm.statistic[index], norm.statistic_shape)
         spoiled = x.copy()
         spoiled[index] = intruder
@@ -115,20 +115,20 @@ def test_nan_and_inf_stay_where_they_are(rng, dtype, intruder, norm):
         assert np.isnan(y[own].astype(np.float64)).all(), index
         assert not np.isfinite(mean[statistic])
         assert np.isnan(rstd[statistic])
-        assert y[elsewhere].tobytes() == clean.y[elsewhere].tobytes(), index
-        others = np.arange(mean.size) != np.ravel_multi_index(statistic, mean.shape)
-        np.testing.assert_array_equal(mean.flat[others], clean.mean.flat[others])
-        np.testing.assert_array_equal(rstd.flat[others], clean.rstd.flat[others])
+        assert y[other_units].tobytes() == clean.y[other_units].tobytes(), index
+        other_statistics = np.arange(mean.size) != np.ravel_multi_index(statistic, mean.shape)
+        np.testing.assert_array_equal(mean.flat[other_statistics], clean.mean.flat[other_statistics])
+        np.testing.assert_array_equal(rstd.flat[other_statistics], clean.rstd.flat[other_statistics])
         spoiled_dy = dy.copy()
         spoiled_dy[index] = intruder
         dx = backward(spoiled_dy, x, clean.mean, clean.rstd, **norm.options).dx
         assert not np.isfinite(dx[own].astype(np.float64)).any(), index
-        assert dx[elsewhere].tobytes() == clean_dx[elsewhere].tobytes(), index
+        assert dx[other_units].tobytes() == clean_dx[other_units].tobytes(), index
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("width", [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129])
-def test_nan_in_every_lane_of_a_row(rng, dtype, width):
+def test_a_nan_in_any_lane_makes_its_row_nan(rng, dtype, width):
     x = rng.standard_normal((3, width)).astype(dtype)
     clean = tt.layer_norm(x)
     for lane in range(width):
@@ -164,8 +164,8 @@ def test_subnormal_numbers_are_not_flushed(rng):
 
 @pytest.mark.parametrize("width", [100, 1000, 4096, 10000])
 @pytest.mark.parametrize("norm", ["layer_norm", "batch_norm"])
-def test_a_beginning_far_from_the_rest(norm, width, rng):
-    """The first values, which say about where the mean lies, may mislead."""
+def test_outliers_at_the_beginning_do_not_spoil_the_sums(norm, width, rng):
+    """The first values determine the shift of the sums."""
     x = rng.standard_normal((7, width), np.float32)
     x[:, :16] += 1e4
     y = tt.layer_norm(x) if norm == "layer_norm" else tt.batch_norm_forward(x[None]).y[0]

@@ -1,4 +1,4 @@
-"""What callers have, in every function: parameters of any dtype and shape, tensors, objects that raise."""
+"""Arguments of every function: parameters of any dtype and shape, foreign arrays, objects that raise."""
 
 import contextlib
 import sys
@@ -7,12 +7,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 import trimtab as tt
+from helpers.foreign_arrays import OnlyArray, OnlyDLPack
+from helpers.functions import FUNCTIONS, IN_PLACE, every_array
 from helpers.strategies import BFLOAT16
-from test_errors import FUNCTIONS, every_array
 
 PARAMETERS = {"parameter", "required parameter"}
 REAL = [np.dtype(t) for t in ("f2", "f4", "f8", "g", "?", *"bBhHiIlLqQ")] + [BFLOAT16]
-IN_PLACE = {"out", "running", "in place", "in place like"}
 
 
 def rows(kinds):
@@ -33,7 +33,7 @@ def results_of(function, arguments):
 
 
 def assert_same(got, expected):
-    """Bit for bit where they have one dtype."""
+    """Bit for bit where the dtypes are the same."""
     for result, value in zip(got, expected, strict=True):
         tolerance = 0
         if result.dtype != value.dtype:
@@ -43,13 +43,13 @@ def assert_same(got, expected):
         )
 
 
-# ---- parameters, targets and statistics of inference: any real dtype, axes of length 1 ----
+# ---- parameters, targets and running statistics ----
 
 
 @pytest.mark.parametrize("dtype", REAL, ids=str)
 @pytest.mark.parametrize(("function", "name"), rows(PARAMETERS))
-def test_parameters_of_any_real_dtype(function, name, dtype):
-    """Small whole numbers, which all of them hold: the results are those of x's own dtype."""
+def test_parameters_may_have_any_real_dtype(function, name, dtype):
+    """Small integers, which all dtypes hold, give the results of x's own dtype."""
     values = np.resize([1, 0, 1, 1, 0], function.valid()[name].shape)
     if name == "var":
         values = np.ones_like(values)
@@ -76,7 +76,7 @@ BACKWARD = [f for f in FUNCTIONS if "gamma" in f.kinds and f.name.endswith("_bac
 @pytest.mark.parametrize("dtype", REAL, ids=str)
 @pytest.mark.parametrize("function", BACKWARD, ids=lambda function: function.name)
 def test_gradients_have_the_dtype_and_shape_of_gamma(function, dtype):
-    """x's dtype where gamma is no float, or not given."""
+    """The dtype of x where gamma is not floating or not given."""
     arguments = function.valid()
     floating = dtype == BFLOAT16 or dtype.kind == "f"
     gamma = np.ones((1, *arguments["gamma"].shape, 1), dtype)
@@ -100,8 +100,8 @@ def test_large_integers_are_rounded_as_numpy_rounds_them():
 
 @pytest.mark.parametrize("loss", ["mse", "huber"])
 @pytest.mark.parametrize("shape", [(4,), (4, 1), (1, 4)])
-def test_targets_of_the_same_values(loss, shape, rng):
-    """(N, 1) beside (N,) is not broadcast to (N, N)."""
+def test_targets_of_shape_n_1_are_not_broadcast(loss, shape, rng):
+    """(N, 1) with (N,) gives N values, not N x N."""
     pred, target = rng.standard_normal((2, 4))
     expected = getattr(tt, loss)(pred, target)
     got = getattr(tt, loss)(pred[:, None], target.reshape(shape))
@@ -109,34 +109,7 @@ def test_targets_of_the_same_values(loss, shape, rng):
     np.testing.assert_array_equal(got.dpred, expected.dpred[:, None])
 
 
-# ---- arrays of others ----
-
-
-class OnlyDLPack:
-    """Has nothing else, and counts how often it is read."""
-
-    def __init__(self, array, versioned=True):
-        self.array, self.versioned, self.read = array, versioned, 0
-
-    def __dlpack__(self, **options):
-        if not self.versioned:
-            if options:
-                raise TypeError(options)
-            return self.array.__dlpack__()
-        self.read += 1
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self.array.__dlpack_device__()
-
-
-class OnlyArray:
-    def __init__(self, array):
-        self.array, self.read = array, 0
-
-    def __array__(self, dtype=None, copy=None):
-        self.read += 1
-        return self.array
+# ---- foreign arrays ----
 
 
 @pytest.mark.parametrize("kind", [OnlyDLPack, OnlyArray])
@@ -145,12 +118,12 @@ def test_objects_are_read_once(function, name, kind):
     arguments = function.valid()
     given = kind(arguments[name])
     assert_same(results_of(function, arguments | {name: given}), results_of(function, function.valid()))
-    assert given.read == 1
+    assert given.reads == 1
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
-def test_memory_by_dlpack(dtype, rng):
-    """Of old producers, read-only, in any order, empty."""
+def test_dlpack_gives_memory_of_any_form(dtype, rng):
+    """From old producers, read-only, in any order, empty."""
     x = rng.standard_normal((3, 4, 5)).astype(dtype)
     views = (x, x[::-1, ::2], x.T, x[1:1], np.asfortranarray(x))
     for view in views:
@@ -160,7 +133,7 @@ def test_memory_by_dlpack(dtype, rng):
     np.testing.assert_array_equal(tt.relu(OnlyDLPack(x)), np.maximum(x, 0))
 
 
-def test_memory_by_dlpack_lives_as_long_as_it_is_used(rng):
+def test_memory_by_dlpack_is_kept_while_it_is_used(rng):
     for _ in range(100):
         x = rng.standard_normal(1000)
         np.testing.assert_array_equal(tt.relu(OnlyDLPack(x)), np.maximum(x, 0))
@@ -191,13 +164,13 @@ def torch():
 
 class TestTorch:
     @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
-    def test_every_dtype(self, torch, dtype):
+    def test_tensors_of_every_dtype_are_read(self, torch, dtype):
         tensor = torch.arange(-3.0, 3.0).reshape(2, 3).to(getattr(torch, dtype))
         y = tt.relu(tensor)
         assert y.dtype.name == dtype
         np.testing.assert_array_equal(y.astype("f8"), np.maximum(tensor.double().numpy(), 0))
 
-    def test_bfloat16_in_every_role(self, torch):
+    def test_bfloat16_tensors_are_read_in_every_role(self, torch):
         x = torch.randn(4, 3).bfloat16()
         ones = torch.ones(3).bfloat16()
         expected = tt.layer_norm(x.float().numpy().astype(ml_dtypes.bfloat16))
@@ -205,20 +178,20 @@ class TestTorch:
         assert tt.mse(np.ones(3), ones).loss == 0
         assert tt.penalty([ones, ones], l1=1.0) == 6
 
-    def test_labels_and_masks(self, torch):
+    def test_tensors_are_labels_and_masks(self, torch):
         assert tt.softmax_cross_entropy(np.zeros((2, 3)), torch.tensor([0, 2])).loss == pytest.approx(
             np.log(3)
         )
         kept = torch.tensor([True, False, True])
         np.testing.assert_array_equal(tt.dropout_backward(np.ones(3), kept, 0.5), [2, 0, 2])
 
-    def test_advice_is_kept(self, torch):
+    def test_the_advice_of_torch_is_in_the_message(self, torch):
         tensor = torch.ones(2, 3, requires_grad=True)
         with pytest.raises(TypeError, match=r"(?s)^layer_norm: x must be .*detach\(\)") as error:
             tt.layer_norm(tensor)
         assert "detach()" in str(error.value.__cause__)
 
-    def test_not_updated_in_place(self, torch):
+    def test_tensors_are_not_updated_in_place(self, torch):
         tensor = torch.ones(2, 3)
         with pytest.raises(TypeError, match=r"^relu: out must be a numpy.ndarray, got Tensor"):
             tt.relu(np.ones((2, 3), "f4"), out=tensor)
@@ -233,7 +206,7 @@ except TypeError as error: print(error)"""
     assert run_python(code).endswith("pip install ml_dtypes")
 
 
-# ---- what objects raise ----
+# ---- errors of objects ----
 
 PASSED_ON = (KeyboardInterrupt, SystemExit, MemoryError, OSError, ZeroDivisionError, KeyError)
 
@@ -260,7 +233,7 @@ def assert_passed_on(function, name, given, error):
 @pytest.mark.parametrize("error", PASSED_ON)
 @pytest.mark.parametrize("method", ["__array__", "__dlpack_device__", "__getattr__"])
 @pytest.mark.parametrize(("function", "name"), rows(READ))
-def test_what_an_array_raises(function, name, method, error):
+def test_errors_of_arrays_are_passed_on(function, name, method, error):
     value = error("once")
     given = Raises(method, value)
     if method == "__dlpack_device__":
@@ -283,19 +256,19 @@ def options(kinds):
 
 @pytest.mark.parametrize("error", PASSED_ON)
 @pytest.mark.parametrize(("function", "name"), options(NUMBERS))
-def test_what_a_number_raises(function, name, error):
+def test_errors_of_numbers_are_passed_on(function, name, error):
     value = error("once")
     assert_passed_on(function, name, Raises("__float__", value), value)
 
 
 @pytest.mark.parametrize("error", PASSED_ON)
 @pytest.mark.parametrize(("function", "name"), options(INTEGERS | {"extents"}))
-def test_what_an_integer_raises(function, name, error):
+def test_errors_of_integers_are_passed_on(function, name, error):
     value = error("once")
     assert_passed_on(function, name, Raises("__index__", value), value)
 
 
-def test_what_a_sequence_raises():
+def test_errors_of_sequences_are_passed_on():
     for error in (kind("once") for kind in PASSED_ON):
         for method in ("__iter__", "__getitem__"):
             given = Raises(method, error)
@@ -314,8 +287,8 @@ def test_what_a_sequence_raises():
         lambda array: setattr(array, "dtype", np.uint8),
     ],
 )
-def test_arrays_that_an_option_changes_when_it_is_read(change, rng):
-    """What was read before stays as it was read, or the change is refused."""
+def test_options_cannot_change_arrays_that_were_read_before(change, rng):
+    """The call uses the array as it was, or the change fails."""
 
     class Changes:
         def __float__(self):
@@ -333,8 +306,8 @@ def test_arrays_that_an_option_changes_when_it_is_read(change, rng):
 
 
 @pytest.mark.parametrize("error", [TypeError, ValueError])
-def test_objects_that_cannot_be_converted(error):
-    """An error of ours, whose cause is theirs and whose message ends with it."""
+def test_failed_conversions_are_type_errors_with_their_cause(error):
+    """The message ends with that of the cause."""
     cause = error("no numbers here")
     with pytest.raises(TypeError, match=r"(?s)^relu: x must be a float32.*: no numbers here$") as raised:
         tt.relu(Raises("__array__", cause))
@@ -346,14 +319,14 @@ def test_objects_that_cannot_be_converted(error):
 
 @pytest.mark.parametrize("value", [np.float32(0.5), np.float64(0.5), np.array(0.5), np.float16(0.5)])
 @pytest.mark.parametrize(("function", "name"), options(NUMBERS - {"at least 1"}))
-def test_numbers_of_numpy(function, name, value):
+def test_numbers_of_numpy_are_taken(function, name, value):
     expected = results_of(function, function.valid() | {name: 0.5})
     assert_same(results_of(function, function.valid() | {name: value}), expected)
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, np.array])
 @pytest.mark.parametrize(("function", "name"), options(INTEGERS - {"any axes", "ignore index"}))
-def test_integers_of_numpy(function, name, kind):
+def test_integers_of_numpy_are_taken(function, name, kind):
     valid = function.valid()[name]
     value = valid if valid >= 0 else 1
     expected = results_of(function, function.valid() | {name: value})
@@ -361,19 +334,19 @@ def test_integers_of_numpy(function, name, kind):
 
 
 @pytest.mark.parametrize(("function", "name"), options({"flag"}))
-def test_flags_of_numpy(function, name):
+def test_bools_of_numpy_are_taken(function, name):
     value = function.valid()[name]
     expected = results_of(function, function.valid())
     assert_same(results_of(function, function.valid() | {name: np.bool(value)}), expected)
 
 
 @pytest.mark.parametrize(("function", "name"), options({"eps", "non-negative", "finite"}))
-def test_numbers_that_no_float_holds(function, name):
+def test_numbers_beyond_the_range_of_floats_are_refused(function, name):
     with pytest.raises(ValueError, match=f"^{function.name}: {name} must be a number .* got 1000"):
         getattr(tt, function.name)(**function.valid() | {name: 10**400})
 
 
-def test_random_state():
+def test_a_random_state_gives_64_bits_a_call():
     """64 bits of it are the seed of a call."""
     x = np.ones(1000, "f4")
     state, same = np.random.RandomState(5), np.random.RandomState(5)

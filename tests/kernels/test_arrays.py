@@ -1,4 +1,4 @@
-"""Arrays that are updated in place, one or many: in any order in memory, in lists, mappings and iterables."""
+"""Arrays updated in place: any memory order, lists, mappings and iterables."""
 
 import re
 import tracemalloc
@@ -20,19 +20,19 @@ ORDERS = {name: LAYOUTS[name] for name in LAYOUTS if name not in ("read-only", "
 
 
 @st.composite
-def ways_to_lie(draw):
+def memory_orders(draw):
     return [ORDERS[draw(st.sampled_from([*ORDERS]))] for _ in range(4)]
 
 
 @given(
     st.sampled_from(DTYPES),
     st.sampled_from([(7, 6), (5, 1, 3), (4,), (0, 3), (3, 4, 5)]),
-    ways_to_lie() | st.sampled_from([*ORDERS.values()]).map(lambda order: [order] * 4),
+    memory_orders() | st.sampled_from([*ORDERS.values()]).map(lambda order: [order] * 4),
     st.booleans(),
     st.integers(0, 2**16),
 )
-def test_arrays_in_any_order(dtype, shape, orders, planned, seed):
-    """The same bits as of contiguous ones, and nothing else in their memory is written."""
+def test_arrays_in_any_memory_order_are_updated(dtype, shape, orders, planned, seed):
+    """With the bits of contiguous arrays; the memory between elements is not written."""
     rng = np.random.default_rng(seed)
     with_masters = dtype in [d for d in DTYPES if d.itemsize == 2]
     dtypes = [dtype, dtype, *[np.dtype("f4") if with_masters else dtype] * 2][: 4 if with_masters else 3]
@@ -50,7 +50,7 @@ def test_arrays_in_any_order(dtype, shape, orders, planned, seed):
         np.testing.assert_array_equal(array, plain[name])
 
 
-def test_gaps_between_elements_stay(rng):
+def test_memory_between_elements_is_not_written(rng):
     memory = rng.standard_normal((6, 8)).astype("f4")
     before = memory.copy()
     tt.sgd_update(memory[::2, ::2], np.ones((3, 4), "f4"), lr=1.0)
@@ -60,7 +60,7 @@ def test_gaps_between_elements_stay(rng):
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_norms_of_arrays_in_any_order(rng, order, dtype):
+def test_norms_do_not_depend_on_the_memory_order(rng, order, dtype):
     values = rng.standard_normal((5, 6)).astype(dtype)
     w = values.astype("f8")
     given = ORDERS[order](values)
@@ -101,8 +101,8 @@ def test_dense_arrays_of_one_order_are_not_copied(rng, order):
 
 
 @pytest.mark.parametrize("kind", [dict, OrderedDict, UserDict, MappingProxyType])
-def test_mappings(rng, kind):
-    """The values of equal keys belong together, in whatever order they come."""
+def test_mappings_are_matched_by_key(rng, kind):
+    """Whatever the order of the keys."""
     w, g, v = ({n: rng.standard_normal(3) for n in names} for names in ("ab", "ba", "ab"))
     expected = {n: w[n] - 0.1 * (0.9 * v[n] + g[n]) for n in w}
     tt.sgd_update(kind(w), kind(g), kind(v), lr=0.1, momentum=0.9)
@@ -131,7 +131,7 @@ def test_values_of_mappings_are_lists_of_arrays(rng):
         ({"a": 1, "b": 4}, ValueError, r"grads['b'] must have shape (1,), got (4,)"),
     ],
 )
-def test_mappings_that_do_not_fit(grads, error, message):
+def test_mappings_with_other_keys_are_refused(grads, error, message):
     params = {"a": np.ones(1), "b": np.ones(1)}
     given = {n: np.ones(size) for n, size in grads.items()} if isinstance(grads, dict) else grads
     with pytest.raises(error, match=f"^sgd_update: {re.escape(message)}$"):
@@ -142,7 +142,7 @@ def test_mappings_that_do_not_fit(grads, error, message):
         tt.sgd_update([np.ones(1)], {"a": np.ones(1)}, lr=0.1)
 
 
-def test_axes_of_length_1_beside_each_other(rng):
+def test_axes_of_length_1_may_differ(rng):
     w, g, v = (rng.standard_normal(shape) for shape in [(1, 4), (4,), (4, 1)])
     expected = w - 0.5 * (0.5 * v.reshape(1, 4) + g)
     tt.sgd_update(w, g, v, lr=0.5, momentum=0.5)

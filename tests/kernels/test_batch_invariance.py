@@ -1,4 +1,4 @@
-"""The bits of a sample do not depend on the batch around it: its values, order or size."""
+"""The bits of a sample do not depend on the values, order or size of its batch."""
 
 import ml_dtypes
 import numpy as np
@@ -55,7 +55,7 @@ def numbers(rng, shape, dtype):
 
 
 def samples(rng, shape, dtype):
-    """Values that differ between samples in scale and place."""
+    """Values that differ between samples in scale and location."""
     per_sample = (len(shape) - 1) * (1,)
     scale, place = rng.random((2, shape[0], *per_sample)) * 4
     return (numbers(rng, shape, np.float32) * scale + place).astype(dtype)
@@ -68,7 +68,7 @@ def threads(request):
 
 @pytest.mark.parametrize("shape", ROWS, ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_norms_of_rows(rng, threads, dtype, shape):
+def test_norms_of_rows_do_not_depend_on_the_batch(rng, threads, dtype, shape):
     x, dy = samples(rng, shape, dtype), numbers(rng, shape, dtype)
     gamma, beta = numbers(rng, (2, shape[-1]), dtype)
 
@@ -95,7 +95,7 @@ def test_norms_of_rows(rng, threads, dtype, shape):
 
 @pytest.mark.parametrize(("shape", "axis"), CHANNELS, ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_norms_of_groups(rng, threads, dtype, shape, axis):
+def test_norms_of_groups_do_not_depend_on_the_batch(rng, threads, dtype, shape, axis):
     channels = shape[axis]
     x, dy = samples(rng, shape, dtype), numbers(rng, shape, dtype)
     gamma, beta = numbers(rng, (2, channels), dtype)
@@ -120,8 +120,8 @@ def test_norms_of_groups(rng, threads, dtype, shape, axis):
 
 @pytest.mark.parametrize("shape", [(5, 6, 7, 7), (7, 33, 2)], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_norms_of_groups_in_any_memory(rng, dtype, shape):
-    """Samples of strided and of transposed memory have the bits of samples in order."""
+def test_norms_of_groups_do_not_depend_on_the_memory(rng, dtype, shape):
+    """Strided and transposed samples give the bits of contiguous ones."""
     x = samples(rng, shape, dtype)
     strided = np.empty((2 * shape[0], *shape[1:]), dtype)[::2]
     strided[...] = x
@@ -134,8 +134,8 @@ def test_norms_of_groups_in_any_memory(rng, dtype, shape):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_rows_out_of_range_beside_others(rng, dtype):
-    """Whether a row is taken by wider arithmetic does not depend on its neighbours."""
+def test_rows_out_of_range_do_not_change_others(rng, dtype):
+    """Whether a row needs wider arithmetic does not depend on its neighbors."""
     info = ml_dtypes.finfo(dtype)
     x = samples(rng, (40, 6, 50), np.float64)
     x[::3] *= 0.02 * float(info.max)
@@ -157,7 +157,7 @@ def test_rows_out_of_range_beside_others(rng, dtype):
 
 @pytest.mark.parametrize("shape", [(9, 1), (9, 7), (5, 300), (3, 4097), (3, 200_001)], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_activations(rng, threads, dtype, shape):
+def test_activations_do_not_depend_on_the_batch(rng, threads, dtype, shape):
     x, dy = numbers(rng, shape, dtype), numbers(rng, shape, dtype)
     for function, backward in (
         (tt.relu, tt.relu_backward),
@@ -170,7 +170,7 @@ def test_activations(rng, threads, dtype, shape):
 
 @pytest.mark.parametrize("classes", [2, 3, 10, 33, 1000, 5000])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_losses_of_samples(rng, threads, dtype, classes):
+def test_losses_of_samples_do_not_depend_on_the_batch(rng, threads, dtype, classes):
     pred, target = numbers(rng, (2, 11, classes), dtype)
     labels = rng.integers(classes, size=11)
     assert_invariant(
@@ -184,7 +184,7 @@ def test_losses_of_samples(rng, threads, dtype, classes):
 
 @pytest.mark.parametrize("shape", [(5, 3, 8, 8), (3, 1, 28, 28), (9, 5, 7, 7), (2, 16, 33, 31)], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_convolution_and_pooling(rng, threads, dtype, shape):
+def test_convolution_and_pooling_do_not_depend_on_the_batch(rng, threads, dtype, shape):
     convolution = tt.nn.Conv2d(shape[1], 6, 3, dtype=dtype, rng=0)
     pooling = tt.nn.MaxPool2d(2)
     x = numbers(rng, shape, dtype)

@@ -5,62 +5,40 @@ import pytest
 import reference
 import trimtab as tt
 from helpers.norms import (
+    BATCH_NORMS,
     FLOAT64_ERROR,
     STATISTIC_ERROR,
     arithmetic,
     assert_normalized,
     assert_within,
     batch_norm,
+    batch_norms,
     check_backward,
     check_forward,
+    check_overlaps,
     float64_error,
     largest,
     storage_error,
     terms_of_result,
     ulp,
 )
-from helpers.strategies import DTYPES, OVERLAPS, WRITEABLE_LAYOUTS, arrays, overlapping, parameters, shapes
+from helpers.strategies import DTYPES, OVERLAPS, WRITEABLE_LAYOUTS, arrays, overlapping, parameters
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 TYPICAL = [batch_norm((37, 300)), batch_norm((3, 5, 3, 5)), batch_norm((3, 5, 5, 7), axis=-1)]
-# Many channels and few, long planes and tiny ones, channels first and last.
-CHANNELS = [
-    batch_norm((9, 67)),
-    batch_norm((2, 300)),
-    batch_norm((300, 3)),
-    batch_norm((8, 37, 1, 1)),
-    batch_norm((5, 33, 2, 2)),
-    batch_norm((3, 70, 7, 7)),
-    batch_norm((2, 5, 28, 29)),
-    batch_norm((3, 7, 7, 70), axis=-1),
-    batch_norm((2, 28, 29, 5), axis=3),
-    batch_norm((70, 9), axis=0),
-    batch_norm((3, 4, 5), axis=1),
-    batch_norm((2, 3, 4, 5, 6), axis=-4),
-    batch_norm((2, 3, 4, 5, 6), axis=2),
-]
 
 
-@st.composite
-def norms(draw):
-    """A batch norm over any channel axis, with at least two values per channel."""
-    shape = draw(shapes(max_dims=5))
-    norm = batch_norm(shape, draw(st.integers(-len(shape), len(shape) - 1)))
-    assume(np.prod(shape) > norm.parameter_shape[0])
-    return norm
-
-
-@given(st.data(), norms(), st.sampled_from(DTYPES), st.sampled_from([1e-5, 0.1]))
-def test_forward(data, norm, dtype, eps):
+@given(st.data(), batch_norms(), st.sampled_from(DTYPES), st.sampled_from([1e-5, 0.1]))
+def test_forward_is_accurate(data, norm, dtype, eps):
     x = data.draw(arrays(norm.shape, dtype))
     gamma = data.draw(parameters(norm.parameter_shape, dtype))
     beta = data.draw(parameters(norm.parameter_shape, dtype))
     check_forward(norm, x, gamma, beta, eps=eps)
 
 
-@given(st.data(), norms(), st.sampled_from(DTYPES))
-def test_backward(data, norm, dtype):
+@given(st.data(), batch_norms(), st.sampled_from(DTYPES))
+def test_backward_is_accurate(data, norm, dtype):
     dy, x = data.draw(arrays(norm.shape, dtype)), data.draw(arrays(norm.shape, dtype))
     check_backward(norm, dy, x, data.draw(parameters(norm.parameter_shape, dtype)))
 
@@ -77,8 +55,8 @@ def check_inference(norm, x, mean, var, gamma, beta, *, ulps=2, out=None, residu
     return y
 
 
-@given(st.data(), norms(), st.sampled_from(DTYPES))
-def test_inference(data, norm, dtype):
+@given(st.data(), batch_norms(), st.sampled_from(DTYPES))
+def test_inference_is_accurate(data, norm, dtype):
     x = data.draw(arrays(norm.shape, dtype))
     mean, var = (data.draw(parameters(norm.parameter_shape, dtype)) for _ in range(2))
     assume(mean is not None and var is not None)
@@ -88,7 +66,7 @@ def test_inference(data, norm, dtype):
 
 @st.composite
 def fused_options(draw, norm, dtype):
-    """Activation, residual and virtual batches, in any combination that the shape allows."""
+    """Any combination of activation, residual and virtual batches that the shape allows."""
     sizes = (2, 3, 5, 64) if norm.parameter_axes != (0,) else ()
     return {
         "activation": draw(st.sampled_from([None, "relu"])),
@@ -97,19 +75,19 @@ def fused_options(draw, norm, dtype):
     }
 
 
-@given(st.data(), norms(), st.sampled_from(DTYPES))
-def test_forward_with_everything_fused(data, norm, dtype):
+@given(st.data(), batch_norms(), st.sampled_from(DTYPES))
+def test_fused_forward_is_accurate(data, norm, dtype):
     x = data.draw(arrays(norm.shape, dtype))
     gamma, beta = (data.draw(parameters(norm.parameter_shape, dtype)) for _ in range(2))
     options = data.draw(fused_options(norm, dtype))
-    check_forward(norm, x, gamma, beta, ulps=3, **options)  # the residual: one more rounding
+    check_forward(norm, x, gamma, beta, ulps=3, **options)  # the residual adds a rounding
     del options["virtual_batch_size"]
     mean, var = reference.batch_moments(x, **norm.options)[:2]
     check_inference(norm, x, mean, var, gamma, beta, ulps=3, **options)
 
 
-@given(st.data(), norms(), st.sampled_from(DTYPES), st.booleans())
-def test_backward_with_everything_fused(data, norm, dtype, training):
+@given(st.data(), batch_norms(), st.sampled_from(DTYPES), st.booleans())
+def test_fused_backward_is_accurate(data, norm, dtype, training):
     dy, x = data.draw(arrays(norm.shape, dtype)), data.draw(arrays(norm.shape, dtype))
     gamma = data.draw(parameters(norm.parameter_shape, dtype))
     options = data.draw(fused_options(norm, dtype)) | norm.options
@@ -144,7 +122,7 @@ def test_one_virtual_batch_is_the_batch(rng):
 
 
 @pytest.mark.parametrize(("shape", "blocks"), [((9, 3), [4, 5]), ((5, 3, 1), [5]), ((9, 3, 2), [4, 4, 1])])
-def test_a_single_value_joins_the_block_before_it(rng, shape, blocks):
+def test_a_single_value_joins_the_previous_block(rng, shape, blocks):
     dy, x = rng.standard_normal((2, *shape))
     y, mean, rstd = tt.batch_norm_forward(x, virtual_batch_size=4)
     dx = tt.batch_norm_backward(dy, x, mean, rstd, virtual_batch_size=4).dx
@@ -169,8 +147,8 @@ def test_running_statistics_of_virtual_batches_are_those_of_the_batch(rng, unbia
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("norm", CHANNELS, ids=str)
-def test_every_layout_of_channels(rng, norm, dtype):
+@pytest.mark.parametrize("norm", BATCH_NORMS, ids=str)
+def test_every_layout_of_channels_is_accurate(rng, norm, dtype):
     x, dy = rng.standard_normal((2, *norm.shape)).astype(dtype)
     gamma, beta = rng.standard_normal((2, *norm.parameter_shape)).astype(dtype)
     check_forward(norm, x, gamma, beta)
@@ -178,7 +156,7 @@ def test_every_layout_of_channels(rng, norm, dtype):
     check_inference(norm, x, gamma, np.abs(beta), beta, gamma)
 
 
-def test_positions_and_names_of_arguments_and_results(rng):
+def test_arguments_and_results_have_the_documented_order_and_names(rng):
     x = rng.standard_normal((3, 4, 4))
     gamma, beta, start_mean = rng.standard_normal((3, 4))
     y, mean, rstd = expected = reference.batch_norm_forward(x, gamma, beta, eps=0.5)
@@ -207,7 +185,7 @@ def test_positions_and_names_of_arguments_and_results(rng):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("layout", WRITEABLE_LAYOUTS)
 @pytest.mark.parametrize("norm", TYPICAL, ids=str)
-def test_out(rng, dtype, layout, norm):
+def test_out_in_any_memory_is_written_and_returned(rng, dtype, layout, norm):
     x, dy = rng.standard_normal((2, *norm.shape)).astype(dtype)
     mean, var = rng.uniform(1, 2, (2, *norm.parameter_shape))
     out = WRITEABLE_LAYOUTS[layout](np.zeros_like(x))
@@ -219,21 +197,22 @@ def test_out(rng, dtype, layout, norm):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("kind", OVERLAPS)
 @pytest.mark.parametrize("norm", TYPICAL, ids=str)
-def test_out_over_an_input(rng, dtype, kind, norm):
+def test_out_may_overlap_an_input(rng, dtype, kind, norm):
     x, dy = rng.standard_normal((2, *norm.shape)).astype(dtype)
     mean, var = rng.uniform(1, 2, (2, *norm.parameter_shape))
-    source, out = overlapping(kind, x)
-    assert check_forward(norm, source, None, None, out=out).y is out
+    check_overlaps(
+        kind,
+        x,
+        dy,
+        lambda x, out: check_forward(norm, x, None, None, out=out).y,
+        lambda dy, x, out: check_backward(norm, dy, x, None, out=out).dx,
+    )
     source, out = overlapping(kind, x)
     assert check_inference(norm, source, mean, var, None, None, out=out) is out
-    source, out = overlapping(kind, x)
-    assert check_backward(norm, dy, source, None, out=out).dx is out
-    source, out = overlapping(kind, dy)
-    assert check_backward(norm, source, x, None, out=out).dx is out
 
 
-def test_out_over_parameters_and_statistics(rng):
-    """Parameters that lie inside the output are read before they are overwritten."""
+def test_out_may_overlap_parameters_and_statistics(rng):
+    """They are read before the output is written."""
     norm = batch_norm((9, 40))
     x, out = rng.uniform(1, 2, (2, 9, 40)).astype(np.float32)
     check_forward(norm, x, out[0], out[4], out=out)
@@ -245,8 +224,8 @@ def test_out_over_parameters_and_statistics(rng):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("unbiased", [True, False])
 @pytest.mark.parametrize("momentum", [0, 0.1, 0.25, 1])
-def test_running_statistics(rng, dtype, running_dtype, unbiased, momentum):
-    """Averaged in place, in their own dtype, within an ulp of the larger term; y does not depend on them."""
+def test_running_statistics_are_averaged_in_place(rng, dtype, running_dtype, unbiased, momentum):
+    """In their own dtype, within an ulp of the larger term; y does not depend on them."""
     norm = batch_norm((5, 37, 3))
     x = (3 * rng.standard_normal(norm.shape) + 1).astype(dtype)
     running_mean = rng.standard_normal(37).astype(running_dtype)
@@ -269,7 +248,7 @@ def test_running_statistics(rng, dtype, running_dtype, unbiased, momentum):
             np.testing.assert_array_equal(running, before[name])
 
 
-def test_running_statistics_in_any_memory(rng):
+def test_running_statistics_may_have_any_memory_order(rng):
     x = rng.standard_normal((20, 6))
     for layout in WRITEABLE_LAYOUTS:
         mean, var = (WRITEABLE_LAYOUTS[layout](start) for start in (np.zeros(6), np.ones(6)))
@@ -292,16 +271,16 @@ def test_averages_over_many_batches_are_exponential(rng):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("shape", "axis"), [((0, 5), 1), ((0, 5, 3), 1), ((2, 5, 0), 1), ((0, 3, 5), -1)])
-def test_inference_on_nothing(dtype, shape, axis):
+def test_inference_of_an_empty_batch_is_empty(dtype, shape, axis):
     y = tt.batch_norm(np.empty(shape, dtype), np.zeros(5, dtype), np.ones(5, dtype), axis=axis)
     assert (y.shape, y.dtype) == (shape, dtype)
 
 
-def test_scale_of_the_input_is_lost_and_comes_back_in_the_gradient(rng):
+def test_the_result_does_not_depend_on_the_scale_of_the_input(rng):
     """BN(a x) = BN(x), and the gradient with respect to a x is 1/a of that with respect to x."""
     x, dy = rng.standard_normal((2, 30, 7))
     gamma = rng.standard_normal(7)
-    a = 1024.0  # a power of two changes no digits
+    a = 1024.0  # powers of two are exact
     y, mean, rstd = tt.batch_norm_forward(x, gamma, eps=0.0)
     scaled_y, scaled_mean, scaled_rstd = tt.batch_norm_forward(a * x, gamma, eps=0.0)
     np.testing.assert_array_equal(scaled_y, y)
@@ -314,7 +293,7 @@ def test_scale_of_the_input_is_lost_and_comes_back_in_the_gradient(rng):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(37, 5), (4, 33, 7, 6), (2, 3, 4, 5, 6)])
-def test_as_pytorch(rng, dtype, shape):
+def test_results_agree_with_torch(rng, dtype, shape):
     torch = pytest.importorskip("torch")
     tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype == "float32" else {"rtol": 1e-10, "atol": 1e-11}
     x, dy = rng.standard_normal((2, *shape)).astype(dtype)

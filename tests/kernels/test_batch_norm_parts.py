@@ -1,14 +1,16 @@
-"""Batch norm in parts: each part against the specification, and a batch spread over processes against one."""
+"""Batch norm in parts against the specification, and in several processes against one."""
 
 import numpy as np
 import pytest
 import reference
 import trimtab as tt
 from helpers.norms import (
+    BATCH_NORMS,
     FLOAT64_ERROR,
     STATISTIC_ERROR,
     arithmetic,
     assert_within,
+    batch_norms,
     check_forward,
     float64_error,
     largest,
@@ -16,11 +18,10 @@ from helpers.norms import (
 from helpers.strategies import BFLOAT16, DTYPES, arrays, parameters
 from hypothesis import given
 from hypothesis import strategies as st
-from test_batch_norm import CHANNELS, norms
 
 
-@given(st.data(), norms(), st.sampled_from(DTYPES))
-def test_batch_moments(data, norm, dtype):
+@given(st.data(), batch_norms(), st.sampled_from(DTYPES))
+def test_batch_moments_are_accurate(data, norm, dtype):
     x = data.draw(arrays(norm.shape, dtype))
     mean, var, count = reference.batch_moments(x, **norm.options)
     result = tt.batch_moments(x, **norm.options)
@@ -34,9 +35,9 @@ def test_batch_moments(data, norm, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("norm", CHANNELS, ids=str)
-def test_the_parts_make_the_whole(rng, norm, dtype):
-    """To the bit: statistics, result, parameter gradients; dx to a few roundings."""
+@pytest.mark.parametrize("norm", BATCH_NORMS, ids=str)
+def test_the_parts_compose_to_batch_norm(rng, norm, dtype):
+    """Statistics, result and parameter gradients bit for bit, dx within a few roundings."""
     x, dy = rng.standard_normal((2, *norm.shape)).astype(dtype)
     gamma, beta = rng.standard_normal((2, *norm.parameter_shape)).astype(dtype)
     whole = check_forward(norm, x, gamma, beta)
@@ -57,8 +58,8 @@ def test_the_parts_make_the_whole(rng, norm, dtype):
     np.testing.assert_array_equal(constant, expected)
 
 
-@given(st.data(), norms(), st.sampled_from(DTYPES))
-def test_sums_and_gradient(data, norm, dtype):
+@given(st.data(), batch_norms(), st.sampled_from(DTYPES))
+def test_sums_and_gradient_are_accurate(data, norm, dtype):
     dy, x = data.draw(arrays(norm.shape, dtype)), data.draw(arrays(norm.shape, dtype))
     gamma = data.draw(parameters(norm.parameter_shape, dtype))
     _, mean, rstd = reference.batch_norm_forward(x, **norm.options)
@@ -69,7 +70,7 @@ def test_sums_and_gradient(data, norm, dtype):
     for name, part, value in zip(sums._fields, sums, expected, strict=True):
         assert part.dtype == np.float64
         assert_within(part, value, digits * exact * np.sqrt(x.size) * max(1, largest(x)), f"{norm} {name}")
-    arguments = (dy, x, mean, rstd, gamma, *expected, 3 * x.size)  # the sums of a larger batch
+    arguments = (dy, x, mean, rstd, gamma, *expected, 3 * x.size)  # sums of a larger batch
     dx = reference.batch_norm_backward_apply(*arguments, **norm.options)
     steepest = np.max(rstd) * (1 if gamma is None else largest(gamma))
     stored = 2.0**-8 * np.abs(dx) if dtype.itemsize == 2 else 0
@@ -79,8 +80,8 @@ def test_sums_and_gradient(data, norm, dtype):
 
 @pytest.mark.parametrize("axis", [1, -1])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_synchronised_batch_norm(rng, dtype, axis):
-    """Three processes with uneven parts of a batch, one of them empty, do what one does with all of it."""
+def test_synchronized_batch_norm_equals_that_of_one_process(rng, dtype, axis):
+    """Three processes with parts of different sizes, one of them empty."""
     shape = (12, 5, 4, 3) if axis == 1 else (12, 4, 3, 5)
     dy, x = rng.standard_normal((2, *shape)).astype(dtype)
     x += 100
@@ -110,7 +111,7 @@ def test_synchronised_batch_norm(rng, dtype, axis):
 
 @pytest.mark.parametrize("shape", [(0, 5), (0, 5, 3), (2, 5, 0)])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_parts_without_values(shape, dtype):
+def test_parts_without_values_have_zero_moments(shape, dtype):
     x, statistic = np.empty(shape, dtype), np.ones(5)
     for result in (tt.batch_moments(x)[:2], tt.batch_norm_backward_sums(x, x, statistic, statistic)):
         np.testing.assert_array_equal(result, np.zeros((2, 5)))
@@ -129,10 +130,10 @@ def test_combined_moments_are_those_of_all_values(rng):
     whole = np.concatenate(x)
     assert count == 48
     np.testing.assert_allclose(mean, whole.mean(0), rtol=1e-15)
-    np.testing.assert_allclose(var, whole.var(0), rtol=1e-6)  # of values with that many leading digits
+    np.testing.assert_allclose(var, whole.var(0), rtol=1e-6)  # relative to values with so many leading digits
 
 
-def test_combining_parts_of_any_shape(rng):
+def test_parts_of_any_shape_combine(rng):
     means, variances = rng.standard_normal((4, 2, 3)), rng.uniform(1, 2, (4, 2, 3))
     counts = np.array([3, 1, 0, 2])
     result = tt.combine_moments(means, variances, counts)

@@ -1,14 +1,22 @@
-"""Batch renorm against the specification, its limits, and what becomes of its running statistics."""
+"""Batch renorm against the specification, its limits, and its running statistics."""
 
 import numpy as np
 import pytest
 import reference
 import trimtab as tt
-from helpers.norms import assert_within, check_forward, float64_error, largest, storage_error, ulp
+from helpers.norms import (
+    BATCH_NORMS,
+    assert_within,
+    batch_norms,
+    check_forward,
+    float64_error,
+    largest,
+    storage_error,
+    ulp,
+)
 from helpers.strategies import DTYPES, OVERLAPS, PARAMETER_DTYPES, arrays, overlapping, parameters
 from hypothesis import given
 from hypothesis import strategies as st
-from test_batch_norm import CHANNELS, norms
 
 
 def running_statistics(rng, channels, dtype):
@@ -22,8 +30,8 @@ def copies(running):
     return {name: value.copy() for name, value in running.items()}
 
 
-@given(st.data(), norms(), st.sampled_from(DTYPES), st.sampled_from([{}, {"r_max": 1.2, "d_max": 0.5}]))
-def test_forward_and_backward(data, norm, dtype, limits):
+@given(st.data(), batch_norms(), st.sampled_from(DTYPES), st.sampled_from([{}, {"r_max": 1.2, "d_max": 0.5}]))
+def test_forward_and_backward_are_accurate(data, norm, dtype, limits):
     x, dy = (data.draw(arrays(norm.shape, dtype)) for _ in range(2))
     gamma, beta = (data.draw(parameters(norm.parameter_shape, dtype)) for _ in range(2))
     running_dtype = data.draw(st.sampled_from(PARAMETER_DTYPES[dtype]))
@@ -65,7 +73,7 @@ def test_forward_and_backward(data, norm, dtype, limits):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("norm", CHANNELS, ids=str)
+@pytest.mark.parametrize("norm", BATCH_NORMS, ids=str)
 def test_without_corrections_it_is_batch_norm(rng, norm, dtype):
     x, dy = rng.standard_normal((2, *norm.shape)).astype(dtype)
     gamma, beta = rng.standard_normal((2, *norm.parameter_shape)).astype(dtype)
@@ -82,7 +90,7 @@ def test_without_corrections_it_is_batch_norm(rng, norm, dtype):
         np.testing.assert_array_equal(value, other)
 
 
-def test_without_limits_it_normalises_by_the_running_statistics(rng):
+def test_without_limits_it_normalizes_by_the_running_statistics(rng):
     x = rng.standard_normal((20, 6, 3)) * 2 + 1
     running = running_statistics(rng, 6, np.float64)
     mean, std = copies(running).values()
@@ -100,7 +108,7 @@ def test_corrections_come_from_the_statistics_before_their_update(rng):
     np.testing.assert_allclose(running["running_std"], np.sqrt(x.var(0) + 1e-5), rtol=1e-13)
 
 
-def test_limits_clip_both_ways():
+def test_limits_clip_in_both_directions():
     x = np.array([[92.0, -101.0], [108.0, -99.0]])
     running = {"running_mean": np.zeros(2), "running_std": np.full(2, 4.0)}
     result = tt.batch_renorm_forward(x, **running, r_max=1.5, d_max=2.0, eps=0.0)
@@ -109,7 +117,7 @@ def test_limits_clip_both_ways():
 
 
 @pytest.mark.parametrize("kind", OVERLAPS)
-def test_out_over_an_input(rng, kind):
+def test_out_may_overlap_an_input(rng, kind):
     x, dy = rng.standard_normal((2, 9, 5, 9))
     running = running_statistics(rng, 5, np.float64)
     expected = reference.batch_renorm_forward(x, **copies(running))
@@ -125,13 +133,13 @@ def test_out_over_an_input(rng, kind):
     )
 
 
-def test_gradients(rng):
+def test_gradients_agree_with_central_differences(rng):
     x, gamma, beta = rng.standard_normal((5, 3, 2)), rng.standard_normal(3), rng.standard_normal(3)
     running = running_statistics(rng, 3, np.float64)
     saved = tt.batch_renorm_forward(x, gamma, beta, **copies(running), r_max=1.1, d_max=0.2)
 
     def forward(x, gamma, beta):
-        """With r and d as constants."""
+        """With constant r and d."""
         mean, var = x.mean((0, 2), keepdims=True), x.var((0, 2), keepdims=True)
         r, d, gamma, beta = (value[:, None] for value in (saved.r, saved.d, gamma, beta))
         return gamma * ((x - mean) / np.sqrt(var + 1e-5) * r + d) + beta

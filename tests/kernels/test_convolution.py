@@ -1,23 +1,33 @@
-"""The kernels of convolution, beyond what its layer asks of them: dtypes, sizes, bits, errors."""
+"""Kernels of convolution: dtypes, sizes, bits, errors."""
 
 import numpy as np
 import pytest
 import reference
 import trimtab as tt
-from helpers.faults import assert_refused
+from helpers.faults import assert_argument_refused
 from helpers.strategies import DTYPES, LAYOUTS, at_offset
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import _core
 
 CASES = [  # groups, inputs, outputs of a group; kernel, before, stride, spacing, output; image
     (1, 3, 5, (3, 3), (1, 1), (1, 1), (1, 1), (6, 5), (6, 5)),
-    (1, 5, 70, (3, 2), (0, 1), (2, 1), (1, 1), (3, 7), (7, 6)),  # more outputs than a tile of any vectors
+    (
+        1,
+        5,
+        70,
+        (3, 2),
+        (0, 1),
+        (2, 1),
+        (1, 1),
+        (3, 7),
+        (7, 6),
+    ),  # more outputs than a tile has on any instruction set
     (3, 2, 3, (3, 3), (1, 1), (1, 2), (1, 1), (5, 3), (5, 6)),
     (1, 2, 3, (3, 3), (2, 1), (1, 1), (2, 3), (8, 9), (4, 3)),  # zeros between the elements of x
-    (2, 3, 1, (2, 4), (-1, -2), (1, 1), (1, 2), (3, 4), (5, 4)),  # elements left out
+    (2, 3, 1, (2, 4), (-1, -2), (1, 1), (1, 2), (3, 4), (5, 4)),  # some elements are not read
     (1, 1, 1, (1, 1), (0, 0), (1, 1), (1, 1), (4, 4), (4, 4)),
-    (1, 4, 2, (5, 5), (9, 9), (3, 3), (1, 1), (6, 6), (2, 3)),  # places that see nothing but zeros
-    (1, 1500, 2, (2, 2), (0, 0), (1, 1), (1, 1), (2, 2), (3, 3)),  # many terms, panels of no more than a tile
+    (1, 4, 2, (5, 5), (9, 9), (3, 3), (1, 1), (6, 6), (2, 3)),  # positions with padding alone
+    (1, 1500, 2, (2, 2), (0, 0), (1, 1), (1, 1), (2, 2), (3, 3)),  # many terms, panels of at most one tile
 ]
 PLAIN = [case for case in CASES if case[6] == (1, 1)]
 
@@ -38,7 +48,7 @@ def weights_arguments(rng, dtype, case, samples=4):
 
 
 def check(got, expected, dtype, terms):
-    """To the rounding of float32 sums, and of the result."""
+    """Within the rounding of float32 sums and of the result."""
     assert got.shape == expected.shape
     assert got.dtype == dtype
     wide = 1e-14 if dtype == np.float64 else 1e-6
@@ -48,7 +58,7 @@ def check(got, expected, dtype, terms):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("case", CASES)
-def test_convolve(rng, case, dtype):
+def test_convolution_is_accurate(rng, case, dtype):
     given = arguments(rng, dtype, case)
     terms = given[1][0, ..., 0].size
     check(_core.convolve(*given), reference.convolve(*given), dtype, 4 * terms)
@@ -58,7 +68,7 @@ def test_convolve(rng, case, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("case", PLAIN)
-def test_convolve_weights(rng, case, dtype):
+def test_gradients_of_weights_are_accurate(rng, case, dtype):
     given = weights_arguments(rng, dtype, case)
     working = np.result_type(dtype, np.float32)
     check(_core.convolve_weights(*given), reference.convolve_weights(*given), working, 4 * given[0].size)
@@ -67,8 +77,8 @@ def test_convolve_weights(rng, case, dtype):
 MANY_PLACES = (2, 3, 40, (3, 3), (1, 1), (1, 1), (1, 1), (15, 13), (15, 13))
 
 
-def test_many_places(rng):
-    """Several panels for each thread, and several parts that are added up; none of the same size."""
+def test_many_positions_are_accurate(rng):
+    """Several panels for each thread and several partial sums, all of different sizes."""
     given = arguments(rng, np.float32, MANY_PLACES, samples=11)
     check(_core.convolve(*given), reference.convolve(*given), np.float32, 100)
     given = weights_arguments(rng, np.float32, MANY_PLACES, samples=11)
@@ -91,14 +101,14 @@ def test_bits_depend_on_neither_threads_nor_alignment(rng, dtype):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts(rng, layout):
+def test_inputs_may_have_any_layout(rng, layout):
     x, *rest = arguments(rng, np.float32, CASES[1])
     x = LAYOUTS[layout](x)
     assert_array_equal(_core.convolve(x, *rest), _core.convolve(x.astype("f4", order="C"), *rest))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_not_finite_stays_under_the_kernel(rng, value):
+def test_nan_and_inf_stay_under_the_kernel(rng, value):
     x, weight, *rest = arguments(rng, np.float32, CASES[0])
     for position in range(0, x[0].size, 13):
         bad = x.copy()
@@ -108,7 +118,7 @@ def test_what_is_not_finite_stays_under_the_kernel(rng, value):
         assert_array_equal(np.isfinite(y), ~touched)
 
 
-def test_empty(rng):
+def test_empty_batches_give_empty_results(rng):
     for samples, output in ((0, (3, 3)), (2, (0, 3))):
         x = np.ones((samples, 3, 3, 2), np.float32)
         weight = np.ones((1, 1, 1, 2, 4), np.float32)
@@ -170,5 +180,5 @@ PAIR = "must be a tuple of two ints from {} to 2147483647, got {}"
         ("convolve_weights", 5, (0, 1), ValueError, "stride " + PAIR.format(1, (0, 1))),
     ],
 )
-def test_errors(function, position, value, error, message):
-    assert_refused(getattr(_core, function), VALID[function], position, value, error, message)
+def test_wrong_arguments_are_refused_by_name(function, position, value, error, message):
+    assert_argument_refused(getattr(_core, function), VALID[function], position, value, error, message)

@@ -1,4 +1,4 @@
-"""Dropout in all its forms: what is computed, where it is written, where chance comes from, what it does."""
+"""Dropout in all its forms: results, out, generators and seeds, statistics and theory."""
 
 import math
 import threading
@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 PROBABILITIES = [0.0, 2**-20, 0.001, 0.1, 1 / 3, 0.5, 0.9, 0.999, 1.0]
-TOLERANCE = {  # relative, of the largest term
+TOLERANCE = {  # relative to the largest term
     **{np.dtype(dtype): 4 * np.finfo(dtype).eps for dtype in (np.float32, np.float64, np.float16)},
     BFLOAT16: 2**-7,
 }
@@ -32,7 +32,7 @@ seeds = st.integers(0, 2**64 - 1)
 
 
 def assert_close(got, expected, like, *terms):
-    """Within a few roundings of the dtype of `like`, of the magnitude of the result or its terms."""
+    """Within a few roundings of the dtype of `like`, relative to the result or its terms."""
     dtype = like.dtype.newbyteorder("=")
     assert got.dtype == dtype
     magnitude = np.abs(expected) + sum(np.abs(reference.wide(term)) for term in terms)
@@ -44,19 +44,19 @@ def unpacked(mask, count):
     return np.unpackbits(mask, count=count, bitorder="little").astype(bool)
 
 
-# What is computed
+# ---- results ----
 
 
 @st.composite
 def with_shared_axes(draw):
-    """A shape, and some of its axes of either sign in any order."""
+    """A shape, and some of its axes, of either sign and in any order."""
     shape = draw(shapes())
     axes = draw(st.lists(st.integers(0, len(shape) - 1), unique=True))
     return shape, tuple(draw(st.sampled_from([axis, axis - len(shape)])) for axis in axes)
 
 
 @given(st.data(), with_shared_axes(), st.sampled_from(DTYPES), probabilities, seeds, st.booleans())
-def test_dropout(data, sharing, dtype, p, seed, inverted):
+def test_dropout_is_accurate(data, sharing, dtype, p, seed, inverted):
     shape, shared_axes = sharing
     x, dy = data.draw(arrays(shape, dtype)), data.draw(arrays(shape, dtype))
     options = {"inverted": inverted, "shared_axes": shared_axes}
@@ -70,7 +70,7 @@ def test_dropout(data, sharing, dtype, p, seed, inverted):
 
 
 @given(st.data(), shapes(), st.sampled_from(DTYPES), probabilities, seeds, st.booleans())
-def test_drop_path(data, shape, dtype, p, seed, inverted):
+def test_drop_path_is_accurate(data, shape, dtype, p, seed, inverted):
     x, dy = data.draw(arrays(shape, dtype)), data.draw(arrays(shape, dtype))
     expected = reference.drop_path_forward(x, p, rng=seed, inverted=inverted)
     y, mask = tt.drop_path_forward(x, p, rng=seed, inverted=inverted)
@@ -81,7 +81,7 @@ def test_drop_path(data, shape, dtype, p, seed, inverted):
 
 
 @given(st.data(), shapes(), st.sampled_from(DTYPES), probabilities, seeds)
-def test_add_dropout(data, shape, dtype, p, seed):
+def test_add_dropout_is_accurate(data, shape, dtype, p, seed):
     x, residual = data.draw(arrays(shape, dtype)), data.draw(arrays(shape, dtype))
     bias = data.draw(parameters(shape[-1:], dtype))
     expected = reference.add_dropout_forward(x, bias, residual, p, rng=seed)
@@ -93,7 +93,7 @@ def test_add_dropout(data, shape, dtype, p, seed):
 
 
 @given(st.data(), shapes(), st.sampled_from(DTYPES), st.floats(0, 0.999), seeds)
-def test_alpha_dropout(data, shape, dtype, p, seed):
+def test_alpha_dropout_is_accurate(data, shape, dtype, p, seed):
     x, dy = data.draw(arrays(shape, dtype)), data.draw(arrays(shape, dtype))
     expected = reference.alpha_dropout_forward(x, p, rng=seed)
     y, mask = tt.alpha_dropout_forward(x, p, rng=seed)
@@ -105,7 +105,7 @@ def test_alpha_dropout(data, shape, dtype, p, seed):
 
 
 @given(st.data(), shapes(), st.sampled_from(DTYPES), st.floats(0, 0.999), seeds)
-def test_gaussian_dropout(data, shape, dtype, p, seed):
+def test_gaussian_dropout_is_accurate(data, shape, dtype, p, seed):
     x, dy = data.draw(arrays(shape, dtype)), data.draw(arrays(shape, dtype))
     y, noise = tt.gaussian_dropout_forward(x, p, rng=seed)
     z = reference.normals(x.size, seed).reshape(shape)
@@ -120,7 +120,7 @@ def test_gaussian_dropout(data, shape, dtype, p, seed):
 
 @pytest.mark.parametrize("shape", [(), (1,), (0,), (3, 0), (0, 3, 4), (1, 1, 1)])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_few_elements_and_none(shape, dtype):
+def test_arrays_of_few_elements_and_none_are_taken(shape, dtype):
     x = np.ones(shape, dtype)
     y, mask = tt.dropout_forward(x, 0.5, rng=1)
     np.testing.assert_array_equal(mask, reference.dropout_mask(shape, 0.5, rng=1))
@@ -137,7 +137,7 @@ def test_few_elements_and_none(shape, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shared_axes", [(), (1,), (0,)])
-def test_nothing_and_everything_dropped(rng, dtype, shared_axes):
+def test_p_of_0_keeps_and_p_of_1_drops_everything(rng, dtype, shared_axes):
     x = rng.standard_normal((9, 5000)).astype(dtype)
     x[0, :3] = 0.0, -0.0, np.inf
     kept, everything = tt.dropout_forward(x, 0.0, rng=rng, shared_axes=shared_axes)
@@ -151,8 +151,8 @@ def test_nothing_and_everything_dropped(rng, dtype, shared_axes):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_dropped_is_zero_whatever_was_there(dtype, value):
-    """In every lane and in the tail; and what is kept stays."""
+def test_dropped_values_are_zero_even_where_they_are_nan(dtype, value):
+    """In every lane and in the tail; kept values stay."""
     for count in (1, 5, 31, 64, 4097):
         x = np.full(count, value, dtype)
         y, mask = tt.dropout_forward(x, 0.5, rng=count)
@@ -167,8 +167,8 @@ def test_dropped_is_zero_whatever_was_there(dtype, value):
 
 
 @pytest.mark.parametrize("shape", [(6, 7, 8), (2, 3, 500, 3), (5, 1, 4097), (300, 49)])
-def test_all_ways_to_share(rng, shape):
-    """Every subset of the axes; runs shorter and longer than what is written at once."""
+def test_decisions_are_shared_along_any_axes(rng, shape):
+    """Every subset of the axes; runs shorter and longer than one store."""
     x = rng.standard_normal(shape).astype(np.float32)
     for subset in range(2 ** len(shape)):
         axes = tuple(axis for axis in range(len(shape)) if subset >> axis & 1)
@@ -185,12 +185,12 @@ def test_shared_axes_may_be_an_int(rng):
     )
 
 
-# Where it is written
+# ---- out ----
 
 
 @pytest.mark.parametrize("layout", WRITEABLE_LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_out(rng, dtype, layout):
+def test_out_in_any_memory_is_written_and_returned(rng, dtype, layout):
     x, residual = rng.standard_normal((2, 7, 37)).astype(dtype)
     mask = reference.dropout_mask(x.shape, 0.3, rng=1)
     noise = tt.gaussian_dropout_forward(x, 0.3, rng=1).noise
@@ -213,7 +213,7 @@ def test_out(rng, dtype, layout):
 
 @pytest.mark.parametrize("kind", OVERLAPS)
 @pytest.mark.parametrize("shared_axes", [(), (0,), (1,)])
-def test_out_over_an_input(rng, kind, shared_axes):
+def test_out_may_overlap_an_input(rng, kind, shared_axes):
     x = rng.standard_normal((37, 300)).astype(np.float32)
     expected, mask = reference.dropout_forward(x, 0.3, rng=1, shared_axes=shared_axes)
     source, out = overlapping(kind, x)
@@ -222,7 +222,7 @@ def test_out_over_an_input(rng, kind, shared_axes):
     assert_close(tt.dropout_backward(source, mask, 0.3, shared_axes=shared_axes, out=out), expected, x)
 
 
-def test_out_over_the_mask(rng):
+def test_out_may_overlap_the_mask(rng):
     dy = rng.standard_normal((40, 100)).astype(np.float32)
     out = np.zeros_like(dy)
     mask = out.view(np.uint8).ravel()[1000:1500]
@@ -231,7 +231,7 @@ def test_out_over_the_mask(rng):
     assert_close(tt.dropout_backward(dy, mask, 0.3, out=out), expected, dy)
 
 
-def test_masks_of_any_memory(rng):
+def test_masks_may_have_any_memory_order(rng):
     dy = rng.standard_normal(4000).astype(np.float32)
     mask = rng.integers(0, 256, 500).astype(np.uint8)
     expected = tt.dropout_backward(dy, mask)
@@ -242,10 +242,10 @@ def test_masks_of_any_memory(rng):
     np.testing.assert_array_equal(tt.dropout_backward(dy, mask), expected)
 
 
-# Where chance comes from
+# ---- generators and seeds ----
 
 
-def test_the_seed_alone_makes_the_mask():
+def test_the_mask_depends_on_the_seed_alone():
     mask = tt.dropout_mask(3000, 0.3, rng=9)
     for dtype in DTYPES:
         x = np.ones((30, 100), dtype)
@@ -256,13 +256,13 @@ def test_the_seed_alone_makes_the_mask():
 
 
 @pytest.mark.parametrize("p", [0.5, 0.1])
-def test_the_mask_of_the_first_rows_is_the_beginning_of_the_mask(p):
+def test_the_mask_of_the_first_rows_is_a_prefix_of_the_mask(p):
     whole = tt.dropout_mask((1000, 40), p, rng=9)
     for rows in (1, 3, 128, 999):
         np.testing.assert_array_equal(tt.dropout_mask((rows, 40), p, rng=9), whole[: rows * 5])
 
 
-def test_noise_does_not_depend_on_the_shape_and_only_rounds_with_the_dtype():
+def test_noise_depends_on_the_seed_alone_and_is_rounded_to_the_dtype():
     noise = tt.gaussian_dropout_forward(np.ones(6000), 0.3, rng=9).noise
     for dtype in DTYPES:
         narrow = tt.gaussian_dropout_forward(np.ones((3, 1000), dtype), 0.3, rng=9).noise
@@ -296,13 +296,13 @@ def test_a_generator_gives_64_bits_a_call(bit_generator):
 
 
 @pytest.mark.parametrize("seed", [np.uint64(2**64 - 1), np.int8(7), np.int64(0)])
-def test_seeds_of_numpy(seed):
+def test_seeds_may_be_integers_of_numpy(seed):
     np.testing.assert_array_equal(
         tt.dropout_mask(100, 0.5, rng=seed), tt.dropout_mask(100, 0.5, rng=int(seed))
     )
 
 
-def test_no_rng_gives_other_masks_and_leaves_global_state_alone():
+def test_without_rng_masks_differ_and_the_global_state_stays():
     before = np.random.get_state()[1].tobytes()  # noqa: NPY002
     masks = {tt.dropout_mask(256, 0.5).tobytes() for _ in range(20)}
     masks |= {tt.dropout_forward(np.ones(256), 0.5, rng=None).mask.tobytes() for _ in range(20)}
@@ -334,7 +334,7 @@ def test_a_refused_call_draws_nothing():
 
 
 def test_threads_share_a_generator():
-    """Every draw is one of the generator's, none is taken twice."""
+    """Each draw is one of the generator's, and none occurs twice."""
     rng, theirs = np.random.default_rng(3), np.random.default_rng(3)
     drawn = []
 
@@ -351,14 +351,14 @@ def test_threads_share_a_generator():
     assert rng.bit_generator.state == theirs.bit_generator.state
 
 
-# What it does: seeded, so that a test that passes always passes
+# ---- statistics and theory, with fixed seeds ----
 
 
 COUNT = 2**22
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
-def test_mean_and_variance_of_the_result(rng, p):
+def test_results_have_the_expected_mean_and_variance(rng, p):
     x = rng.standard_normal(COUNT) + 2
     y = tt.dropout(x, p, rng=8)
     second = np.mean(x**2) / (1 - p)
@@ -376,7 +376,7 @@ def test_alpha_dropout_keeps_mean_and_variance(rng, p):
     assert abs(y.var() - 1) < 10 / math.sqrt(COUNT)
 
 
-def test_classical_and_inverted_training_are_the_same(rng):
+def test_classical_and_inverted_training_are_equivalent(rng):
     """W' = (1 - p) W, lr' = (1 - p)^2 lr, decay' = decay / (1 - p)^2: the same net after every step."""
     p, lr, decay = 0.3, 0.05, 0.01
     x, target = rng.standard_normal((40, 12)), rng.standard_normal((40, 3))
@@ -427,8 +427,8 @@ def test_a_mask_of_bools_has_a_decision_for_each_element(shape, rng):
 
 
 @pytest.mark.parametrize("axes", [(0,), (2, 3), (1, 3), (0, 1, 2, 3)], ids=str)
-def test_a_mask_of_bools_beside_shared_axes(axes, rng):
-    """Of the shape of the decisions, with or without the shared axes; or of x's, and then free."""
+def test_a_mask_of_bools_may_have_shared_axes(axes, rng):
+    """It has the shape of the decisions, with or without the shared axes, or that of x."""
     dy = rng.standard_normal((3, 4, 5, 6))
     kept = rng.random([1 if axis in axes else n for axis, n in enumerate(dy.shape)]) < 0.5
     expected = np.where(kept, dy / 0.7, 0)

@@ -1,4 +1,4 @@
-"""Batch norm folded into the layer before it: equal outputs, for every kind of weight."""
+"""Batch norm folded into the previous layer: equal outputs for every kind of weight."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from helpers.strategies import DTYPES, LAYOUTS, PARAMETER_DTYPES
 @pytest.mark.parametrize(
     ("shape", "axis"), [((7, 33), 0), ((5, 3, 3, 3), 0), ((33, 7), 1), ((3, 3, 4, 6), -1)]
 )
-def test_fold(rng, dtype, parameters, shape, axis):
+def test_the_fold_is_accurate(rng, dtype, parameters, shape, axis):
     channels = shape[axis]
     weight = rng.standard_normal(shape).astype(dtype)
     parameter_dtype = PARAMETER_DTYPES[dtype][-1 if parameters == "wider" else 0]
@@ -27,11 +27,11 @@ def test_fold(rng, dtype, parameters, shape, axis):
     assert result.bias.dtype == (dtype if parameters == "none" else parameter_dtype)
     digits = {2: 2.0**-8, 4: 2.0**-23, 8: 2.0**-51}
     for got, value in zip(result, expected, strict=True):
-        terms = np.abs(value) + (1 if got is result.bias else 0)  # that cancel in part
+        terms = np.abs(value) + (1 if got is result.bias else 0)  # the terms cancel in part
         assert_within(got, value, digits[got.dtype.itemsize] * terms, f"{dtype} {shape}")
 
 
-def test_the_folded_layer_gives_the_same(rng):
+def test_the_folded_layer_has_equal_outputs(rng):
     x, weight = rng.standard_normal((20, 9)), rng.standard_normal((5, 9))
     bias, mean, gamma, beta = rng.standard_normal((4, 5))
     var = rng.uniform(0.5, 2, 5)
@@ -41,7 +41,7 @@ def test_the_folded_layer_gives_the_same(rng):
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "broadcast"])
-def test_the_weight_in_any_memory(rng, layout):
+def test_the_weight_may_have_any_memory_order(rng, layout):
     weight, mean, var = rng.standard_normal((5, 9)), rng.standard_normal(5), rng.uniform(0.5, 2, 5)
     odd = LAYOUTS[layout](weight)
     folded = tt.fold_batch_norm(odd, None, mean, var)
@@ -49,7 +49,7 @@ def test_the_weight_in_any_memory(rng, layout):
     np.testing.assert_allclose(folded.weight, weight / np.sqrt(var + 1e-5)[:, None], rtol=1e-15)
 
 
-def test_a_weight_without_inputs():
+def test_a_weight_without_inputs_folds():
     weight, bias = tt.fold_batch_norm(np.ones((3, 0)), None, np.ones(3), np.ones(3), eps=0)
     assert weight.shape == (3, 0)
     np.testing.assert_array_equal(bias, -np.ones(3))

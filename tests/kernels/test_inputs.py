@@ -1,34 +1,13 @@
-"""Arrays that functions written in Python are given: read as the compiled functions read them."""
+"""Python functions read arrays, seeds and generators as the compiled functions do."""
 
 import re
 
 import numpy as np
 import pytest
+from helpers.foreign_arrays import OnlyArray, OnlyDLPack
 from helpers.strategies import DTYPES
 from numpy.testing import assert_array_equal
 from trimtab import _core, _inputs
-
-
-class Holder:
-    """Hands out an array by one of the two protocols, and counts how often."""
-
-    def __init__(self, array):
-        self.array, self.reads = array, 0
-
-
-class OnlyDLPack(Holder):
-    def __dlpack__(self, **options):
-        self.reads += 1
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self.array.__dlpack_device__()
-
-
-class OnlyArray(Holder):
-    def __array__(self, dtype=None, copy=None):
-        self.reads += 1
-        return self.array
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -41,9 +20,9 @@ def test_a_float_array_is_taken_as_it_is(rng, dtype):
     assert_array_equal(turned, x.T)
 
 
-@pytest.mark.parametrize("holder", [OnlyDLPack, OnlyArray])
-def test_whatever_gives_an_array_is_read_once(rng, holder):
-    given = holder(rng.standard_normal((3, 4)))
+@pytest.mark.parametrize("kind", [OnlyDLPack, OnlyArray])
+def test_foreign_arrays_are_read_once(rng, kind):
+    given = kind(rng.standard_normal((3, 4)))
     assert_array_equal(_inputs.float_array("f: x", given), given.array)
     assert given.reads == 1
     assert_array_equal(_inputs.float_array("f: x", given.array.tolist()), given.array)
@@ -63,13 +42,13 @@ def test_whatever_gives_an_array_is_read_once(rng, holder):
     ],
     ids=repr,
 )
-def test_what_is_no_float_array_is_refused_by_name(value):
+def test_other_values_are_refused_by_name(value):
     with pytest.raises(TypeError, match=re.escape("Layer(3): x must be a ")):
         _inputs.float_array("Layer(3): x", value)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
-def test_errors_of_the_caller_pass(error):
+def test_errors_of_objects_are_passed_on(error):
     class Raises:
         def __array__(self, dtype=None, copy=None):
             raise error
@@ -79,7 +58,7 @@ def test_errors_of_the_caller_pass(error):
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, np.dtype(np.int64)], ids=str)
-def test_copies_into_any_array(dtype):
+def test_copy_into_converts_to_the_dtype_of_the_target(dtype):
     target = np.zeros(3, dtype)
     _inputs.copy_into(target, "a", [1, 2, 3])
     assert_array_equal(target, [1, 2, 3])
@@ -104,7 +83,7 @@ def test_seeds_are_those_of_numpy(seed):
     assert_array_equal(_inputs.as_generator("f: rng", seed).random(3), expected)
 
 
-def test_generators_are_shared():
+def test_generators_are_not_copied():
     generator, legacy = np.random.default_rng(1), np.random.RandomState(1)
     assert _inputs.as_generator("f: rng", generator) is generator
     _inputs.as_generator("f: rng", legacy).random(3)
@@ -114,14 +93,14 @@ def test_generators_are_shared():
 @pytest.mark.parametrize(
     "bad", ["text", 1.5, np.ones(3), np.ones((2, 2)).view(np.matrix), [[1.0]], {}], ids=repr
 )
-def test_what_is_no_seed_is_refused_by_name(bad):
-    """NumPy itself follows a matrix into itself until the interpreter crashes."""
+def test_other_values_than_seeds_are_refused_by_name(bad):
+    """NumPy recurses into a matrix until the interpreter crashes."""
     for value in (bad, [bad]):
         with pytest.raises(TypeError, match=r"^f: rng must be a seed, a generator or None, got "):
             _inputs.as_generator("f: rng", value)
 
 
-def test_deep_and_endless_lists_are_refused():
+def test_deep_and_recursive_lists_are_refused():
     endless = []
     endless.append(endless)
     with pytest.raises(ValueError, match=r"^f: x must be an array, got lists that are nested too deeply"):

@@ -7,47 +7,37 @@ import numpy as np
 import pytest
 import reference
 import trimtab as tt
-from helpers.norms import check_backward, check_forward, layer_norm
+from helpers.foreign_arrays import OnlyArray, OnlyDLPack
+from helpers.norms import check_backward, check_forward, check_overlaps, layer_norm, layer_norms
 from helpers.strategies import (
     BFLOAT16,
     DTYPES,
     OVERLAPS,
     WRITEABLE_LAYOUTS,
     arrays,
-    overlapping,
     parameters,
-    shapes,
 )
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 
-@st.composite
-def norms(draw):
-    """A layer norm over any axes, in any order and of any sign."""
-    shape = draw(shapes())
-    axes = draw(st.lists(st.integers(0, len(shape) - 1), min_size=1, unique=True))
-    signed = tuple(draw(st.sampled_from([axis, axis - len(shape)])) for axis in axes)
-    return layer_norm(shape, draw(st.sampled_from([signed, signed[0]])) if len(signed) == 1 else signed)
-
-
-@given(st.data(), norms(), st.sampled_from(DTYPES), st.sampled_from([0, 1e-5, 0.1]))
-def test_forward(data, norm, dtype, eps):
+@given(st.data(), layer_norms(), st.sampled_from(DTYPES), st.sampled_from([0, 1e-5, 0.1]))
+def test_forward_is_accurate(data, norm, dtype, eps):
     x = data.draw(arrays(norm.shape, dtype))
     gamma = data.draw(parameters(norm.parameter_shape, dtype))
     beta = data.draw(parameters(norm.parameter_shape, dtype))
-    assume(eps > 0 or np.all(norm.var(x) > 0))  # or rstd is infinite
+    assume(eps > 0 or np.all(norm.var(x) > 0))  # otherwise rstd is infinite
     check_forward(norm, x, gamma, beta, eps=eps)
 
 
-@given(st.data(), norms(), st.sampled_from(DTYPES))
-def test_backward(data, norm, dtype):
+@given(st.data(), layer_norms(), st.sampled_from(DTYPES))
+def test_backward_is_accurate(data, norm, dtype):
     dy, x = data.draw(arrays(norm.shape, dtype)), data.draw(arrays(norm.shape, dtype))
     check_backward(norm, dy, x, data.draw(parameters(norm.parameter_shape, dtype)))
 
 
-@given(st.data(), norms(), st.sampled_from(DTYPES))
-def test_result_alone_is_that_of_forward(data, norm, dtype):
+@given(st.data(), layer_norms(), st.sampled_from(DTYPES))
+def test_layer_norm_gives_the_y_of_forward(data, norm, dtype):
     x = data.draw(arrays(norm.shape, dtype))
     gamma = data.draw(parameters(norm.parameter_shape, dtype))
     y = tt.layer_norm(x, gamma, **norm.options)
@@ -55,7 +45,7 @@ def test_result_alone_is_that_of_forward(data, norm, dtype):
     np.testing.assert_array_equal(y, check_forward(norm, x, gamma, None).y)
 
 
-def test_positions_and_names_of_arguments_and_results(rng):
+def test_arguments_and_results_have_the_documented_order_and_names(rng):
     x, gamma, beta = rng.standard_normal((3, 4, 4))
     gamma, beta = gamma[0], beta[0]
     y, mean, rstd = expected = reference.layer_norm_forward(x, gamma, beta, eps=0.5)
@@ -73,8 +63,7 @@ def test_positions_and_names_of_arguments_and_results(rng):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("layout", WRITEABLE_LAYOUTS)
-def test_out(rng, dtype, layout):
-    """Written where it is told to write, whatever the memory, and returned."""
+def test_out_in_any_memory_is_written_and_returned(rng, dtype, layout):
     norm = layer_norm((7, 37))
     x, dy = rng.standard_normal((2, *norm.shape)).astype(dtype)
     out = WRITEABLE_LAYOUTS[layout](np.zeros_like(x))
@@ -88,41 +77,21 @@ def test_out(rng, dtype, layout):
 @pytest.mark.parametrize(
     "norm", [layer_norm((3, 5)), layer_norm((37, 300)), layer_norm((5, 6, 7), axis=1)], ids=str
 )
-def test_out_over_an_input(rng, dtype, kind, norm):
+def test_out_may_overlap_an_input(rng, dtype, kind, norm):
     x, dy = rng.standard_normal((2, *norm.shape)).astype(dtype)
-    source, out = overlapping(kind, x)
-    assert check_forward(norm, source, None, None, out=out).y is out
-    source, out = overlapping(kind, x)
-    assert check_backward(norm, dy, source, None, out=out).dx is out
-    source, out = overlapping(kind, dy)
-    assert check_backward(norm, source, x, None, out=out).dx is out
+    check_overlaps(
+        kind,
+        x,
+        dy,
+        lambda x, out: check_forward(norm, x, None, None, out=out).y,
+        lambda dy, x, out: check_backward(norm, dy, x, None, out=out).dx,
+    )
 
 
-def test_out_over_gamma_and_beta(rng):
-    """Parameters that lie inside the output are read before they are overwritten."""
+def test_out_may_overlap_gamma_and_beta(rng):
+    """They are read before the output is written."""
     x, out = rng.standard_normal((2, 9, 40)).astype(np.float32)
     check_forward(layer_norm(x.shape), x, out[0], out[4], out=out)
-
-
-class OnlyDLPack:
-    """An array of another library, which offers its memory by DLPack alone."""
-
-    def __init__(self, values):
-        self.values = values
-
-    def __dlpack__(self, **options):
-        return self.values.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self.values.__dlpack_device__()
-
-
-class OnlyArray:
-    def __init__(self, values):
-        self.values = values
-
-    def __array__(self, dtype=None, copy=None):
-        return self.values
 
 
 @pytest.mark.parametrize(
@@ -136,7 +105,7 @@ class OnlyArray:
         lambda x: [array.array("d", row) for row in x],
     ],
 )
-def test_other_kinds_of_arrays(rng, wrap):
+def test_foreign_arrays_and_sequences_are_taken(rng, wrap):
     x, dy = rng.standard_normal((2, 3, 5))
     gamma, beta = rng.standard_normal((2, 1, 5))
     expected = reference.layer_norm_forward(x, gamma[0], beta[0])
@@ -157,7 +126,7 @@ def test_subclasses_of_arrays_are_arrays(rng):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", [(0, 5), (3, 0, 5), (0,) * 3 + (4,)])
-def test_no_rows(dtype, shape):
+def test_a_batch_without_rows_is_empty(dtype, shape):
     x = np.empty(shape, dtype)
     y, mean, rstd = tt.layer_norm_forward(x)
     assert (y.shape, y.dtype) == (shape, dtype)
@@ -168,7 +137,7 @@ def test_no_rows(dtype, shape):
     np.testing.assert_array_equal(dbeta, np.zeros(shape[-1], dtype))
 
 
-def test_rows_of_one_value_are_beta(rng):
+def test_rows_of_one_value_give_beta(rng):
     x = rng.standard_normal((5, 1)).astype(np.float32)
     np.testing.assert_array_equal(tt.layer_norm(x, beta=np.float32([7])), np.full((5, 1), 7))
 
@@ -181,7 +150,7 @@ def test_a_sample_does_not_depend_on_its_batch(rng):
 
 
 def available_memory():
-    """Bytes that can be had without swapping."""
+    """Bytes of memory that are available without swapping."""
     with open("/proc/meminfo") as lines:
         sizes = dict(line.split(":") for line in lines)
     return int(sizes["MemAvailable"].split()[0]) * 1024
@@ -211,7 +180,7 @@ def test_more_elements_than_32_bits_count(rng):
 @pytest.mark.parametrize(
     ("shape", "axes"), [((37, 129), (-1,)), ((5, 6, 7, 8), (-2, -1)), ((4, 3, 2), (0, 1, 2))]
 )
-def test_as_pytorch(rng, dtype, shape, axes):
+def test_results_agree_with_torch(rng, dtype, shape, axes):
     torch = pytest.importorskip("torch")
     parameter_shape = shape[len(shape) - len(axes) :]
     x, dy = rng.standard_normal((2, *shape)).astype(dtype)
@@ -228,6 +197,6 @@ def test_as_pytorch(rng, dtype, shape, axes):
         np.testing.assert_allclose(ours, tensor.grad.numpy(), **tolerance)
 
 
-def test_bfloat16_is_that_of_the_caller(rng):
+def test_bfloat16_is_the_dtype_of_ml_dtypes(rng):
     x = rng.standard_normal((3, 40)).astype(BFLOAT16)
     assert tt.layer_norm(x).dtype == BFLOAT16

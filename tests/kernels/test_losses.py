@@ -1,4 +1,4 @@
-"""Losses against the specification and PyTorch, at their extremes, and what they say about wrong targets."""
+"""Losses against the specification and PyTorch, extreme values, and errors about wrong targets."""
 
 import doctest
 from functools import partial
@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import losses
 from trimtab.gradients import gradcheck
 
-# Of float32 and float64 arithmetic: relative to the largest term a result is the sum of.
+# The error of float32 and float64 arithmetic, relative to the largest term of a sum.
 ERROR = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 4e-15}
 REDUCTIONS = ("mean", "sum", "none")
 LABELS = np.array([0, 2, 1, 3, 3])
@@ -30,7 +30,7 @@ def logits(rng):
     return rng.standard_normal((5, 4))
 
 
-# Softmax cross entropy
+# ---- softmax cross entropy ----
 
 
 @st.composite
@@ -54,7 +54,7 @@ def targets(draw, rows, classes, dtype):
     reductions,
     st.sampled_from([0.0, 0.1, 1.0]),
 )
-def test_cross_entropy(data, rows, classes, dtype, reduction, smoothing):
+def test_cross_entropy_is_accurate(data, rows, classes, dtype, reduction, smoothing):
     x = data.draw(arrays((rows, classes), dtype))
     labels, options = data.draw(targets(rows, classes, dtype))
     weight = np.random.default_rng(classes).uniform(0.5, 2, classes)
@@ -101,8 +101,8 @@ def test_one_hot_rows_of_any_dtype(rng, dtype):
 @pytest.mark.parametrize(
     ("dtype", "ignored"), [("i8", -(2**63)), ("i1", -128), ("u8", 2**64 - 1), ("u8", 2**63), ("i4", 7)]
 )
-def test_labels_that_are_ignored(rng, dtype, ignored):
-    """Any integer that the labels' dtype has; the others of its bits are no labels."""
+def test_ignored_labels_may_be_any_integer_of_the_dtype(rng, dtype, ignored):
+    """Values of other dtypes with the same bits are not ignored."""
     x, labels = rng.standard_normal((3, 4)), np.array([0, ignored, 3], dtype)
     expected = reference.softmax_cross_entropy(x[::2], [0, 3])
     got = tt.softmax_cross_entropy(x, labels, ignore_index=ignored)
@@ -114,7 +114,7 @@ def test_labels_that_are_ignored(rng, dtype, ignored):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_cross_entropy_of_odd_memory(layout, rng):
+def test_cross_entropy_reads_any_memory(layout, rng):
     x, labels = LAYOUTS[layout](rng.standard_normal((6, 5))), rng.integers(0, 5, 6)
     expected = reference.softmax_cross_entropy(x, labels)
     got = tt.softmax_cross_entropy(x, LAYOUTS[layout](labels) if layout != "broadcast" else labels)
@@ -124,7 +124,7 @@ def test_cross_entropy_of_odd_memory(layout, rng):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("weight", [None, [0.5, 1.0, 2.0, 3.0]])
-def test_cross_entropy_gradient(smoothing, weight, logits):
+def test_cross_entropy_gradients_agree_with_central_differences(smoothing, weight, logits):
     loss = losses.CrossEntropy(smoothing, weight, ignore_index=1)
     assert gradcheck(lambda z: np.array(loss(z, LABELS)[0]), lambda dy, z: dy * loss(z, LABELS)[1], logits)
 
@@ -133,7 +133,7 @@ def test_cross_entropy_of_equal_logits_is_the_log_of_the_number_of_classes():
     assert_allclose(losses.CrossEntropy()(np.zeros((5, 4)), LABELS)[0], np.log(4), rtol=1e-15)
 
 
-def test_cross_entropy_of_a_confident_row_keeps_its_digits():
+def test_cross_entropy_of_a_confident_row_is_accurate():
     for gap in (10.0, 30.0):
         loss, dlogits = tt.softmax_cross_entropy(np.array([[gap, 0.0]]), [0])
         assert_allclose(loss, np.log1p(np.exp(-gap)), rtol=1e-10 if gap < 20 else 0.01)
@@ -142,15 +142,14 @@ def test_cross_entropy_of_a_confident_row_keeps_its_digits():
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("size", [1e4, -1e4])
-def test_cross_entropy_is_stable(size, dtype, logits):
+def test_cross_entropy_of_large_logits_is_finite(size, dtype, logits):
     x = (logits + size * np.eye(4)[LABELS]).astype(dtype)
     loss, dlogits = tt.softmax_cross_entropy(x, LABELS)
     assert np.isfinite(dlogits.astype(float)).all()
     assert_allclose(loss, max(0, -size), rtol=1e-2, atol=1e-12)
 
 
-def test_classes_that_are_left_out():
-    """Logits of -inf."""
+def test_logits_of_minus_infinity_leave_classes_out():
     x = np.array([[0.0, -np.inf, 1.0]])
     for target in ([2], [[0.0, 0.0, 1.0]]):
         loss, dlogits = tt.softmax_cross_entropy(x, target)
@@ -182,7 +181,7 @@ def test_nan_and_inf_stay_in_their_row(special, dtype, rng):
         assert not ignored.dlogits[1].any()
 
 
-def test_mean_of_no_rows():
+def test_the_mean_of_no_rows_is_nan():
     for x, labels in ((np.zeros((0, 3)), np.zeros(0, int)), (np.ones((2, 3)), np.array([-100, -100]))):
         loss, dlogits = tt.softmax_cross_entropy(x, labels, ignore_index=-100)
         assert np.isnan(loss)
@@ -191,8 +190,8 @@ def test_mean_of_no_rows():
 
 
 @pytest.mark.parametrize(("classes", "smoothing"), [(10, 0.1), (3, 0.4), (1000, 0.05)])
-def test_logit_gap_at_the_optimum_of_label_smoothing(classes, smoothing):
-    """log(1 + K (1 - eps) / eps), which gradient descent finds, too."""
+def test_label_smoothing_has_its_optimum_at_a_finite_gap(classes, smoothing):
+    """log(1 + K (1 - eps) / eps), where gradient descent ends, too."""
     gap = np.log(1 + classes * (1 - smoothing) / smoothing)
     rows = np.eye(classes)[:5]
     _, dlogits = tt.softmax_cross_entropy(gap * rows, np.arange(len(rows)), label_smoothing=smoothing)
@@ -205,11 +204,11 @@ def test_logit_gap_at_the_optimum_of_label_smoothing(classes, smoothing):
         assert_allclose(x[0, 0] - x[0, 1:], gap, rtol=1e-9)
 
 
-# Regression
+# ---- regression ----
 
 
 @given(st.data(), shapes(max_dims=3), dtypes, reductions, st.sampled_from([None, 1.0, 0.01, 0.0]))
-def test_regression(data, shape, dtype, reduction, delta):
+def test_regression_is_accurate(data, shape, dtype, reduction, delta):
     pred = data.draw(arrays(shape, dtype))
     target = data.draw(arrays(shape, data.draw(st.sampled_from(PARAMETER_DTYPES[dtype]))))
     name, options = ("mse", {}) if delta is None else ("huber", {"delta": delta})
@@ -227,7 +226,7 @@ def test_regression(data, shape, dtype, reduction, delta):
     assert_within(dpred, expected, allowed, name)
 
 
-def test_regression_gradients(rng):
+def test_regression_gradients_agree_with_central_differences(rng):
     pred, target = rng.standard_normal((2, 3, 4))
     for loss in (losses.MSE(), losses.Huber(0.5)):
         assert gradcheck(
@@ -237,14 +236,14 @@ def test_regression_gradients(rng):
         )
 
 
-def test_huber_far_from_the_target_is_squared_no_more():
+def test_huber_is_linear_far_from_the_target():
     pred = np.array([-30.0, -0.5, 0.0, 2.0, 30.0])
     loss, dpred = tt.huber(pred, np.zeros(5), delta=2.0, reduction="none")
     assert_array_equal(loss, [58, 0.125, 0, 2, 58])
     assert_array_equal(dpred, [-2, -0.5, 0, 2, 2])
 
 
-def test_squares_beyond_the_range_of_float32():
+def test_squares_beyond_the_range_of_float32_are_finite():
     pred = np.full(3, 1e30, np.float32)
     loss, dpred = tt.mse(pred, np.zeros(3, np.float32))
     assert_allclose(loss, 1e60, rtol=1e-6)
@@ -252,7 +251,7 @@ def test_squares_beyond_the_range_of_float32():
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_special_values_of_regression(dtype):
+def test_special_values_of_regression_are_right(dtype):
     pred = np.array([np.nan, np.inf, -np.inf, 1], dtype)
     loss, dpred = tt.mse(pred, np.zeros(4, dtype), reduction="none")
     assert_array_equal(loss.astype(float), [np.nan, np.inf, np.inf, 1])
@@ -262,10 +261,10 @@ def test_special_values_of_regression(dtype):
     assert_array_equal(dpred.astype(float), [np.nan, 1, -1, 1])
 
 
-# The classes, the metrics
+# ---- loss classes and metrics ----
 
 
-def test_targets_of_any_real_dtype():
+def test_targets_may_have_any_real_dtype():
     output = np.array([[1.5], [2.0]], np.float32)
     for loss in (losses.MSE(), losses.Huber()):
         value, gradient, _ = loss(output, [[1], [2]])
@@ -282,7 +281,7 @@ def test_targets_of_any_real_dtype():
         ([0.0, 1.0, 2.0, 3.0, 3.0], TypeError, "CrossEntropy: class ids must be integers, got dtype float64"),
     ],
 )
-def test_wrong_labels(labels, error, message, logits):
+def test_wrong_labels_are_refused(labels, error, message, logits):
     with pytest.raises(error, match=message):
         losses.CrossEntropy()(logits, labels)
 
@@ -290,7 +289,7 @@ def test_wrong_labels(labels, error, message, logits):
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 @pytest.mark.parametrize("weight", [None, [0.5, 1.0, 2.0, 3.0]])
 @pytest.mark.parametrize("ignored", [None, 1, -5])
-def test_options_of_cross_entropy(smoothing, weight, ignored, logits):
+def test_options_of_cross_entropy_are_checked(smoothing, weight, ignored, logits):
     labels = np.where(LABELS == 1, -5, LABELS) if ignored == -5 else LABELS
     loss = losses.CrossEntropy(smoothing, weight, ignored)
     expected = reference.softmax_cross_entropy(
@@ -324,7 +323,7 @@ def test_one_hot_labels_are_probabilities(dtype, output, logits):
 
 @pytest.mark.parametrize("delta", [0.0, 0.1, 0.7])
 @pytest.mark.parametrize("dtype", ["i4", "u1", "f4", "f8", "f2", "?"])
-def test_regression_of_targets_of_every_dtype(delta, dtype, rng):
+def test_regression_takes_targets_of_every_dtype(delta, dtype, rng):
     pred = rng.standard_normal((5, 2)).astype(np.float32)
     target = rng.integers(0, 2, (5, 2)).astype(dtype)
     for loss, expected in (
@@ -363,7 +362,7 @@ def test_masked_arrays_and_matrices_are_refused(loss):
 
 @pytest.mark.parametrize("loss", [losses.MSE(), losses.Huber()])
 def test_shapes_are_never_broadcast(loss):
-    """Axes of length 1 do not count: (N, 1) beside (N,) are N pairs, not N * N."""
+    """Axes of length 1 are ignored: (N, 1) with (N,) are N pairs, not N x N."""
     pred, target = np.arange(6.0).reshape(3, 2), np.arange(6.0)[::-1].reshape(3, 2)
     for output, given_shape in (((6, 1), (6,)), ((6,), (6, 1)), ((3, 2), (3, 1, 2))):
         got = loss(pred.reshape(output), target.reshape(given_shape))
@@ -382,7 +381,7 @@ def test_class_weights_are_finite_factors(weight):
         losses.CrossEntropy(class_weight=weight)
 
 
-def test_wrong_options():
+def test_wrong_options_are_refused():
     for smoothing in (-0.1, 1.1, np.nan):
         with pytest.raises(ValueError, match="label_smoothing must be between 0 and 1"):
             losses.CrossEntropy(smoothing)
@@ -400,7 +399,7 @@ def test_accuracy_counts_the_largest_logit():
     assert losses.CrossEntropy(ignore_index=-1).metrics["accuracy"](np.eye(2), [0, -1]) == 1
 
 
-def test_top_k(rng):
+def test_top_k_counts_labels_among_the_k_largest_logits(rng):
     x, labels = rng.standard_normal((50, 6)), rng.integers(0, 6, 50)
     x[:20] = x[:20].round()  # ties
     order = np.argsort(-x, axis=1, kind="stable")
@@ -413,20 +412,20 @@ def test_top_k(rng):
     assert losses.top_k(2)(np.array([[np.nan, 1, 2.0, 0]]), [1]) == 0
 
 
-def test_docstring_examples():
+def test_docstring_examples_run():
     results = doctest.testmod(losses)
     assert results.attempted > 0
     assert results.failed == 0
 
 
-# Beside PyTorch
+# ---- PyTorch ----
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("weight", [None, np.linspace(0.5, 2, 7)])
 @pytest.mark.parametrize("kind", ["ids", "ignored", "probabilities"])
-def test_cross_entropy_beside_torch(kind, weight, smoothing, reduction, rng):
+def test_cross_entropy_agrees_with_torch(kind, weight, smoothing, reduction, rng):
     torch = pytest.importorskip("torch")
     x = rng.standard_normal((9, 7))
     labels = rng.dirichlet(np.ones(7), 9) if kind == "probabilities" else rng.integers(0, 7, 9)
@@ -442,7 +441,7 @@ def test_cross_entropy_beside_torch(kind, weight, smoothing, reduction, rng):
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_regression_beside_torch(reduction, rng):
+def test_regression_agrees_with_torch(reduction, rng):
     torch = pytest.importorskip("torch")
     pred, target = rng.standard_normal((2, 5, 7))
     functional = torch.nn.functional

@@ -1,4 +1,4 @@
-"""Max-norm: which vectors, how long they end, and that those inside the ball keep their bits."""
+"""Max-norm: which vectors are scaled, to which length; vectors inside the ball keep their bits."""
 
 import ml_dtypes
 import numpy as np
@@ -15,7 +15,7 @@ def lengths(w, axis):
 
 
 def check(w, limit, axis, **out):
-    """Inside: the same bits. Outside: down to the limit, never above it."""
+    """Vectors inside the ball keep their bits; others are scaled to the limit, never above it."""
     before = np.array(w)
     result = tt.max_norm(w, limit, axis=axis, **out)
     assert result.shape == before.shape
@@ -34,7 +34,7 @@ def check(w, limit, axis, **out):
 
 
 @given(st.data(), shapes(), st.sampled_from(DTYPES), st.sampled_from([0.5, 2.0, 30.0]))
-def test_projection(data, shape, dtype, limit):
+def test_projection_is_accurate(data, shape, dtype, limit):
     axes = data.draw(st.lists(st.integers(0, len(shape) - 1), min_size=1, unique=True))
     signed = tuple(data.draw(st.sampled_from([axis, axis - len(shape)])) for axis in axes)
     axis = data.draw(st.sampled_from([signed, signed[0]])) if len(signed) == 1 else signed
@@ -44,7 +44,7 @@ def test_projection(data, shape, dtype, limit):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("layout", WRITEABLE_LAYOUTS)
 @pytest.mark.parametrize("axis", [0, 1])
-def test_out(rng, dtype, layout, axis):
+def test_out_in_any_memory_is_written_and_returned(rng, dtype, layout, axis):
     w = rng.standard_normal((7, 37)).astype(dtype)
     out = WRITEABLE_LAYOUTS[layout](np.zeros_like(w))
     assert check(w, 3.0, axis, out=out) is out
@@ -56,12 +56,12 @@ def test_out(rng, dtype, layout, axis):
 
 @pytest.mark.parametrize("kind", OVERLAPS)
 @pytest.mark.parametrize("axis", [0, 1])
-def test_out_over_the_input(rng, kind, axis):
+def test_out_may_overlap_the_input(rng, kind, axis):
     source, out = overlapping(kind, rng.standard_normal((37, 30)).astype("f4"))
     assert check(source, 3.0, axis, out=out) is out
 
 
-def test_by_hand():
+def test_vectors_are_scaled_as_by_hand():
     w = np.array([[3.0, 4.0], [0.3, -0.4], [0.0, 0.0]])
     np.testing.assert_allclose(tt.max_norm(w, 1, axis=1), [[0.6, 0.8], [0.3, -0.4], [0, 0]], rtol=1e-14)
     np.testing.assert_array_equal(tt.max_norm(w, 0, axis=1), 0)
@@ -71,19 +71,19 @@ def test_by_hand():
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_boundary_and_bits(dtype):
-    """A vector exactly as long as the limit is inside, as are negative zeros, subnormals and NaN."""
+def test_vectors_inside_the_ball_keep_their_bits(dtype):
+    """Also a vector of exactly the limit, negative zeros, subnormal numbers and NaN."""
     tiny = ml_dtypes.finfo(dtype).smallest_subnormal
     w = np.array([[3, 4], [-0.0, tiny], [np.nan, 1], [np.inf, 1]], dtype)
     assert tt.max_norm(w, 5.0, axis=1).tobytes() == w.tobytes()
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
-def test_extreme_vectors(rng, scale):
+def test_vectors_of_extreme_length_are_scaled(rng, scale):
     w = (rng.standard_normal((5, 1000)) * scale).astype("f4")
     np.testing.assert_allclose(lengths(tt.max_norm(w, scale, axis=1), 1), scale, rtol=1e-6)
 
 
-def test_empty():
+def test_empty_arrays_stay_empty():
     assert tt.max_norm(np.zeros((0, 3), "f4"), 1, axis=1).shape == (0, 3)
     assert tt.max_norm(np.zeros((3, 0), "f4"), 1, axis=1).shape == (3, 0)

@@ -1,10 +1,10 @@
-"""The kernels of max pooling, beyond what its layer asks of them: dtypes, bits, errors."""
+"""Kernels of max pooling: dtypes, bits, errors."""
 
 import numpy as np
 import pytest
 import reference
 import trimtab as tt
-from helpers.faults import assert_refused
+from helpers.faults import assert_argument_refused
 from helpers.strategies import DTYPES, LAYOUTS, at_offset
 from numpy.testing import assert_array_equal
 from trimtab import _core
@@ -12,20 +12,20 @@ from trimtab import _core
 CASES = [  # kernel, before, stride, output, image
     ((2, 2), (0, 0), (2, 2), (3, 3), (6, 7)),
     ((3, 2), (1, 0), (1, 2), (5, 3), (5, 6)),  # overlapping
-    ((2, 3), (0, 0), (3, 4), (2, 2), (6, 8)),  # elements that no window sees
-    ((5, 5), (9, 3), (4, 4), (5, 2), (4, 3)),  # windows that see nothing
+    ((2, 3), (0, 0), (3, 4), (2, 2), (6, 8)),  # elements under no window
+    ((5, 5), (9, 3), (4, 4), (5, 2), (4, 3)),  # windows without elements
 ]
 
 
 def small_integers(rng, shape, dtype):
-    """Many equal values; sums of few of them are exact in every dtype."""
+    """Many equal values; sums of a few of them are exact in every dtype."""
     return rng.integers(-4, 4, shape).astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("channels", [1, 3, 67])
 @pytest.mark.parametrize(("kernel", "before", "stride", "output", "image"), CASES)
-def test_pooling(rng, kernel, before, stride, output, image, channels, dtype):
+def test_pooling_and_its_gradient_are_exact(rng, kernel, before, stride, output, image, channels, dtype):
     x = small_integers(rng, (3, *image, channels), dtype)
     dy = small_integers(rng, (3, *output, channels), dtype)
     y = _core.max_pool(x, kernel, before, stride, output)
@@ -35,7 +35,7 @@ def test_pooling(rng, kernel, before, stride, output, image, channels, dtype):
     assert_array_equal(dx, reference.max_pool_backward(dy, x, kernel, before, stride))
 
 
-def test_nan_is_the_largest_wherever_it_stands(rng):
+def test_nan_counts_as_the_largest_value(rng):
     x = rng.standard_normal((4, 2, 2, 21)).astype(np.float32)
     for sample, (row, column) in enumerate(np.ndindex(2, 2)):
         x[sample, row, column, 1::3] = np.nan
@@ -59,7 +59,7 @@ def test_bits_depend_on_neither_threads_nor_alignment(rng):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts(rng, layout):
+def test_inputs_may_have_any_layout(rng, layout):
     x = LAYOUTS[layout](rng.standard_normal((2, 4, 6, 3)).astype(np.float32))
     y = _core.max_pool(x, (2, 2), (0, 0), (2, 2), (2, 3))
     assert_array_equal(y, reference.max_pool(x, (2, 2), (0, 0), (2, 2), (2, 3)))
@@ -68,7 +68,7 @@ def test_layouts(rng, layout):
 @pytest.mark.parametrize("samples", [0, 2])
 @pytest.mark.parametrize("output", [(0, 2), (1, 1)])
 @pytest.mark.parametrize("channels", [0, 3])
-def test_empty(samples, output, channels):
+def test_empty_batches_give_empty_results(samples, output, channels):
     x = np.ones((samples, 2, 2, channels), np.float32)
     y = _core.max_pool(x, (2, 2), (0, 0), (2, 2), output)
     assert y.shape == (samples, *output, channels)
@@ -107,5 +107,5 @@ PAIR = "must be a tuple of two ints from {} to 2147483647, got {}"
         ("max_pool_backward", 5, (2, 2**40), ValueError, "stride " + PAIR.format(1, (2, 2**40))),
     ],
 )
-def test_errors(function, position, value, error, message):
-    assert_refused(getattr(_core, function), VALID[function], position, value, error, message)
+def test_wrong_arguments_are_refused_by_name(function, position, value, error, message):
+    assert_argument_refused(getattr(_core, function), VALID[function], position, value, error, message)

@@ -1,14 +1,14 @@
-"""Arguments that share memory, in every function: the result is that of copies, or an error names them.
+"""Arguments that share memory, in every function: the result of copies, or an error that names them.
 
-Arrays share memory where they have a byte in common. Those that only take turns in it do not.
+Arrays share memory where they have a byte in common. Interleaved arrays do not.
 """
 
 import numpy as np
 import pytest
 import trimtab as tt
-from test_errors import FUNCTIONS, IN_PLACE, every_array
+from helpers.functions import FUNCTIONS, IN_PLACE, every_array
 
-LISTED = {"in place", "in place like"}  # of which no two may overlap
+LISTED = {"in place", "in place like"}  # arrays of a list may not overlap
 
 
 def buffer(nbytes):
@@ -20,7 +20,7 @@ def at(memory, start, like):
 
 
 def shifted(elements):
-    """The written array begins a number of its elements after the other one."""
+    """The written array begins some of its elements after the other array."""
 
     def place(written, other):
         memory = buffer(written.nbytes + other.nbytes)
@@ -36,13 +36,13 @@ def backwards(written, other):
 
 
 def behind_the_end(written, other):
-    """The last element of the one is the first of the other, where they are of one size."""
+    """The last element of one array is the first of the other, if they have the same size."""
     memory = buffer(written.nbytes + other.nbytes)
     return at(memory, max(other.nbytes - written.itemsize, 0) // 16 * 16, written), at(memory, 0, other)
 
 
 def in_columns(gap):
-    """Elements in turn, or overlapping in their halves."""
+    """Interleaved elements, or elements that overlap by half."""
 
     def place(written, other):
         width = max(written.itemsize, other.itemsize)
@@ -79,14 +79,14 @@ CASES = [
 
 
 def numbers(result):
-    """What a function returned, as float64 arrays."""
+    """The results of a function as float64 arrays."""
     results = result if isinstance(result, tuple) else (result,)
     return [np.asarray(r, np.float64) for r in results if r is not None]
 
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(("function", "written", "other"), CASES)
-def test_shared_memory(function, written, other, place):
+def test_shared_memory_gives_the_result_of_copies_or_is_refused(function, written, other, place):
     arguments = function.valid()
     pair = PLACES[place](arguments[written], arguments[other])
     for name, array in zip((written, other), pair, strict=True):
@@ -114,8 +114,8 @@ def test_shared_memory(function, written, other, place):
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
-def test_a_parameter_may_lie_under_the_result(rng, dtype):
-    """As many values as a row has, of x's dtype and of others."""
+def test_out_may_overlap_a_parameter(rng, dtype):
+    """A parameter as long as a row, of the dtype of x and of others."""
     x = rng.standard_normal((1, 64)).astype(dtype)
     for parameter in ("f2", "f4", "f8"):
         gamma = rng.standard_normal((8, 64)).astype(parameter)
@@ -125,7 +125,7 @@ def test_a_parameter_may_lie_under_the_result(rng, dtype):
         np.testing.assert_array_equal(out, expected)
 
 
-def test_columns_of_many_lists_are_updated(rng):
+def test_columns_of_one_array_are_updated_in_lists(rng):
     table = rng.standard_normal((50, 9)).astype("f4")
     columns = list(table.T)
     expected = table.copy()

@@ -1,4 +1,4 @@
-"""Results too large for the caches go to memory another way, with the bits of those written in place."""
+"""Results that exceed the caches are stored with streaming stores and have the same bits."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def last_cache_bytes():
 
 @pytest.fixture(scope="module")
 def values():
-    """As many as, with results of their size, fill the largest cache."""
+    """The number of values that, with results of their size, fill the largest cache."""
     count = last_cache_bytes() // (2 * 4)
     if count > 1 << 27:
         pytest.skip(f"a cache of {last_cache_bytes()} bytes takes too long to fill")
@@ -26,7 +26,7 @@ def values():
 
 
 def shaped(values, *shape):
-    """An array that ends with `shape`, of as many values as fit."""
+    """An array whose shape ends with `shape` and that has about the given number of values."""
     rows = values.size // np.prod(shape)
     return values[: rows * np.prod(shape)].reshape(rows, *shape)
 
@@ -45,7 +45,7 @@ WAYS = {
     ),
     "dropout": ([(101,), (128,)], lambda x, out: tt.dropout_forward(x, 0.3, rng=1, out=out)[0]),
 }
-# Rows that begin anywhere, and rows that begin with a cache line.
+# Rows at any alignment, and rows aligned to cache lines.
 CASES = [(way, shape) for way, (shapes, _) in WAYS.items() for shape in shapes]
 
 
@@ -54,7 +54,7 @@ def statistics(x):
 
 
 @pytest.mark.parametrize(("way", "shape"), CASES)
-def test_forward(way, shape, values):
+def test_forward_has_the_bits_of_results_in_place(way, shape, values):
     _, op = WAYS[way]
     x = shaped(values, *shape)
     in_place = x.copy()
@@ -63,7 +63,7 @@ def test_forward(way, shape, values):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_forward_of_16_bits(way, values):
+def test_forward_of_16_bits_has_the_bits_of_parts(way, values):
     (_, shape), op = WAYS[way]
     x = shaped(np.concatenate([values, values]).astype(np.float16), *shape)
     in_place = x.copy()
@@ -101,7 +101,7 @@ def test_gradient_of_the_residual(shape, values):
 
 
 @pytest.mark.parametrize("channels", [64, 67, 1056])
-def test_moments_of_what_no_cache_holds(channels, values):
+def test_moments_of_arrays_that_exceed_all_caches_are_accurate(channels, values):
     x = shaped(np.concatenate([values, values]), channels)
     moments, expected = tt.batch_moments(x), reference.batch_moments(x)
     np.testing.assert_allclose(moments.mean, expected.mean, rtol=0, atol=2e-8)
@@ -110,7 +110,7 @@ def test_moments_of_what_no_cache_holds(channels, values):
 
 @pytest.mark.parametrize("shape", [(769,), (768,), (5003,), (5008,), (9,), (16,)])
 def test_backward_of_rows(shape, values):
-    """Rows do not depend on each other: those of a part, which the caches hold, are those of the whole."""
+    """Rows are independent: those of a part that fits the caches are those of the whole."""
     x = shaped(values, *shape)
     dy = x[::-1]
     _, mean, rstd = tt.layer_norm_forward(x)

@@ -1,4 +1,4 @@
-"""The random stream: the published cipher, what is made of its words, and the vectors that hold for ever."""
+"""The random stream: the published cipher, masks and normal numbers, and test vectors."""
 
 import re
 import statistics
@@ -28,12 +28,12 @@ SEEDS = [0, 1, 2**32 - 1, 2**32, 0x0123456789ABCDEF, 2**64 - 1]
     ],
     ids=["zeros", "ones", "pi"],
 )
-def test_published_vectors_of_the_cipher(counter, key, words):
+def test_the_cipher_gives_the_published_vectors(counter, key, words):
     assert " ".join(f"{word:08x}" for word in reference.philox(counter, key)) == words
 
 
 def bytes_of_the_stream(count, seed):
-    """An element is kept at p = k/256 if its byte is k or more, so the byte is the number of such k >= 1."""
+    """The bytes of elements: a byte is the number of k >= 1 for which p = k/256 keeps its element."""
     masks = [tt.dropout_mask(count, k / 256, rng=seed) for k in range(1, 257)]
     return np.unpackbits(masks, axis=1, count=count, bitorder="little").sum(0, dtype=int)
 
@@ -44,7 +44,7 @@ def test_decisions_begin_with_the_first_published_vector():
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_every_byte_is_that_of_the_definition(seed):
+def test_every_byte_follows_the_definition(seed):
     words = reference.random_words(seed, reference.DECISIONS, np.arange(300))
     np.testing.assert_array_equal(bytes_of_the_stream(4800, seed), words.view(np.uint8).ravel())
 
@@ -53,7 +53,7 @@ def test_every_byte_is_that_of_the_definition(seed):
 @pytest.mark.parametrize(
     "p", [0, 5e-324, 2**-72, 2**-20, 0.001, 0.1, 0.25 + 2**-20, 1 / 3, 0.5, 0.999, 1 - 2**-53, 1]
 )
-def test_masks_are_those_of_the_definition(p, seed):
+def test_masks_follow_the_definition(p, seed):
     for count in (0, 1, 7, 8, 63, 64, 65, 1000, 4095, 4096, 4097, 20_001):
         np.testing.assert_array_equal(
             tt.dropout_mask(count, p, rng=seed), reference.dropout_mask(count, p, rng=seed), str(count)
@@ -61,8 +61,8 @@ def test_masks_are_those_of_the_definition(p, seed):
 
 
 @pytest.mark.parametrize("below", [True, False])
-def test_a_tie_is_settled_by_all_of_its_bits(below):
-    """The largest p at which an element is kept, and the next that a double has."""
+def test_a_tie_is_decided_by_all_of_its_bits(below):
+    """The largest p that keeps an element, and the next double."""
     seed, element = 3, 5
     byte = int(reference.random_words(seed, reference.DECISIONS, [0]).view(np.uint8)[0, element])
     further = int(reference.random_words(seed, reference.TIES, [element])[:, :2].copy().view("<u8")[0, 0])
@@ -74,7 +74,7 @@ def test_a_tie_is_settled_by_all_of_its_bits(below):
 
 
 def test_elements_beyond_32_bits():
-    """Numbers of ties exceed 32 bits there; byte blocks have 16 elements each and come later."""
+    """Tie blocks have numbers above 32 bits there; byte blocks do not, as each serves 16 elements."""
     count = 2**32 + 5000
     mask = tt.dropout_mask(count, 0.1, rng=11)
     elements = np.arange(count - 10_000, count)
@@ -91,27 +91,27 @@ def test_the_definition_shows_the_reference():
 
 
 def vectors(heading):
-    """The rows of a table of the definition, as lists of their cells."""
+    """The rows of a table in the definition, as lists of their cells."""
     section = DEFINITION.read_text("utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
     rows = [re.findall(r"`([^`]+)`", line) for line in section.splitlines() if line.startswith("| `")]
     assert len(rows) >= 4
     return rows
 
 
-def test_vectors_of_masks():
+def test_masks_have_the_vectors_of_the_definition():
     for seed, p, count, mask in vectors("Test vectors: masks"):
         got = tt.dropout_mask(int(count), float(Fraction(p)), rng=int(seed, 0))
         assert got.tobytes().hex(" ") == mask
 
 
-def test_vectors_of_normal_numbers():
+def test_normal_numbers_have_the_vectors_of_the_definition():
     for seed, numbers in vectors("Test vectors: normal numbers"):
         expected = np.array([float.fromhex(number) for number in numbers.split()], np.float32)
         np.testing.assert_array_equal(drawn_normals(len(expected), int(seed, 0)), expected)
 
 
 def drawn_normals(count, seed):
-    """At p = 1/2 noise is 1 + z, and 1 + z in float64 has every bit of a float32 z that is no tiny number."""
+    """For p = 1/2 the noise is 1 + z; in float64, 1 + z holds every bit of a float32 z that is not tiny."""
     return tt.gaussian_dropout_forward(np.ones(count), 0.5, rng=seed).noise - 1
 
 
@@ -123,7 +123,7 @@ def polynomial(coefficients, v):
 
 
 def normals_by_definition(words):
-    """docs/random-stream.md, in NumPy's float32."""
+    """docs/random-stream.md in float32 NumPy."""
     number = words.view("<i4")
     magnitude = number ^ number >> 31
     u = magnitude.astype(np.float32) * np.float32(2**-31) + np.float32(2**-32)
@@ -148,8 +148,8 @@ def test_normal_numbers_are_quantiles():
     np.testing.assert_allclose(drawn_normals(20_001, 6), reference.normals(20_001, 6), rtol=4e-7, atol=3e-16)
 
 
-def test_quantiles_of_the_tails():
-    """By the definition, which has the bits of the library: no word leads astray."""
+def test_quantiles_of_the_tails_are_accurate():
+    """By the definition, whose bits the library has."""
     edge = np.concatenate([np.arange(1000), 2**31 - 1 - np.unique(np.geomspace(1, 2**31, 3000).astype(int))])
     words = np.concatenate([edge, 2**32 - 1 - edge]).astype("<u4")
     signed = words.view("<i4").astype(float)

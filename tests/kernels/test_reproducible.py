@@ -14,7 +14,7 @@ import pytest
 import trimtab as tt
 from helpers.strategies import DTYPES, at_offset
 
-# Large enough to be shared between threads, with ragged ends.
+# Large enough for several threads, with odd lengths.
 ROWS = [(67, 5), (300, 768), (5, 40_001), (3000, 130)]
 CHANNELS = [  # shape, channel axis
     ((3000, 67), 1),
@@ -30,7 +30,7 @@ WEIGHTS_OPTIONS = [
     {"nesterov": True, "weight_decay": 0.1, "decoupled": True, "maximize": True, "grad_scale": 0.3},
     {"l1": 0.3, "proximal": True, "first_step": True},
 ]
-LEVELS = {  # what a machine can run, by the best that it can
+LEVELS = {  # instruction sets that a machine can run, by its best one
     "avx512": ["avx512", "avx2", "baseline"],
     "avx2": ["avx2", "baseline"],
     "neon": ["neon", "baseline"],
@@ -38,7 +38,7 @@ LEVELS = {  # what a machine can run, by the best that it can
 
 
 def data(shape, dtype, count):
-    """The same numbers in every process."""
+    """The same numbers in each process."""
     rng = np.random.default_rng(1)
     return [(rng.standard_normal(shape) + 0.5).astype(dtype) for _ in range(count)]
 
@@ -110,7 +110,7 @@ def dropout_case(shape, dtype, place):
 
 
 def weights_case(dtype, place):
-    """Every form of the update on many small arrays and some large ones, norms and sums."""
+    """All forms of the update, norms and sums, on many small arrays and some large ones."""
     results = []
     for options in WEIGHTS_OPTIONS:
         w, g, v = ([place(array) for shape in WEIGHTS for array in data(shape, dtype, 1)] for _ in range(3))
@@ -142,7 +142,7 @@ def losses_case(shape, dtype, place):
     return [np.asarray(result) for result in results]
 
 
-# name: a function of where to place the arrays, which gives all results
+# name: a function of the placement of arrays that returns all results
 CASES = {
     **{f"weights-{dtype}": (lambda place, dtype=dtype: weights_case(dtype, place)) for dtype in DTYPES},
     **{
@@ -201,7 +201,7 @@ def digests():
 
 @pytest.fixture(scope="module")
 def expected():
-    """The bits that all others must have: one thread, the instruction set that was chosen at import."""
+    """The bits of one thread and of the instruction set chosen at import."""
     threads = tt.get_num_threads()
     tt.set_num_threads(1)
     bits = digests()
@@ -214,7 +214,7 @@ def assert_same_bits(bits, expected):
 
 
 @pytest.mark.parametrize("threads", [2, 3, 4])
-def test_number_of_threads(threads, expected):
+def test_any_number_of_threads_gives_the_same_bits(threads, expected):
     tt.set_num_threads(threads)
     if tt.get_num_threads() != threads:
         pytest.skip(f"this process may use {tt.get_num_threads()} threads only")
@@ -222,15 +222,15 @@ def test_number_of_threads(threads, expected):
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "-67x5-" in case or "-16x" in case])
-def test_alignment_of_large_arrays(case, expected):
+def test_any_alignment_of_large_arrays_gives_the_same_bits(case, expected):
     for offset in (1, 4, 16, 33):
         assert digest(case, lambda x, offset=offset: at_offset(x, offset)) == expected[case], offset
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("width", [5, 16, 33, 130])
-def test_every_alignment(width, dtype):
-    """Also of the outputs."""
+def test_every_alignment_gives_the_same_bits(width, dtype):
+    """Of inputs and of outputs."""
     (x,) = data((7, width), dtype, 1)
     rows, channels = tt.layer_norm(x), tt.batch_norm_forward(x).y
     for offset in range(64):
@@ -243,8 +243,8 @@ def test_every_alignment(width, dtype):
 
 
 @pytest.mark.parametrize("level", LEVELS.get(tt.isa(), ["baseline"]))
-def test_instruction_sets(level, expected):
-    """Forced in another process, which says what ran."""
+def test_all_instruction_sets_give_the_same_bits(level, expected):
+    """Each is forced in another process, which reports the one it used."""
     environment = {**os.environ, "TRIMTAB_ISA": level, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, __file__]
     child = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)

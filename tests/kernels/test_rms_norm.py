@@ -1,4 +1,4 @@
-"""RMS norm, and the norms of a sum: any axes, shapes, dtypes and memory."""
+"""RMS norm, and norms of a sum: any axes, shapes, dtypes and memory."""
 
 import numpy as np
 import pytest
@@ -13,26 +13,20 @@ from helpers.norms import (
     assert_normalized,
     assert_within,
     check_forward,
+    check_overlaps,
     layer_norm,
+    layer_norms,
     native,
     rounding,
     storage_error,
 )
-from helpers.strategies import DTYPES, OVERLAPS, WRITEABLE_LAYOUTS, arrays, overlapping, parameters, shapes
+from helpers.strategies import DTYPES, OVERLAPS, WRITEABLE_LAYOUTS, arrays, parameters
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 
-@st.composite
-def rows(draw):
-    """Shapes and the axes normalized over; gamma has the shape of those axes."""
-    shape = draw(shapes())
-    axes = draw(st.lists(st.integers(0, len(shape) - 1), min_size=1, unique=True))
-    return layer_norm(shape, tuple(axes))
-
-
 def check(norm, x, gamma, *, eps=1e-6, out=None):
-    """y within 2 ulps, rstd within its error; returns what the library returned."""
+    """y within 2 ulps, rstd within its error. Returns the result of the library."""
     expected = reference.rms_norm_forward(x, gamma, eps=eps, **norm.options)
     result = tt.rms_norm_forward(x, gamma, eps=eps, out=out, **norm.options)
     statistic = STATISTIC_ERROR[arithmetic(x.dtype)]
@@ -66,29 +60,29 @@ def check_gradients(norm, dy, x, gamma, *, out=None):
     return result
 
 
-@given(st.data(), rows(), st.sampled_from(DTYPES), st.sampled_from([0, 1e-6, 0.1]))
-def test_forward(data, norm, dtype, eps):
+@given(st.data(), layer_norms(), st.sampled_from(DTYPES), st.sampled_from([0, 1e-6, 0.1]))
+def test_forward_is_accurate(data, norm, dtype, eps):
     x = data.draw(arrays(norm.shape, dtype))
-    assume(eps > 0 or np.all(norm.mean(np.square(reference.wide(x))) > 0))  # or rstd is infinite
+    assume(eps > 0 or np.all(norm.mean(np.square(reference.wide(x))) > 0))  # otherwise rstd is infinite
     check(norm, x, data.draw(parameters(norm.parameter_shape, dtype)), eps=eps)
 
 
-@given(st.data(), rows(), st.sampled_from(DTYPES))
-def test_backward(data, norm, dtype):
+@given(st.data(), layer_norms(), st.sampled_from(DTYPES))
+def test_backward_is_accurate(data, norm, dtype):
     dy, x = data.draw(arrays(norm.shape, dtype)), data.draw(arrays(norm.shape, dtype))
     check_gradients(norm, dy, x, data.draw(parameters(norm.parameter_shape, dtype)))
 
 
-@given(st.data(), rows(), st.sampled_from(DTYPES))
-def test_result_alone_is_that_of_forward(data, norm, dtype):
+@given(st.data(), layer_norms(), st.sampled_from(DTYPES))
+def test_rms_norm_gives_the_y_of_forward(data, norm, dtype):
     x = data.draw(arrays(norm.shape, dtype))
     gamma = data.draw(parameters(norm.parameter_shape, dtype))
     np.testing.assert_array_equal(tt.rms_norm(x, gamma, **norm.options), check(norm, x, gamma).y)
 
 
-@given(st.data(), rows(), st.sampled_from(DTYPES))
-def test_norms_of_a_sum(data, norm, dtype):
-    """The sum is rounded to the dtype once, and normalized as it is returned."""
+@given(st.data(), layer_norms(), st.sampled_from(DTYPES))
+def test_the_norm_of_a_sum_normalizes_the_rounded_sum(data, norm, dtype):
+    """The sum is rounded to its dtype once."""
     x, residual = data.draw(arrays(norm.shape, dtype)), data.draw(arrays(norm.shape, dtype))
     gamma = data.draw(parameters(norm.parameter_shape, dtype))
     beta = data.draw(parameters(norm.parameter_shape, dtype))
@@ -105,7 +99,7 @@ def test_norms_of_a_sum(data, norm, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("layout", WRITEABLE_LAYOUTS)
-def test_out(rng, dtype, layout):
+def test_out_in_any_memory_is_written_and_returned(rng, dtype, layout):
     norm = layer_norm((7, 37))
     x, dy = rng.standard_normal((2, *norm.shape)).astype(dtype)
     out = WRITEABLE_LAYOUTS[layout](np.zeros_like(x))
@@ -114,18 +108,21 @@ def test_out(rng, dtype, layout):
 
 
 @pytest.mark.parametrize("kind", OVERLAPS)
-def test_out_over_an_input(rng, kind):
+def test_out_may_overlap_an_input(rng, kind):
     norm = layer_norm((37, 300))
     x, dy = rng.standard_normal((2, *norm.shape)).astype(np.float32)
-    source, out = overlapping(kind, x)
-    assert check(norm, source, None, out=out).y is out
-    source, out = overlapping(kind, dy)
-    assert check_gradients(norm, source, x, None, out=out).dx is out
+    check_overlaps(
+        kind,
+        x,
+        dy,
+        lambda x, out: check(norm, x, None, out=out).y,
+        lambda dy, x, out: check_gradients(norm, dy, x, None, out=out).dx,
+    )
 
 
 @pytest.mark.parametrize("magnitude", [1e-30, 1e-12, 1.0, 1e12, 1e30])
 @pytest.mark.parametrize("width", [1, 2, 15, 16, 17, 64, 1000, 4097, 70_001])
-def test_any_magnitude_and_width(rng, magnitude, width):
+def test_any_magnitude_and_width_is_accurate(rng, magnitude, width):
     x, dy = rng.standard_normal((2, 5, width)).astype(np.float32)
     norm = layer_norm(x.shape)
     check(norm, (x * magnitude).astype(np.float32), None, eps=0)
@@ -144,19 +141,19 @@ def test_nan_and_infinity_stay_in_their_row(rng, value):
         assert np.isnan(y[1, lane])
 
 
-def test_scale_of_the_input_is_lost(rng):
-    """RMS(a x) = RMS(x) for a > 0; a power of two changes no digits."""
+def test_the_result_does_not_depend_on_the_scale_of_the_input(rng):
+    """RMS(a x) = RMS(x) for a > 0, exactly for powers of two."""
     x = rng.standard_normal((7, 33))
     np.testing.assert_array_equal(tt.rms_norm(1024 * x, eps=0), tt.rms_norm(x, eps=0))
 
 
-def test_of_values_with_mean_zero_is_layer_norm(rng):
+def test_rms_norm_of_values_with_mean_zero_is_layer_norm(rng):
     x = rng.standard_normal((7, 32))
     x = np.concatenate([x, -x], axis=1)
     np.testing.assert_allclose(tt.rms_norm(x, eps=1e-5), tt.layer_norm(x, eps=1e-5), rtol=1e-13, atol=1e-14)
 
 
-def test_gradient_against_differences(rng):
+def test_gradients_agree_with_central_differences(rng):
     x, gamma = rng.standard_normal((4, 9)), rng.standard_normal(9)
 
     def backward(dy, x, gamma):
@@ -165,7 +162,7 @@ def test_gradient_against_differences(rng):
     assert tt.gradcheck(tt.rms_norm, backward, [x, gamma])
 
 
-def test_empty():
+def test_empty_arrays_stay_empty():
     y, rstd = tt.rms_norm_forward(np.empty((0, 5), np.float32))
     assert y.shape == (0, 5)
     assert rstd.shape == (0,)
@@ -173,7 +170,7 @@ def test_empty():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_as_pytorch(rng, dtype):
+def test_results_agree_with_torch(rng, dtype):
     torch = pytest.importorskip("torch")
     tolerance = {"rtol": 1e-4, "atol": 1e-5} if dtype == "float32" else {"rtol": 1e-11, "atol": 1e-12}
     x, dy = rng.standard_normal((2, 6, 5, 33)).astype(dtype)

@@ -52,14 +52,14 @@ def magnitudes(w, g, v, *, lr, momentum, weight_decay, l1, grad_scale, **_):
 
 
 def assert_near(got, expected, terms):
-    """Within four roundings of the arithmetic, and one to a narrower dtype."""
+    """Within four roundings of the arithmetic and one to a narrower dtype."""
     eps = np.finfo(np.float64 if got.dtype == np.float64 else np.float32).eps
     stored = 0.5 * ulp(expected, got.dtype) if got.dtype in HALVES else 0
     assert np.all(np.abs(got.astype(np.float64) - expected) <= 1.01 * stored + 4 * eps * terms)
 
 
 def check_update(params, grads, buffers, masters=None, **options):
-    """Updates the arrays and compares them with the specification; returns what the update returned."""
+    """Update the arrays and compare them with the specification; return the result of the update."""
     before = [masters or params, grads, buffers or params]
     w, g, v = map(wide, before)
     expected_w, expected_v = copies(w), copies(v) if buffers else None
@@ -88,7 +88,7 @@ def check_update(params, grads, buffers, masters=None, **options):
     option_sets(),
     st.integers(0, 2**16),
 )
-def test_update(lengths, dtype, with_masters, with_buffers, zero_grad, options, seed):
+def test_the_update_is_accurate(lengths, dtype, with_masters, with_buffers, zero_grad, options, seed):
     rng = np.random.default_rng(seed)
     shapes = [(n,) for n in lengths] + [(3, 5), (), (0, 4)]
     with_masters &= dtype in HALVES
@@ -102,8 +102,8 @@ def test_update(lengths, dtype, with_masters, with_buffers, zero_grad, options, 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("offset", range(0, 64, 8))
-def test_every_alignment_and_many_tasks(rng, dtype, offset):
-    """Arrays that are cut into tasks, beside ones that share a task; the same bits wherever they lie."""
+def test_any_alignment_and_number_of_tasks_gives_the_same_bits(rng, dtype, offset):
+    """Arrays that several tasks share, together with arrays that share a task."""
     shapes = [(3,), (40_001,), (7,), (64, 64), (1,)]
     options = {"lr": 0.25, "momentum": 0.9, "weight_decay": 0.1, "l1": 0.2}
     arrays = [normal(rng, shapes, dtype) for _ in range(3)]
@@ -116,7 +116,7 @@ def test_every_alignment_and_many_tasks(rng, dtype, offset):
             assert a.tobytes() == b.tobytes()
 
 
-def test_single_arrays_and_results_in_place(rng):
+def test_single_arrays_are_updated_in_place(rng):
     w, g, v = rng.standard_normal((3, 4, 5))
     expected = [w.copy()], [g.copy()], [v.copy()]
     reference.sgd_update(*expected, lr=0.5, momentum=0.5)
@@ -142,8 +142,8 @@ def test_bits_do_not_depend_on_how_lists_are_split(dtype, cuts, threads, seed):
         assert [x.tobytes() for x in a] == [x.tobytes() for x in b]
 
 
-def test_first_step_of_some_parameters(rng):
-    """Their buffers begin there: what lay in them, NaN too, is not read."""
+def test_first_step_may_concern_some_parameters(rng):
+    """Their buffers are not read, even if they hold NaN."""
     params, grads = normal(rng, [(5,), (70,)], "f4"), normal(rng, [(5,), (70,)], "f4")
     buffers = [np.full(5, np.nan, "f4"), np.ones(70, "f4")]
     expected = wide(params)
@@ -160,7 +160,7 @@ def test_first_step_of_some_parameters(rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_statistics_are_sums_of_what_was_there_before(rng, dtype):
+def test_statistics_are_sums_before_the_update(rng, dtype):
     shapes = [(40_001,), (3, 5), (), (0,), (9000,)]
     params, grads, buffers = (normal(rng, shapes, dtype) for _ in range(3))
     every_w, every_g = (np.concatenate([a.ravel() for a in wide(group)]) for group in (params, grads))
@@ -227,7 +227,7 @@ def test_nan_survives_the_soft_threshold():
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_skip_nonfinite(rng, dtype):
+def test_skip_nonfinite_leaves_everything_unchanged(rng, dtype):
     arrays = [normal(rng, [(70_000,), (5,)], dtype) for _ in range(3)]
     options = {"lr": 0.1, "momentum": 0.9, "zero_grad": True}
     expected = [copies(group) for group in arrays]
@@ -291,8 +291,8 @@ def test_a_plan_updates_as_a_call_does(rng):
     ],
     ids=str,
 )
-def test_decay_of_some_parameters_of_a_plan(rng, options):
-    """The others as if there were none: an infinite weight times a decay of 0 would be NaN."""
+def test_a_plan_decays_some_parameters(rng, options):
+    """The others exactly as without decay: an infinite weight times a decay of 0 would be NaN."""
     shapes = [(40,), (7,), (20_000,)]
     arrays = [normal(rng, shapes, "f4") for _ in range(3)]
     arrays[0][1][0] = np.inf
@@ -335,7 +335,7 @@ def test_a_plan_checks_its_arrays(rng):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_penalty(rng, dtype, layout):
+def test_the_penalty_is_accurate(rng, dtype, layout):
     params = [LAYOUTS[layout](w) for w in normal(rng, [(5, 70), (3,), (40_001,)], dtype)]
     expected = reference.penalty(params, l1=0.3, l2=0.7)
     assert tt.penalty(params, l1=0.3, l2=0.7) == pytest.approx(expected, rel=1e-13)
@@ -345,8 +345,8 @@ def test_penalty(rng, dtype, layout):
     assert tt.penalty(params) == tt.penalty([], l1=1.0, l2=1.0) == 0
 
 
-def test_penalty_is_what_decay_descends(rng):
-    """Central differences of the penalty are the step that decay takes."""
+def test_decay_descends_the_gradient_of_the_penalty(rng):
+    """Which is taken by central differences."""
     w = rng.uniform(0.5, 1.5, 6) * [1, -1, 1, -1, 1, -1]
     step = 1e-6 * np.eye(6)
     slope = [(tt.penalty(w + d, l1=0.3, l2=0.7) - tt.penalty(w - d, l1=0.3, l2=0.7)) / 2e-6 for d in step]
@@ -357,7 +357,7 @@ def test_penalty_is_what_decay_descends(rng):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("limit", [0.0, 1.0, 1e4, np.inf])
-def test_clip_grad_norm(rng, dtype, limit):
+def test_clipping_scales_gradients_to_the_bound(rng, dtype, limit):
     grads = normal(rng, [(40, 30), (7,), (9000,)], dtype)
     before, expected = copies(grads), wide(grads)
     norm = tt.clip_grad_norm(grads, limit)
@@ -372,7 +372,7 @@ def test_clip_grad_norm(rng, dtype, limit):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_clip_grad_norm_of_nonfinite_gradients_changes_nothing(bad):
+def test_clipping_leaves_nonfinite_gradients_unchanged(bad):
     grads = [np.array([1.0, bad], "f4"), np.array([3.0])[:0].astype("f4")]
     before = grads[0].tobytes()
     assert not np.isfinite(tt.clip_grad_norm(grads, 1.0))
@@ -380,8 +380,8 @@ def test_clip_grad_norm_of_nonfinite_gradients_changes_nothing(bad):
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
-def test_norms_of_extreme_gradients(rng, scale):
-    """Squares beyond the range of float32 are no matter."""
+def test_norms_of_extreme_gradients_are_finite(rng, scale):
+    """Although squares exceed the range of float32."""
     grads = [(rng.standard_normal(1000) * scale).astype("f4")]
     expected = np.linalg.norm(grads[0].astype(np.float64))
     assert tt.clip_grad_norm(grads, np.inf) == pytest.approx(expected, rel=1e-13)

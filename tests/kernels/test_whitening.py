@@ -1,13 +1,13 @@
-"""Whitening against the specification; what it is for; where its gradient is delicate; bad input."""
+"""Whitening against the specification, its effect, delicate gradients, and bad input."""
 
 import numpy as np
 import pytest
 import reference
 import trimtab as tt
-from helpers.faults import FAULTS, Function, some
+from helpers.faults import FAULTS, Fault, Function, assert_call_refused, some
+from helpers.foreign_arrays import OnlyArray, OnlyDLPack
 from helpers.strategies import DTYPES, LAYOUTS
 from numpy.testing import assert_allclose, assert_array_equal
-from test_errors import assert_refused
 
 SHAPES = [((40, 6), 1), ((9, 6, 3, 4), 1), ((9, 3, 4, 6), -1), ((6, 50), 0)]
 
@@ -15,7 +15,7 @@ SHAPES = [((40, 6), 1), ((9, 6, 3, 4), 1), ((9, 3, 4, 6), -1), ((6, 50), 0)]
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("num_groups", [1, 2, 3, 6])
 @pytest.mark.parametrize(("shape", "axis"), SHAPES)
-def test_is_the_specification(rng, shape, axis, num_groups, dtype):
+def test_whitening_equals_the_specification(rng, shape, axis, num_groups, dtype):
     x, dy = (rng.standard_normal((2, *shape)) + 0.5).astype(dtype)
     options = {"num_groups": num_groups, "axis": axis, "eps": 1e-3}
     size = 6 // num_groups
@@ -59,8 +59,8 @@ def test_groups_of_one_channel_are_batch_norm(rng):
 
 
 @pytest.mark.parametrize("kind", ["ordinary", "equal eigenvalues", "few values"])
-def test_gradient(rng, kind):
-    """Central differences; also of data that are white already, where the eigenvectors are not unique."""
+def test_gradients_agree_with_central_differences(rng, kind):
+    """Also of white data, whose eigenvectors are not unique."""
     x = rng.standard_normal((7, 4))
     if kind == "equal eigenvalues":
         x = np.linalg.qr(x - x.mean(0))[0] * np.sqrt(7)
@@ -77,7 +77,7 @@ def test_gradient(rng, kind):
 
 @pytest.mark.parametrize("exponents", [(-660, 660), (-1000, 300), (900, 0)])
 def test_results_do_not_depend_on_the_units_of_groups(rng, exponents):
-    """Powers of two change no digit: neither squares that overflow nor such that vanish."""
+    """Powers of two are exact, although squares overflow or underflow."""
     x, dy = rng.standard_normal((2, 20, 6))
     y, mean, matrix, saved = tt.whiten_forward(x, num_groups=2, eps=0)
     units = np.repeat(exponents, 3)
@@ -108,7 +108,7 @@ def test_nan_and_inf_stay_in_their_group(rng):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_odd_memory(rng, layout):
+def test_inputs_may_have_any_memory_order(rng, layout):
     x = LAYOUTS[layout](rng.standard_normal((9, 4)).astype(np.float32))
     y = tt.whiten_forward(x, eps=0.1).y
     assert_allclose(y, reference.whiten_forward(np.array(x, np.float64), eps=0.1).y, rtol=1e-4, atol=1e-5)
@@ -126,7 +126,7 @@ FORWARD = Function(
     "whiten_forward",
     {
         "x": "array",
-        "num_groups": "groups",
+        "num_groups": "divisor",
         "axis": "axis",
         "eps": "eps",
         "running_mean": "running",
@@ -137,21 +137,37 @@ FORWARD = Function(
 )
 
 
+def divisors(_):
+    for value in (0, -1, 2**80, 4, 12, 5):
+        yield Fault(value, ValueError, f"must divide the 6 channels, got {value}")
+    for value in (2.0, "2", None, True, [2], np.ones(2)):
+        yield Fault(value, TypeError, "must be an int, got ...")
+
+
+def axes(valid):
+    """As of the compiled functions, but that every int is out of bounds, however large."""
+    yield Fault(2**80, np.exceptions.AxisError, f"{2**80} is out of bounds for an array of 2 dimensions")
+    yield from (fault for fault in FAULTS["axis"](valid) if fault.text != "must ... got ...")
+
+
+KINDS = FAULTS | {"divisor": divisors, "axis": axes}
+
+
 @pytest.mark.parametrize("argument", FORWARD.kinds)
-def test_bad_argument(argument):
-    for fault in FAULTS[FORWARD.kinds[argument]](forward_arguments()[argument]):
+def test_a_bad_argument_of_forward_is_refused_by_name(argument):
+    for fault in KINDS[FORWARD.kinds[argument]](forward_arguments()[argument]):
         changes = {argument: fault.value}
-        assert_refused(FORWARD, fault.error, f"{argument} {fault.text}", **forward_arguments() | changes)
+        assert_call_refused(FORWARD, fault.error, f"{argument} {fault.text}", **forward_arguments() | changes)
 
 
-def test_bad_layouts_of_what_is_updated():
+def test_running_statistics_that_overlap_are_refused():
     memory = np.ones((3, 2, 3, 3))
     text = "running_matrix must not overlap running_mean, got overlapping arrays"
     shared = {"running_mean": memory.reshape(-1)[:6], "running_matrix": memory[0]}
-    assert_refused(FORWARD, ValueError, text, **forward_arguments() | shared)
+    assert_call_refused(FORWARD, ValueError, text, **forward_arguments() | shared)
     rows = np.lib.stride_tricks.as_strided(memory.copy(), (2, 3, 3), (24, 8, 8))
     text = "running_matrix must have an address of its own for every element, got strides (24, 8, 8)"
-    assert_refused(FORWARD, ValueError, text, **forward_arguments() | {"running_matrix": rows})
+    assert_call_refused(FORWARD, ValueError, text, **forward_arguments() | {"running_matrix": rows})
 
 
 @pytest.mark.parametrize(
@@ -163,17 +179,17 @@ def test_bad_layouts_of_what_is_updated():
         ({"num_groups": 3}, "running_matrix must have shape (3, 2, 2), got (2, 3, 3)"),
     ],
 )
-def test_arguments_that_do_not_fit(changes, text):
-    assert_refused(FORWARD, ValueError, text, **forward_arguments() | changes)
+def test_arguments_of_wrong_shapes_are_refused(changes, text):
+    assert_call_refused(FORWARD, ValueError, text, **forward_arguments() | changes)
 
 
-def test_bad_argument_of_backward():
+def test_a_bad_argument_of_backward_is_refused_by_name():
     backward = Function("whiten_backward", {}, dict)
     saved = tt.whiten_forward(some(9, 6)).saved
     for fault in FAULTS["required like it"](some(9, 6)):
-        assert_refused(backward, fault.error, f"dy {fault.text}", fault.value, saved)
+        assert_call_refused(backward, fault.error, f"dy {fault.text}", fault.value, saved)
     for value in (None, 3, tuple(saved)):
-        assert_refused(
+        assert_call_refused(
             backward, TypeError, "saved must be what whiten_forward saved, got ...", some(9, 6), value
         )
 
@@ -181,29 +197,9 @@ def test_bad_argument_of_backward():
 # ---- arguments as the compiled functions take them ----
 
 
-class Giver:
-    def __init__(self, array):
-        self.array, self.reads = array, 0
-
-
-class OnlyDLPack(Giver):
-    def __dlpack__(self, **options):
-        self.reads += 1
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self.array.__dlpack_device__()
-
-
-class OnlyArray(Giver):
-    def __array__(self, dtype=None, copy=None):
-        self.reads += 1
-        return self.array
-
-
-@pytest.mark.parametrize("giver", [OnlyDLPack, OnlyArray])
-def test_whatever_gives_an_array_is_read_once(rng, giver):
-    x, dy = giver(rng.standard_normal((9, 3))), giver(rng.standard_normal((9, 3)))
+@pytest.mark.parametrize("kind", [OnlyDLPack, OnlyArray])
+def test_foreign_arrays_are_read_once(rng, kind):
+    x, dy = kind(rng.standard_normal((9, 3))), kind(rng.standard_normal((9, 3)))
     expected = tt.whiten_forward(x.array)
     result = tt.whiten_forward(x)
     assert_array_equal(result.y, expected.y)
@@ -212,7 +208,7 @@ def test_whatever_gives_an_array_is_read_once(rng, giver):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt])
-def test_what_reading_an_argument_raises_is_passed_on(error):
+def test_errors_of_objects_are_passed_on(error):
     class Raises:
         def __array__(self, dtype=None, copy=None):
             raise error

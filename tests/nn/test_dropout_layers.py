@@ -1,4 +1,4 @@
-"""Dropout layers: what they compute, where their chance comes from, and what dropout is worth in theory."""
+"""Dropout layers: results, generators, and theory of dropout."""
 
 import numpy as np
 import pytest
@@ -24,12 +24,12 @@ def make(request):
     return LAYERS[request.param]
 
 
-# What they compute
+# ---- results ----
 
 
 @pytest.mark.parametrize("classical", [False, True])
 @pytest.mark.parametrize("shared_axes", [(), 1, (0, -1)])
-def test_dropout_is_the_specification(classical, shared_axes, rng):
+def test_dropout_equals_the_specification(classical, shared_axes, rng):
     layer = nn.Dropout(0.3, classical=classical, shared_axes=shared_axes).use_rng(5)
     seed = int(np.random.default_rng(5).bit_generator.random_raw())
     options = {"inverted": not classical, "shared_axes": shared_axes}
@@ -40,7 +40,7 @@ def test_dropout_is_the_specification(classical, shared_axes, rng):
     assert_allclose(layer.backward(dy), expected, rtol=1e-15)
 
 
-def test_path_alpha_and_gaussian_are_the_specification(rng):
+def test_path_alpha_and_gaussian_equal_the_specification(rng):
     seed = int(np.random.default_rng(5).bit_generator.random_raw())
     x, dy = rng.standard_normal((2, 8, 6))
     for layer, name in ((nn.DropPath(0.3), "drop_path"), (nn.AlphaDropout(0.3), "alpha_dropout")):
@@ -54,8 +54,8 @@ def test_path_alpha_and_gaussian_are_the_specification(rng):
     assert_allclose(layer.backward(dy), dy * expected.noise, rtol=1e-5, atol=1e-6)
 
 
-def test_gradients(make, rng):
-    """Of the decisions of one seed."""
+def test_gradients_agree_with_central_differences(make, rng):
+    """With the decisions of one seed."""
     layer = make(0.4)
     x = rng.standard_normal((5, 3))
 
@@ -84,7 +84,7 @@ def test_alpha_dropout_does_nothing_in_evaluation(rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, f64])
-def test_dtype_stays(make, dtype):
+def test_results_have_the_dtype_of_the_input(make, dtype):
     x = np.ones((4, 6), dtype)
     for layer in (make(0.4), make(0.4).eval()):
         with nn.recording(layer):
@@ -92,23 +92,23 @@ def test_dtype_stays(make, dtype):
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, np.nan])
-def test_wrong_chance(make, p):
+def test_a_wrong_probability_is_refused(make, p):
     with pytest.raises(ValueError, match=r"^\w+: p must be .*, got"):
         make(p)
 
 
-def test_certain_dropping():
+def test_a_probability_of_1_drops_everything():
     assert not nn.Dropout(1.0)(np.ones((3, 4))).any()
     assert not nn.DropPath(1.0)(np.ones((3, 4))).any()
     for make in (nn.AlphaDropout, nn.GaussianDropout):
-        with pytest.raises(ValueError, match=r"p must be at least 0 and below 1, got 1\.0"):
+        with pytest.raises(ValueError, match=r"p must be finite, >= 0 and < 1, got 1\.0"):
             make(1.0)
 
 
-# Where their chance comes from
+# ---- generators ----
 
 
-def test_layers_draw_in_turn_from_one_generator():
+def test_layers_share_one_generator():
     model = nn.Sequential(nn.Dropout(), nn.Dropout()).use_rng(3)
     x = np.ones((4, 64))
     first = [layer(x) for layer in model]
@@ -117,12 +117,12 @@ def test_layers_draw_in_turn_from_one_generator():
     assert not np.array_equal(*first)
 
 
-def test_without_a_generator_they_draw_afresh():
+def test_layers_without_a_generator_draw_different_masks():
     layer, x = nn.Dropout(), np.ones((4, 64))
     assert not np.array_equal(layer(x), layer(x))
 
 
-def test_sampled_nets_in_evaluation(rng):
+def test_evaluation_can_sample_nets(rng):
     model = nn.Sequential(nn.Linear(8, 64, rng=0), nn.BatchNorm(64), nn.Dropout()).use_rng(3)
     x = rng.standard_normal((5, 8), np.float32)
     model.eval(dropout=True)
@@ -132,11 +132,11 @@ def test_sampled_nets_in_evaluation(rng):
     assert_array_equal(model(x), model(x))
 
 
-# What dropout is worth in theory
+# ---- theory ----
 
 
 def net_with_dropout(classical, chances):
-    """Hidden layers, each with its own dropout; the weight behind a dropout has the scale of its form."""
+    """Hidden layers with dropout each; weights after a dropout have the scale of its form."""
     layers = [nn.Linear(6, 8, rng=0, dtype=f64)]
     for seed, p in enumerate(chances, start=1):
         linear = nn.Linear(8, 8, rng=seed, dtype=f64)
@@ -146,7 +146,7 @@ def net_with_dropout(classical, chances):
 
 
 def descent(model, classical, chances, lr, decay, limit):
-    """SGD whose weights have the rate, decay and limit of their scale."""
+    """SGD with the rate, decay and limit that belong to the scale of the weights."""
     linear = [layer for layer in model if isinstance(layer, nn.Linear)]
     groups = [{"parameters": [layer.bias for layer in linear]}]
     for layer, p in zip(linear, (0, *chances), strict=True):
@@ -156,7 +156,7 @@ def descent(model, classical, chances, lr, decay, limit):
     return optim.SGD(groups, lr=lr, momentum=0.9)
 
 
-def test_classical_and_inverted_training_coincide(rng):
+def test_classical_and_inverted_training_are_equivalent(rng):
     """W' = (1 - p) W with rate (1 - p)^2 lr, decay c / (1 - p)^2 and limit (1 - p) r: 100 steps to 1e-12."""
     chances, limit = (0.2, 0.5), 0.6
     x, labels = rng.standard_normal((64, 6)), rng.integers(0, 8, 64)
@@ -178,12 +178,12 @@ def test_classical_and_inverted_training_coincide(rng):
     for name, weight in forms[True].state_dict().items():
         assert np.abs(weight - start[name]).max() > 0.1
     lengths = np.linalg.norm(forms[True][3].weight.value, axis=1)
-    assert_allclose(lengths.max(), limit, rtol=1e-9)  # it binds
+    assert_allclose(lengths.max(), limit, rtol=1e-9)  # the limit is reached
     assert_allclose(forms[False].eval()(x), forms[True].eval()(x), rtol=0, atol=1e-12)
 
 
 def test_linear_regression_with_dropout_is_ridge_regression(rng):
-    """Its strength is p / (1 - p) on weights scaled by the length of their input."""
+    """With strength p / (1 - p) and weights scaled by the length of their input."""
     p, copies = 0.4, 500
     x = rng.standard_normal((12, 3)) * [1.0, 2.0, 0.7]
     y = x @ [[1.0], [-2.0], [3.0]] + rng.standard_normal((12, 1))
@@ -209,7 +209,7 @@ def digits():
 
 
 def test_the_average_of_sampled_nets_approaches_the_scaled_net(digits):
-    """Fifty are enough to agree on the class."""
+    """The average of fifty agrees on the class."""
     model = nn.Sequential(nn.Linear(64, 128, rng=0), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10, rng=1))
     trainer = Trainer(model, losses.CrossEntropy(), optim.SGD(model, lr=0.1, momentum=0.9), rng=0)
     trainer.fit(digits.x_train, digits.y_train, epochs=8, progress=False)
@@ -218,7 +218,7 @@ def test_the_average_of_sampled_nets_approaches_the_scaled_net(digits):
     sampled = np.array([model(digits.x_test) for _ in range(50)], f64)
     averages = {count: sampled[:count].mean(axis=0) for count in (1, 5, 50)}
     distances = [np.sqrt(np.mean((average - scaled) ** 2)) for average in averages.values()]
-    # independent noise: the distance falls like the root of the number of nets
+    # independent noise: the distance falls as 1 / sqrt(nets)
     assert_allclose(distances, distances[-1] * np.sqrt(50 / np.array([1, 5, 50])), rtol=0.2)
     agreement = np.mean(averages[50].argmax(axis=1) == scaled.argmax(axis=1))
     assert agreement > 0.98

@@ -1,4 +1,4 @@
-"""Looking into models: summaries, norms of gradients, gradient checks; and the way around layers."""
+"""Summaries, gradient norms and gradient checks of models, and residual blocks."""
 
 import doctest
 
@@ -14,7 +14,7 @@ f64 = np.float64
 
 
 def network():
-    """With a layer of every kind that keeps or draws something."""
+    """A model with a layer of every kind that keeps or draws something."""
     return nn.Sequential(
         nn.Linear(4, 6, rng=0, dtype=f64),
         nn.BatchNorm(6, dtype=f64),
@@ -23,7 +23,7 @@ def network():
     )
 
 
-# Residual
+# ---- Residual ----
 
 
 def test_residual_is_a_sum(rng):
@@ -36,7 +36,7 @@ def test_residual_is_a_sum(rng):
     assert nn.gradcheck(block, x)
 
 
-def test_residual_spares_its_first_layer_the_dx(rng):
+def test_residual_skips_dx(rng):
     block = nn.Residual(nn.Linear(4, 4, rng=0))
     block.wants_dx = False
     assert block.backward(np.ones_like(block(np.ones((2, 4), np.float32)))) is None
@@ -50,10 +50,10 @@ def test_residual_names_both_shapes():
         nn.Residual(np.tanh)
 
 
-# Summary
+# ---- summary ----
 
 
-def test_summary():
+def test_summary_shows_shapes_and_parameters():
     model = nn.Sequential(
         nn.Conv2d(1, 8, 3, padding="same"), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 10, bias=False)
     )
@@ -69,7 +69,7 @@ def test_summary():
 
 def test_summary_counts_every_parameter_and_changes_nothing(rng):
     model = network()
-    model.temperature = nn.Parameter(np.ones(1000))  # of a module that has others below it
+    model.temperature = nn.Parameter(np.ones(1000))  # modules with submodules
     model[2].eval()
     before = model.state_dict()
     modes = [module.training for _, module in model.modules()]
@@ -83,17 +83,17 @@ def test_summary_counts_every_parameter_and_changes_nothing(rng):
         assert_array_equal(array, before[name])
 
 
-def test_summary_of_a_shape_that_does_not_fit():
+def test_summary_of_a_wrong_shape_names_the_layer():
     model = network()
     with pytest.raises(ValueError, match=r"Linear\(4, 6\): x must have shape \(1, 4\), got \(1, 5\)"):
         model.summary((5,))
     assert all("forward" not in vars(module) for _, module in model.modules())
 
 
-# Gradients
+# ---- gradients ----
 
 
-def test_gradient_norms(rng):
+def test_gradient_norms_are_those_of_each_parameter(rng):
     model = network()
     model.backward(np.ones_like(model(rng.standard_normal((5, 4)))))
     norms = nn.gradient_norms(model)
@@ -104,7 +104,7 @@ def test_gradient_norms(rng):
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
-def test_gradcheck_of_a_model(mode, rng):
+def test_gradcheck_passes_a_right_model(mode, rng):
     model = getattr(network(), mode)()
     generator = np.random.default_rng(0)
     model.use_rng(generator)
@@ -133,17 +133,17 @@ def test_gradcheck_needs_float64():
 
 
 @pytest.mark.parametrize("module", [inspection, sequential])
-def test_docstring_examples(module):
+def test_docstring_examples_run(module):
     results = doctest.testmod(module)
     assert results.attempted > 0
     assert results.failed == 0
 
 
-# Looking changes nothing
+# ---- inspection changes nothing ----
 
 
 class Counting(nn.Module):
-    """Counts and draws in every mode."""
+    """A layer that counts and draws in every mode."""
 
     buffer_names = ("calls",)
 
@@ -171,7 +171,7 @@ LOOKS = {
 
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("evaluating", [None, "1", "2.2"])
-def test_looking_between_forward_and_backward_changes_nothing(look, evaluating, rng):
+def test_inspection_between_forward_and_backward_changes_nothing(look, evaluating, rng):
     x, dy = rng.standard_normal((5, 4)), rng.standard_normal((5, 3))
     results = []
     for looks in (False, True):
@@ -196,7 +196,7 @@ def test_looking_between_forward_and_backward_changes_nothing(look, evaluating, 
         assert_array_equal(plain, looked)
 
 
-def test_summary_of_a_model_whose_dropout_stays_on():
+def test_summary_leaves_dropout_switched_on():
     model = nn.Sequential(nn.Dropout(), nn.Linear(4, 3)).use_rng(1).eval(dropout=True)
     state = model.rng.bit_generator.state
     model.summary((4,))
@@ -205,20 +205,20 @@ def test_summary_of_a_model_whose_dropout_stays_on():
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e200])
-def test_norms_of_gradients_of_any_scale(scale):
+def test_gradient_norms_of_any_scale_are_finite(scale):
     layer = nn.Linear(3, 4, dtype=f64)
     layer.weight.grad, layer.bias.grad = np.full((4, 3), scale), np.full(4, 2 * scale)
     assert_allclose(nn.gradient_norms(layer)[""], scale * np.sqrt(28), rtol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", ["f2", ml_dtypes.bfloat16])
-def test_norms_of_gradients_of_16_bits(dtype):
+def test_gradient_norms_of_16_bits_are_accurate(dtype):
     layer = nn.Linear(300, 300, dtype=dtype)
     layer.weight.grad[...] = 256
     assert_allclose(nn.gradient_norms(layer)[""], 256 * 300, rtol=1e-12)
 
 
-def test_norms_that_are_not_finite():
+def test_gradient_norms_may_be_inf_or_nan():
     layer = nn.Linear(3, 4)
     layer.weight.grad[0, 0] = np.inf
     assert nn.gradient_norms(layer)[""] == np.inf
@@ -227,7 +227,7 @@ def test_norms_that_are_not_finite():
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
-def test_summary_of_one_parameter_or_none(dtype):
+def test_summary_of_one_parameter_or_none_works(dtype):
     layer = nn.Linear(3, 2, bias=False, dtype=dtype)
     seen = []
     with nn.forward_hook(layer, lambda module, inputs, output: seen.append(inputs[0].dtype)):

@@ -1,8 +1,9 @@
-"""Layers of every dtype: 16-bit storage, sums and means in float32 or wider, what is refused."""
+"""Layers of every dtype: 16-bit storage, sums and means in float32 or wider, refused inputs."""
 
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers.layers import LAYERS
 from helpers.strategies import DTYPES
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import losses, nn, optim
@@ -11,41 +12,23 @@ f64 = np.float64
 NARROW = [np.dtype("f2"), np.dtype(ml_dtypes.bfloat16)]
 UNIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
 
-LAYERS = {
-    "Linear": (lambda dtype: nn.Linear(4, 3, rng=0, dtype=dtype), (6, 4)),
-    "Conv2d": (lambda dtype: nn.Conv2d(4, 2, 2, rng=0, dtype=dtype), (6, 4, 3, 3)),
+CASES = LAYERS | {
     "channels last": (lambda dtype: nn.Conv2d(4, 2, 2, axis=-1, rng=0, dtype=dtype), (6, 3, 3, 4)),
-    "MaxPool2d": (lambda dtype: nn.MaxPool2d(2), (6, 4, 4, 4)),
-    "AvgPool2d": (lambda dtype: nn.AvgPool2d(2, 1, 1), (6, 4, 4, 4)),
-    "Flatten": (lambda dtype: nn.Flatten(), (6, 4, 2)),
-    "ReLU": (lambda dtype: nn.ReLU(), (6, 4)),
-    "LeakyReLU": (lambda dtype: nn.LeakyReLU(), (6, 4)),
-    "Sigmoid": (lambda dtype: nn.Sigmoid(), (6, 4)),
-    "Tanh": (lambda dtype: nn.Tanh(), (6, 4)),
     "BatchNorm": (lambda dtype: nn.BatchNorm(4, dtype=dtype), (6, 4)),
     "ghosts": (lambda dtype: nn.BatchNorm(4, virtual_batch_size=3, strided=True, dtype=dtype), (6, 4)),
-    "renorm": (lambda dtype: nn.BatchNorm(4, renorm=True, dtype=dtype), (6, 4)),
     "adjustment": (
         lambda dtype: nn.BatchNorm(4, adjustment=lambda shape, rng: (1.25, 0.5), dtype=dtype),
         (6, 4),
     ),
-    "LayerNorm": (lambda dtype: nn.LayerNorm(4, dtype=dtype), (6, 4)),
-    "RMSNorm": (lambda dtype: nn.RMSNorm(4, dtype=dtype), (6, 4)),
-    "GroupNorm": (lambda dtype: nn.GroupNorm(2, 4, dtype=dtype), (6, 4, 3)),
-    "InstanceNorm": (lambda dtype: nn.InstanceNorm(4, dtype=dtype), (6, 4, 3)),
-    "Whitening": (lambda dtype: nn.Whitening(4, eps=0.1, dtype=dtype), (9, 4)),
-    "Dropout": (lambda dtype: nn.Dropout(0.5), (6, 4)),
     "classical": (lambda dtype: nn.Dropout(0.3, classical=True), (6, 4)),
-    "DropPath": (lambda dtype: nn.DropPath(0.5), (6, 4)),
-    "Residual": (lambda dtype: nn.Residual(nn.Linear(4, 4, rng=0, dtype=dtype)), (6, 4)),
 }
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_of_any_dtype_is_that_of_float64_rounded(name, dtype, mode, rng):
-    make, shape = LAYERS[name]
+@pytest.mark.parametrize("name", CASES)
+def test_a_layer_of_any_dtype_is_the_float64_layer_rounded(name, dtype, mode, rng):
+    make, shape = CASES[name]
     layer, wide = make(dtype).use_rng(1), make(f64).use_rng(1)
     for parameter, other in zip(layer.parameters(), wide.parameters(), strict=True):
         other.value = parameter.value
@@ -101,8 +84,8 @@ def test_a_model_of_16_bits_trains(dtype, rng):
 
 @pytest.mark.parametrize("dtype", NARROW, ids=str)
 @pytest.mark.parametrize("rows", [10_000, 70_000])
-def test_sums_over_many_rows(dtype, rows):
-    """Of ones: exact in float32, stuck at 2048 in float16 and at 256 in bfloat16."""
+def test_sums_over_many_rows_are_exact(dtype, rows):
+    """Sums of ones stop at 2048 in float16 and at 256 in bfloat16."""
     layer = nn.Linear(2, 3, dtype=dtype)
     ones = np.ones((rows, 3), dtype)
     layer(ones[:, :2])
@@ -118,7 +101,7 @@ def test_sums_over_many_rows(dtype, rows):
 
 @pytest.mark.parametrize("dtype", NARROW, ids=str)
 @pytest.mark.parametrize("axis", [1, -1])
-def test_sums_over_many_places(dtype, axis):
+def test_sums_over_many_pixels_are_exact(dtype, axis):
     layer = nn.Conv2d(1, 4, 1, axis=axis, dtype=dtype)
     x = np.ones((10, 1, 32, 32) if axis == 1 else (10, 32, 32, 1), dtype)
     y = layer(x)
@@ -147,7 +130,7 @@ def test_a_mean_of_16_bits_is_rounded_once():
     assert layer.backward(dy)[0, 0, 2, 2] == dy[0, 0, 0, 0]
 
 
-def test_means_of_what_is_not_finite():
+def test_means_of_nan_and_inf_are_nan_or_inf():
     x = np.array([[np.inf, 1, np.nan, 1, -np.inf, np.inf, 1, 2]]).reshape(1, 1, 1, 8)
     with np.errstate(invalid="ignore"):
         assert_array_equal(nn.AvgPool2d((1, 2))(x).ravel(), [np.inf, np.nan, np.nan, 1.5])
@@ -155,7 +138,7 @@ def test_means_of_what_is_not_finite():
 
 @pytest.mark.parametrize("parameters", ["f2", ml_dtypes.bfloat16, "f4", "f8"])
 @pytest.mark.parametrize("dtype", ["f2", ml_dtypes.bfloat16, "f4", "f8"])
-def test_linear_beside_another_dtype(dtype, parameters, rng):
+def test_linear_takes_another_dtype_than_its_own(dtype, parameters, rng):
     """The result has the dtype of x, the gradients that of the parameters."""
     layer = nn.Linear(5, 4, rng=0, dtype=parameters)
     layer.bias.value[...] = rng.standard_normal(4)
@@ -172,12 +155,12 @@ def test_linear_beside_another_dtype(dtype, parameters, rng):
     assert_allclose(layer.weight.grad.astype(f64), dy.astype(f64).T @ x.astype(f64), rtol=worst, atol=worst)
 
 
-INPUTS = {name: case for name, case in LAYERS.items() if name not in ("Flatten", "Residual")}
+INPUTS = {name: case for name, case in CASES.items() if name not in ("Flatten", "Residual")}
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("name", INPUTS)
-def test_what_is_no_float_array_is_refused(name, mode, rng):
+def test_other_inputs_than_float_arrays_are_refused(name, mode, rng):
     make, shape = INPUTS[name]
     layer = getattr(make(f64).use_rng(0), mode)()
     x = rng.standard_normal(shape)
@@ -201,7 +184,7 @@ def test_what_is_no_float_array_is_refused(name, mode, rng):
 
 
 @pytest.mark.parametrize("name", INPUTS)
-def test_an_empty_batch_in_evaluation_is_an_empty_result(name):
+def test_an_empty_batch_in_evaluation_gives_an_empty_result(name):
     make, shape = INPUTS[name]
     layer = make(np.float32).eval()
     expected = layer(np.ones(shape, np.float32)).shape
@@ -210,7 +193,7 @@ def test_an_empty_batch_in_evaluation_is_an_empty_result(name):
 
 
 @pytest.mark.parametrize("bad", [np.ones((6, 3), int), np.ones((6, 3), complex), np.ma.ones((6, 3))], ids=str)
-def test_gradients_are_float_arrays(bad):
+def test_gradients_of_other_dtypes_are_refused(bad):
     layer = nn.Linear(4, 3, dtype=f64)
     layer(np.ones((6, 4)))
     with pytest.raises(TypeError, match=r"^Linear\(4, 3\): dy must be a"):
@@ -219,7 +202,7 @@ def test_gradients_are_float_arrays(bad):
     assert_allclose(dx, np.ones((6, 3)) @ layer.weight.value, rtol=1e-12)
 
 
-def test_whitening_in_evaluation_computes_wide():
+def test_whitening_in_evaluation_computes_in_wider_arithmetic():
     layer = nn.Whitening(2, dtype="f2").eval()
     layer.running_mean = [-4e4, 0]
     layer.running_matrix = [[[1e-3, 0], [0, 1]]]

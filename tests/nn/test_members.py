@@ -1,4 +1,4 @@
-"""What belongs to a model: where it is found, that it stands once, what is assigned to it, and its copies."""
+"""Members of a model: where they are found, members in two places, assignments, copies."""
 
 import copy
 import pickle
@@ -8,6 +8,7 @@ from types import MappingProxyType, SimpleNamespace
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers.layers import LAYERS
 from numpy.testing import assert_array_equal
 from trimtab import Trainer, losses, nn, optim
 
@@ -20,7 +21,7 @@ def linear():
 
 
 class Holding(nn.Module):
-    """Holds whatever it is given, and a layer of its own."""
+    """A module that holds a given value and a layer."""
 
     def __init__(self, blocks):
         self.blocks = blocks
@@ -31,7 +32,7 @@ def names(model):
     return [parameter.name for parameter in model.parameters()]
 
 
-# Where they are found
+# ---- where members are found ----
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_parameters_in_containers_are_found():
     assert_array_equal(own.scales[1]["b"].value, [6, 6, 6])
 
 
-def test_a_list_that_grows_or_has_itself_inside():
+def test_lists_that_grow_or_contain_themselves_are_followed():
     model = Holding([])
     assert len(model.parameters()) == 2
     model.blocks.append(linear())
@@ -103,7 +104,7 @@ def test_attributes_of_a_sequential_are_found():
         lambda module: {module.weight},
     ],
 )
-def test_other_containers_are_refused_by_name(hold):
+def test_unknown_containers_are_refused_by_name(hold):
     model = Holding(hold(linear()))
     message = r"^Holding: blocks must hold modules and parameters in a list, tuple or dict, got .* in a \w+"
     for use in (nn.Module.parameters, nn.Module.eval, nn.Module.state_dict, lambda m: optim.SGD(m, 0.1)):
@@ -121,7 +122,7 @@ def test_one_name_for_two_members_is_refused():
         Holding({1: linear(), "1": linear()}).parameters()
 
 
-# That each stands once
+# ---- members in two places ----
 
 
 SHARED = linear()
@@ -197,11 +198,11 @@ def test_a_layer_twice_in_a_sequential_is_refused_when_it_is_made():
         nn.Residual(relu, nn.Sequential(relu))
 
 
-# What is assigned
+# ---- assignments ----
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "f2", ml_dtypes.bfloat16])
-def test_what_is_assigned_is_copied_in(dtype):
+def test_assigned_values_are_copied_into_the_array(dtype):
     parameter = nn.Linear(2, 3, dtype=dtype).weight
     for name in ("value", "grad"):
         array = getattr(parameter, name)
@@ -213,7 +214,7 @@ def test_what_is_assigned_is_copied_in(dtype):
         exec(f"parameter.{name} -= 1")
         assert getattr(parameter, name) is array
         assert_array_equal(array, np.ones((3, 2)))
-    assert parameter.loads == 4
+    assert parameter.assignments == 4
 
 
 @pytest.mark.parametrize(
@@ -232,7 +233,7 @@ def test_what_is_assigned_is_copied_in(dtype):
     ],
     ids=repr,
 )
-def test_what_cannot_be_copied_in_is_refused_by_name(new, error, message):
+def test_values_that_cannot_be_copied_are_refused_by_name(new, error, message):
     model = nn.Sequential(nn.Linear(2, 3, rng=0))
     parameter = model.parameters()[0]
     before = parameter.value.copy()
@@ -240,10 +241,10 @@ def test_what_cannot_be_copied_in_is_refused_by_name(new, error, message):
         with pytest.raises(error, match=rf"^Parameter\('0\.weight', .*\): {name} {message}"):
             setattr(parameter, name, new)
     assert_array_equal(parameter.value, before)
-    assert parameter.loads == 0
+    assert parameter.assignments == 0
 
 
-def test_an_array_in_the_place_of_a_parameter_is_copied_in():
+def test_an_array_assigned_to_a_parameter_is_copied():
     layer = nn.Linear(2, 2, rng=0)
     weight, bias = layer.weight, layer.bias
     layer.weight, layer.bias = [[1, 2], [3, 4]], np.array([5, 6])
@@ -260,7 +261,7 @@ def test_an_array_in_the_place_of_a_parameter_is_copied_in():
     assert names(layer) == ["weight"]
 
 
-def test_an_array_in_the_place_of_a_buffer_is_copied_in():
+def test_an_array_assigned_to_a_buffer_is_copied():
     norm = nn.BatchNorm(2)
     array = norm.running_mean
     norm.running_mean = np.array([1.0, 2.0])
@@ -276,43 +277,18 @@ def test_an_array_in_the_place_of_a_buffer_is_copied_in():
 @pytest.mark.parametrize(
     "value", [3, [1, 2], np.ones(2, int), np.ones(2, bool), np.ones(2, complex), "text", None]
 )
-def test_a_parameter_is_floating(value):
+def test_parameters_are_floating(value):
     with pytest.raises(TypeError, match=r"^Parameter: "):
         nn.Parameter(value)
 
 
-# Copies
-
-LAYERS = {
-    "Linear": (lambda: nn.Linear(4, 4, rng=0, dtype=f64), (6, 4)),
-    "Conv2d": (lambda: nn.Conv2d(4, 2, 2, rng=0, dtype=f64), (6, 4, 3, 3)),
-    "MaxPool2d": (lambda: nn.MaxPool2d(2), (6, 4, 4, 4)),
-    "AvgPool2d": (lambda: nn.AvgPool2d(2), (6, 4, 4, 4)),
-    "Flatten": (nn.Flatten, (6, 4, 2)),
-    "ReLU": (nn.ReLU, (6, 4)),
-    "LeakyReLU": (nn.LeakyReLU, (6, 4)),
-    "Sigmoid": (nn.Sigmoid, (6, 4)),
-    "Tanh": (nn.Tanh, (6, 4)),
-    "BatchNorm": (lambda: nn.BatchNorm(4, activation="relu", dtype=f64), (6, 4)),
-    "renorm": (lambda: nn.BatchNorm(4, renorm=True, dtype=f64), (6, 4)),
-    "LayerNorm": (lambda: nn.LayerNorm(4, dtype=f64), (6, 4)),
-    "RMSNorm": (lambda: nn.RMSNorm(4, dtype=f64), (6, 4)),
-    "GroupNorm": (lambda: nn.GroupNorm(2, 4, dtype=f64), (6, 4)),
-    "InstanceNorm": (lambda: nn.InstanceNorm(4, dtype=f64), (6, 4, 3)),
-    "Whitening": (lambda: nn.Whitening(4, dtype=f64), (6, 4)),
-    "Dropout": (nn.Dropout, (6, 4)),
-    "DropPath": (nn.DropPath, (6, 4)),
-    "AlphaDropout": (nn.AlphaDropout, (6, 4)),
-    "GaussianDropout": (nn.GaussianDropout, (6, 4)),
-    "Sequential": (lambda: nn.Sequential(nn.Dropout(), nn.Linear(4, 4, rng=0, dtype=f64)), (6, 4)),
-    "Residual": (lambda: nn.Residual(nn.Linear(4, 4, rng=0, dtype=f64), nn.DropPath()), (6, 4)),
-}
+# ---- copies ----
 
 
 @pytest.mark.parametrize("how", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 @pytest.mark.parametrize("when", ["new", "forward", "backward", "eval"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_copy_goes_on_by_itself_with_the_same_bits(name, when, how, rng):
+def test_a_copy_is_independent_and_has_the_same_bits(name, when, how, rng):
     make, shape = LAYERS[name]
     model = make().use_rng(7)
     model.train(when != "eval")
@@ -336,7 +312,7 @@ def test_a_copy_goes_on_by_itself_with_the_same_bits(name, when, how, rng):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_no_copy_has_what_a_forward_saved(name):
+def test_copies_do_not_contain_saved_activations(name):
     make, shape = LAYERS[name]
     model = make().use_rng(7)
     size = len(pickle.dumps(model))

@@ -1,24 +1,13 @@
 """The norm layers and their options, against the specification and central differences."""
 
-import copy
-
 import numpy as np
 import pytest
 import reference
+from helpers.layers import trained
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import nn
 
 f64 = np.float64
-
-
-def trained(layer, *batches):
-    """The layer after some batches in training, with parameters that say something."""
-    rng = np.random.default_rng(5)
-    for parameter in layer.parameters():
-        parameter.value[...] = rng.uniform(0.5, 2, parameter.value.shape)
-    for batch in batches:
-        layer.train()(batch)
-    return layer
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -43,12 +32,44 @@ def trained(layer, *batches):
         (lambda: nn.BatchNorm(3, frozen=True, dtype=f64), (5, 3)),
     ],
 )
-def test_gradients(make, shape, training, rng):
+def test_gradients_agree_with_central_differences(make, shape, training, rng):
     layer = trained(make(), rng.standard_normal(shape) + 0.3)
     assert nn.gradcheck(layer.train(training), rng.standard_normal(shape))
 
 
-def test_rms_norm_is_the_specification(rng):
+@pytest.mark.parametrize("unbiased", [True, False])
+@pytest.mark.parametrize(("shape", "axis"), [((6, 3), 1), ((4, 3, 2), 1), ((4, 2, 3), -1)])
+def test_batch_norm_equals_the_specification(shape, axis, unbiased, rng):
+    layer = nn.BatchNorm(3, axis=axis, momentum=0.3, eps=1e-3, unbiased=unbiased)
+    gamma, beta = rng.standard_normal((2, 3))
+    layer.gamma.value[...], layer.beta.value[...] = gamma, beta
+    x = rng.standard_normal(shape).astype(np.float32)
+    expected = reference.batch_norm_forward(x, layer.gamma.value, layer.beta.value, axis=axis, eps=1e-3)
+    assert_allclose(layer(x), expected.y, atol=1e-5)
+
+    others = tuple(np.delete(range(len(shape)), axis))
+    assert_allclose(layer.running_mean, 0.3 * x.mean(axis=others, dtype=f64), atol=1e-6)
+    assert_allclose(
+        layer.running_var, 0.7 + 0.3 * x.astype(f64).var(axis=others, ddof=int(unbiased)), atol=1e-6
+    )
+
+    running = layer.running_mean.copy()
+    expected = reference.batch_norm(
+        x, layer.running_mean, layer.running_var, layer.gamma.value, layer.beta.value, axis=axis, eps=1e-3
+    )
+    assert_allclose(layer.eval()(x), expected, atol=1e-5)
+    assert_array_equal(layer.running_mean, running)
+
+
+def test_layer_norm_equals_the_specification(rng):
+    layer = nn.LayerNorm((2, 3), eps=1e-3)
+    layer.gamma.value[...] = rng.standard_normal((2, 3))
+    x = rng.standard_normal((4, 2, 3)).astype(np.float32)
+    expected = reference.layer_norm(x, layer.gamma.value, layer.beta.value, axis=(-2, -1), eps=1e-3)
+    assert_allclose(layer(x), expected, atol=1e-5)
+
+
+def test_rms_norm_equals_the_specification(rng):
     layer = trained(nn.RMSNorm((2, 3), eps=1e-3))
     x = rng.standard_normal((4, 2, 3)).astype(np.float32)
     expected = reference.rms_norm(x, layer.gamma.value, axis=(-2, -1), eps=1e-3)
@@ -58,7 +79,7 @@ def test_rms_norm_is_the_specification(rng):
 
 
 @pytest.mark.parametrize("axis", [1, -1])
-def test_group_and_instance_norm_are_the_specification(axis, rng):
+def test_group_and_instance_norm_equal_the_specification(axis, rng):
     x = rng.standard_normal((2, 6, 5, 6)).astype(np.float32)
     for layer, name, groups in (
         (nn.GroupNorm(3, 6, axis=axis, eps=1e-3), "group_norm", (3,)),
@@ -102,7 +123,7 @@ def test_group_and_instance_norm_are_the_specification(axis, rng):
         ),
     ],
 )
-def test_what_does_not_fit_is_an_error(make, message):
+def test_inputs_of_wrong_shapes_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -110,7 +131,7 @@ def test_what_does_not_fit_is_an_error(make, message):
 # ---- batch norm ----
 
 
-def test_cumulative_average(rng):
+def test_without_momentum_statistics_are_cumulative_averages(rng):
     layer = nn.BatchNorm(3, momentum=None, dtype=f64)
     batches = rng.standard_normal((5, 8, 3))
     for batch in batches:
@@ -125,7 +146,7 @@ def test_cumulative_average(rng):
     assert layer.batches == 6
 
 
-def test_frozen_statistics(rng):
+def test_frozen_statistics_normalize_training(rng):
     x, other = rng.standard_normal((2, 8, 3))
     layer = trained(nn.BatchNorm(3, dtype=f64), x)
     state, expected = layer.state_dict(), layer.eval()(other)
@@ -139,8 +160,8 @@ def test_frozen_statistics(rng):
 
 @pytest.mark.parametrize("renorm", [False, True])
 @pytest.mark.parametrize("affine", [True, False])
-def test_adjustment(rng, affine, renorm):
-    """In training only, on xhat, and on the way back."""
+def test_adjustment_changes_xhat_in_training_only(rng, affine, renorm):
+    """Backward takes it into account."""
     x, dy = rng.standard_normal((2, 8, 3))
     scale, bias = rng.uniform(0.5, 2, (2, 3))
     options = {"affine": affine, "dtype": f64, "renorm": renorm, "r_max": 1.0, "d_max": 0.0}
@@ -173,8 +194,8 @@ def test_adjustment_draws_from_the_generator_of_the_layer(rng):
 
 
 @pytest.mark.parametrize("axis", [1, -1])
-def test_strided_ghost_batches(rng, axis):
-    """Those that tf-keras makes by a reshape: sample i * blocks + j belongs to block j."""
+def test_strided_ghost_batches_are_those_of_tf_keras(rng, axis):
+    """A reshape makes them there: sample i * blocks + j belongs to block j."""
     shape = (6, 3, 4) if axis == 1 else (6, 4, 3)
     x, dy = rng.standard_normal((2, *shape))
     layer = nn.BatchNorm(3, axis=axis, virtual_batch_size=2, strided=True, dtype=f64)
@@ -193,7 +214,7 @@ def test_strided_ghost_batches(rng, axis):
 
 @pytest.mark.parametrize("strided", [False, True])
 @pytest.mark.parametrize("training", [True, False])
-def test_residual_and_activation(rng, training, strided):
+def test_residual_and_activation_are_fused(rng, training, strided):
     x, residual, dy = rng.standard_normal((3, 6, 4, 3))
     ghost = {"virtual_batch_size": 2, "strided": True} if strided else {}
     layer, plain = (
@@ -212,7 +233,7 @@ def test_residual_and_activation(rng, training, strided):
 
 
 def test_renorm_follows_its_schedule(rng):
-    """Batch norm to begin with, then more and more of the running statistics."""
+    """Batch norm at first, then the running statistics count more and more."""
     layer = nn.BatchNorm(
         3, renorm=True, momentum=0.01, r_max=nn.Ramp(1, 3, 2, 4), d_max=nn.Ramp(0, 5, 2, 6), dtype=f64
     )
@@ -232,8 +253,8 @@ def test_renorm_follows_its_schedule(rng):
     assert list(fixed.state_dict()) == names[:-1]
 
 
-def test_renorm_gradients(rng):
-    """Without limits to reach, training at any batch is a map with constant r and d."""
+def test_renorm_gradients_agree_with_central_differences(rng):
+    """Without limits, training is a map with constant r and d."""
     x, dy = rng.standard_normal((2, 9, 3))
     layer = nn.BatchNorm(3, renorm=True, r_max=1.0, d_max=0.0, dtype=f64)
     assert nn.gradcheck(layer, x)
@@ -249,7 +270,7 @@ def test_renorm_gradients(rng):
 # ---- whitening ----
 
 
-def test_whitening_averages_and_applies_them(rng):
+def test_whitening_averages_its_statistics_and_applies_them(rng):
     mixing = rng.standard_normal((6, 6))
     batches = rng.standard_normal((40, 200, 6)) @ mixing + 3
     layer = nn.Whitening(6, num_groups=2, dtype=f64)
@@ -270,173 +291,11 @@ def test_whitening_averages_and_applies_them(rng):
     assert_allclose(y.mean(0), 0, atol=0.1)
 
 
-# ---- fold ----
-
-
-def test_fold_makes_an_inference_model_with_equal_outputs(rng):
-    x = rng.standard_normal((20, 4))
-    model = nn.Sequential(
-        nn.Linear(4, 5, rng=0, dtype=f64),
-        nn.BatchNorm(5, dtype=f64, activation="relu"),
-        nn.Sequential(
-            nn.Linear(5, 6, bias=False, rng=1, dtype=f64), nn.BatchNorm(6, affine=False, dtype=f64)
-        ),
-        nn.ReLU(),
-        nn.BatchNorm(6, dtype=f64),
-        nn.Linear(6, 3, rng=2, dtype=f64),
-        nn.BatchNorm(3, renorm=True, dtype=f64, axis=-1),
-    )
-    trained(model, x, 2 * x + 1)
-    state = model.state_dict()
-    folded = nn.fold(model)
-    kinds = [type(module).__name__ for _, module in folded.modules()]
-    assert kinds == ["Sequential", "Linear", "ReLU", "Sequential", "Linear", "ReLU", "BatchNorm", "Linear"]
-    assert not any(module.training for _, module in folded.modules())
-    assert model.training
-    for name, array in model.state_dict().items():
-        assert_array_equal(array, state[name])
-    assert_allclose(folded(x), model.eval()(x), rtol=1e-12, atol=1e-12)
-    folded[0].weight.value += 1
-    assert_array_equal(model[0].weight.value, state["0.weight"])
-
-
-@pytest.mark.parametrize("axis", [1, -1])
-def test_fold_convolutions(rng, axis):
-    def convolution(inputs, outputs, **options):
-        return nn.Conv2d(inputs, outputs, 3, padding=1, axis=axis, rng=outputs, dtype=f64, **options)
-
-    def norm(channels, axis=axis):
-        return nn.BatchNorm(channels, axis=axis, dtype=f64)
-
-    x = rng.standard_normal((3, 4, 4, 4))
-    model = nn.Sequential(
-        convolution(4, 6, groups=2),
-        norm(6),
-        nn.Residual(convolution(6, 4, bias=False), norm(4, axis % 4), nn.ReLU(), convolution(4, 6), norm(6)),
-        convolution(6, 4),
-        norm(4, axis=2),
-    )
-    trained(model, x, x + 1)
-    folded = nn.fold(model)
-    kinds = [type(module).__name__ for _, module in folded.modules()]
-    inside = ["Conv2d", "ReLU", "Conv2d"]
-    assert kinds == ["Sequential", "Conv2d", "Residual", *inside, "Conv2d", "BatchNorm"]
-    assert_allclose(folded(x), model.eval()(x), rtol=1e-11, atol=1e-11)
-
-
-def alike(model, folded, *inputs):
-    for x in inputs:
-        assert_allclose(folded(x), model.eval()(x), rtol=1e-11, atol=1e-11)
-
-
-@pytest.mark.parametrize("axis", [1, -1])
-def test_fold_of_linear_layers_is_right_for_arrays_of_any_rank(axis, rng):
-    """Where the outputs are on axis 2, a norm of axis 1 is one of something else."""
-    rows, stacks = rng.standard_normal((6, 3)), rng.standard_normal((4, 5, 3))
-    norm = nn.BatchNorm(5, axis=axis, activation="relu", dtype=f64)
-    model = trained(nn.Sequential(nn.Linear(3, 5, rng=0, dtype=f64), norm, nn.ReLU()), rows, rows + 1)
-    folded = nn.fold(model)
-    assert "BatchNorm" not in repr(folded)
-    alike(model, folded, rows, stacks)
-    again = copy.deepcopy(folded)
-    alike(model, again, rows, stacks)
-    with nn.recording(folded), nn.recording(model):
-        dy = np.ones_like(model(rows))
-        folded(rows)
-    assert_allclose(folded.backward(dy), model.backward(dy), rtol=1e-11)
-    assert list(folded.state_dict()) == ["0.weight", "0.bias"]
-    if axis == 1:
-        folded.load_state_dict(folded.state_dict())
-        alike(model, folded, rows)
-        with pytest.raises(ValueError, match=r"^Linear\(3, 5\): x must have shape \(N, 3\)"):
-            folded(stacks)
-
-
-def test_fold_leaves_alone_what_may_differ(rng):
-    class OwnNorm(nn.BatchNorm):
-        def forward(self, x, residual=None):
-            return 2 * super().forward(x, residual)
-
-    class OwnLinear(nn.Linear):
-        def forward(self, x):
-            return super().forward(x) + 1
-
-    class Backwards(nn.Sequential):
-        def forward(self, x):
-            for layer in reversed(self.layers):
-                x = layer(x)
-            return x
-
-    def linear(inputs=3, outputs=3, kind=nn.Linear):
-        return kind(inputs, outputs, rng=0, dtype=f64)
-
-    def norm(channels=3, kind=nn.BatchNorm, **options):
-        return kind(channels, dtype=f64, **options)
-
-    rows, stacks, images = (rng.standard_normal(shape) for shape in ((6, 3), (3, 5, 3), (2, 3, 4, 5)))
-    for model, x in (
-        (nn.Sequential(linear(), norm(kind=OwnNorm)), rows),
-        (nn.Sequential(linear(kind=OwnLinear), norm()), rows),
-        (Backwards(linear(), norm()), rows),
-        (nn.Sequential(linear(), nn.Tanh(), norm()), rows),
-        (nn.Sequential(linear(outputs=7), norm(5)), stacks),
-        (nn.Sequential(linear(), norm(axis=0)), rows[:3]),
-        (nn.Sequential(linear(), norm(5, axis=-2)), stacks),
-        (nn.Sequential(nn.Conv2d(3, 2, 1, rng=0, dtype=f64), norm(4, axis=2)), images),
-    ):
-        trained(model, x, 2 * x + 1)
-        folded = nn.fold(model)
-        assert len(folded.layers) == len(model.layers)
-        alike(model, folded, x)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"frozen": True},
-        {"renorm": True},
-        {"momentum": None},
-        {"virtual_batch_size": 2},
-        {"virtual_batch_size": 3, "strided": True},
-        {"adjustment": lambda shape, rng: (2.0, 1.0)},
-        {"affine": False},
-        {"unbiased": False, "eps": 0.5},
-    ],
-    ids=lambda options: " ".join(options),
-)
-def test_fold_of_every_kind_of_batch_norm(options, rng):
-    x = rng.standard_normal((6, 3))
-    model = nn.Sequential(nn.Linear(3, 4, rng=0, dtype=f64), nn.BatchNorm(4, dtype=f64, **options))
-    trained(model, x, 2 * x + 1)
-    folded = nn.fold(model)
-    assert len(folded.layers) == 1
-    alike(model, folded, x)
-
-
-def test_fold_of_layers_in_lists_and_of_ones_own_modules(rng):
-    class Own(nn.Module):
-        def __init__(self):
-            self.blocks = [
-                nn.Sequential(nn.Linear(3, 3, rng=seed, dtype=f64), nn.BatchNorm(3, dtype=f64))
-                for seed in (0, 1)
-            ]
-
-        def forward(self, x):
-            return self.blocks[1](self.blocks[0](x))
-
-    x = rng.standard_normal((6, 3))
-    model = trained(Own(), x, 2 * x + 1)
-    folded = nn.fold(model)
-    assert [len(block) for block in folded.blocks] == [1, 1]
-    alike(model, folded, x)
-    assert [len(block) for block in model.blocks] == [2, 2]
-
-
-# ---- options by their effect ----
+# ---- effects of options ----
 
 
 @pytest.mark.parametrize("affine", [True, False])
-def test_every_norm_learns_what_affine_says(affine):
+def test_affine_gives_every_norm_its_parameters(affine):
     for layer in (
         nn.BatchNorm(4, affine=affine),
         nn.LayerNorm(4, affine=affine),
@@ -448,8 +307,8 @@ def test_every_norm_learns_what_affine_says(affine):
         assert not any(parameter.decay for parameter in layer.parameters())
 
 
-def test_limits_of_renormalization_as_numbers_and_functions(rng):
-    """The two options, one by one, against the formula with exactly these limits."""
+def test_limits_of_renorm_are_numbers_or_functions(rng):
+    """Each of them, against the formula with these limits."""
     x = 3 * rng.standard_normal((9, 3)) + 2
     seen = []
     for r_max, d_max in ((1.5, 0.25), (2.0, 0.5), (np.inf, np.inf)):
@@ -476,7 +335,7 @@ def test_limits_of_renormalization_as_numbers_and_functions(rng):
 
 @pytest.mark.parametrize("eps", [1e-5, 0.5])
 @pytest.mark.parametrize("momentum", [0.1, 0.6])
-def test_options_of_whitening(eps, momentum, rng):
+def test_options_of_whitening_take_effect(eps, momentum, rng):
     x = rng.standard_normal((20, 4)) + 1
     layer = nn.Whitening(4, num_groups=2, eps=eps, momentum=momentum, dtype=f64)
     running = {"running_mean": np.zeros(4), "running_matrix": np.tile(np.eye(2), (2, 1, 1))}
@@ -486,7 +345,7 @@ def test_options_of_whitening(eps, momentum, rng):
         assert_allclose(getattr(layer, name), array, rtol=1e-10)
 
 
-def test_ghost_batches_are_the_specification(rng):
+def test_ghost_batches_equal_the_specification(rng):
     x = rng.standard_normal((6, 3, 2))
     layer = nn.BatchNorm(3, virtual_batch_size=2, dtype=f64)
     blocks = [reference.batch_norm_forward(x[i : i + 2]).y for i in (0, 2, 4)]

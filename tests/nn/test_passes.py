@@ -1,4 +1,4 @@
-"""What surrounds a pass: modes by thread, what is kept between forward and backward, hooks."""
+"""Forward and backward passes: saved activations, modes by thread, hooks."""
 
 import contextlib
 import gc
@@ -8,16 +8,16 @@ import weakref
 
 import numpy as np
 import pytest
+from helpers.layers import LAYERS
 from numpy.testing import assert_array_equal
-from test_members import LAYERS
 from trimtab import Trainer, losses, nn, optim
-from trimtab.nn.module import evaluation
+from trimtab.nn.passes import evaluation
 
 f64 = np.float64
 
 
 class Scale(nn.Module):
-    """A layer of a user's own, with what it says in the documentation."""
+    """A custom layer as the documentation describes it."""
 
     def __init__(self):
         self.factor = nn.Parameter(np.full(3, 2.0))
@@ -41,11 +41,11 @@ def kept(model):
     return [path for path, module in model.modules() if hasattr(module, "saved")]
 
 
-# What is kept
+# ---- saved activations ----
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_backward_takes_what_forward_saved(name, rng):
+def test_backward_consumes_the_saved_activations(name, rng):
     make, shape = LAYERS[name]
     model, x = make().use_rng(3), rng.standard_normal(shape)
     assert not kept(model)
@@ -62,10 +62,10 @@ def test_backward_takes_what_forward_saved(name, rng):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_evaluation_keeps_nothing(name, rng):
+def test_evaluation_saves_no_activations(name, rng):
     make, shape = LAYERS[name]
     model, x = make().use_rng(3), rng.standard_normal(shape)
-    model(x)  # what a backward would need, were it not for the next one
+    model(x)  # saves activations, which the next forward discards
     y = model.eval()(x)
     assert not kept(model)
     with pytest.raises(
@@ -74,7 +74,7 @@ def test_evaluation_keeps_nothing(name, rng):
         model.backward(y)
 
 
-def test_a_layer_of_ones_own_obeys_too(rng):
+def test_a_custom_layer_follows_the_same_rules(rng):
     layer, x = Scale(), rng.standard_normal((5, 3))
     layer.eval()(x)
     with pytest.raises(RuntimeError, match=r"^Scale\(\): backward must come after forward in training"):
@@ -85,7 +85,7 @@ def test_a_layer_of_ones_own_obeys_too(rng):
     assert not hasattr(layer, "saved")
 
 
-def test_whatever_sets_what_is_saved_obeys():
+def test_saved_set_in_any_way_follows_the_same_rules():
     layer = nn.ReLU()
     for mode in (True, False):
         layer.train(mode)
@@ -95,7 +95,7 @@ def test_whatever_sets_what_is_saved_obeys():
     assert nn.ReLU.training
 
 
-def test_an_error_of_backward_takes_nothing(rng):
+def test_a_failed_backward_consumes_nothing(rng):
     layer, x = nn.Linear(4, 3, rng=0, dtype=f64), rng.standard_normal((5, 4))
     layer(x)
     with pytest.raises(ValueError, match="dy must have shape"):
@@ -104,7 +104,7 @@ def test_an_error_of_backward_takes_nothing(rng):
     assert_array_equal(layer.weight.grad[0], x.sum(0))
 
 
-def test_looking_at_what_is_saved_raises_nothing():
+def test_reading_saved_does_not_raise():
     layer = nn.ReLU()
     assert not hasattr(layer, "saved")
     assert getattr(layer, "saved", 7) == 7
@@ -116,7 +116,7 @@ def test_looking_at_what_is_saved_raises_nothing():
     assert_array_equal(layer.saved, np.ones(3))
 
 
-def test_outputs_may_be_looked_at_in_training(rng):
+def test_a_forward_without_backward_does_not_disturb_training(rng):
     model, other = network(), network()
     x, looked = rng.standard_normal((2, 6, 4))
     for one in (model, other):
@@ -150,20 +150,20 @@ class TwiceByForward(Twice):
 @pytest.mark.parametrize(
     "inner", [lambda: nn.Linear(4, 4, rng=0), lambda: nn.Sequential(nn.Linear(4, 4), nn.Tanh())]
 )
-def test_what_runs_twice_in_one_pass_is_refused_by_name(make, inner):
+def test_a_layer_that_runs_twice_in_a_pass_is_refused_by_name(make, inner):
     model, x = make(inner()), np.ones((2, 4), np.float32)
     message = r"^(Linear|Tanh).*: forward must run once in a pass of its model, ran more often"
     for _ in range(2):
         model(x)
         with pytest.raises(RuntimeError, match=message):
             model.backward(x)
-    model.eval()(x)  # where no gradient is wanted it is allowed
+    model.eval()(x)  # allowed where no gradient is wanted
     inner = model.inner
-    inner.train()(x)  # and a later pass begins anew
+    inner.train()(x)  # a new pass may run it again
     inner.backward(x)
 
 
-def test_what_runs_twice_and_goes_back_twice_is_refused_by_name():
+def test_a_layer_with_two_backwards_in_a_pass_is_refused_by_name():
     class Both(Twice):
         def backward(self, dy):
             return self.inner.backward(self.inner.backward(dy))
@@ -174,8 +174,8 @@ def test_what_runs_twice_and_goes_back_twice_is_refused_by_name():
         model.backward(x)
 
 
-def test_who_keeps_for_himself_what_each_step_saved_may_run_a_layer_often(rng):
-    """A recurrent net by hand."""
+def test_a_module_that_keeps_saved_activations_may_run_a_layer_often(rng):
+    """As a recurrent net does."""
     x = rng.standard_normal((4, 2, 3))
 
     class Recurrent(nn.Module):
@@ -201,7 +201,7 @@ def test_who_keeps_for_himself_what_each_step_saved_may_run_a_layer_often(rng):
     assert nn.gradcheck(Recurrent(), rng.standard_normal((2, 3)))
 
 
-def test_what_super_does_runs_once(rng):
+def test_a_forward_that_calls_super_counts_once(rng):
     class Loud(nn.Linear):
         def forward(self, x):
             return 2 * super().forward(x)
@@ -220,8 +220,8 @@ def test_what_super_does_runs_once(rng):
 
 
 @pytest.mark.parametrize("nan", ["stop", "skip"])
-def test_a_fit_leaves_nothing_behind(nan, rng):
-    """Also of a batch that had no backward."""
+def test_a_fit_leaves_no_saved_activations(nan, rng):
+    """Also where a batch had no backward."""
     model = nn.Sequential(nn.Linear(4, 3, rng=0), nn.BatchNorm(3))
     trainer = Trainer(model, losses.CrossEntropy(), optim.SGD(model, 0.1), rng=0)
     x, labels = rng.standard_normal((30, 4), np.float32), rng.integers(0, 3, 30)
@@ -233,10 +233,10 @@ def test_a_fit_leaves_nothing_behind(nan, rng):
     assert not kept(model)
 
 
-# Modes
+# ---- modes ----
 
 
-def test_within_evaluation_a_model_in_training_evaluates(rng):
+def test_evaluation_applies_within_its_block(rng):
     model, x = network(), rng.standard_normal((6, 4))
     model(x)
     before, saved = model.state_dict(), kept(model)
@@ -259,7 +259,7 @@ def test_within_evaluation_a_model_in_training_evaluates(rng):
 
 
 @pytest.mark.parametrize("set_modes", [lambda m: m.eval(dropout=True), lambda m: m.eval()[3].train()])
-def test_within_evaluation_the_modes_of_a_model_in_evaluation_stay(set_modes, rng):
+def test_evaluation_keeps_the_modes_of_a_model_in_evaluation(set_modes, rng):
     model, x = network(), rng.standard_normal((6, 4))
     set_modes(model)
     with evaluation(model):
@@ -270,7 +270,7 @@ def test_within_evaluation_the_modes_of_a_model_in_evaluation_stay(set_modes, rn
         assert_array_equal(model(x), model(x))
 
 
-def test_evaluation_in_an_evaluation_and_of_another_model():
+def test_evaluations_nest_and_concern_one_model():
     model, other = network(), network()
     with evaluation(model):
         with evaluation(model):
@@ -291,12 +291,12 @@ def test_other_threads_train_while_one_evaluates():
 
 
 def test_several_threads_evaluate_one_model_at_once(rng):
-    """While it trains, which keeps its own activations, and draws from its generator."""
+    """While it trains, with its own activations and generator."""
     model, x = network(), rng.standard_normal((64, 4))
     model(x)
     with evaluation(model):
         expected = model(x)
-    model[1].momentum = 0.0  # or training would move the statistics
+    model[1].momentum = 0.0  # otherwise training would change the statistics
     right, failures = [], []
 
     def work():
@@ -338,7 +338,7 @@ def test_threads_that_only_evaluate_agree(rng):
     assert right == [True] * 400
 
 
-def test_recording_gives_the_gradient_of_evaluation(rng):
+def test_recording_allows_backward_in_evaluation(rng):
     model, x = network(), rng.standard_normal((6, 4))
     model(x)
     model.eval()
@@ -352,8 +352,8 @@ def test_recording_gives_the_gradient_of_evaluation(rng):
 
 
 @pytest.mark.parametrize("path", ["1", "2", "3"])
-def test_a_layer_in_evaluation_takes_part_in_training(path, rng):
-    """As batch norms do that have been frozen by `eval`."""
+def test_a_layer_in_evaluation_has_gradients_in_training(path, rng):
+    """Such as a batch norm that `eval` has frozen."""
     model, x = network(), rng.standard_normal((6, 4))
     model(x)
     layer = dict(model.modules())[path].eval()
@@ -366,10 +366,10 @@ def test_a_layer_in_evaluation_takes_part_in_training(path, rng):
     assert not kept(model)
 
 
-# Calls and hooks
+# ---- calls and hooks ----
 
 
-def test_a_call_passes_on_everything(rng):
+def test_a_call_passes_all_arguments_to_forward(rng):
     class Asks(nn.Module):
         def forward(self, x, y, *more, scale=1):
             return scale * (x + y + sum(more))
@@ -405,7 +405,7 @@ def test_hooks_see_every_module_that_runs(rng):
     assert len(seen) == 5
 
 
-def test_a_hook_is_of_its_thread_and_returns_nothing(rng):
+def test_a_hook_concerns_its_thread_and_returns_nothing(rng):
     model, seen = nn.Sequential(nn.ReLU()), []
     with nn.forward_hook(model, lambda *arguments: seen.append(arguments)):
         thread = threading.Thread(target=model, args=(np.ones(3),))

@@ -10,6 +10,7 @@ respect to ``y``. Sizes: C channels, G groups, N samples, m values for each stat
 # ruff: noqa: F403
 
 from reference.activation import *
+from reference.avg_pool import *
 from reference.axes import *
 from reference.batch_norm import *
 from reference.batch_renorm import *

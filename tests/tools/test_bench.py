@@ -1,15 +1,19 @@
-"""The benchmark checks what it times, and says what it finds."""
+"""The benchmark checks the results it times, and reports its measurements."""
 
 import json
 import re
 from dataclasses import replace
 from math import isnan, prod
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import reference
+from numpy.testing import assert_allclose
 from trimtab import cli
 from trimtab.bench import report
 from trimtab.bench.cases import CASES, Case, Inputs, Weights, resnet50
-from trimtab.bench.measure import WRONG, Timing, check, expect, measure
+from trimtab.bench.measure import DROPS, WRONG, Timing, check, expect, measure, outputs
 from trimtab.bench.peers import installed, use_threads
 from trimtab.bench.peers.library import Library
 from trimtab.bench.peers.numpy import NumPy
@@ -20,21 +24,21 @@ SHAPES = {(2, 1): (9, 6), (2, -1): (5, 70), (4, 1): (4, 6, 2, 5), (4, -1): (4, 2
 
 
 def small(case):
-    """The same with few elements."""
+    """The same case with few elements."""
     if case.weights:
         return replace(case, shape=FEW.shapes[0], weights=FEW)
     return replace(case, shape=SHAPES[len(case.shape), case.axis], groups=case.groups and 3)
 
 
 SMALL = [*dict.fromkeys(map(small, CASES))]
-# To compile all of them takes minutes
+# torch.compile takes minutes for all cases
 LIBRARIES = [library for library in installed(quick=False) if library.name != "torch.compile"]
 LAYER_NORM = Case("layer_norm", (5, 70))
 DROPOUT = Case("dropout_forward", (5, 70), p=0.3)
 
 
 def named(library, op, call):
-    """A library of one operation."""
+    """A library with one operation."""
     return type(library, (Library,), {"name": library, op: lambda self, inputs: lambda: call(inputs)})()
 
 
@@ -48,6 +52,41 @@ def test_every_library_computes_the_same(case, library):
 @pytest.mark.parametrize("library", [Trimtab(), NumPy()], ids=lambda library: library.name)
 def test_every_case_is_in_ours_and_in_numpy(library):
     assert not [case.op for case in CASES if not hasattr(library, case.op)]
+
+
+def specification(shape, kept):
+    """The reference as `tt`: dropout keeps all or nothing, and the update sums over weights, too."""
+    mask = np.packbits(np.full(shape, kept), bitorder="little")
+
+    def add_dropout_forward(x, bias, residual, p, rng):
+        return reference.add_dropout(x, bias, residual, mask, p)
+
+    def sgd_update(w, g, v, *, statistics=False, zero_grad=False, grad_scale=1.0, **options):
+        sums = reference.penalty(w, l1=1), reference.penalty(w, l2=2), np.sqrt(reference.penalty(g, l2=2))
+        reference.sgd_update(w, g, v, grad_scale=grad_scale, **options)
+        for gradient in g if zero_grad else ():
+            gradient[...] = 0
+        return (*sums[:2], grad_scale * sums[2])
+
+    return SimpleNamespace(
+        **vars(reference)
+        | {
+            "dropout_forward": lambda x, p, rng: reference.dropout(x, mask, p),
+            "alpha_dropout_forward": lambda x, p, rng: reference.alpha_dropout(x, mask, p),
+            "add_dropout_forward": add_dropout_forward,
+            "sgd_update": sgd_update,
+        }
+    )
+
+
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: f"{case.op} {case.label}")
+def test_expected_results_are_those_of_the_reference(case, monkeypatch):
+    """They are computed by NumPy as the benchmark writes it, since the reference is not in the wheel."""
+    for kept, expected in zip((True, False), expect(case), strict=case.op in DROPS):
+        monkeypatch.setattr("trimtab.bench.peers.trimtab.tt", specification(case.shape, kept))
+        by_reference = outputs(getattr(Trimtab(), case.op)(Inputs(case, np.float64))())
+        for array, right in zip(expected, by_reference, strict=False):
+            assert_allclose(array, right, rtol=1e-10, atol=1e-12)
 
 
 def test_resnet50_has_the_parameters_of_its_paper():
@@ -124,7 +163,7 @@ def test_quartiles_enclose_the_median():
     assert 0 < timing.lower <= timing.median <= timing.upper
 
 
-def test_threads_are_set_for_a_while():
+def test_threads_are_restored_after_the_context():
     libraries = installed(quick=True)
     before = [library.get_num_threads() for library in libraries]
     with use_threads(libraries, 1):
@@ -138,7 +177,7 @@ def few_cases(monkeypatch):
     monkeypatch.setattr("trimtab.bench.installed", lambda quick: [Trimtab(), NumPy()])
 
 
-def test_bench_writes_what_it_shows(few_cases, tmp_path, capsys):
+def test_bench_writes_the_table_the_plot_and_json(few_cases, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     measured, drawn = tmp_path / "bench.json", tmp_path / "bench.png"
     files = ["--json", str(measured), "--plot", str(drawn)]
@@ -155,7 +194,7 @@ def test_bench_writes_what_it_shows(few_cases, tmp_path, capsys):
     assert "2/3 layer_norm_backward 5x70" in progress
 
 
-def test_an_interrupt_shows_what_has_been_measured(few_cases, tmp_path, capsys, monkeypatch):
+def test_an_interrupt_reports_the_cases_measured_so_far(few_cases, tmp_path, capsys, monkeypatch):
     def interrupted(case, *arguments):
         if case.op != "layer_norm":
             raise KeyboardInterrupt
@@ -177,7 +216,7 @@ def test_bench_lists_the_operations_it_knows(capsys):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_a_quick_bench_is_short(quick, monkeypatch, capsys):
-    """The small cases alone, five short rounds, and no library that compiles."""
+    """Small cases alone, five short rounds, no library that compiles."""
     measured, asked = [], []
     timing = Timing(1e-6, 1e-6, 1e-6)
 
@@ -196,7 +235,7 @@ def test_a_quick_bench_is_short(quick, monkeypatch, capsys):
     assert [case for case, _, _ in measured] == expected
 
 
-def test_a_case_that_is_never_quick_is_named(monkeypatch, capsys):
+def test_an_operation_without_quick_cases_is_refused(monkeypatch, capsys):
     monkeypatch.setattr("trimtab.bench.CASES", [Case("layer_norm", (2048, 1024))])
     assert cli.main(["bench", "--quick", "--ops", "layer"]) == 2
     assert "ops must have quick cases with --quick, got layer" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The commands, run as a user runs them."""
+"""The commands, called as a user calls them."""
 
 import io
 import re
@@ -33,7 +33,7 @@ def test_wrong_command_lines_are_explained(arguments, capsys):
     assert "usage: trimtab" in capsys.readouterr().err
 
 
-def test_version(capsys):
+def test_version_is_that_of_the_package(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--version"])
     assert capsys.readouterr().out == f"trimtab {tt.__version__}\n"
@@ -55,7 +55,7 @@ def test_demo_trains_every_network_and_writes_the_plot(tmp_path, capsys):
     assert "layer norm" in shown
 
 
-def test_demo_looks_for_the_folder_before_it_trains(tmp_path, capsys):
+def test_demo_checks_its_folder_before_it_trains(tmp_path, capsys):
     assert cli.main(["demo", "--out", str(tmp_path / "missing" / "curves.png")]) == 2
     assert "out must be in an existing folder" in capsys.readouterr().err
 
@@ -86,8 +86,8 @@ FILE_OPTIONS = {
         if not (option.endswith("json") and file.startswith("plot"))  # JSON takes any suffix
     ],
 )
-def test_files_are_looked_at_before_the_work(option, file, tmp_path, capsys, monkeypatch):
-    """One line, status 2, and nothing is left behind."""
+def test_files_are_checked_before_the_work(option, file, tmp_path, capsys, monkeypatch):
+    """One line on stderr, status 2, and no file remains."""
     pytest.importorskip("matplotlib")
     monkeypatch.setattr("trimtab.demo.train", at_work)
     monkeypatch.setattr("trimtab.bench.measure", at_work)
@@ -114,7 +114,7 @@ def test_bench_asks_for_matplotlib_before_it_measures(tmp_path, capsys, monkeypa
     assert 'matplotlib is not installed: pip install "trimtab[bench]"' in capsys.readouterr().err
 
 
-def test_what_fails_at_work_is_told_apart(tmp_path, capsys, monkeypatch):
+def test_errors_during_the_work_are_distinguished_from_wrong_options(tmp_path, capsys, monkeypatch):
     def fail(*arguments):
         raise OSError("the disk is full")
 
@@ -125,7 +125,7 @@ def test_what_fails_at_work_is_told_apart(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("command", ["info", "demo", "bench"])
 @pytest.mark.parametrize("when", ["prepare", "work"])
-def test_an_interrupt_ends_every_command_shortly(command, when, capsys, monkeypatch):
+def test_an_interrupt_ends_every_command_without_a_traceback(command, when, capsys, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
@@ -137,7 +137,7 @@ def test_an_interrupt_ends_every_command_shortly(command, when, capsys, monkeypa
 
 @pytest.fixture
 def small_demo(monkeypatch):
-    """A demo of two runs on few digits, and what it found."""
+    """A demo of two runs on few digits, and its results."""
     for needed in ("sklearn", "matplotlib", "tqdm"):
         pytest.importorskip(needed)
     from trimtab import demo
@@ -152,7 +152,7 @@ def small_demo(monkeypatch):
 
 
 def test_the_seed_of_a_demo_is_that_of_its_first_run(small_demo, tmp_path):
-    """Every kind of network gets the same seeds; the next seed begins with the second run."""
+    """Every kind of network has the same seeds; the next seed is that of the second run."""
     for seed in (5, 5, 6):
         arguments = ["--epochs", "3", "--seed", str(seed), "--out", str(tmp_path / "curves.png")]
         assert cli.main(["demo", *arguments]) == 0
@@ -183,7 +183,7 @@ def test_the_goal_is_reached_by_the_mean_of_the_runs():
         (True, {"TERM": "xterm", "NO_COLOR": ""}, True),
     ],
 )
-def test_styles_are_for_terminals_that_want_them(is_terminal, environment, styled, monkeypatch):
+def test_styles_are_used_in_terminals_that_support_them(is_terminal, environment, styled, monkeypatch):
     for name in ("TERM", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
@@ -210,7 +210,7 @@ def test_demo_asks_for_missing_extras_in_one_line(module, monkeypatch, capsys, t
     assert 'pip install "trimtab[demo]"' in error
 
 
-def test_a_table_is_plain_where_the_terminal_is(capsys):
+def test_a_table_is_plain_in_a_plain_terminal(capsys):
     terminal.print_table(["name", "value"], [["a", "1.5"], ["longer", "20"]])
     shown = capsys.readouterr().out
     assert "\033" not in shown

@@ -1,4 +1,4 @@
-"""The code base itself: every concern in its one place, every name where a reader looks for it."""
+"""Rules of the code base: a place for every concern, and names that match across files."""
 
 import ast
 import inspect
@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 CPP = ROOT / "cpp"
 PACKAGE = ROOT / "python" / "trimtab"
 
-# Compiled once for each instruction set, but not an operation: has no binding and no test of its own name.
+# Compiled for each instruction set without being an operation: no binding and no test has its name.
 SHARED_KERNELS = {"convert"}
-# Bindings without a kernel, and where they are tested.
+# Bindings without a kernel, and the files that test them.
 PLAIN_BINDINGS = {
     "batch_norm_parts": "test_batch_norm_parts.py",
     "batch_renorm": "test_batch_renorm.py",
@@ -32,13 +32,13 @@ PLAIN_BINDINGS = {
     "system": "test_parallel.py",
 }
 KERNEL_HEADERS = {"simd.h", "parallel.h", "memory.h", "kernels.h", "cstddef", "cstdint"}
-# What a kernel may ask of the rest of the module: threads, memory, and what every compiler takes for granted.
+# Symbols that a kernel may import: threads, memory, and those that compilers insert.
 KERNEL_IMPORTS = re.compile(
     r"trimtab::(run|take_block|give_block|last_cache_bytes)\(.*\)|mem(cpy|set|move)|fmaf?|sqrtf?|_GLOBAL_OFFSET_TABLE_"
     r"|_Unwind_Resume|__gxx_personality_v0|__stack_chk_fail"
 )
-PERSONALITY = "DW.ref.__gxx_personality_v0"  # a pointer that every object with destructors has
-LONG_FILES = {"python/trimtab/_core.pyi"}  # one function after another
+PERSONALITY = "DW.ref.__gxx_personality_v0"  # in every object file with destructors
+LONG_FILES = {"python/trimtab/_core.pyi"}  # a list of functions
 LINES = 500
 
 
@@ -62,7 +62,7 @@ def lines_matching(pattern, paths):
 # ---- C++: one file for each concern ----
 
 
-PLACES = {  # concern: how code that deals with it looks, and the only files that do
+PLACES = {  # concern: a pattern of its code, and the only files that contain it
     "threads": (r"pthread_create", {"team.cpp"}),
     "OpenMP": (r"\bomp\b|\bomp_", {"openmp.cpp"}),
     "the GIL": (r"PyEval_|PyGILState_", {"gil.cpp"}),
@@ -158,15 +158,16 @@ def test_kernel_objects_need_nothing_but_the_seam():
 STUB = ast.parse((PACKAGE / "_core.pyi").read_text())
 FUNCTIONS = {node.name: node for node in STUB.body if isinstance(node, ast.FunctionDef)}
 RESULTS = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef)}
-PRIVATE = {  # what the Python side of the package calls
-    *("as_array", "build_info", "convolve", "convolve_weights", "max_pool", "max_pool_backward", "transpose"),
+PRIVATE = {  # called by the Python modules of the package
+    *("as_array", "avg_pool", "avg_pool_backward", "build_info", "convolve", "convolve_weights"),
+    *("max_pool", "max_pool_backward", "transpose"),
     *("sgd_grad_norm", "sgd_plan", "sgd_stands", "sgd_step"),
 }
 COMPILED = sorted(name for name in FUNCTIONS if name in tt.__all__)
 
 
 def stub_parameters(function):
-    """Of a function in the stub: (name, kind, default) of each parameter."""
+    """The name, kind and default of each parameter of a function in the stub."""
     kinds = inspect.Parameter
     arguments = function.args
     positional = arguments.posonlyargs + arguments.args
@@ -199,14 +200,14 @@ def test_stub_has_the_fields(name):
 
 
 def documented(docstring, section):
-    """Of a numpydoc section: the names at its left margin."""
+    """The names at the left margin of a numpydoc section."""
     match = re.search(rf"^{section}\n-+\n(.*?)(?=^\S[^\n]*\n-+\n|\Z)", docstring, re.MULTILINE | re.DOTALL)
     lines = re.findall(r"^(\S.*?)(?: : .*)?$", match[1], re.MULTILINE) if match else []
     return [name for line in lines for name in line.split(", ")]
 
 
 @pytest.mark.parametrize("name", COMPILED)
-def test_docstring_of_compiled_function(name):
+def test_docstrings_of_compiled_functions_name_parameters_and_results(name):
     """Names every parameter in the order of the signature, and what is returned."""
     docstring = inspect.cleandoc(getattr(tt, name).__doc__)
     parameters = [parameter for parameter, _, _ in stub_parameters(FUNCTIONS[name])]
@@ -216,7 +217,7 @@ def test_docstring_of_compiled_function(name):
 
 
 @pytest.mark.parametrize("name", [name for name in tt.__all__ if inspect.isfunction(getattr(tt, name))])
-def test_docstring_of_python_function(name):
+def test_docstrings_of_python_functions_name_parameters_and_results(name):
     function = getattr(tt, name)
     docstring = inspect.cleandoc(function.__doc__)
     assert documented(docstring, "Parameters") == list(inspect.signature(function).parameters)
@@ -234,27 +235,27 @@ def test_all_is_sorted_complete_and_true():
 
 
 def test_import_is_light(run_python):
-    """Beyond NumPy, only the kernels: what is written in Python is loaded when it is first used."""
+    """With NumPy imported, the package loads only the kernels; other modules load on first use."""
     code = "import sys, numpy; known = {*sys.modules}; import trimtab; print(*sorted({*sys.modules} - known))"
     ours = ["trimtab", "trimtab._config", "trimtab._core", "trimtab._threadpoolctl"]
     assert run_python(code).split() == ours
 
 
 @pytest.mark.parametrize("first", ["trimtab.nn", "trimtab.gradients", "trimtab.whitening"])
-def test_members_are_found_whatever_is_loaded_first(first, run_python):
+def test_members_are_found_whichever_module_is_loaded_first(first, run_python):
     code = (
         f"import {first}; print(*map(callable, (trimtab.gradcheck, trimtab.whiten_forward, trimtab.Trainer)))"
     )
     assert run_python(code) == "True True True"
 
 
-def test_version_is_said_once_everywhere():
+def test_the_version_is_the_same_everywhere():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert project["version"] == tt.__version__ == newest[1]
 
 
-def test_files_can_be_read_at_one_sitting():
+def test_files_have_at_most_500_lines():
     folders = {"cpp": (".cpp", ".h"), "python": (".py", ".pyi"), "tests": (".py", ".cpp"), "bench": (".py",)}
     lengths = {
         str(path.relative_to(ROOT)): len(path.read_text().splitlines())
@@ -281,7 +282,7 @@ def test_readme_starts_with_the_two_commands():
 
 @pytest.mark.parametrize("code", code_blocks("python"))
 def test_readme_code_runs(code, tmp_path):
-    """Comments after a line say what it prints."""
+    """The comment after a print call is its output."""
     script = tmp_path / "readme.py"
     script.write_text(code)
     command = [sys.executable, "-W", "error", str(script)]

@@ -1,4 +1,4 @@
-"""The examples, each in a short form, and those in docstrings."""
+"""The examples, in short forms, and the examples in docstrings."""
 
 import doctest
 import importlib.util
@@ -24,7 +24,7 @@ def load(name):
 
 @pytest.fixture
 def pictures():
-    """Digits of 8 by 8 pixels, enlarged to the 28 by 28 of MNIST; the first 600 and 200."""
+    """Digits enlarged from 8 x 8 to the 28 x 28 pixels of MNIST; the first 600 and 200."""
     pytest.importorskip("sklearn")
     digits = load_digits()
 
@@ -38,43 +38,43 @@ def pictures():
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    """Whatever an example writes is written here."""
+def in_temporary_folder(tmp_path, monkeypatch):
+    """Run in a temporary folder, where examples write their files."""
     monkeypatch.chdir(tmp_path)
 
 
-def test_mlp_on_digits(capsys):
+def test_mlp_on_digits_runs(capsys):
     pytest.importorskip("sklearn")
     assert load("mlp_on_digits").main(epochs=5) > 0.9
     assert "test accuracy" in capsys.readouterr().out
 
 
-def test_early_stopping():
+def test_early_stopping_runs():
     pytest.importorskip("sklearn")
     without, stopped = load("early_stopping").main(epochs=50)
     assert stopped > without
 
 
-def test_dropout_max_norm(pictures):
+def test_dropout_max_norm_runs(pictures):
     example = load("dropout_max_norm")
     assert example.main(pictures, epochs=8, hidden=128) < 0.2
 
 
-def test_batch_norm_or_none(pictures):
+def test_batch_norm_or_none_runs(pictures):
     curves = load("batch_norm_or_none").main(pictures, steps=200)
     assert [len(curve) for curve in curves.values()] == [50, 50]
     (_, with_norm), (_, without) = (curve[-1] for curve in curves.values())
     assert with_norm > without + 0.2
 
 
-def test_fashion_convnet(pictures):
+def test_fashion_convnet_runs(pictures):
     assert load("fashion_convnet").main(pictures, epochs=10, widths=(4, 8, 8)) > 0.5
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_fits_on_a_screen_and_has_a_test(path):
     assert len(path.read_text().splitlines()) <= SCREEN
-    assert f"test_{path.stem}" in globals()
+    assert f"test_{path.stem}_runs" in globals()
 
 
 def needs_no_other_library(module):
@@ -82,5 +82,5 @@ def needs_no_other_library(module):
 
 
 @pytest.mark.parametrize("name", list(filter(needs_no_other_library, MODULES)))
-def test_examples_in_docstrings(name):
+def test_examples_in_docstrings_run(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0

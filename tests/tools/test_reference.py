@@ -1,4 +1,4 @@
-"""The specification itself: every backward against central differences, forward against meaning."""
+"""The specification: backward passes against central differences, forward passes against properties."""
 
 from itertools import pairwise
 
@@ -34,7 +34,7 @@ def assert_gradients(forward, backward, inputs, rng):
 
 
 @pytest.mark.parametrize("axis", [-1, 1, (1, 2), (-1, 1), (0, 1, 2)])
-def test_layer_norm_and_rms_norm(rng, axis):
+def test_gradients_of_layer_norm_and_rms_norm(rng, axis):
     shape = (3, 2, 5)
     of_axes = [shape[a] for a in sorted(np.atleast_1d(axis) % 3)]
     x, gamma, beta = rng.standard_normal(shape), rng.standard_normal(of_axes), rng.standard_normal(of_axes)
@@ -56,9 +56,9 @@ def test_layer_norm_and_rms_norm(rng, axis):
 
 @pytest.mark.parametrize(("shape", "axis"), AXES_OF_X)
 @pytest.mark.parametrize("num_groups", [1, 2, C])
-def test_group_norm(rng, shape, axis, num_groups):
+def test_gradients_of_group_norm(rng, shape, axis, num_groups):
     if num_groups == C and len(shape) == 2:
-        shape = (*shape, 2)  # one value has no variance
+        shape = (*shape, 2)  # a single value has no variance
     x, gamma, beta = rng.standard_normal(shape), rng.standard_normal(C), rng.standard_normal(C)
 
     def backward(dy, x, gamma, beta):
@@ -83,8 +83,8 @@ def test_group_norm_with_one_group_is_layer_norm(rng):
 @pytest.mark.parametrize(("shape", "axis"), AXES_OF_X)
 @pytest.mark.parametrize("virtual_batch_size", [None, 2, 3])
 @pytest.mark.parametrize("activation", [None, "relu"])
-def test_batch_norm(rng, shape, axis, virtual_batch_size, activation):
-    shape = (5, *shape[1:])  # the last virtual batch is shorter, or longer by a single value
+def test_gradients_of_batch_norm(rng, shape, axis, virtual_batch_size, activation):
+    shape = (5, *shape[1:])  # the last virtual batch is shorter, or one value longer
     x, residual = rng.standard_normal((2, *shape))
     gamma, beta = rng.standard_normal((2, C))
     options = {"axis": axis, "virtual_batch_size": virtual_batch_size, "activation": activation}
@@ -99,7 +99,7 @@ def test_batch_norm(rng, shape, axis, virtual_batch_size, activation):
     assert_gradients(lambda *a: forward(*a).y, backward, (x, gamma, beta, residual), rng)
 
 
-def test_batch_norm_with_constant_statistics(rng):
+def test_gradients_of_batch_norm_with_constant_statistics(rng):
     x, gamma, beta, mean = rng.standard_normal((N, C)), *rng.standard_normal((3, C))
     var = rng.uniform(0.5, 2, C)
 
@@ -143,8 +143,8 @@ def test_parts_of_batch_norm_make_the_whole(rng):
 
 
 @pytest.mark.parametrize(("r_max", "d_max"), [(1, 0), (1.05, 0.1), (np.inf, np.inf)])
-def test_batch_renorm(rng, r_max, d_max):
-    """r and d are constants of the gradient, so the differences hold them fixed."""
+def test_gradients_and_limits_of_batch_renorm(rng, r_max, d_max):
+    """r and d are constants, so the differences keep them fixed."""
     x = rng.standard_normal((N, C, 2))
     gamma, beta = rng.standard_normal((2, C))
     running = {"running_mean": rng.standard_normal(C), "running_std": rng.uniform(0.5, 1.5, C)}
@@ -170,7 +170,7 @@ def test_batch_renorm(rng, r_max, d_max):
         np.testing.assert_allclose(y, unlimited)
 
 
-def test_fold_batch_norm_into_a_linear_map(rng):
+def test_a_folded_linear_map_has_equal_outputs(rng):
     x, weight, bias = rng.standard_normal((N, 3)), rng.standard_normal((C, 3)), rng.standard_normal(C)
     mean, gamma, beta = rng.standard_normal((3, C))
     var = rng.uniform(0.5, 2, C)
@@ -179,7 +179,7 @@ def test_fold_batch_norm_into_a_linear_map(rng):
     np.testing.assert_allclose(x @ folded.T + shift, expected)
 
 
-def test_norm_of_a_sum(rng):
+def test_the_norm_of_a_sum_is_the_norm(rng):
     x, residual = rng.standard_normal((2, N, C))
     gamma = rng.standard_normal(C)
     y, summed, mean, rstd = reference.add_layer_norm_forward(x, residual, gamma)
@@ -193,7 +193,7 @@ def test_norm_of_a_sum(rng):
 
 @pytest.mark.parametrize(("shape", "axis"), [((40, C), 1), ((5, C, 3, 4), 1), ((5, 3, 4, C), -1)])
 @pytest.mark.parametrize("num_groups", [1, 2, C])
-def test_whitening(rng, shape, axis, num_groups):
+def test_whitening_gives_the_identity_covariance(rng, shape, axis, num_groups):
     x = rng.standard_normal(shape) * np.linspace(0.5, 2, shape[-1])
     y = reference.whiten_forward(x, num_groups=num_groups, axis=axis, eps=0).y
     values = np.moveaxis(y, axis, 0).reshape(num_groups, C // num_groups, -1)
@@ -226,7 +226,7 @@ def test_whitening_gradient_at_equal_eigenvalues(rng):
 @pytest.mark.parametrize(
     ("shape", "shared_axes"), [((3, 5), ()), ((2, 3, 4, 5), (2, 3)), ((4, 2, 3), (1, -1))]
 )
-def test_dropout(rng, inverted, shape, shared_axes):
+def test_dropout_masks_values_and_gradients(rng, inverted, shape, shared_axes):
     decided = [
         1 if axis in shared_axes or axis - len(shape) in shared_axes else n for axis, n in enumerate(shape)
     ]
@@ -248,8 +248,8 @@ def test_dropout(rng, inverted, shape, shared_axes):
     np.testing.assert_array_equal(everywhere_nan, 0)
 
 
-def test_alpha_dropout(rng):
-    """Over both outcomes, weighted by their chance, the mean stays 0 and the variance 1."""
+def test_alpha_dropout_keeps_mean_and_variance(rng):
+    """Over both outcomes, weighted by their probabilities."""
     p = 0.2
     x = np.array([-1.0, 1.0])
     outcomes = [reference.alpha_dropout(x, np.packbits([k, k], bitorder="little"), p) for k in (False, True)]
@@ -265,7 +265,7 @@ def test_alpha_dropout(rng):
     )
 
 
-def test_gaussian_dropout_and_add_dropout(rng):
+def test_gaussian_dropout_and_add_dropout_by_hand(rng):
     noise, x, residual = rng.standard_normal((3, 3, 4))
     assert_gradients(
         lambda x: reference.gaussian_dropout(x, noise),
@@ -296,13 +296,13 @@ def test_gaussian_dropout_and_add_dropout(rng):
         ({"maximize": True, "grad_scale": 2.0}, 3.0, -2.0),
     ],
 )
-def test_sgd_update(options, expected_w, expected_v):
+def test_sgd_update_by_hand(options, expected_w, expected_v):
     w, g, v = np.array([2.0]), np.array([1.0]), np.array([4.0])
     reference.sgd_update([w], [g], [v], lr=0.5, **options)
     assert (w.item(), v.item()) == (expected_w, expected_v)
 
 
-def test_size_of_weights(rng):
+def test_penalty_max_norm_and_clipping_by_hand(rng):
     w = np.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
     np.testing.assert_allclose(reference.max_norm(w, 1.0, axis=1), [[0.6, 0.8], [0.3, 0.4], [0, 0]])
     assert reference.penalty([w[0], w[1]], l1=2, l2=4) == pytest.approx(2 * 7.7 + 2 * 25.25)
@@ -314,7 +314,7 @@ def test_size_of_weights(rng):
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"class_weight": np.arange(1.0, 6)}])
 @pytest.mark.parametrize("kind", ["ids", "ignored", "probabilities"])
-def test_softmax_cross_entropy(rng, reduction, options, kind):
+def test_gradients_of_softmax_cross_entropy(rng, reduction, options, kind):
     logits = rng.standard_normal((4, 5))
     labels = rng.dirichlet(np.ones(5), 4) if kind == "probabilities" else np.array([4, 0, 2, 2])
     options = {**options, "reduction": reduction, "ignore_index": 0 if kind == "ignored" else None}
@@ -338,7 +338,7 @@ def test_softmax_cross_entropy_by_hand():
     np.testing.assert_array_equal(gradient, [[1, -1]])
 
 
-def test_regression_and_activations(rng):
+def test_gradients_of_regression_and_activations(rng):
     x = rng.standard_normal((3, 4))
     target = rng.standard_normal((3, 4))
     assert_gradients(
@@ -351,8 +351,27 @@ def test_regression_and_activations(rng):
             (x,),
             rng,
         )
-    for name in ("relu", "sigmoid", "tanh"):  # their gradient needs y only
+    for name in ("relu", "sigmoid", "tanh"):  # gradients of y alone
         forward, backward = getattr(reference, name), getattr(reference, f"{name}_backward")
         assert_gradients(forward, lambda dy, x, f=forward, b=backward: [b(dy, f(x))], (x,), rng)
     assert_gradients(reference.leaky_relu, lambda dy, x: [reference.leaky_relu_backward(dy, x)], (x,), rng)
     np.testing.assert_array_equal(reference.sigmoid([-1e4, 0, 1e4]), [0, 0.5, 1])
+
+
+@pytest.mark.parametrize("count_include_pad", [True, False])
+def test_pooling(rng, count_include_pad):
+    """The maxima of continuous random numbers are apart."""
+    x = rng.standard_normal((2, 5, 4, 2))
+    window, output = ((3, 2), (1, 1), (2, 1)), (3, 5)
+    assert_gradients(
+        lambda x: reference.avg_pool(x, *window, output, count_include_pad),
+        lambda dy, x: [reference.avg_pool_backward(dy, x.shape[1:3], *window, count_include_pad)],
+        [x],
+        rng,
+    )
+    assert_gradients(
+        lambda x: reference.max_pool(x, *window, output),
+        lambda dy, x: [reference.max_pool_backward(dy, x, *window)],
+        [x],
+        rng,
+    )

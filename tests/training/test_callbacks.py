@@ -1,4 +1,4 @@
-"""Callbacks: early stopping as a state machine, and the log."""
+"""Early stopping, the CSV log and the progress bar."""
 
 import copy
 import csv
@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.training import Script
 from numpy.testing import assert_array_equal
 from trimtab import nn
 from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, Monitor, ProgressBar
@@ -19,18 +20,8 @@ from trimtab.trainer import Trainer
 UP, DOWN = "max", "min"
 
 
-class Script(Callback):
-    """Replaces the losses of epochs by written-down values; stands before what is tested."""
-
-    def __init__(self, values, name="val_loss"):
-        self.values, self.name = values, name
-
-    def on_epoch_end(self, trainer, epoch, logs):
-        logs[self.name] = self.values[epoch - 1]
-
-
 def scripted(values, *callbacks, name="val_loss", epochs=None):
-    """Train a single weight, which is the number of epochs done, while a metric takes the values."""
+    """Train a single weight, which counts the finished epochs, while a metric takes the given values."""
     model = nn.Linear(1, 1, bias=False, rng=0)
     model.weight.value[...] = 0
 
@@ -46,14 +37,14 @@ def scripted(values, *callbacks, name="val_loss", epochs=None):
     return trainer
 
 
-# (values of the metric, options, epoch in which training ends (0: by itself), best epoch)
+# values of the metric, options, the epoch that ends training (0: none), the best epoch
 SEQUENCES = {
     "better each time": ([4, 3, 2, 1], {}, 0, 4),
     "patience 0 ends at the first that is not better": ([4, 3, 3, 2], {}, 3, 2),
     "patience 0 does not end at the first epoch": ([4, 3], {}, 0, 2),
     "patience 1 is as 0": ([4, 3, 3, 2], {"patience": 1}, 3, 2),
     "patience 2": ([4, 5, 3, 5, 5, 1], {"patience": 2}, 5, 3),
-    "waiting begins anew with each improvement": ([4, 5, 3, 5, 2, 5], {"patience": 2}, 0, 5),
+    "waiting restarts with each improvement": ([4, 5, 3, 5, 2, 5], {"patience": 2}, 0, 5),
     "as good is not better": ([4, 4, 4, 4], {"patience": 3}, 4, 1),
     "by less than min_delta is not better": ([4, 3.5, 3.1, 2.9], {"min_delta": 1, "patience": 9}, 0, 4),
     "by just min_delta is not better": ([4, 3, 3], {"min_delta": 1, "patience": 2}, 3, 1),
@@ -86,7 +77,7 @@ SEQUENCES = {
 
 @pytest.mark.parametrize("label", SEQUENCES)
 @pytest.mark.parametrize("restore", [False, True])
-def test_early_stopping(label, restore):
+def test_early_stopping_ends_after_its_patience(label, restore):
     values, options, stopped, best = SEQUENCES[label]
     stopping = EarlyStopping(restore_best_weights=restore, **options)
     trainer = scripted(values, stopping)
@@ -97,7 +88,7 @@ def test_early_stopping(label, restore):
     assert trainer.model.weight.value == (best if restore and best else last)
 
 
-def test_early_stopping_begins_anew_with_each_fit():
+def test_early_stopping_starts_over_with_each_fit():
     stopping = EarlyStopping()
     for _ in range(2):
         scripted([3, 2, 2, 1], stopping)
@@ -106,7 +97,7 @@ def test_early_stopping_begins_anew_with_each_fit():
     assert (stopping.best, stopping.best_epoch, stopping.stopped_epoch, stopping.wait) == (8, 2, 0, 0)
 
 
-def test_best_weights_come_back_after_an_error():
+def test_best_weights_are_restored_after_an_error():
     class Fails(Callback):
         def on_epoch_begin(self, trainer, epoch):
             if epoch == 3:
@@ -124,7 +115,7 @@ def test_best_weights_come_back_after_an_error():
     assert models[0].weight.value == 1
 
 
-def test_best_weights_of_an_earlier_fit_do_not_come_back():
+def test_best_weights_of_an_earlier_fit_are_not_restored():
     class Fails(Callback):
         def on_fit_begin(self, trainer, epochs, batches):
             raise ArithmeticError
@@ -177,7 +168,7 @@ def test_an_unknown_metric_is_refused_before_training_with_the_known_ones(make):
         ("top_5_accuracy", UP),
     ],
 )
-def test_auto_knows_the_direction(name, mode):
+def test_mode_auto_follows_the_name_of_the_metric(name, mode):
     monitor = Monitor("test", name, "auto")
     assert monitor.best == (inf if mode == DOWN else -inf)
     assert [monitor.improves(value) for value in (1, 2, 0)] == [True, mode == UP, mode == DOWN]
@@ -195,7 +186,7 @@ def test_auto_knows_the_direction(name, mode):
         ({"start_from_epoch": -1}, "EarlyStopping: start_from_epoch must be finite and >= 0, got -1"),
     ],
 )
-def test_wrong_options(options, message):
+def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         EarlyStopping(**options)
 
@@ -227,7 +218,7 @@ def test_csv_has_the_history_and_is_complete_after_each_epoch(tmp_path):
 
 
 @pytest.mark.parametrize("path", [3, None])
-def test_the_path_of_a_log_is_a_path(path):
+def test_the_path_of_a_log_is_any_path_object(path):
     with pytest.raises(TypeError, match=f"^CSVLogger: path must be a path, got {path}"):
         CSVLogger(path)
 
@@ -235,7 +226,7 @@ def test_the_path_of_a_log_is_a_path(path):
 # ---- the progress bar ----
 
 
-def test_options_of_the_progress_bar(monkeypatch):
+def test_options_of_the_progress_bar_are_checked(monkeypatch):
     opened, closed = [], []
 
     def bar(**options):
@@ -254,7 +245,7 @@ def test_options_of_the_progress_bar(monkeypatch):
     assert len(closed) == 2
 
 
-def test_a_copy_of_a_progress_bar_is_not_on_the_screen(capsys):
+def test_a_copy_of_a_progress_bar_has_no_bar_of_its_own(capsys):
     pytest.importorskip("tqdm")
     copies = []
 

@@ -1,7 +1,6 @@
-"""Checkpoints: what they keep, and that training goes on as if nothing had happened."""
+"""Checkpoints: the callback, resumed training, and the file."""
 
 import csv
-import json
 import os
 import re
 import sys
@@ -9,6 +8,7 @@ from math import inf, nan
 
 import numpy as np
 import pytest
+from helpers.training import Script, jitter, state_of
 from numpy.testing import assert_array_equal
 from trimtab import extras, nn
 from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
@@ -47,10 +47,6 @@ def decaying(step):
     return 0.1 / (1 + step)
 
 
-def jitter(batch, rng):
-    return batch + rng.normal(scale=0.01, size=batch.shape).astype(np.float32)
-
-
 def learner(callbacks=(), bits=np.random.PCG64, width=8):
     model = nn.Sequential(
         nn.Linear(2, width, rng=0), nn.BatchNorm(width), nn.ReLU(), nn.Linear(width, 2, rng=1), Noise()
@@ -77,33 +73,24 @@ def fit(rng):
     return run
 
 
-def everything(trainer):
-    """The state of a training, comparable bit by bit."""
-    arrays = trainer.model.state_dict() | trainer.optimizer.state_dict()
-    notes = {"rng": trainer.rng.bit_generator.state, "history": trainer.history}
-    return {name: (array.dtype, array.tobytes()) for name, array in arrays.items()}, json.dumps(
-        notes, default=np.ndarray.tolist
-    )
-
-
 @pytest.mark.parametrize("bits", GENERATORS, ids=lambda kind: kind.__name__)
 def test_resumed_training_has_the_bits_of_an_uninterrupted_one(bits, fit, path):
     whole = fit(learner(bits=bits), 5)
     fit(learner([Checkpoint(path), Stop(3)], bits), 5)
     resumed = fit(learner(bits=bits), 5, resume=path)
     assert resumed.history.epochs == 5
-    assert everything(resumed) == everything(whole)
+    assert state_of(resumed) == state_of(whole)
 
 
-def test_resuming_from_the_middle_matters(fit, path):
-    """What the test above compares does depend on each thing that is saved."""
+def test_the_bits_depend_on_everything_that_is_saved(fit, path):
+    """So the test above would notice what is not saved."""
     fit(learner([Checkpoint(path)]), 2)
     groups, notes = checkpoint.read(path)
-    expected = everything(fit(learner(), 4, resume=path))
+    expected = state_of(fit(learner(), 4, resume=path))
 
     def resumed(groups, notes):
         checkpoint.write(path, groups, notes)
-        return everything(fit(learner(), 4, resume=path))
+        return state_of(fit(learner(), 4, resume=path))
 
     assert resumed(groups, notes) == expected
     for group in ("model", "optimizer"):
@@ -113,18 +100,18 @@ def test_resuming_from_the_middle_matters(fit, path):
     assert resumed(groups, notes | {"history": {}}) != expected
 
 
-def test_load_takes_back_what_save_wrote(fit, path):
+def test_load_restores_what_save_wrote(fit, path):
     saved = fit(learner(), 2)
     saved.history["loss"][0] = nan
     saved.save(path)
     loaded = learner()
     loaded.load(path)
-    assert everything(loaded) == everything(saved)
+    assert state_of(loaded) == state_of(saved)
 
 
-def test_a_complete_training_is_not_continued(fit, path):
-    done = everything(fit(learner([Checkpoint(path)]), 2))
-    assert everything(fit(learner(), 2, resume=path)) == done
+def test_a_finished_training_is_not_continued(fit, path):
+    done = state_of(fit(learner([Checkpoint(path)]), 2))
+    assert state_of(fit(learner(), 2, resume=path)) == done
 
 
 def test_a_fit_without_resume_has_a_history_of_its_own(fit, path):
@@ -133,9 +120,9 @@ def test_a_fit_without_resume_has_a_history_of_its_own(fit, path):
     assert fit(trainer, 1).history.epochs == 1
 
 
-def test_early_stopping_goes_on_waiting(fit, path):
+def test_the_patience_of_early_stopping_goes_on(fit, path):
     def callbacks(*more):
-        # the checkpoint stands first, and yet has the state after the epoch
+        # although the checkpoint comes first, it has the state after the epoch
         stopping = EarlyStopping("loss", mode="max", patience=9, restore_best_weights=True)
         return [Checkpoint(path), stopping, *more]
 
@@ -143,12 +130,12 @@ def test_early_stopping_goes_on_waiting(fit, path):
     fit(learner(callbacks(Stop(5))), 30)
     resumed = fit(learner([*callbacks(), CSVLogger(path.with_suffix(".csv"))]), 30, resume=path)
     assert whole.callbacks[1].stopped_epoch > 5
-    assert everything(resumed) == everything(whole)
+    assert state_of(resumed) == state_of(whole)
     assert vars(resumed.callbacks[1])["wait"] == 9
     assert resumed.callbacks[1].best == whole.callbacks[1].best
 
 
-def test_training_that_early_stopping_has_ended_stays_so(fit, path):
+def test_a_training_that_early_stopping_ended_is_not_continued(fit, path):
     def callbacks():
         return [EarlyStopping("loss", mode="max", patience=2, restore_best_weights=True), Checkpoint(path)]
 
@@ -159,17 +146,7 @@ def test_training_that_early_stopping_has_ended_stays_so(fit, path):
         assert_array_equal(array, whole.model.state_dict()[name])
 
 
-class Script(Callback):
-    """Replaces the losses of epochs by written-down values."""
-
-    def __init__(self, values):
-        self.values = values
-
-    def on_epoch_end(self, trainer, epoch, logs):
-        logs["val_loss"] = self.values[epoch - 1]
-
-
-def test_only_the_best_is_kept(fit, path):
+def test_only_the_best_checkpoint_is_kept(fit, path):
     values = [3, nan, 2, 4, 1, inf]
     files = path.with_name("best-{epoch:02}.safetensors")
     fit(learner([Script(values), Checkpoint(files, "val_loss")]), 6)
@@ -178,7 +155,7 @@ def test_only_the_best_is_kept(fit, path):
     ]
 
 
-def test_the_best_is_another_in_another_fit(fit, path):
+def test_each_fit_has_its_own_best(fit, path):
     script = Script([1])
     trainer = learner([script, Checkpoint(path, "val_loss")])
     fit(trainer, 1)
@@ -188,7 +165,7 @@ def test_the_best_is_another_in_another_fit(fit, path):
     assert path.exists()
 
 
-def test_the_best_lasts_over_several_fits(fit, path):
+def test_a_resumed_fit_keeps_the_best(fit, path):
     script = Script([3, 2, 4])
     trainer = learner([script, Checkpoint(path, "val_loss")])
     fit(trainer, 3)
@@ -207,14 +184,14 @@ def test_nan_is_never_the_best(fit, path):
         assert not path.exists()
 
 
-def test_metrics_stand_in_the_name(fit, path):
+def test_names_may_contain_metrics(fit, path):
     trainer = fit(learner([Checkpoint(path.with_name("w-{epoch:02d}-{val_loss:.3f}-{accuracy:.1f}.st"))]), 3)
     rows = zip(trainer.history["val_loss"], trainer.history["accuracy"], strict=True)
     expected = {f"w-{epoch:02d}-{loss:.3f}-{share:.1f}.st" for epoch, (loss, share) in enumerate(rows, 1)}
     assert {file.name for file in path.parent.iterdir()} == expected
 
 
-def test_the_folder_is_taken_as_it_is(fit, tmp_path):
+def test_braces_in_the_folder_are_not_replaced(fit, tmp_path):
     folder = tmp_path / "{a}"
     folder.mkdir()
     fit(learner([Checkpoint(folder / "{epoch}.st")]), 1)
@@ -222,15 +199,15 @@ def test_the_folder_is_taken_as_it_is(fit, tmp_path):
 
 
 @pytest.mark.parametrize("keep", [1, 2, 9, None])
-def test_the_last_files_are_kept(keep, fit, path):
+def test_the_newest_files_are_kept(keep, fit, path):
     other = path.with_name("run-0.st")
-    other.write_text("of somebody else")
+    other.write_text("of another program")
     fit(learner([Checkpoint(path.with_name("run-{epoch}.st"), keep=keep)]), 4)
     left = range(1, 5)[-keep:] if keep else range(1, 5)
     assert {file.name for file in path.parent.iterdir()} == {"run-0.st", *(f"run-{i}.st" for i in left)}
 
 
-def test_a_resumed_training_goes_on_deleting(fit, path):
+def test_a_resumed_training_goes_on_deleting_old_files(fit, path):
     def callbacks(*more):
         return [Checkpoint(path.with_name("run-{epoch}.st"), keep=2), *more]
 
@@ -239,7 +216,7 @@ def test_a_resumed_training_goes_on_deleting(fit, path):
     assert {file.name for file in path.parent.iterdir()} == {"run-3.st", "run-4.st"}
 
 
-def test_what_could_not_be_saved_is_not_the_best(fit, path, monkeypatch):
+def test_a_failed_save_is_not_the_best(fit, path, monkeypatch):
     script = Script([2, 1])
     trainer = learner([script, Checkpoint(path, "val_loss")])
     fit(trainer, 1)
@@ -269,12 +246,12 @@ def test_what_could_not_be_saved_is_not_the_best(fit, path, monkeypatch):
         ({"monitor": "loss", "mode": "low"}, ValueError, "Checkpoint: mode must be 'auto', 'min' or 'max'"),
     ],
 )
-def test_wrong_options(options, error, message):
+def test_wrong_options_are_refused(options, error, message):
     with pytest.raises(error, match=message):
         Checkpoint(**({"path": "a.st"} | options))
 
 
-def test_the_best_is_remembered_when_training_goes_on(fit, path):
+def test_a_resumed_training_remembers_the_best(fit, path):
     best = path.with_name("best-{epoch}.safetensors")
 
     def callbacks():
@@ -285,7 +262,7 @@ def test_the_best_is_remembered_when_training_goes_on(fit, path):
     assert {file.name for file in path.parent.glob("best*")} == {"best-1.safetensors", "best-4.safetensors"}
 
 
-def test_the_log_of_a_resumed_training_is_whole(fit, path):
+def test_the_log_of_a_resumed_training_is_complete(fit, path):
     log = path.with_suffix(".csv")
     fit(learner([Checkpoint(path), CSVLogger(log)]), 2)
     log.write_text("lost\n")
@@ -297,7 +274,7 @@ def test_the_log_of_a_resumed_training_is_whole(fit, path):
         assert [float(row[column]) for row in rows] == trainer.history[name]
 
 
-def test_the_bar_of_a_resumed_training_begins_in_the_middle(fit, path, capsys):
+def test_the_bar_of_a_resumed_training_starts_at_its_batch(fit, path, capsys):
     pytest.importorskip("tqdm")
     fit(learner([Checkpoint(path)]), 2)
     fit(learner(), 3, resume=path, progress=True)
@@ -321,7 +298,7 @@ def test_the_bar_of_a_resumed_training_begins_in_the_middle(fit, path, capsys):
     ],
     ids=["Fortran", "every other", "reversed", "byte-swapped", "0-d", "empty"],
 )
-def test_every_layout_comes_back(array, path):
+def test_arrays_of_every_layout_are_restored(array, path):
     checkpoint.write(path, {"group": {"a/b.c": array}}, {"n": 1})
     groups, notes = checkpoint.read(path)
     (read,) = groups["group"].values()
@@ -331,7 +308,7 @@ def test_every_layout_comes_back(array, path):
     assert_array_equal(read, array)
 
 
-def test_bfloat16_comes_back(path):
+def test_bfloat16_arrays_are_restored(path):
     ml_dtypes = pytest.importorskip("ml_dtypes")
     array = np.arange(6, dtype=ml_dtypes.bfloat16).reshape(2, 3)
     checkpoint.write(path, {"group": {"a": array}}, {})
@@ -341,7 +318,7 @@ def test_bfloat16_comes_back(path):
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
-def test_a_file_has_the_mode_of_any_other_new_file(mask, path):
+def test_a_file_has_the_mode_of_other_new_files(mask, path):
     before = os.umask(mask)
     try:
         for _ in range(2):
@@ -353,7 +330,7 @@ def test_a_file_has_the_mode_of_any_other_new_file(mask, path):
         os.umask(before)
 
 
-def test_a_link_goes_on_pointing_to_the_file(path):
+def test_a_link_is_followed_and_kept(path):
     link = path.with_name("latest")
     link.symlink_to(path)
     checkpoint.write(link, {}, "through the link")
@@ -422,15 +399,15 @@ def foreign(path):
         (lambda path: path.unlink(), FileNotFoundError, r"run\.safetensors"),
     ],
 )
-def test_damaged_files(change, error, message, fit, path):
+def test_damaged_files_are_refused_and_change_nothing(change, error, message, fit, path):
     fit(learner([Checkpoint(path)]), 1)
     change(path)
     trainer = fit(learner(), 1)
-    before = everything(trainer)
+    before = state_of(trainer)
     for action in (trainer.load, lambda path: fit(trainer, 2, resume=path)):
         with pytest.raises(error, match=message):
             action(path)
-        assert everything(trainer) == before
+        assert state_of(trainer) == before
 
 
 def other_optimizer():
@@ -450,13 +427,13 @@ def other_optimizer():
         ),
     ],
 )
-def test_a_checkpoint_of_another_training_changes_nothing(make, message, fit, path):
+def test_a_checkpoint_of_another_training_is_refused_and_changes_nothing(make, message, fit, path):
     fit(learner([Checkpoint(path)]), 1)
     trainer = make()
-    before = everything(trainer)
+    before = state_of(trainer)
     with pytest.raises(ValueError, match=message):
         trainer.load(path)
-    assert everything(trainer) == before
+    assert state_of(trainer) == before
 
 
 def test_resuming_without_the_validation_data_is_refused(fit, path):
@@ -466,13 +443,13 @@ def test_resuming_without_the_validation_data_is_refused(fit, path):
         fit(learner(), 2, resume=path, validation_split=0.0)
 
 
-def test_what_would_fail_fails_before_training(fit, path, monkeypatch):
+def test_a_checkpoint_that_cannot_be_written_fails_before_training(fit, path, monkeypatch):
     trainer = learner([Checkpoint(path.parent / "nowhere" / "run.safetensors")])
-    before = everything(trainer)
+    before = state_of(trainer)
     with pytest.raises(ValueError, match=r"Checkpoint: path must be in an existing folder, got '.*nowhere"):
         fit(trainer, 1)
     monkeypatch.setitem(sys.modules, "safetensors", None)
     trainer.callbacks = [Checkpoint(path)]
     with pytest.raises(extras.MissingExtra, match=r'pip install "trimtab\[checkpoint\]"'):
         fit(trainer, 1)
-    assert everything(trainer) == before
+    assert state_of(trainer) == before

@@ -1,4 +1,4 @@
-"""The checks of numbers that the Python side shares."""
+"""The checks of numbers, flags and iterables that the Python modules share."""
 
 from fractions import Fraction
 
@@ -16,7 +16,7 @@ class Index:
     "value",
     [Index(), 2, 2.0, np.float32(2), np.int8(2), np.uint64(2), Fraction(2), np.array(2.0), np.array(2)],
 )
-def test_a_number_of_any_real_type_is_a_float(value):
+def test_numbers_of_any_real_type_become_floats(value):
     result = _checks.number("f: a", value)
     assert type(result) is float
     assert result == 2
@@ -27,7 +27,7 @@ def test_a_number_of_any_real_type_is_a_float(value):
     [True, np.True_, np.array(True), "2", b"2", None, 2j, np.complex64(2), np.array(2j), np.ones(1), [2], {}],
     ids=repr,
 )
-def test_what_is_no_number_is_refused(value):
+def test_other_values_than_numbers_are_refused(value):
     for check in (_checks.number, _checks.whole):
         with pytest.raises(TypeError, match=r"^f: a must be (a number|an int), got "):
             check("f: a", value)
@@ -45,7 +45,7 @@ def test_what_is_no_number_is_refused(value):
         ({"above": 0, "high": 1}, "finite, > 0 and <= 1", [0.01, 1], [0, 1.1]),
     ],
 )
-def test_limits_of_a_number(limits, rule, inside, outside):
+def test_numbers_beyond_their_limits_are_refused(limits, rule, inside, outside):
     for value in inside:
         assert _checks.number("f: a", value, **limits) == value
     for value in [*outside, np.nan, np.inf, -np.inf, 10**400]:
@@ -54,13 +54,13 @@ def test_limits_of_a_number(limits, rule, inside, outside):
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), np.array(3)])
-def test_an_int_of_any_type(value):
+def test_ints_of_any_type_are_taken(value):
     result = _checks.whole("f: a", value, 3)
     assert type(result) is int
     assert result == 3
 
 
-def test_ints_and_their_limit():
+def test_ints_below_their_limit_are_refused():
     for value in (3.0, np.float32(3), np.array(3.0), "3"):
         with pytest.raises(TypeError, match=r"^f: a must be an int, got "):
             _checks.whole("f: a", value)
@@ -70,7 +70,7 @@ def test_ints_and_their_limit():
 
 
 @pytest.mark.parametrize("value", [True, False, np.True_, np.array(False)])
-def test_flags(value):
+def test_other_values_than_bools_are_refused(value):
     result = _checks.flag("f: a", value)
     assert type(result) is bool
     assert result == value
@@ -79,7 +79,7 @@ def test_flags(value):
             _checks.flag("f: a", other)
 
 
-def test_what_has_no_text_is_shown_by_its_type():
+def test_objects_without_a_repr_are_shown_by_their_type():
     class Mute:
         def __repr__(self):
             raise RuntimeError
@@ -91,7 +91,7 @@ def test_what_has_no_text_is_shown_by_its_type():
             check("f: a", Mute())
 
 
-def test_items_of_iterables():
+def test_items_of_iterables_are_checked():
     for value in ([1, 2], (1, 2), iter([1, 2]), {1: 0, 2: 0}, np.array([1, 2])):
         assert _checks.items("f: a", value, "be a pair") == [1, 2]
     for value in (3, None, "ab", b"ab", np.array(3)):

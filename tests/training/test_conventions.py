@@ -1,4 +1,4 @@
-"""Strengths of decay in other conventions: their formulas, and the solutions of scikit-learn."""
+"""Conversions of decay from other libraries: their formulas, and solutions of scikit-learn."""
 
 import re
 import warnings
@@ -16,8 +16,8 @@ def penalty_of(strengths, w):
     return tt.penalty(w, l1=strengths["l1"], l2=strengths["weight_decay"])
 
 
-def test_conventions(rng):
-    """Each penalty as its formula states it has the value of ours."""
+def test_each_convention_has_the_value_of_its_formula(rng):
+    """As a penalty of the library and as the formula states it."""
     w = rng.standard_normal(20)
     squares, sizes, n = np.square(w).sum(), np.abs(w).sum(), 50
     formulas = {
@@ -83,7 +83,7 @@ POSITIVE = {
 
 
 @pytest.mark.parametrize("name", NUMBERS | POSITIVE)
-def test_strengths_that_make_no_sense_are_named(name):
+def test_invalid_strengths_are_refused_by_name(name):
     call = (NUMBERS | POSITIVE)[name]
     bad = [-0.1, np.nan] if name in NUMBERS else [0, -1, np.nan]
     for value in [*bad, 1.1] if "ratio" in name else bad:
@@ -94,7 +94,7 @@ def test_strengths_that_make_no_sense_are_named(name):
             call(value)
 
 
-def test_no_penalty():
+def test_a_strength_of_zero_is_no_penalty():
     assert conventions.scikit_learn_logistic(np.inf, samples=9) == {"weight_decay": 0.0, "l1": 0.0}
     with pytest.raises(TypeError, match=r"^scikit_learn_logistic: two_logits must be a bool, got 2$"):
         conventions.scikit_learn_logistic(1.0, samples=9, two_logits=2)
@@ -102,12 +102,12 @@ def test_no_penalty():
 
 # ---- scikit-learn ----
 #
-# Its solution is put into a model of ours and trained on with our loss and the converted strengths: it stays
-# where it is. With other strengths it moves, so that a wrong factor is seen.
+# Training continues from scikit-learn's solution with our loss and the converted strengths: the weights stay
+# where they are. With other strengths they move, so a wrong factor shows.
 
 
 def linear_model(coefficients, intercepts):
-    """A linear layer of these weights (K, F) or (F,) and biases."""
+    """A linear layer with weights (K, F) or (F,) and biases."""
     weights = np.atleast_2d(coefficients)
     layer = nn.Linear(weights.shape[1], len(weights), dtype="f8")
     layer.weight.value[...], layer.bias.value[...] = weights, intercepts
@@ -115,7 +115,7 @@ def linear_model(coefficients, intercepts):
 
 
 def moved_by_training(model, loss, x, y, strengths, last=None, steps=300):
-    """How far the weights go in full-batch descent; `last` are the strengths of the last layer."""
+    """The distance that full-batch descent moves the weights; `last` is the decay of the last layer."""
     layers = list(model.children().values())
     groups = [
         {"parameters": layers[:-1] or layers[-1:], **strengths},
@@ -140,7 +140,7 @@ def assert_solves(build, loss, x, y, strengths, last=None, tol=1e-5):
 
 
 class OneLogit:
-    """The binary cross-entropy of one logit, the loss that two classes have in scikit-learn."""
+    """The binary cross entropy of one logit, scikit-learn's loss for two classes."""
 
     def __call__(self, logits, labels):
         p = 1 / (1 + np.exp(-logits))
@@ -173,7 +173,7 @@ def classes(rng):
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_ridge(outputs, regression):
+def test_ridge_has_the_solution_of_scikit_learn(outputs, regression):
     linear = pytest.importorskip("sklearn.linear_model")
     x, y = regression[0], regression[1][outputs]
     ridge = linear.Ridge(20.0).fit(x, y)
@@ -183,7 +183,7 @@ def test_ridge(outputs, regression):
 
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("ratio", [1.0, 0.3])
-def test_elastic_net_and_lasso(ratio, outputs, regression):
+def test_elastic_net_and_lasso_have_the_solutions_of_scikit_learn(ratio, outputs, regression):
     linear = pytest.importorskip("sklearn.linear_model")
     x, y = regression[0], regression[1][outputs]
     kind = linear.Lasso(0.1, tol=1e-12) if ratio == 1 else linear.ElasticNet(0.1, l1_ratio=ratio, tol=1e-12)
@@ -198,7 +198,7 @@ def test_elastic_net_and_lasso(ratio, outputs, regression):
     assert_solves(build, HalfSquares(), x, y, conventions.scikit_learn_linear(0.1, l1_ratio=ratio))
 
 
-def test_the_default_ratio_of_elastic_net(regression):
+def test_the_default_ratio_of_elastic_net_is_that_of_scikit_learn(regression):
     linear = pytest.importorskip("sklearn.linear_model")
     x, y = regression[0], regression[1][1]
     net = linear.ElasticNet(0.1, tol=1e-12).fit(x, y)
@@ -207,8 +207,8 @@ def test_the_default_ratio_of_elastic_net(regression):
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.5])
-def test_logistic_regression_of_two_classes(ratio, classes):
-    """One logit there; two here have half of its weights each, with opposite signs."""
+def test_logistic_regression_of_two_classes_has_the_solution_of_scikit_learn(ratio, classes):
+    """It has one logit there; here two, with half of the weights each and opposite signs."""
     linear = pytest.importorskip("sklearn.linear_model")
     x, y = classes[0], classes[1][2]
     how = {"l1_ratio": ratio, "solver": "saga"} if ratio else {}
@@ -221,7 +221,7 @@ def test_logistic_regression_of_two_classes(ratio, classes):
     assert_solves(lambda: linear_model(*halves), losses.CrossEntropy(), x, y, two)
 
 
-def test_logistic_regression_of_three_classes(classes):
+def test_logistic_regression_of_three_classes_has_the_solution_of_scikit_learn(classes):
     linear = pytest.importorskip("sklearn.linear_model")
     x, y = classes[0], classes[1][3]
     found = linear.LogisticRegression(C=0.1, tol=1e-10, max_iter=1000).fit(x, y)
@@ -230,8 +230,8 @@ def test_logistic_regression_of_three_classes(classes):
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.4])
-def test_linear_models_by_stochastic_descent(ratio, regression, classes):
-    """As near as their own descent comes with small steps."""
+def test_linear_models_have_the_solutions_of_stochastic_descent(ratio, regression, classes):
+    """As closely as their descent comes with small steps."""
     linear = pytest.importorskip("sklearn.linear_model")
     how = {"alpha": 0.3, "penalty": "elasticnet", "l1_ratio": ratio, "tol": None}
     how |= {"max_iter": 3000, "learning_rate": "constant", "eta0": 3e-4, "random_state": 0}
@@ -265,7 +265,7 @@ def network(model):
 
 
 def perceptron(kind, x, y, alpha):
-    """One of three tanh units whose training has come to its end."""
+    """A perceptron of three tanh units after its training has converged."""
     neural = pytest.importorskip("sklearn.neural_network")
     how = {"solver": "sgd", "batch_size": len(x), "learning_rate_init": 0.2, "tol": 0, "max_iter": 6000}
     model = getattr(neural, kind)(
@@ -273,12 +273,12 @@ def perceptron(kind, x, y, alpha):
     )
     model.set_params(n_iter_no_change=10**6)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that so many iterations were not enough
+        warnings.simplefilter("ignore")  # too few iterations
         return model.fit(x, y)
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_mlp_regressor(outputs, regression):
+def test_mlp_regressor_has_the_solution_of_scikit_learn(outputs, regression):
     x, y = regression[0], regression[1][outputs] / 4
     model = perceptron("MLPRegressor", x, y if outputs > 1 else y[:, 0], alpha=10.0)
     strengths = conventions.scikit_learn_mlp_regressor(10.0, batch_size=80, outputs=outputs)
@@ -287,15 +287,15 @@ def test_mlp_regressor(outputs, regression):
     assert_solves(lambda: network(model), HalfSquares(), x, y, half)
 
 
-def test_mlp_classifier_of_three_classes(classes):
+def test_mlp_classifier_of_three_classes_has_the_solution_of_scikit_learn(classes):
     x, y = classes[0], classes[1][3]
     model = perceptron("MLPClassifier", x, y, alpha=3.0)
     strengths = conventions.scikit_learn_mlp(3.0, batch_size=90)
     assert_solves(lambda: network(model), losses.CrossEntropy(), x, y, strengths)
 
 
-def test_mlp_classifier_of_two_classes(classes):
-    """One logistic output there; of two logits here, the last layer has twice the decay."""
+def test_mlp_classifier_of_two_classes_has_the_solution_of_scikit_learn(classes):
+    """It has one logit there; here two, whose layer has twice the decay."""
     x, y = classes[0], classes[1][2]
     model = perceptron("MLPClassifier", x, y, alpha=3.0)
     strengths = conventions.scikit_learn_mlp(3.0, batch_size=90)

@@ -1,4 +1,4 @@
-"""Datasets: sizes, ranges, a split that never changes, and files that are whole or refused."""
+"""Datasets: sizes, ranges, a fixed split, and files that are complete or refused."""
 
 import gzip
 import hashlib
@@ -12,7 +12,7 @@ from trimtab import datasets, extras
 from trimtab.datasets import load_digits, load_fashion_mnist, load_mnist, read_idx
 
 
-def test_digits():
+def test_digits_have_their_sizes_and_ranges():
     digits = load_digits()
     assert digits.x_train.shape == (1437, 64)
     assert digits.x_test.shape == (360, 64)
@@ -25,7 +25,7 @@ def test_digits():
     assert np.ptp(counts[1]) <= 2
 
 
-def test_each_fifth_digit_in_the_order_of_classes_is_for_testing():
+def test_every_fifth_digit_in_the_order_of_classes_is_for_testing():
     source = pytest.importorskip("sklearn.datasets").load_digits()
     by_class = np.concatenate([source.data[source.target == label] for label in range(10)])
     digits = load_digits()
@@ -53,7 +53,7 @@ def idx(array):
 
 @pytest.fixture(params=["", ".gz"], ids=["raw", "gzipped"])
 def small(request, tmp_path, monkeypatch, rng):
-    """A folder of small files, the arrays in them, and the sources changed to have their digests."""
+    """A folder of small files, the arrays in them, and sources with their digests."""
     arrays = [
         array
         for samples in (5, 3)
@@ -105,7 +105,7 @@ def test_a_damaged_file_is_named(name, damage, small):
         load_mnist(folder)
 
 
-def test_a_missing_file_is_named_with_where_to_get_it(small):
+def test_a_missing_file_is_named_with_its_url(small):
     folder, _ = small
     for name in NAMES[1:3]:
         next(folder.glob(f"{name}*")).unlink()
@@ -116,7 +116,7 @@ def test_a_missing_file_is_named_with_where_to_get_it(small):
         load_fashion_mnist(folder)
 
 
-def test_a_missing_folder(tmp_path, monkeypatch):
+def test_a_missing_folder_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("TRIMTAB_DATA", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"load_mnist: folder must be there, got '.*/mnist'; .*https"):
         load_mnist()
@@ -135,7 +135,7 @@ def test_a_missing_folder(tmp_path, monkeypatch):
         (idx(np.zeros((2, 3), np.uint8))[:-1], "must have 18 bytes, got 17"),
         (idx(np.zeros((2, 3), np.uint8)) + b"0", "must have 18 bytes, got 19"),
         (bytes([0, 0, 8, 255]), "must have"),
-        # every byte of an extent counts
+        # every byte of a size counts
         *(
             (bytes([0, 0, 8, 1, *np.eye(4, dtype=int)[at], 0]), f"must have {8 + size} bytes, got 9")
             for at, size in enumerate((2**24, 2**16, 2**8))
@@ -144,7 +144,7 @@ def test_a_missing_folder(tmp_path, monkeypatch):
         (bytes([0, 0, 8, 2]) + b"\xff" * 8, "must have"),
     ],
 )
-def test_malformed_idx(content, message, tmp_path):
+def test_malformed_idx_files_are_refused(content, message, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
@@ -161,7 +161,7 @@ def test_an_array_of_any_rank_is_read(tmp_path, rng):
     assert not read_idx(path).flags.writeable
 
 
-def test_a_path_is_a_path(tmp_path):
+def test_paths_are_any_path_objects(tmp_path):
     for load in (*LOADERS.values(), lambda folder: read_idx(folder)):
         with pytest.raises(TypeError, match=r"^\w+: (folder|path) must be a path, got 3$"):
             load(3)
@@ -170,7 +170,7 @@ def test_a_path_is_a_path(tmp_path):
 
 
 @pytest.mark.parametrize("source", LOADERS)
-def test_the_real_files(source):
+def test_the_real_files_have_their_sizes_and_ranges(source):
     name = getattr(datasets, source).name
     if not os.path.isdir(os.path.join(os.environ.get("TRIMTAB_DATA", ""), name)):
         pytest.skip("TRIMTAB_DATA does not name a folder with the data")

@@ -14,7 +14,7 @@ def kernel(x, z):
 
 
 def smooth(x):
-    """The image of the constant 1 under the integral operator of K, so smooth of degree r = 1."""
+    """The image of the constant 1 under the integral operator of K, which is smooth of degree r = 1."""
     return x - x**2 / 2
 
 
@@ -23,7 +23,7 @@ def sample(m, rng):
     return x, smooth(x) + SPREAD * rng.standard_normal(m)
 
 
-def test_steps_are_the_definition(rng):
+def test_steps_follow_the_definition(rng):
     x, y = sample(7, rng)
     z = np.linspace(0, 1, 5)
     f = {"x": np.zeros(7), "z": np.zeros(5)}
@@ -36,7 +36,7 @@ def test_steps_are_the_definition(rng):
 
 
 @pytest.mark.parametrize("theta", [0.0, 0.25, 0.5, 0.9])
-def test_closed_form_is_the_iteration(theta, rng):
+def test_the_closed_form_equals_the_iteration(theta, rng):
     x, y = sample(40, rng)
     times = [0, 1, 2, 17, 1000]
     gram = 2 * kernel(x, x)
@@ -49,15 +49,15 @@ def test_closed_form_is_the_iteration(theta, rng):
         assert_array_equal(descend(gram, y, time, theta=theta, kappa_squared=2), row)
 
 
-def test_closed_form_knows_singular_kernels(rng):
-    """A point that stands twice, and rounding below 0."""
+def test_the_closed_form_takes_singular_kernels(rng):
+    """With a point that occurs twice, and eigenvalues rounded below 0."""
     x = rng.uniform(size=5).repeat(2)
     y = rng.standard_normal(10)
     gram = kernel(x, x)
     assert_allclose(descend_exactly(gram, y, 500), descend(gram, y, 500), rtol=1e-9, atol=1e-10)
 
 
-def test_several_regressions_at_once(rng):
+def test_several_regressions_run_at_once(rng):
     x, _ = sample(20, rng)
     y = rng.standard_normal((20, 3))
     for function in (descend, descend_exactly):
@@ -69,7 +69,7 @@ def test_several_regressions_at_once(rng):
             )
 
 
-def test_without_end_it_fits_every_value(rng):
+def test_after_many_steps_every_value_is_fitted(rng):
     x, y = (np.arange(5) + 0.5) / 5, rng.standard_normal(5)
     gram = kernel(x, x)
     assert_allclose(gram @ descend_exactly(gram, y, 100_000), y, atol=1e-9)
@@ -89,17 +89,17 @@ def test_without_end_it_fits_every_value(rng):
         (5**5, 1.5, 0, 5),
     ],
 )
-def test_stopping_time(samples, smoothness, theta, expected):
+def test_the_stopping_time_follows_the_formula(samples, smoothness, theta, expected):
     assert stopping_time(samples, smoothness, theta) == expected
 
 
-def test_step_sizes():
+def test_the_step_sizes_follow_the_formula():
     assert_allclose(step_sizes(4, 0.5, 2.0), [0.5, 0.5 / 2**0.5, 0.5 / 3**0.5, 0.25], rtol=1e-15)
     assert step_sizes(0).shape == (0,)
 
 
 def mean_errors(m, times, theta, rng, designs):
-    """Errors in mean square at some times, over several designs with 16 draws of the noise each."""
+    """Mean squared errors at some times, over several designs with 16 draws of noise each."""
     grid = (np.arange(200) + 0.5) / 200
     squares = []
     for _ in range(designs):
@@ -112,9 +112,9 @@ def mean_errors(m, times, theta, rng, designs):
 
 
 @pytest.mark.parametrize("theta", [0.0, 0.5])
-def test_the_error_at_the_stopping_time_falls_as_promised(theta, rng):
-    """Its slope against m on logarithmic axes is -r / (2r + 2) = -1/4, or steeper."""
-    sizes = [3**4, 4**4, 5**4]  # whose stopping times need no rounding
+def test_the_error_at_the_stopping_time_has_the_proven_rate(theta, rng):
+    """Its slope in m on logarithmic axes is -r / (2r + 2) = -1/4 or steeper."""
+    sizes = [3**4, 4**4, 5**4]  # with integer stopping times
     errors = [
         mean_errors(m, [stopping_time(m, 1, theta)], theta, rng, designs=12 * 81 // m + 3)[0] for m in sizes
     ]
@@ -164,7 +164,7 @@ def test_the_error_rises_after_the_stopping_time(rng):
         ),
     ],
 )
-def test_wrong_arguments(call, message):
+def test_wrong_arguments_are_refused(call, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         call()
 
@@ -183,7 +183,7 @@ def test_wrong_arguments(call, message):
         (lambda: descend(np.eye(2), np.ma.ones(2), 1), "descend: y must be a plain array, got a MaskedArray"),
     ],
 )
-def test_wrong_kinds(call, message):
+def test_arguments_of_wrong_types_are_refused(call, message):
     with pytest.raises(TypeError, match=f"^{message}"):
         call()
 

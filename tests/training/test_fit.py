@@ -1,12 +1,12 @@
-"""A fit that is going to fail fails before it changes anything; callbacks that began come to their end."""
+"""Errors of a fit change nothing, and callbacks that began are ended; optimizers, models and copies."""
 
 import copy
-import json
 import pickle
 import signal
 
 import numpy as np
 import pytest
+from helpers.training import small_trainer, state_of, two_classes
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import losses, nn
 from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, ProgressBar
@@ -16,20 +16,11 @@ from trimtab.trainer import Trainer
 
 @pytest.fixture
 def data(rng):
-    x = rng.standard_normal((40, 3)).astype(np.float32)
-    return x, (x[:, 0] > 0).astype(int)
-
-
-def trainer(*callbacks, loss=None, outputs=2, layers=()):
-    model = nn.Sequential(nn.Linear(3, 8, rng=0), nn.BatchNorm(8), *layers, nn.Linear(8, outputs, rng=1))
-    return Trainer(model, loss or losses.CrossEntropy(), SGD(model, 0.1, momentum=0.9), callbacks, rng=0)
+    return two_classes(rng)
 
 
 def everything(learner):
-    arrays = learner.model.state_dict() | learner.optimizer.state_dict()
-    notes = [learner.rng.bit_generator.state, learner.history, learner.metric_names]
-    modes = [module.training for _, module in learner.model.modules()]
-    return {name: array.tobytes() for name, array in arrays.items()}, json.dumps(notes), modes
+    return state_of(learner), list(learner.metric_names)
 
 
 def folder_contents(folder):
@@ -118,11 +109,11 @@ FAILURES = {
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
 @pytest.mark.parametrize("label", FAILURES)
-def test_a_fit_that_fails_changes_nothing(label, data, tmp_path):
+def test_wrong_arguments_of_a_fit_change_nothing(label, data, tmp_path):
     pytest.importorskip("safetensors")
     change, message = FAILURES[label]
     path = tmp_path / "log.csv"
-    learner = trainer(CSVLogger(path), Checkpoint(tmp_path / "a.safetensors"))
+    learner = small_trainer(CSVLogger(path), Checkpoint(tmp_path / "a.safetensors"))
     learner.fit(*data, epochs=2, progress=False)
     learner.model[1].eval()
     before, files = everything(learner), folder_contents(tmp_path)
@@ -178,7 +169,7 @@ def test_a_callback_that_fails_before_training_changes_nothing(label, data, tmp_
     pytest.importorskip("safetensors")
     make, message = BAD_CALLBACKS[label]
     path, saved = tmp_path / "log.csv", tmp_path / "a.safetensors"
-    learner = trainer(CSVLogger(path), Checkpoint(saved))
+    learner = small_trainer(CSVLogger(path), Checkpoint(saved))
     learner.fit(*data, epochs=2, progress=False)
     learner.model[0].weight.value[...] = 3
     learner.callbacks.append(make(tmp_path))
@@ -190,8 +181,8 @@ def test_a_callback_that_fails_before_training_changes_nothing(label, data, tmp_
         assert folder_contents(tmp_path) == files
 
 
-def test_looking_at_the_model_before_training_draws_nothing(data):
-    learner = trainer(layers=[nn.Dropout(0.5)])
+def test_the_check_of_the_model_before_training_draws_nothing(data):
+    learner = small_trainer(layers=[nn.Dropout(0.5)])
     learner.fit(*data, progress=False)
     learner.model.eval(dropout=True)
     before = everything(learner)
@@ -205,21 +196,21 @@ def test_the_same_callback_twice_is_refused(data):
     with pytest.raises(
         ValueError, match=r"fit: callbacks must be different objects, got \['EarlyStopping\(loss"
     ):
-        trainer(bar, bar).fit(*data, progress=False)
+        small_trainer(bar, bar).fit(*data, progress=False)
 
 
-def test_only_callbacks_that_began_come_to_their_end(data):
+def test_only_callbacks_that_began_are_ended(data):
     log = []
     with pytest.raises(ArithmeticError):
-        trainer(Log(log, "a"), Raises("on_fit_begin"), Log(log, "b")).fit(*data, progress=False)
+        small_trainer(Log(log, "a"), Raises("on_fit_begin"), Log(log, "b")).fit(*data, progress=False)
     assert log == ["begin a", "end a"]
     log.clear()
     with pytest.raises(ValueError):
-        trainer(Log(log, "a"), EarlyStopping("no_loss")).fit(*data, progress=False)
+        small_trainer(Log(log, "a"), EarlyStopping("no_loss")).fit(*data, progress=False)
     assert log == []
 
 
-def test_every_callback_comes_to_its_end_and_the_first_error_is_raised(data):
+def test_every_callback_is_ended_and_the_first_error_is_raised(data):
     log = []
 
     class Second(Raises):
@@ -227,11 +218,11 @@ def test_every_callback_comes_to_its_end_and_the_first_error_is_raised(data):
 
     ends = [Log(log, "a"), Raises("on_fit_end", OSError), Second("on_fit_end", KeyError), Log(log, "b")]
     with pytest.raises(OSError, match=r"^Raises") as caught:
-        trainer(*ends).fit(*data, progress=False)
+        small_trainer(*ends).fit(*data, progress=False)
     assert log == ["begin a", "begin b", "end a", "end b"]
     assert caught.value.__notes__ == ["Second: on_fit_end: KeyError: 'Second'"]
     with pytest.raises(ArithmeticError) as caught:
-        trainer(Raises("on_batch_end"), *ends).fit(*data, progress=False)
+        small_trainer(Raises("on_batch_end"), *ends).fit(*data, progress=False)
     assert caught.value.__notes__ == [
         "Raises: on_fit_end: OSError: Raises",
         "Second: on_fit_end: KeyError: 'Second'",
@@ -239,7 +230,7 @@ def test_every_callback_comes_to_its_end_and_the_first_error_is_raised(data):
 
 
 def test_stop_lasts_for_one_fit(data):
-    learner = trainer()
+    learner = small_trainer()
     learner.stop()
     assert learner.fit(*data, epochs=2, progress=False).epochs == 2
 
@@ -253,7 +244,7 @@ def test_stop_lasts_for_one_fit(data):
     assert learner.fit(*data, epochs=2, progress=False).epochs == 2
 
 
-def test_an_interrupt_that_is_ignored_stays_so(data):
+def test_an_ignored_interrupt_stays_ignored(data):
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     seen = []
 
@@ -262,7 +253,7 @@ def test_an_interrupt_that_is_ignored_stays_so(data):
             seen.append(signal.getsignal(signal.SIGINT))
 
     try:
-        trainer(Look()).fit(*data, progress=False)
+        small_trainer(Look()).fit(*data, progress=False)
     finally:
         signal.signal(signal.SIGINT, previous)
     assert {*seen} == {signal.SIG_IGN}
@@ -271,8 +262,8 @@ def test_an_interrupt_that_is_ignored_stays_so(data):
 # ---- the optimizer and the model ----
 
 
-def test_a_layer_that_takes_the_place_of_another_asks_for_another_optimizer(data):
-    learner = trainer()
+def test_a_replaced_layer_needs_another_optimizer(data):
+    learner = small_trainer()
     first, second, last = learner.model.layers
     learner.model.layers = (first, second, nn.Linear(8, 2, rng=5))
     with pytest.raises(
@@ -289,7 +280,7 @@ def test_a_layer_that_takes_the_place_of_another_asks_for_another_optimizer(data
 
 
 def test_an_optimizer_may_train_a_part_of_the_model(data):
-    learner = trainer()
+    learner = small_trainer()
     learner.optimizer = SGD(learner.model[2], 0.1)
     before = learner.model.state_dict()
     learner.fit(*data, progress=False)
@@ -308,7 +299,7 @@ def test_an_optimizer_may_train_a_part_of_the_model(data):
         ({"rng": -1}, ValueError, "Trainer: rng must be a seed, a generator or None, got -1"),
     ],
 )
-def test_what_a_trainer_is_made_of(change, error, message):
+def test_parts_of_a_trainer_are_checked(change, error, message):
     model = nn.Linear(2, 2)
     arguments = {"model": model, "loss": losses.CrossEntropy(), "optimizer": SGD(model, 0.1)}
     with pytest.raises(error, match=message):
@@ -318,19 +309,19 @@ def test_what_a_trainer_is_made_of(change, error, message):
 def test_a_legacy_generator_is_taken(data):
     histories = []
     for _ in range(2):
-        learner = trainer()
+        learner = small_trainer()
         other = Trainer(learner.model, learner.loss, learner.optimizer, rng=np.random.RandomState(5))
         histories.append(other.fit(*data, epochs=2, batch_size=8, progress=False))
     assert histories[0] == histories[1]
-    assert histories[0] != trainer().fit(*data, epochs=2, batch_size=8, progress=False)
+    assert histories[0] != small_trainer().fit(*data, epochs=2, batch_size=8, progress=False)
 
 
 # ---- copies ----
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda learner: pickle.loads(pickle.dumps(learner))])
-def test_a_copy_goes_on_by_itself_with_the_same_bits(copied, data):
-    learner = trainer(EarlyStopping("loss", patience=9), ProgressBar("bar"), CSVLogger("unused.csv"))
+def test_a_copy_is_independent_and_has_the_same_bits(copied, data):
+    learner = small_trainer(EarlyStopping("loss", patience=9), ProgressBar("bar"), CSVLogger("unused.csv"))
     learner.callbacks.pop()
     learner.fit(*data, epochs=2, progress=False)
     other = copied(learner)
@@ -343,7 +334,7 @@ def test_a_copy_goes_on_by_itself_with_the_same_bits(copied, data):
 
 
 def test_a_copy_has_no_samples(data):
-    learner = trainer()
+    learner = small_trainer()
     size = len(pickle.dumps(learner))
     x = np.repeat(data[0], 100, axis=0)
     learner.fit(x, np.repeat(data[1], 100), progress=False)

@@ -1,4 +1,4 @@
-"""The gradient check accepts right gradients and names wrong ones."""
+"""The gradient check passes right gradients and names wrong ones."""
 
 import numpy as np
 import pytest
@@ -7,26 +7,26 @@ from trimtab.gradients import GradientError, gradcheck
 x = np.linspace(-2, 2, 6).reshape(2, 3)
 
 
-def test_accepts_right_gradients_of_several_inputs():
+def test_right_gradients_of_several_inputs_pass():
     w = np.linspace(0.5, 1, 12).reshape(3, 4)
     assert gradcheck(lambda x, w: x @ w, lambda dy, x, w: (dy @ w.T, x.T @ dy), (x, w)) is True
 
 
-def test_accepts_float32_inputs():
+def test_float32_inputs_are_taken():
     assert gradcheck(np.tanh, lambda dy, x: dy * (1 - np.tanh(x) ** 2), x.astype(np.float32))
 
 
-def test_skips_none():
+def test_inputs_with_gradient_none_are_skipped():
     assert gradcheck(lambda x, w: x * w, lambda dy, x, w: (dy * w, None), (x, x + 1))
 
 
 @pytest.mark.parametrize("factor", [1.0001, 0.0, -1.0, np.nan])
-def test_rejects_wrong_gradients(factor):
+def test_wrong_gradients_fail(factor):
     with pytest.raises(GradientError, match=r"gradient 0 must be .* at \(\d, \d\), got"):
         gradcheck(np.sin, lambda dy, x: factor * dy * np.cos(x), x)
 
 
-def test_names_the_element():
+def test_the_error_names_the_element():
     def backward(dy, x):
         dx = dy * np.cos(x)
         dx[1, 2] += 1
@@ -36,17 +36,17 @@ def test_names_the_element():
         gradcheck(np.sin, backward, x)
 
 
-def test_rejects_a_misshapen_gradient():
+def test_a_gradient_of_another_shape_fails():
     with pytest.raises(ValueError, match=r"gradient 0 must have shape \(2, 3\), got \(3, 2\)"):
         gradcheck(np.sin, lambda dy, x: (dy * np.cos(x)).T, x)
 
 
-def test_rejects_a_missing_gradient():
+def test_a_missing_gradient_fails():
     with pytest.raises(ValueError, match="2 gradients, got 1"):
         gradcheck(lambda x, w: x * w, lambda dy, x, w: (dy * w,), (x, x))
 
 
-def test_leaves_the_inputs_alone():
+def test_the_inputs_do_not_change():
     before = x.copy()
     gradcheck(np.sin, lambda dy, x: dy * np.cos(x), x)
     np.testing.assert_array_equal(x, before)
@@ -99,8 +99,8 @@ def test_one_wrong_element_among_large_ones_fails():
         gradcheck(forward, lambda dy, x: backward(dy, x, 1e-3), values)
 
 
-def test_each_input_has_a_scale_of_its_own():
-    """Also one of zeros beside others that are not, such as a bias that has not been trained."""
+def test_each_input_has_its_own_scale():
+    """Also zeros next to other inputs, such as a bias before training."""
     large, small, zero = 1e20 * x, np.array([1e-20, 2e-20, 3e-20]), np.zeros(3)
 
     def forward(a, b, c):
@@ -121,19 +121,19 @@ def test_each_input_has_a_scale_of_its_own():
             gradcheck(forward, wrong, (large, small, zero))
 
 
-def test_gradients_of_zero():
-    """Exactly, and as a difference of what cancels."""
+def test_gradients_of_zero_pass():
+    """Exact zeros, and differences that cancel."""
     assert gradcheck(lambda x: np.full(3, 7.0), lambda dy, x: 0 * x, x)
     with pytest.raises(GradientError, match="must be 0 at"):
         gradcheck(lambda x: np.full(3, 7.0), lambda dy, x: 0 * x + 1e-9, x)
 
-    def centred(x):
+    def centered(x):
         return x - x.mean()
 
     shift = np.array([0.3])
-    assert gradcheck(lambda s: centred(x + s), lambda dy, s: centred(dy).sum(keepdims=True)[0], shift)
+    assert gradcheck(lambda s: centered(x + s), lambda dy, s: centered(dy).sum(keepdims=True)[0], shift)
     with pytest.raises(GradientError):
-        gradcheck(lambda s: centred(x + s), lambda dy, s: np.array([1e-3]), shift)
+        gradcheck(lambda s: centered(x + s), lambda dy, s: np.array([1e-3]), shift)
 
 
 def test_a_missing_term_fails():
@@ -141,8 +141,8 @@ def test_a_missing_term_fails():
         gradcheck(lambda x: x + 1e-3 * x**2, lambda dy, x: dy, x)
 
 
-def test_the_step_counts():
-    """Values are taken at the distance it says; too far away curvature is mistaken for an error."""
+def test_the_step_is_the_distance_of_the_differences():
+    """With too large a step, curvature looks like an error."""
     taken = []
 
     def forward(x):
@@ -172,7 +172,7 @@ def test_masked_inputs_are_refused():
         gradcheck(np.sin, lambda dy, x: dy * np.cos(x), np.ma.array(x))
 
 
-def test_nan_is_what_is_named_first():
+def test_nan_is_named_first():
     def backward(dy, x):
         dx = 1.5 * dy * np.cos(x)
         dx[1, 0] = np.nan

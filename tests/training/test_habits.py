@@ -1,12 +1,12 @@
-"""Habits of users of PyTorch, Keras and NumPy have their effect, or an error says what to do instead."""
+"""Habits from PyTorch, Keras and NumPy take effect, or the error says what to do instead."""
 
 import copy
 import pickle
-import subprocess
 import sys
 
 import numpy as np
 import pytest
+from helpers.interpreter import interpret
 from numpy.testing import assert_array_equal
 from trimtab import Trainer, augment, callbacks, losses, nn, optim, whiten_backward, whiten_forward
 
@@ -30,7 +30,7 @@ def fit(own, x, y, **options):
 
 
 @pytest.mark.parametrize("name", ["requires_grad", "trainable"])
-def test_what_freezes_elsewhere_is_refused(name):
+def test_attributes_that_freeze_in_other_libraries_are_refused(name):
     layer = nn.Linear(3, 2)
     for target in (layer, layer.weight):
         with pytest.raises(AttributeError, match=f"{name}.*optimizer"):
@@ -44,7 +44,7 @@ def test_a_parameter_has_no_other_attributes():
     assert_array_equal(parameter.value, 1)
 
 
-def test_a_layer_of_ones_own_may_have_an_attribute_of_that_name():
+def test_a_custom_layer_may_define_such_an_attribute():
     class Layer(nn.Module):
         trainable = True
 
@@ -54,13 +54,13 @@ def test_a_layer_of_ones_own_may_have_an_attribute_of_that_name():
 
 
 @pytest.mark.parametrize("name", ["momentum", "weight_decay", "nesterov", "max_norm", "learning_rate"])
-def test_options_that_an_optimizer_is_made_with_cannot_be_set(name):
+def test_options_of_an_optimizer_cannot_be_assigned(name):
     optimizer = optim.SGD(nn.Linear(3, 2), 0.1)
     with pytest.raises(AttributeError, match=f"SGD: {name} cannot be set"):
         setattr(optimizer, name, 0.5)
 
 
-def test_early_stopping_takes_options_later():
+def test_options_of_early_stopping_can_be_assigned():
     stop = callbacks.EarlyStopping()
     stop.min_delta, stop.patience = 5, 2
     assert stop.min_delta == 5
@@ -78,7 +78,7 @@ def test_the_mode_of_a_layer_is_a_bool():
         nn.Linear(3, 2).training = "yes"
 
 
-def test_renorm_is_decided_when_a_layer_is_made():
+def test_renorm_cannot_be_assigned():
     with pytest.raises(AttributeError, match="BatchNorm: renorm must stay False"):
         nn.BatchNorm(3).renorm = True
 
@@ -91,7 +91,7 @@ def test_renorm_is_decided_when_a_layer_is_made():
         ({}, {"strided": True}),
     ],
 )
-def test_options_of_batch_norm_that_do_not_go_together_are_refused_later_too(options, changed, data):
+def test_incompatible_options_of_batch_norm_are_refused_in_forward(options, changed, data):
     norm = nn.BatchNorm(3, **options)
     for name, value in changed.items():
         setattr(norm, name, value)
@@ -112,7 +112,7 @@ def test_options_of_batch_norm_that_do_not_go_together_are_refused_later_too(opt
         lambda: nn.InstanceNorm(4),
     ],
 )
-def test_gamma_and_beta_may_be_absent_one_by_one(make, absent, rng):
+def test_gamma_and_beta_may_be_absent_separately(make, absent, rng):
     x, present = rng.standard_normal((5, 4, 3)), {"gamma": "beta", "beta": "gamma"}[absent]
     if "LayerNorm" in repr(make()):
         x = np.swapaxes(x, 1, 2)
@@ -127,7 +127,7 @@ def test_gamma_and_beta_may_be_absent_one_by_one(make, absent, rng):
     assert_array_equal(getattr(norm, present).grad, getattr(with_both, present).grad)
 
 
-def test_a_state_of_the_models_own_arrays_is_taken_as_it_was():
+def test_a_state_may_contain_the_arrays_of_the_model():
     model = nn.Sequential(nn.Linear(3, 3, rng=0), nn.Linear(3, 3, rng=1))
     first, second = (model.state_dict()[f"{layer}.weight"] for layer in (0, 1))
     state = {parameter.name: parameter.value for parameter in model.parameters()}
@@ -152,7 +152,7 @@ def test_a_state_that_cannot_be_converted_changes_nothing():
 @pytest.mark.parametrize(
     "layer", [nn.Sigmoid(), nn.Tanh(), nn.ReLU(), nn.BatchNorm(3, activation="relu")], ids=repr
 )
-def test_an_output_that_backward_needs_is_not_changed_in_place(layer, data):
+def test_an_output_that_backward_needs_is_read_only(layer, data):
     y = layer(data[0])
     with pytest.raises(ValueError, match="read-only"):
         y -= 1
@@ -183,14 +183,14 @@ def test_probabilities_of_one_class_are_refused(data):
 
 
 @pytest.mark.parametrize("row", [[5.0, -4.0], [0.0, 0.0], [1, 1]])
-def test_rows_that_are_no_probabilities_are_quoted(row, data):
+def test_rows_that_are_not_probabilities_are_quoted(row, data):
     targets = np.tile(np.array([0, 1], np.asarray(row).dtype), (60, 1))
     targets[7] = row
     with pytest.raises(ValueError, match=r"add up to 1, got .* at sample 7"):
         fit(trainer(), data[0], targets)
 
 
-def test_a_metric_gets_labels_one_by_one(data):
+def test_metrics_get_labels_of_shape_n(data):
     loss = losses.CrossEntropy()
     loss.metrics["own"] = lambda output, target: np.mean(output.argmax(1) == target)
     own = trainer(loss=loss)
@@ -201,7 +201,7 @@ def test_a_metric_gets_labels_one_by_one(data):
 @pytest.mark.parametrize(
     ("logits", "labels"), [((4, 3, 4), (4, 4)), ((4, 3), (4, 5)), ((4, 3), (4, 3, 1)), ((4, 3), (2, 2))]
 )
-def test_metrics_refuse_shapes_that_do_not_fit(logits, labels):
+def test_metrics_refuse_other_shapes(logits, labels):
     for metric in (losses.accuracy, losses.top_k(1)):
         with pytest.raises(ValueError, match="must have"):
             metric(np.zeros(logits), np.zeros(labels, int))
@@ -217,7 +217,7 @@ def test_an_augmentation_may_change_the_size_of_images(rng):
     assert history.epochs == 2
 
 
-def test_a_rate_out_of_range_is_found_before_training(data):
+def test_a_rate_out_of_range_is_refused_before_training(data):
     own = trainer()
     fit(own, *data)
     history = copy.deepcopy(own.history)
@@ -228,7 +228,7 @@ def test_a_rate_out_of_range_is_found_before_training(data):
 
 
 @pytest.mark.parametrize("function", ["load", "fit"])
-def test_a_trainer_is_changed_by_one_function_at_a_time(function, data, tmp_path):
+def test_a_trainer_runs_one_function_at_a_time(function, data, tmp_path):
     path = tmp_path / "one.safetensors"
 
     class Again(callbacks.Callback):
@@ -264,7 +264,7 @@ def test_targets_that_are_not_finite_are_named(data):
         ("position", {"epoch_rng": {"bit_generator": "PCG64"}}),
     ],
 )
-def test_notes_of_a_checkpoint_are_checked_before_anything_changes(note, value, data, tmp_path):
+def test_metadata_of_a_checkpoint_are_checked_before_anything_changes(note, value, data, tmp_path):
     from trimtab.training import checkpoint_file as checkpoint
 
     path, own = tmp_path / "one.safetensors", trainer()
@@ -290,7 +290,7 @@ def test_a_summary_takes_the_number_of_features():
     assert nn.Linear(3, 2).summary(3) == nn.Linear(3, 2).summary((3,))
 
 
-def test_directions_without_variance_count_nothing_when_whitening():
+def test_whitening_ignores_directions_without_variance():
     x = np.ones((9, 3))
     y, _, _, saved = whiten_forward(x, eps=0)
     assert_array_equal(y, 0)
@@ -299,10 +299,8 @@ def test_directions_without_variance_count_nothing_when_whitening():
         whiten_forward(np.ones((9, 0)))
 
 
-def test_import_in_a_sub_interpreter_ends_with_an_error():
+def test_import_in_a_subinterpreter_is_an_error():
     interpreters = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
     code = f"import {interpreters} as s; i = s.create(); print(s.run_string(i, 'import trimtab'))"
-    child = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
+    child = interpret(code, check=False)
     assert "ImportError" in child.stdout + child.stderr

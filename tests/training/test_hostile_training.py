@@ -1,4 +1,4 @@
-"""Hostile arguments to the training layer: an error that says what is wrong, and nothing has changed."""
+"""Hostile arguments of the training layer: an error that names them, and nothing changes."""
 
 import inspect
 from contextlib import suppress
@@ -12,7 +12,7 @@ from helpers.hostile_calls import check, examine, planned
 from helpers.hostile_values import KINDS
 from trimtab import augment, callbacks, losses, nn, optim
 
-# What has no default. All else is an option: its default is its valid value.
+# Valid values of arguments without a default; the valid value of others is their default.
 REQUIRED = {
     nn.AvgPool2d: {"kernel_size": 2},
     nn.BatchNorm: {"channels": 3},
@@ -38,16 +38,16 @@ REQUIRED = {
     optim.Warmup: {"steps": 2, "schedule": optim.Constant(0.1)},
     augment.CutOut: {"size": 2},
 }
-# What can be had, and takes long; what is the number of an open file.
+# Values that are valid but take long, and numbers of open files.
 REASONABLE = [kind for kind in KINDS if kind not in {"2147483648", "9223372036854775808"}]
 NO_FILES = [kind for kind in REASONABLE if kind not in {"0", "1", "2", "True", "False"}]
-NAMED = r"[A-Za-z_][\w.]*(\(.*\))?: "  # the class, the layer as it was made, or the kernel
+NAMED = r"[A-Za-z_][\w.]*(\(.*\))?: "  # messages begin with the class, the layer, or the kernel
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def classes():
-    """Whatever takes an argument when it is made."""
+    """All classes whose constructor takes an argument."""
     for module in nn, losses, callbacks, optim, augment:
         for name in getattr(module, "__all__", vars(module)):
             made = getattr(module, name)
@@ -57,13 +57,13 @@ def classes():
 
 
 def options(made):
-    """The arguments of a constructor: those without a default from the table."""
+    """The arguments of a constructor; those without a default come from the table."""
     parameters = inspect.signature(made).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty} | REQUIRED.get(made, {})
 
 
 @pytest.mark.parametrize("made", [*classes()])
-def test_constructor(made):
+def test_hostile_arguments_of_constructors_are_refused(made):
     def call(plan):
         check(made, planned(lambda: options(made), plan), plan, rf"{made.__name__}\b")
 
@@ -100,7 +100,7 @@ ON_IMAGES = {"Conv2d", "MaxPool2d", "AvgPool2d", "GroupNorm", "InstanceNorm"}
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_layer(name, mode):
+def test_hostile_inputs_of_layers_change_nothing(name, mode):
     layer = getattr(LAYERS[name](), mode)()
     state = {key: value.copy() for key, value in layer.state_dict().items()}
 
@@ -120,7 +120,7 @@ def test_layer(name, mode):
 
 
 @pytest.mark.parametrize("made", [losses.CrossEntropy, losses.MSE, losses.Huber])
-def test_loss(made):
+def test_hostile_inputs_of_losses_are_refused(made):
     loss, targets = made(), np.array([0, 2, 1, 0]) if made is losses.CrossEntropy else some(4, 3)
 
     def valid():
@@ -136,7 +136,7 @@ SMALL = {augment.Crop: {"padding": 1}, augment.CutOut: {"size": 2}}
 
 
 @pytest.mark.parametrize("name", sorted({*augment.__all__} - {"Compose", "Transform", "Warp", "plot"}))
-def test_transform(name):
+def test_hostile_images_of_transforms_are_refused(name):
     made = getattr(augment, name)
     transform = made(**SMALL.get(made, {}))
 
@@ -156,11 +156,11 @@ def make_trainer():
 
 DATA = {"x": some(8, 3), "y": np.array([0, 1] * 4)}
 METHODS = {"fit": DATA | {"batch_size": 4}, "evaluate": DATA | {"batch_size": 4}, "predict": {"x": DATA["x"]}}
-LONG = {"epochs", "accumulate", "samples"}  # a large number is right, and takes long
+LONG = {"epochs", "accumulate", "samples"}  # large numbers are valid but take long
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_trainer(method, tmp_path, monkeypatch):
+def test_hostile_arguments_of_trainers_change_nothing(method, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     parameters = inspect.signature(getattr(tt.Trainer, method)).parameters.values()
     optional = {p.name: p.default for p in parameters if p.default is not p.empty}
@@ -178,8 +178,8 @@ def test_trainer(method, tmp_path, monkeypatch):
 
     def call(plan):
         arguments = planned(lambda: deepcopy(optional | METHODS[method]), plan)
-        message = "" if callable(arguments.get("augment")) else NAMED  # what a callable raises is its own
-        # What `resume` names is not there, samples are not finite: `fit` says that they raise these
+        message = "" if callable(arguments.get("augment")) else NAMED  # errors of callables are passed on
+        # `fit` documents these for a missing `resume` file and for samples that are not finite.
         with suppress(FileNotFoundError, FloatingPointError):
             check(run, arguments, plan, message)
 

@@ -1,4 +1,4 @@
-"""Metrics and means: of all samples at once whatever the batches, NaN where nothing counts, never a hit."""
+"""Metrics and means over all samples, whatever the batches."""
 
 import copy
 import pickle
@@ -28,7 +28,7 @@ def trainer(loss, outputs=4, lr=0.1):
     return Trainer(model, loss, SGD(model, lr), rng=0)
 
 
-def test_ignored_labels_leave_the_means_of_the_others(data):
+def test_ignored_labels_do_not_change_the_means(data):
     x, y = data
     y[:40] = -1
     learner = trainer(losses.CrossEntropy(ignore_index=-1))
@@ -115,7 +115,7 @@ def test_a_batch_in_which_nothing_counts_adds_nothing(data):
         assert_array_equal(array, other.model.state_dict()[name])
 
 
-def test_where_nothing_counts_at_all_the_means_are_nan(data):
+def test_means_are_nan_where_nothing_counts(data):
     x, y = data
     learner = trainer(losses.CrossEntropy(ignore_index=-1))
     before = learner.model.state_dict()
@@ -125,7 +125,7 @@ def test_where_nothing_counts_at_all_the_means_are_nan(data):
         assert_array_equal(array, before[name])
 
 
-def test_weight_of_cross_entropy():
+def test_the_weight_of_cross_entropy_is_that_of_its_labels():
     logits, labels = np.zeros((5, 3)), np.array([0, 1, 2, 2, 1])
     assert losses.CrossEntropy()(logits, labels).weight == 5
     assert losses.CrossEntropy(ignore_index=2)(logits, labels).weight == 3
@@ -145,7 +145,7 @@ def test_weight_of_cross_entropy():
         (losses.MSE(), np.ones((0, 3)), np.ones((0, 3))),
     ],
 )
-def test_what_has_no_weight_has_no_loss_and_no_gradient(loss, output, target):
+def test_samples_without_weight_have_no_loss_and_no_gradient(loss, output, target):
     value, gradient, weight = loss(output, target)
     assert (value, weight) == (0, 0)
     assert_array_equal(gradient, np.zeros_like(output))
@@ -162,14 +162,14 @@ def test_nan_is_never_a_hit(dtype):
     assert losses.accuracy(logits, [1, 0, 0, 0]) == 0.25
 
 
-def test_labels_that_are_no_class_are_no_hit():
+def test_labels_that_are_no_class_are_not_hits():
     logits = np.eye(3)
     for wrong in (-1, 3):
         assert losses.top_k(3)(logits, [0, 1, wrong]) == 2 / 3
         assert losses.accuracy(logits, [0, 1, wrong]) == 2 / 3
 
 
-def test_labels_of_metrics():
+def test_labels_of_metrics_are_checked():
     logits = np.eye(3)[[0, 1, 2, 0]]
     for labels in (
         [0, 1, 2, 1],
@@ -193,7 +193,7 @@ def test_a_mean_is_a_float_with_a_weight():
         assert copied.weight == 2
 
 
-def test_means_are_weighted_and_ignore_what_has_no_weight():
+def test_means_are_weighted_and_ignore_weights_of_zero():
     means = Means()
     means.add({"a": Mean(1.0, 3), "b": Mean(nan, 0)})
     means.add({"a": Mean(5.0, 1), "b": Mean(nan, 0)})
@@ -218,7 +218,7 @@ def test_means_are_weighted_and_ignore_what_has_no_weight():
         ((1.0, np.ma.ones((60, 4))), TypeError, "gradient of the loss must be a plain array"),
     ],
 )
-def test_what_a_loss_may_return(result, error, message, data):
+def test_results_of_losses_are_checked(result, error, message, data):
     class Odd(losses.Loss):
         def __call__(self, output, target):
             return result
@@ -245,12 +245,12 @@ def test_weights_are_finite_and_not_negative(weight, data):
 
 
 @pytest.mark.parametrize("metrics", [["accuracy"], [losses.accuracy], losses.accuracy, None])
-def test_metrics_that_are_no_mapping_are_refused(metrics):
+def test_metrics_must_be_a_mapping(metrics):
     with pytest.raises(TypeError, match="MSE: metrics must map names to functions, got"):
         losses.MSE().metrics = metrics
 
 
-def test_a_metric_that_is_no_function_is_named_before_training(data):
+def test_metrics_must_be_functions(data):
     learner = trainer(losses.CrossEntropy())
     learner.fit(*data, progress=False)
     history, weight = learner.history, learner.model[0].weight.value.copy()
@@ -262,7 +262,7 @@ def test_a_metric_that_is_no_function_is_named_before_training(data):
 
 
 @pytest.mark.parametrize("name", ["loss", "val_accuracy"])
-def test_names_that_a_trainer_takes_itself(name, data):
+def test_names_of_the_trainer_are_refused(name, data):
     learner = trainer(losses.CrossEntropy())
     learner.loss.metrics[name] = losses.top_k(2)
     with pytest.raises(ValueError, match="fit: metrics must not be named 'loss' or begin with 'val_'"):
@@ -270,7 +270,7 @@ def test_names_that_a_trainer_takes_itself(name, data):
 
 
 @pytest.mark.parametrize("make", [losses.CrossEntropy, losses.MSE, losses.Huber])
-def test_metrics_belong_to_one_loss(make):
+def test_metrics_are_not_shared_between_losses(make):
     before = dict(make().metrics)
     loss = make()
     loss.metrics["mae"] = lambda output, target: 0.0
@@ -285,7 +285,7 @@ def test_metrics_belong_to_one_loss(make):
     assert [*loss.metrics] == ["top_2", "more"]
 
 
-def test_losses_and_metrics_pickle(rng):
+def test_losses_and_metrics_can_be_pickled(rng):
     logits, labels = rng.standard_normal((9, 4)), rng.integers(0, 4, 9)
     loss = losses.CrossEntropy(0.1, [1, 2, 3, 4], ignore_index=2)
     loss.metrics["top_2"] = losses.top_k(2, ignore_index=2)

@@ -1,4 +1,4 @@
-"""What becomes of a batch whose loss or gradients are not finite."""
+"""Batches whose loss or gradients are not finite."""
 
 from math import inf, isfinite, nan
 
@@ -41,7 +41,7 @@ def without_the_batch(data):
 
 
 class Faulty(Loss):
-    """Cross entropy, but for one batch."""
+    """Cross entropy with another loss or gradient in one batch."""
 
     def __init__(self, loss=None, gradient=None, at=1):
         self.calls, self.at, self.given = 0, at, (loss, gradient)
@@ -56,7 +56,7 @@ class Faulty(Loss):
         return loss, gradient, weight
 
 
-def test_training_stops_and_is_as_before_the_batch(data):
+def test_training_stops_with_the_state_before_the_batch(data):
     learner, other = trainer(), trainer()
     message = "fit: loss must be finite, got nan in epoch 1, batch 2: its samples have NaN or Inf; nan='skip'"
     with pytest.raises(FloatingPointError, match=message):
@@ -74,7 +74,7 @@ def test_a_loss_that_is_not_finite_stops_training(value, data):
         trainer(Faulty(value)).fit(x, y, **FIT)
 
 
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # NumPy's, of infinity - infinity
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # NumPy warns of infinity - infinity
 @pytest.mark.parametrize("factor", [nan, inf])
 def test_gradients_that_are_not_finite_stop_training_before_the_update(factor, data):
     x, y = np.nan_to_num(data[0]), data[1]
@@ -89,7 +89,7 @@ def test_gradients_that_are_not_finite_stop_training_before_the_update(factor, d
 
 
 @pytest.mark.parametrize("how", ["nan", "optimizer"])
-def test_a_batch_that_is_left_out_changes_nothing(how, data):
+def test_a_skipped_batch_changes_nothing(how, data):
     learner = trainer(skip_nonfinite=how == "optimizer")
     history = learner.fit(*data, nan="stop" if how == "optimizer" else "skip", **FIT)
     other = trainer()
@@ -100,9 +100,9 @@ def test_a_batch_that_is_left_out_changes_nothing(how, data):
     assert learner.optimizer.steps == 4
 
 
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # NumPy's, of infinity - infinity
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # NumPy warns of infinity - infinity
 @pytest.mark.parametrize("how", ["nan", "optimizer"])
-def test_nor_does_one_whose_gradients_overflow(how, data):
+def test_a_skipped_batch_whose_gradients_overflow_changes_nothing(how, data):
     x, y = np.nan_to_num(data[0]), data[1]
     learner = trainer(Faulty(gradient=inf, at=2), skip_nonfinite=how == "optimizer")
     history = learner.fit(x, y, nan="stop" if how == "optimizer" else "skip", **FIT)
@@ -112,7 +112,7 @@ def test_nor_does_one_whose_gradients_overflow(how, data):
     assert learner.skipped == 1
 
 
-def test_callbacks_see_the_batch_that_is_left_out(data):
+def test_callbacks_see_skipped_batches(data):
     seen = []
 
     class Look(Callback):
@@ -125,7 +125,7 @@ def test_callbacks_see_the_batch_that_is_left_out(data):
     assert seen == [True, True, False, True, True]
 
 
-def test_nan_is_trained_on_where_that_is_asked_for(data):
+def test_training_with_nan_can_be_allowed(data):
     learner = trainer()
     history = learner.fit(*data, nan="ignore", **FIT)
     assert not isfinite(history["loss"][0])
@@ -133,7 +133,7 @@ def test_nan_is_trained_on_where_that_is_asked_for(data):
     assert learner.optimizer.steps == 5
 
 
-def test_the_number_of_batches_left_out_is_that_of_the_fit(data):
+def test_the_number_of_skipped_batches_is_that_of_the_fit(data):
     learner = trainer()
     learner.fit(*data, nan="skip", epochs=2, **FIT)
     assert learner.skipped == 2
@@ -141,13 +141,13 @@ def test_the_number_of_batches_left_out_is_that_of_the_fit(data):
     assert learner.skipped == 0
 
 
-def test_other_values_are_refused(data):
+def test_other_values_of_nan_are_refused(data):
     with pytest.raises(ValueError, match="fit: nan must be 'stop', 'skip' or 'ignore', got 'raise'"):
         trainer().fit(*data, nan="raise", **FIT)
 
 
 @pytest.mark.parametrize("how", [{"nan": "skip"}, {"skip_nonfinite": True}])
-def test_an_epoch_whose_every_batch_is_left_out_has_means_that_are_nan(how, data):
+def test_means_are_nan_where_every_batch_is_skipped(how, data):
     x, y = data
     options = {name: value for name, value in how.items() if name != "nan"}
     learner, stopper = trainer(**options), EarlyStopping("loss", patience=2)

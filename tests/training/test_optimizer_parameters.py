@@ -1,4 +1,4 @@
-"""What an optimizer may be given to train: every form is understood, or the error says what stands where."""
+"""The parameters of an optimizer: every form is understood, or the error names what is wrong."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_trained(form):
+def test_every_form_of_parameters_is_understood(form):
     optimizer = SGD(FORMS[form](), lr=0.5)
     assert optimizer.parameters == PARAMETERS
     before = [parameter.value.copy() for parameter in PARAMETERS]
@@ -43,12 +43,12 @@ def test_what_is_trained(form):
         assert_array_equal(parameter.value, value - np.float32(0.5))
 
 
-def test_a_single_parameter():
+def test_a_single_parameter_is_trained():
     weight = nn.Parameter(np.ones(3))
     assert SGD(weight, lr=0.5).parameters == [weight]
 
 
-def test_one_group_has_options_of_its_own():
+def test_one_group_may_have_its_own_options():
     weight = nn.Parameter(np.ones(3))
     optimizer = SGD({"parameters": weight, "lr": 0.25}, lr=0.5)
     assert optimizer.lr == 0.25
@@ -125,7 +125,7 @@ NOT_UNDERSTOOD = {
 
 
 @pytest.mark.parametrize("form", NOT_UNDERSTOOD)
-def test_what_is_not_understood(form):
+def test_other_values_are_refused_by_name(form):
     make, error, message = NOT_UNDERSTOOD[form]
     with pytest.raises(error, match=f"^SGD: {message}"):
         SGD(make(), lr=0.1)
@@ -146,14 +146,14 @@ def test_a_read_only_array_is_named(which):
 
 @pytest.mark.parametrize("grad", [np.ones(3, "f4"), np.ones((2, 1), "f4"), np.ones(2)])
 def test_a_gradient_unlike_its_value_is_named(grad):
-    """It may stand there as the state of a parameter."""
+    """It may come from the state of a parameter."""
     weight = nn.Parameter(np.ones(2, "f4"))
     vars(weight)["grad"] = grad
     with pytest.raises(ValueError, match=r"^SGD: a must have a grad like its value, float32 \(2,\), got "):
         SGD({"a": weight}, lr=0.1)
 
 
-def test_an_array_of_another_form_stops_the_step():
+def test_an_array_of_another_shape_or_dtype_stops_the_step():
     weight = nn.Parameter(np.ones(2, "f4"))
     optimizer = SGD({"a": weight}, lr=0.1)
     vars(weight).update(value=np.ones(3, "f4"), grad=np.ones(3, "f4"))

@@ -1,4 +1,4 @@
-"""What an optimizer keeps: state dicts, copies and pickles of it, masters, arrays that are replaced."""
+"""The state of an optimizer: state dicts, copies and pickles, masters, replaced arrays."""
 
 import copy
 import pickle
@@ -29,8 +29,8 @@ class Weights(nn.Module):
         self.weight = nn.Parameter(np.array(values, "f2"))
 
 
-def test_masters_follow_what_is_loaded():
-    """Those that no longer round to their parameter; the others keep what rounding lost."""
+def test_masters_follow_loaded_parameters():
+    """Only those that no longer round to their parameter; the others keep what rounding lost."""
     model = Weights([1.0, 1.0, 1.0])
     optimizer = SGD(model, lr=1e-4, masters=True)
     model.weight.grad[...] = 1
@@ -44,8 +44,8 @@ def test_masters_follow_what_is_loaded():
     assert_array_equal(model.weight.value, np.array([1, 3, np.nan], "f2"))
 
 
-def test_masters_of_a_checkpoint_stay_in_either_order():
-    """Model and optimizer are loaded one after the other, and go on with the bits that were saved."""
+def test_masters_of_a_checkpoint_are_restored_in_either_order():
+    """Model and optimizer are loaded one after the other and continue with the saved bits."""
     saved = Weights([1.0, 0.5])
     first = SGD(saved, lr=1e-3, momentum=0.9, masters=True)
     saved.weight.grad[...] = 1
@@ -64,8 +64,8 @@ def test_masters_of_a_checkpoint_stay_in_either_order():
 
 
 @pytest.mark.parametrize("masters", [False, True])
-def test_state_goes_on_where_it_was(masters, tmp_path):
-    """Through a file; the bits of a run that was never interrupted."""
+def test_a_saved_state_continues_with_the_same_bits(masters, tmp_path):
+    """Through a file, as in an uninterrupted run."""
 
     def start(seed):
         params = [
@@ -105,7 +105,7 @@ OPTIONS = [
 
 
 def mixed_groups(**options):
-    """An optimizer of two groups of two dtypes, the second group with options of its own."""
+    """An optimizer of two groups with two dtypes; the second group has its own options."""
     draw = np.random.default_rng(0).standard_normal
     params = [nn.Parameter(draw(shape).astype(dtype)) for shape in ((3, 2), (3,)) for dtype in ("f4", "f2")]
     groups = [{"parameters": params[:3]}, {"parameters": params[3:], "lr": 0.5, "momentum": 0.3}]
@@ -116,7 +116,7 @@ def mixed_groups(**options):
 
 @pytest.mark.parametrize("how", COPIES)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_a_copy_goes_on_with_the_same_bits_and_by_itself(how, options):
+def test_a_copy_is_independent_and_has_the_same_bits(how, options):
     original = mixed_groups(**options)
     steps(original, 3, np.random.default_rng(1))
     copied = COPIES[how](original)
@@ -136,7 +136,7 @@ def test_a_copy_goes_on_with_the_same_bits_and_by_itself(how, options):
 
 
 @pytest.mark.parametrize("how", COPIES)
-def test_a_model_copied_beside_its_optimizer_is_trained_by_the_copy(how):
+def test_a_model_copied_with_its_optimizer_is_trained_by_the_copy(how):
     model = nn.Sequential(nn.Linear(2, 3, rng=0), nn.BatchNorm(3))
     optimizer = SGD([{"parameters": model[1]}, {"parameters": [model[0]]}], lr=0.5, momentum=0.9)
     steps(optimizer, 1, np.random.default_rng(1))
@@ -156,7 +156,7 @@ def test_a_model_copied_beside_its_optimizer_is_trained_by_the_copy(how):
         assert_array_equal(array, kept[name])
 
 
-def test_a_copy_of_a_copy(rng):
+def test_a_copy_of_a_copy_has_the_same_bits(rng):
     weight = nn.Parameter(np.ones(3))
     optimizer = SGD([weight], lr=1.0)
     again = pickle.loads(pickle.dumps(copy.deepcopy(optimizer)))
@@ -176,7 +176,7 @@ def two_groups(first, second):
 
 
 def rates(optimizer):
-    """The learning rates of the groups, seen by what a step of gradient 1 does."""
+    """The learning rates of the groups, as the change by a gradient of 1 shows them."""
     before = [parameter.value.copy() for parameter in optimizer.parameters]
     for parameter in optimizer.parameters:
         parameter.grad[...] = 1
@@ -208,7 +208,7 @@ def test_each_group_gets_its_learning_rate_back():
     assert rates(restored) == pytest.approx([0.3, 0.4], rel=1e-9)
 
 
-def test_a_schedule_goes_on_at_the_saved_step():
+def test_a_schedule_continues_at_the_saved_step():
     saved, restored = two_groups(Step(0.8, 2, 0.5), 0.3), two_groups(Step(0.8, 2, 0.5), 0.1)
     for _ in range(5):
         saved.step()
@@ -220,7 +220,7 @@ def test_a_schedule_goes_on_at_the_saved_step():
     assert rates(restored) == pytest.approx([0.1, 0.3], rel=1e-9)
 
 
-def test_a_saved_number_replaces_a_schedule_and_a_saved_schedule_leaves_a_number():
+def test_a_saved_number_replaces_a_schedule_but_not_the_reverse():
     number, schedule = two_groups(0.5, 0.5), two_groups(Cosine(0.2, 9), Cosine(0.2, 9))
     states = number.state_dict(), schedule.state_dict()
     schedule.load_state_dict(states[0])
@@ -229,7 +229,7 @@ def test_a_saved_number_replaces_a_schedule_and_a_saved_schedule_leaves_a_number
     assert rates(number) == pytest.approx([0.5, 0.5])
 
 
-def test_a_state_without_learning_rates_is_an_older_one():
+def test_a_state_without_learning_rates_is_taken():
     saved, restored = two_groups(0.3, 0.3), two_groups(0.1, 0.2)
     saved.step()
     older = {name: a for name, a in saved.state_dict().items() if not name.startswith(("lr.", "skipped"))}
@@ -239,7 +239,7 @@ def test_a_state_without_learning_rates_is_an_older_one():
     assert rates(restored) == pytest.approx([0.1, 0.2], rel=1e-9)
 
 
-def test_skipped_steps_are_counted_on():
+def test_the_count_of_skipped_steps_continues():
     saved = SGD([nn.Parameter(np.ones(2))], 0.1, skip_nonfinite=True)
     saved.parameters[0].grad[...] = np.nan
     saved.step()
@@ -281,12 +281,12 @@ def test_a_state_is_a_mapping():
             two_groups(0.1, 0.2).load_state_dict(bad)
 
 
-# ---- masters and what is written by hand ----
+# ---- masters and values written by the user ----
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-def test_masters_follow_what_is_written_by_hand(dtype):
-    """The elements that were written, to the bit; the others keep what rounding lost."""
+def test_masters_follow_values_written_by_the_user(dtype):
+    """Bit for bit where values were written; the others keep what rounding lost."""
     weight = nn.Parameter(np.ones(4, as_dtype(dtype)))
     optimizer = SGD([weight], lr=1e-4, masters=True)
     weight.grad[...] = 1
@@ -303,7 +303,7 @@ def test_masters_follow_what_is_written_by_hand(dtype):
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-def test_masters_follow_between_step_and_state(dtype):
+def test_masters_follow_between_a_step_and_a_state_dict(dtype):
     weight = nn.Parameter(np.ones((2, 2), as_dtype(dtype)))
     optimizer = SGD([weight], lr=1e-3, masters=True, max_norm=0.5)
     optimizer.step()
@@ -314,11 +314,11 @@ def test_masters_follow_between_step_and_state(dtype):
     assert_allclose(optimizer.state_dict()["master.0"], 0.5 / 2**0.5, rtol=1e-6)
 
 
-# ---- arrays in the place of others ----
+# ---- replaced arrays ----
 
 
-def test_an_array_in_the_place_of_another_is_trained(rng):
-    """However it came there: by assignment, or as the state of the parameter."""
+def test_a_replaced_array_is_trained(rng):
+    """Replaced by assignment or through the state of the parameter."""
     weight = nn.Parameter(rng.standard_normal(3))
     other = nn.Parameter(rng.standard_normal(3))
     optimizer = SGD([weight, other], lr=0.5, momentum=0.5)

@@ -1,11 +1,11 @@
-"""A training that is saved anywhere and resumed has the bits of an uninterrupted one, or is refused."""
+"""A training saved at any point and resumed has the bits of an uninterrupted one, or is refused."""
 
-import json
 import os
 import signal
 
 import numpy as np
 import pytest
+from helpers.training import jitter, state_of
 from numpy.testing import assert_array_equal
 from trimtab import nn
 from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
@@ -37,24 +37,11 @@ def fit(rng):
     return run
 
 
-def jitter(batch, rng):
-    return batch + rng.normal(scale=0.01, size=batch.shape)
-
-
 def learner(*callbacks, lr=0.1):
     model = nn.Sequential(
         nn.Linear(2, 8, rng=0), nn.BatchNorm(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2, rng=1)
     )
     return Trainer(model, CrossEntropy(), SGD(model, lr, momentum=0.9), callbacks, rng=3)
-
-
-def everything(trainer):
-    """The state of a training, comparable bit by bit."""
-    arrays = trainer.model.state_dict() | trainer.optimizer.state_dict()
-    notes = {"rng": trainer.rng.bit_generator.state, "history": trainer.history}
-    return {name: (array.dtype, array.tobytes()) for name, array in arrays.items()}, json.dumps(
-        notes, default=np.ndarray.tolist
-    )
 
 
 class Halve(Callback):
@@ -85,7 +72,7 @@ class Count(Callback):
 
 
 class At(Callback):
-    """Does something in the n-th call of a hook."""
+    """Runs a function in the n-th call of a hook."""
 
     def __init__(self, hook, number, act):
         self.left = number
@@ -117,19 +104,19 @@ PLACES = [
 
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize(("hook", "number"), PLACES)
-def test_saved_in_a_hook(hook, number, shuffle, fit, path):
-    """The callbacks after the one that saves have not seen the hook: they see it when training goes on."""
+def test_a_training_saved_in_a_hook_resumes(hook, number, shuffle, fit, path):
+    """Callbacks after the one that saves run the hook when training resumes."""
     whole = fit(learner(Halve(), Count(), Count()), shuffle=shuffle)
     saver = At(hook, number, lambda trainer: trainer.save(path))
     fit(learner(Count(), saver, Count(), Halve()), shuffle=shuffle)
     resumed = fit(learner(Count(), Count(), Halve()), resume=path, shuffle=shuffle)
-    assert everything(resumed) == everything(whole)
+    assert state_of(resumed) == state_of(whole)
     assert [callback.seen for callback in resumed.callbacks[:2]] == [whole.callbacks[1].seen] * 2
 
 
 @pytest.mark.parametrize(("hook", "number"), PLACES[1:-1])
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_saved_after_an_error_in_a_hook(hook, number, error, fit, path):
+def test_a_training_saved_after_an_error_in_a_hook_resumes(hook, number, error, fit, path):
     def fail(trainer):
         raise error
 
@@ -139,7 +126,7 @@ def test_saved_after_an_error_in_a_hook(hook, number, error, fit, path):
         fit(stopped)
     stopped.save(path)
     resumed = fit(learner(Count(), Count(), Halve()), resume=path)
-    assert everything(resumed) == everything(whole)
+    assert state_of(resumed) == state_of(whole)
     assert [callback.seen for callback in resumed.callbacks[:2]] == [
         callback.seen for callback in whole.callbacks[:2]
     ]
@@ -147,7 +134,7 @@ def test_saved_after_an_error_in_a_hook(hook, number, error, fit, path):
 
 @pytest.mark.parametrize("number", [1, 5, 7, 10])
 @pytest.mark.parametrize("how", ["stop", "interrupt"])
-def test_saved_after_being_stopped(how, number, fit, path):
+def test_a_training_saved_after_a_stop_resumes(how, number, fit, path):
     def stop(trainer):
         trainer.stop() if how == "stop" else os.kill(os.getpid(), signal.SIGINT)
 
@@ -156,12 +143,12 @@ def test_saved_after_being_stopped(how, number, fit, path):
     assert stopped.optimizer.steps == number
     stopped.save(path)
     resumed = fit(learner(Count()), resume=path)
-    assert everything(resumed) == everything(whole)
+    assert state_of(resumed) == state_of(whole)
     assert resumed.callbacks[0].seen == whole.callbacks[0].seen
 
 
 class Fails(nn.Module):
-    """Fails in its n-th forward or backward in training, after the layers before it have changed."""
+    """Fails in its n-th forward or backward in training, after the earlier layers have changed."""
 
     def __init__(self, where, number):
         self.where, self.left = where, number
@@ -183,7 +170,7 @@ class Fails(nn.Module):
 
 
 @pytest.mark.parametrize("where", ["forward", "backward"])
-def test_saved_after_an_error_in_a_layer(where, fit, path):
+def test_a_training_saved_after_an_error_in_a_layer_resumes(where, fit, path):
     def with_layer(layer):
         trainer = learner()
         model = nn.Sequential(*trainer.model.layers, layer)
@@ -194,11 +181,11 @@ def test_saved_after_an_error_in_a_layer(where, fit, path):
     with pytest.raises(MemoryError):
         fit(stopped)
     stopped.save(path)
-    assert everything(fit(with_layer(Fails("", 0)), resume=path)) == everything(whole)
-    assert everything(fit(stopped, resume=path)) == everything(whole)
+    assert state_of(fit(with_layer(Fails("", 0)), resume=path)) == state_of(whole)
+    assert state_of(fit(stopped, resume=path)) == state_of(whole)
 
 
-def test_an_update_that_is_cut_short_is_refused(fit, path):
+def test_an_interrupted_update_cannot_be_resumed(fit, path):
     def cut(trainer):
         def step():
             trainer.model[0].weight.value[...] *= 2
@@ -212,15 +199,15 @@ def test_an_update_that_is_cut_short_is_refused(fit, path):
     stopped.save(path)
     learner().load(path)
     other = learner()
-    before = everything(other)
+    before = state_of(other)
     with pytest.raises(
         ValueError, match=r"must be of a training that can be resumed, got one that ended in the mid"
     ):
         fit(other, resume=path)
-    assert everything(other) == before
+    assert state_of(other) == before
 
 
-def test_saving_in_the_middle_of_a_batch_is_refused(fit, path):
+def test_a_training_cannot_be_saved_within_a_batch(fit, path):
     trainer = learner()
 
     def save(batch, rng):
@@ -235,7 +222,7 @@ def test_saving_in_the_middle_of_a_batch_is_refused(fit, path):
     trainer.save(path)
 
 
-def test_best_weights_that_took_the_place_of_the_last_are_refused(fit, path):
+def test_restored_best_weights_cannot_be_resumed(fit, path):
     stopping = EarlyStopping("loss", mode="max", patience=9, restore_best_weights=True)
     trainer = fit(learner(stopping))
     trainer.save(path)
@@ -244,7 +231,7 @@ def test_best_weights_that_took_the_place_of_the_last_are_refused(fit, path):
         fit(learner(), resume=path, epochs=9)
     stays = fit(learner(EarlyStopping("loss", patience=9)))
     stays.save(path)
-    assert everything(fit(learner(), resume=path, epochs=6)) == everything(fit(learner(), epochs=6))
+    assert state_of(fit(learner(), resume=path, epochs=6)) == state_of(fit(learner(), epochs=6))
 
 
 def test_loading_and_saving_again_changes_nothing(fit, path):
@@ -253,10 +240,10 @@ def test_loading_and_saving_again_changes_nothing(fit, path):
     again.load(path)
     second = path.with_name("second.safetensors")
     again.save(second)
-    assert everything(fit(learner(), resume=second)) == everything(fit(learner()))
+    assert state_of(fit(learner(), resume=second)) == state_of(fit(learner()))
 
 
-def test_the_learning_rate_belongs_to_the_state(path):
+def test_the_learning_rate_is_part_of_the_state(path):
     one, other = learner(), learner()
     one.optimizer.lr = 0.003
     one.save(path)
@@ -275,10 +262,10 @@ def test_the_learning_rate_belongs_to_the_state(path):
 def test_other_arguments_are_refused(change, message, fit, path):
     fit(learner(At("on_batch_end", 7, lambda trainer: trainer.stop()))).save(path)
     trainer = learner()
-    before = everything(trainer)
+    before = state_of(trainer)
     with pytest.raises(ValueError, match=message):
         fit(trainer, resume=path, **change)
-    assert everything(trainer) == before
+    assert state_of(trainer) == before
 
 
 def test_other_data_are_refused(fit, path):
@@ -293,7 +280,7 @@ def test_other_data_are_refused(fit, path):
 # ---- states of callbacks ----
 
 
-def test_states_go_to_the_callbacks_they_came_from(fit, path):
+def test_states_go_to_their_callbacks(fit, path):
     def callbacks():
         return [
             EarlyStopping("loss", patience=50),
@@ -317,14 +304,14 @@ def test_states_go_to_the_callbacks_they_came_from(fit, path):
         EarlyStopping("loss", patience=50),
     ],
 )
-def test_another_metric_or_mode_begins_anew(other, fit, path):
+def test_another_metric_or_mode_starts_over(other, fit, path):
     fit(learner(EarlyStopping("val_loss", patience=50), Checkpoint(path)))
     resumed = fit(learner(other), resume=path, epochs=EPOCHS + 1)
     assert other.best == resumed.history[other._monitor.name][-1]
     assert other.best_epoch == EPOCHS + 1
 
 
-def test_names_tell_callbacks_apart(fit, path):
+def test_names_distinguish_callbacks(fit, path):
     def callbacks():
         one, other = EarlyStopping("loss", patience=50), EarlyStopping("loss", min_delta=9, patience=50)
         one.name, other.name = "one", "other"
@@ -337,29 +324,29 @@ def test_names_tell_callbacks_apart(fit, path):
     assert one.wait != other.wait
 
 
-def test_a_state_of_another_kind_is_refused_and_nothing_changed(fit, path):
+def test_a_state_of_another_kind_is_refused_and_changes_nothing(fit, path):
     counter, stopping = Count(), EarlyStopping("loss")
     counter.name = stopping.name = "mine"
     fit(learner(counter, Checkpoint(path)))
     trainer = learner(stopping)
-    before = everything(trainer)
+    before = state_of(trainer)
     with pytest.raises(ValueError, match="fit: resume must have the whole state of mine, got no 'best'"):
         fit(trainer, resume=path)
-    assert everything(trainer) == before
+    assert state_of(trainer) == before
 
 
-def test_files_of_the_first_version_go_on(fit, path):
+def test_files_of_the_first_version_are_read(fit, path):
     fit(learner(Checkpoint(path)), epochs=2)
     groups, notes = checkpoint.read(path)
     groups = {"EarlyStopping.0": {"best": np.array(1.0)}} | {
         name: groups[name] for name in ("model", "optimizer")
     }
     checkpoint.write(path, groups, {name: notes[name] for name in ("rng", "history")})
-    assert everything(fit(learner(), resume=path)) == everything(fit(learner()))
+    assert state_of(fit(learner(), resume=path)) == state_of(fit(learner()))
 
 
 @pytest.mark.parametrize("name", ["rng", "history"])
-def test_damaged_notes(name, fit, path):
+def test_damaged_metadata_are_refused(name, fit, path):
     fit(learner(Checkpoint(path)))
     groups, notes = checkpoint.read(path)
     checkpoint.write(path, groups, {key: value for key, value in notes.items() if key != name})
@@ -369,7 +356,7 @@ def test_damaged_notes(name, fit, path):
         learner().load(path)
 
 
-def test_metrics_of_the_interrupted_epoch_are_whole(fit, path):
+def test_metrics_of_the_interrupted_epoch_are_complete(fit, path):
     def with_metric(*callbacks):
         trainer = learner(*callbacks)
         trainer.loss.metrics["top_2"] = top_k(2)

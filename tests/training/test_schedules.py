@@ -1,4 +1,4 @@
-"""Schedules of the learning rate: the formula at every step, and what is refused when they are made."""
+"""Schedules of the learning rate: the formula at every step, and refused arguments."""
 
 import copy
 import pickle
@@ -11,8 +11,8 @@ from trimtab.optim import Constant, Cosine, OneCycle, Step, Warmup
 STEPS = range(60)
 
 
-def half_cosine(begin, end, share):
-    return end + (begin - end) * (1 + cos(pi * min(share, 1))) / 2
+def half_cosine(begin, end, progress):
+    return end + (begin - end) * (1 + cos(pi * min(progress, 1))) / 2
 
 
 SHAPES = [
@@ -42,7 +42,7 @@ SCHEDULES = [schedule for schedule, _ in SHAPES if "<lambda>" not in repr(schedu
 
 
 @pytest.mark.parametrize(("schedule", "formula"), SHAPES, ids=range(len(SHAPES)))
-def test_every_step_is_that_of_the_formula(schedule, formula):
+def test_every_step_follows_the_formula(schedule, formula):
     for step in STEPS:
         assert schedule(step) == pytest.approx(formula(step), rel=1e-12, abs=1e-17)
         assert schedule(np.int64(step)) == schedule(step)
@@ -61,12 +61,12 @@ def test_ends_and_joints_are_exact():
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
-def test_a_schedule_is_defined_however_late(schedule):
+def test_schedules_are_defined_for_any_step(schedule):
     for step in (10**6, 2**63, 10**400):
         assert 0 <= schedule(step) < np.inf
 
 
-def test_a_growing_step_stays_a_number():
+def test_growing_rates_stay_finite():
     assert Step(0.0, 1, factor=2.0)(5000) == 0
     assert Step(0.25, 1, factor=2.0)(5000) > 1e300
 
@@ -82,7 +82,7 @@ def test_steps_are_counted_from_0(schedule):
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
-def test_schedules_are_values(schedule):
+def test_schedules_are_equal_by_value_and_can_be_pickled(schedule):
     assert pickle.loads(pickle.dumps(schedule)) == schedule == copy.deepcopy(schedule)
 
 
@@ -118,14 +118,14 @@ MAKERS = {
     ("name", "value", "error"),
     [(name, value, error) for name, (_, cases) in MAKERS.items() for value, error in cases],
 )
-def test_what_a_schedule_cannot_be_made_of(name, value, error):
+def test_wrong_arguments_are_refused(name, value, error):
     with pytest.raises(error, match=f"^{name} must be .*, got ") as raised:
         MAKERS[name][0](value)
     assert str(value) in str(raised.value)
 
 
-def test_a_schedule_is_followed_into_its_errors():
-    """A function that goes wrong later is named when it does."""
+def test_errors_of_functions_name_the_schedule():
+    """Also those that occur at a later step."""
     with pytest.raises(ValueError, match=r"^Warmup: schedule\(2\) must be finite and >= 0, got -1$"):
         Warmup(1, lambda step: 1 - step)(3)
 

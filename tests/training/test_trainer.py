@@ -1,4 +1,4 @@
-"""The training loop: what it computes, records, shows and survives."""
+"""The training loop: results, history, hooks, interrupts and progress."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from trimtab.trainer import History, Trainer, batch_slices
 
 
 class Recorder(Callback):
-    """Keeps the names of the hooks in the order of their calls; `act` may interfere."""
+    """Records the names of the hooks in the order of their calls; `act` may interfere."""
 
     def __init__(self, act=lambda hook, trainer: None):
         self.hooks = []
@@ -62,7 +62,7 @@ def test_a_single_sample_left_over_joins_the_last_batch(samples, size, lengths):
     assert_array_equal(np.concatenate([np.arange(samples)[part] for part in parts]), np.arange(samples))
 
 
-def test_learns(data):
+def test_training_learns(data):
     learner = trainer()
     history = learner.fit(*data, epochs=40, progress=False)
     assert list(history) == ["loss", "accuracy"]
@@ -70,7 +70,7 @@ def test_learns(data):
     assert learner.evaluate(*data)["accuracy"] > 0.9
 
 
-def test_one_epoch_is_forward_backward_and_step(data):
+def test_an_epoch_is_forward_backward_and_step_for_each_batch(data):
     x, y = data
     learner, other = trainer(norm=False), trainer(norm=False)
     history = learner.fit(x, y, epochs=1, batch_size=32, shuffle=False, progress=False)
@@ -85,7 +85,7 @@ def test_one_epoch_is_forward_backward_and_step(data):
     assert_allclose(history["loss"], [np.average(losses, weights=[32, 33])], rtol=1e-12)
 
 
-def test_a_seed_fixes_the_run_and_shuffling_uses_it(data):
+def test_a_seed_determines_the_run_and_its_shuffling(data):
     runs = [trainer(seed=seed).fit(*data, epochs=2, progress=False) for seed in (0, 0)]
     assert runs[0] == runs[1]
     assert runs[0] != trainer().fit(*data, epochs=2, shuffle=False, progress=False)
@@ -103,7 +103,7 @@ def test_evaluate_is_the_mean_over_all_samples(data):
     assert_allclose(learner.predict(x, batch_size=16), logits, atol=1e-6)
 
 
-def test_evaluation_gives_every_module_its_mode_back(data):
+def test_evaluation_restores_the_mode_of_every_module(data):
     learner = trainer()
     learner.model.train()
     learner.model[1].eval()
@@ -143,7 +143,7 @@ def test_augmentation_sees_every_batch_and_the_generator(data):
     assert seen == [32, 33]
 
 
-def test_hooks_come_in_order(data):
+def test_hooks_are_called_in_order(data):
     recorder = Recorder()
     trainer([recorder]).fit(*data, epochs=2, progress=False)
     batch = ["on_batch_begin", "on_batch_end"]
@@ -157,7 +157,7 @@ def test_a_callback_stops_after_the_epoch(data):
     assert recorder.hooks[-1] == "on_fit_end"
 
 
-def test_an_error_still_ends_the_fit(data):
+def test_an_error_calls_the_hook_at_the_end_of_the_fit(data):
     def fail(hook, trainer):
         if hook == "on_batch_end":
             raise ArithmeticError
@@ -192,7 +192,7 @@ def test_a_second_interrupt_is_immediate(data):
         trainer([Recorder(interrupt)]).fit(*data, progress=False)
 
 
-def test_fits_outside_the_main_thread(data):
+def test_a_fit_may_run_outside_the_main_thread(data):
     histories = []
     thread = threading.Thread(target=lambda: histories.append(trainer().fit(*data, progress=False)))
     thread.start()
@@ -213,7 +213,7 @@ def test_progress_bar_shows_the_means_of_the_epoch_so_far(data, monkeypatch):
     shown = []
 
     class Bar:
-        """Is drawn at every update."""
+        """A progress bar that is drawn at every update."""
 
         def __init__(self, **options):
             self.update = lambda: True
@@ -246,7 +246,7 @@ def test_metrics_are_those_of_the_loss(data):
     assert [*learner.evaluate(*data)] == [*history][:4]
 
 
-def test_training_goes_on_without_tqdm(data, monkeypatch, capsys):
+def test_training_works_without_tqdm(data, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     assert trainer().fit(*data, epochs=1) == trainer().fit(*data, epochs=1, progress=False)
     assert capsys.readouterr().err == ""
@@ -275,7 +275,7 @@ def test_training_goes_on_without_tqdm(data, monkeypatch, capsys):
         ),
     ],
 )
-def test_wrong_arguments(change, message, data):
+def test_wrong_arguments_are_refused(change, message, data):
     learner = trainer()
     before = learner.model.state_dict()
     with pytest.raises(ValueError, match=message):
@@ -304,7 +304,7 @@ def test_wrong_arguments(change, message, data):
         ),
     ],
 )
-def test_arguments_of_the_wrong_kind(change, error, message, data):
+def test_arguments_of_wrong_types_are_refused(change, error, message, data):
     with pytest.raises(error, match=f"^fit: {message}"):
         trainer().fit(**({"x": data[0], "y": data[1], "progress": False} | change))
 
@@ -319,7 +319,7 @@ def test_arguments_of_the_wrong_kind(change, error, message, data):
         ({"callbacks": [Callback]}, TypeError, r"callbacks must be a sequence of Callback, got \[<class"),
     ],
 )
-def test_what_a_trainer_is_made_of(change, error, message):
+def test_parts_of_a_trainer_are_checked(change, error, message):
     model = nn.Linear(2, 2)
     arguments = {"model": model, "loss": CrossEntropy(), "optimizer": SGD(model, 0.1)}
     Trainer(**arguments)

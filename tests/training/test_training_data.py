@@ -1,10 +1,11 @@
-"""What a trainer takes and leaves: samples of every kind, the modes of a model, several threads."""
+"""Samples of every kind, the modes of a model, several threads."""
 
 import threading
 
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers.training import small_trainer, two_classes
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import losses, nn
 from trimtab.callbacks import Callback
@@ -14,13 +15,7 @@ from trimtab.trainer import Trainer
 
 @pytest.fixture
 def data(rng):
-    x = rng.standard_normal((40, 3)).astype(np.float32)
-    return x, (x[:, 0] > 0).astype(int)
-
-
-def trainer(*callbacks, loss=None, outputs=2, layers=()):
-    model = nn.Sequential(nn.Linear(3, 8, rng=0), nn.BatchNorm(8), *layers, nn.Linear(8, outputs, rng=1))
-    return Trainer(model, loss or losses.CrossEntropy(), SGD(model, 0.1, momentum=0.9), callbacks, rng=0)
+    return two_classes(rng)
 
 
 class Fails(Callback):
@@ -28,19 +23,19 @@ class Fails(Callback):
         raise ArithmeticError
 
 
-# ---- the data ----
+# ---- samples ----
 
 
-def test_no_samples_have_no_predictions():
-    assert trainer().predict(np.zeros((0, 3))).shape == (0, 2)
+def test_no_samples_give_no_predictions():
+    assert small_trainer().predict(np.zeros((0, 3))).shape == (0, 2)
 
 
 @pytest.mark.parametrize("dtype", [">f4", "f8", "f2", ml_dtypes.bfloat16, "i8", "u1", "?"])
-def test_samples_of_every_real_dtype(dtype, rng):
+def test_samples_may_have_every_real_dtype(dtype, rng):
     x = rng.integers(0, 2, (40, 3)).astype(dtype)
     y = np.arange(40) % 2
     plain = x.astype(np.float32)
-    learner, other = trainer(), trainer()
+    learner, other = small_trainer(), small_trainer()
     assert learner.fit(x, y, progress=False) == other.fit(plain, y, progress=False)
     assert learner.evaluate(x, y) == other.evaluate(plain, y)
     assert_array_equal(learner.predict(x), other.predict(plain))
@@ -74,9 +69,9 @@ def test_a_memory_map_is_read_batch_by_batch(data, tmp_path):
 def test_tensors_and_lists_are_taken(data):
     torch = pytest.importorskip("torch")
     x, y = data
-    expected = trainer().fit(x, y, progress=False)
-    assert trainer().fit(torch.from_numpy(x), torch.from_numpy(y), progress=False) == expected
-    assert trainer().fit(x.tolist(), y.tolist(), progress=False) == expected
+    expected = small_trainer().fit(x, y, progress=False)
+    assert small_trainer().fit(torch.from_numpy(x), torch.from_numpy(y), progress=False) == expected
+    assert small_trainer().fit(x.tolist(), y.tolist(), progress=False) == expected
 
 
 @pytest.mark.parametrize(
@@ -88,9 +83,9 @@ def test_tensors_and_lists_are_taken(data):
         lambda batch: np.asfortranarray(batch),
     ],
 )
-def test_whatever_dtype_an_augmentation_returns_the_model_sees_its_own(change, rng):
+def test_augmented_samples_are_converted_to_the_dtype_of_the_model(change, rng):
     x, y = rng.integers(-9, 9, (40, 3)).astype(np.float32), np.arange(40) % 2
-    learner, other = trainer(), trainer()
+    learner, other = small_trainer(), small_trainer()
     history = learner.fit(x, y, augment=lambda batch, rng: change(batch), progress=False)
     assert history == other.fit(x, y, progress=False)
 
@@ -104,12 +99,12 @@ def test_whatever_dtype_an_augmentation_returns_the_model_sees_its_own(change, r
         (np.ma.masked_array, TypeError, "must be a plain array, got a MaskedArray"),
     ],
 )
-def test_what_an_augmentation_may_not_return(change, error, message, data):
+def test_results_of_augmentations_are_checked(change, error, message, data):
     with pytest.raises(error, match=f"^fit: result of augment {message}"):
-        trainer().fit(*data, augment=lambda batch, rng: change(batch), progress=False)
+        small_trainer().fit(*data, augment=lambda batch, rng: change(batch), progress=False)
 
 
-def test_only_batches_of_training_are_augmented_each_with_its_own_order(data):
+def test_augmentation_sees_each_batch_of_training_only(data):
     x, y = data
     x = np.repeat(np.arange(40, dtype=np.float32)[:, None], 3, axis=1)
     seen = []
@@ -118,7 +113,7 @@ def test_only_batches_of_training_are_augmented_each_with_its_own_order(data):
         seen.append(batch[:, 0].copy())
         return batch
 
-    learner = trainer()
+    learner = small_trainer()
     learner.fit(
         x, y, validation_data=(x[:5], y[:5]), augment=augment, epochs=3, batch_size=20, progress=False
     )
@@ -129,19 +124,19 @@ def test_only_batches_of_training_are_augmented_each_with_its_own_order(data):
     assert not np.array_equal(epochs[0], epochs[1])
     assert not np.array_equal(epochs[1], epochs[2])
     seen.clear()
-    trainer().fit(x, y, augment=augment, shuffle=False, batch_size=20, progress=False)
+    small_trainer().fit(x, y, augment=augment, shuffle=False, batch_size=20, progress=False)
     assert_array_equal(np.concatenate(seen), np.arange(40))
 
 
 @pytest.mark.parametrize("loss", [losses.MSE(), losses.Huber()])
 def test_a_target_of_another_shape_than_the_output_is_refused(loss, data):
     loss.metrics["mae"] = lambda output, target: np.abs(output - target).mean()
-    learner, other = trainer(loss=loss, outputs=1), trainer(loss=loss, outputs=1)
+    learner, other = small_trainer(loss=loss, outputs=1), small_trainer(loss=loss, outputs=1)
     with pytest.raises(
         ValueError, match=r"fit: y must have shape \(40, 1\) as the output of the model, got \(40, 3"
     ):
         learner.fit(data[0], data[0], progress=False)
-    # No broadcast: a column for each sample
+    # not broadcast: one column for each sample
     history = learner.fit(data[0], data[1], progress=False)
     assert history == other.fit(data[0], data[1][:, None], progress=False)
     difference = learner.predict(data[0])[:, 0] - data[1]
@@ -149,7 +144,7 @@ def test_a_target_of_another_shape_than_the_output_is_refused(loss, data):
 
 
 def test_class_weights_must_be_those_of_the_classes(data):
-    learner = trainer(loss=losses.CrossEntropy(class_weight=[1, 2, 3]))
+    learner = small_trainer(loss=losses.CrossEntropy(class_weight=[1, 2, 3]))
     before = learner.model.state_dict()
     with pytest.raises(ValueError, match="CrossEntropy: class_weight must have 2 entries, got 3"):
         learner.fit(*data, progress=False)
@@ -164,8 +159,8 @@ def modes(model):
     return [module.training for _, module in model.modules()]
 
 
-def test_layers_in_evaluation_stay_so_in_a_model_that_trains(data):
-    learner = trainer()
+def test_layers_in_evaluation_mode_keep_it_in_training(data):
+    learner = small_trainer()
     learner.model[1].eval()
     mean = learner.model[1].running_mean.copy()
     learner.fit(*data, epochs=2, validation_split=0.2, progress=False)
@@ -175,8 +170,8 @@ def test_layers_in_evaluation_stay_so_in_a_model_that_trains(data):
 
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("dropout", [False, True])
-def test_a_model_in_evaluation_trains_and_is_in_it_again(dropout, fails, data):
-    learner = trainer(Fails() if fails else Callback(), layers=[nn.Dropout(0.5)])
+def test_a_model_in_evaluation_mode_trains_and_returns_to_it(dropout, fails, data):
+    learner = small_trainer(Fails() if fails else Callback(), layers=[nn.Dropout(0.5)])
     learner.model.eval(dropout=dropout)
     before, mean = modes(learner.model), learner.model[1].running_mean.copy()
     if fails:
@@ -193,15 +188,15 @@ def test_a_callback_that_evaluates_does_not_end_training(data):
         def on_batch_end(self, trainer, batch, logs):
             trainer.model.eval()
 
-    learner, other = trainer(Evaluates()), trainer()
+    learner, other = small_trainer(Evaluates()), small_trainer()
     learner.model[1].eval()
     other.model[1].eval()
     assert learner.fit(*data, epochs=2, progress=False) == other.fit(*data, epochs=2, progress=False)
     assert modes(learner.model) == modes(other.model)
 
 
-def test_prediction_evaluates_and_switches_nothing(data, monkeypatch):
-    learner = trainer(layers=[nn.Dropout(0.5)])
+def test_prediction_does_not_change_modes(data, monkeypatch):
+    learner = small_trainer(layers=[nn.Dropout(0.5)])
     expected = learner.predict(data[0])
     state = learner.model.state_dict()
     assert_array_equal(learner.predict(data[0]), expected)
@@ -215,15 +210,15 @@ def test_prediction_evaluates_and_switches_nothing(data, monkeypatch):
         assert_array_equal(array, state[name])
 
 
-def test_dropout_that_was_asked_for_reaches_prediction(data):
-    learner = trainer(layers=[nn.Dropout(0.5)])
+def test_predictions_sample_dropout_on_request(data):
+    learner = small_trainer(layers=[nn.Dropout(0.5)])
     learner.model.eval(dropout=True)
     assert np.ptp([learner.predict(data[0]) for _ in range(5)], axis=0).max() > 0
     assert len({learner.evaluate(*data)["loss"] for _ in range(5)}) > 1
 
 
 def test_several_threads_predict_and_evaluate_at_once(data):
-    learner = trainer(layers=[nn.Dropout(0.5)])
+    learner = small_trainer(layers=[nn.Dropout(0.5)])
     expected, metrics = learner.predict(data[0], 8), learner.evaluate(*data, batch_size=8)
     right = []
 
@@ -245,7 +240,7 @@ def test_several_threads_predict_and_evaluate_at_once(data):
 @pytest.mark.parametrize(
     ("size", "error"), [(0, ValueError), (-1, ValueError), (2.5, TypeError), (True, TypeError)]
 )
-def test_size_of_the_batches(method, size, error, data):
+def test_batch_sizes_are_checked(method, size, error, data):
     arguments = data if method == "evaluate" else data[:1]
     with pytest.raises(error, match=f"^{method}: batch_size must be .*, got {size}"):
-        getattr(trainer(), method)(*arguments, batch_size=size)
+        getattr(small_trainer(), method)(*arguments, batch_size=size)

@@ -1,4 +1,4 @@
-"""What the update and its decay do to training: trajectories, solutions, and those of PyTorch."""
+"""Effects of decay on training: trajectories, solutions, and those of PyTorch."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_decay_in_the_loss_is_decay_in_the_update(rng, options):
 
 
 def test_decoupled_decay_differs_by_the_momentum_of_the_decay(rng):
-    """Two steps: the second of the coupled form moves on by lr * momentum * decay * w of the first."""
+    """Two steps: the coupled form moves on by lr * momentum * decay * w in the second."""
     start, constant = rng.standard_normal((2, 8))
     options = {"lr": 0.25, "momentum": 0.5, "weight_decay": 0.125}
     coupled = descend(start, lambda _: constant, 2, **options)
@@ -42,7 +42,7 @@ def test_decoupled_decay_differs_by_the_momentum_of_the_decay(rng):
 
 
 def test_exact_zeros_come_from_the_soft_threshold_alone(rng):
-    """Which ones: those that the step without L1 leaves within lr * l1 of zero."""
+    """Exactly the weights that the step without L1 leaves within lr * l1 of zero."""
     w, g = rng.standard_normal((2, 10_000))
     options = {"lr": 0.5, "l1": 1.0}
     by_sub_gradient, by_threshold = w.copy(), w.copy()
@@ -54,8 +54,8 @@ def test_exact_zeros_come_from_the_soft_threshold_alone(rng):
 
 
 @pytest.mark.parametrize("proximal", [False, True])
-def test_l1_selects(rng, proximal):
-    """Of ten features two count: the soft threshold finds them, the sub-gradient leaves no zero."""
+def test_l1_selects_features(rng, proximal):
+    """Two of ten features matter: the soft threshold finds them, the subgradient leaves no zeros."""
     x = rng.standard_normal((200, 10))
     y = 3 * x[:, 2] - 2 * x[:, 7]
     w = descend(np.ones(10), lambda w: x.T @ (x @ w - y) / 200, 2000, lr=0.05, l1=0.2, proximal=proximal)
@@ -64,8 +64,8 @@ def test_l1_selects(rng, proximal):
     assert np.abs(np.delete(w, [2, 7])).max() < 0.02
 
 
-def test_l2_shrinks_the_unimportant_and_the_important_recover(rng):
-    """Of a feature of size a, the end is w = a^2 t / (a^2 + c): near t where a is large, near 0 where not."""
+def test_l2_shrinks_weights_of_small_features(rng):
+    """A feature of size a ends at w = a^2 t / (a^2 + c): near t for large a, near 0 for small a."""
     sizes, targets, decay = np.array([3.0, 0.1]), np.array([2.0, 2.0]), 0.1
     w = descend(np.zeros(2), lambda w: sizes**2 * (w - targets), 4000, lr=0.05, weight_decay=decay)
     np.testing.assert_allclose(w, sizes**2 * targets / (sizes**2 + decay), rtol=1e-9)
@@ -75,14 +75,14 @@ def test_l2_shrinks_the_unimportant_and_the_important_recover(rng):
 
 @pytest.mark.parametrize(("decoupled", "weight"), [(False, 1.0), (True, 0.5)])
 def test_decay_outside_the_momentum_weighs_less(decoupled, weight):
-    """The end w = t / (1 + c), where c counts 1 - momentum times if it stays outside."""
+    """It ends at w = t / (1 + c), where c counts (1 - momentum) times outside the momentum."""
     options = {"lr": 0.05, "momentum": 0.5, "weight_decay": 0.5, "decoupled": decoupled}
     w = descend(np.zeros(1), lambda w: w - 2.0, 2000, **options)
     np.testing.assert_allclose(w, 2.0 / (1 + weight * 0.5), rtol=1e-12)
 
 
-def test_decay_beside_adam(rng):
-    """In the gradient, Adam divides decay by what it divides the rest by; outside, it counts in full."""
+def test_decay_outside_adam_is_not_divided(rng):
+    """In the gradient, Adam divides decay like the rest; outside, it counts in full."""
     torch = pytest.importorskip("torch")
     _, _, gradient = regression(rng)
     start, lr, decay = rng.standard_normal(8), 0.05, 0.5
@@ -119,8 +119,8 @@ TORCH_OPTIONS = [
 
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("options", TORCH_OPTIONS, ids=str)
-def test_trajectories_of_pytorch(rng, options, fused):
-    """Every weight within a unit in the last place a step, of its own largest term so far; float64."""
+def test_trajectories_agree_with_torch(rng, options, fused):
+    """Every weight within an ulp a step of its largest term so far, in float64."""
     torch = pytest.importorskip("torch")
     start, gradients = rng.standard_normal(1000), rng.standard_normal((50, 1000))
     theirs = torch.nn.Parameter(torch.tensor(start))

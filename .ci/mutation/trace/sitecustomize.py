@@ -1,6 +1,6 @@
-"""Writes down which test runs which line: imported by every interpreter that finds this folder on its path.
+"""Record which test runs which line. Every interpreter that has this folder on its path imports this file.
 
-Children of a test are traced, too: pytest puts the name of the test into the environment.
+Child processes of a test are traced, too: pytest puts the name of the test into the environment.
 """
 
 import os

@@ -1,23 +1,23 @@
-"""Random changes of images that leave their class alone.
+"""Random changes of images that keep their class.
 
-=============  ======================================================================
-module         contents
-=============  ======================================================================
-``transform``  `Transform`: the protocol, layouts and dtypes
-``moves``      `Flip`, `Shift`, `Crop`: whole pixels
-``warps``      `Rotation`, `Shear`, `Zoom`: bilinear interpolation
-``values``     `Brightness`, `Contrast`, `Blur`, `CutOut`
-``compose``    `Compose`, and the presets `light` and `heavy`
-``plotting``   `plot`: what a transform does
-=============  ======================================================================
+===================  ====================================================================
+module               contents
+===================  ====================================================================
+``transform``        `Transform`: the base class, layouts and masks
+``dtypes``           dtypes of images, and rounding to them
+``flip_shift_crop``  `Flip`, `Shift`, `Crop`: moves of whole pixels
+``affine``           `Rotation`, `Shear`, `Zoom`: linear maps, by bilinear interpolation
+``pixel_level``      `Brightness`, `Contrast`, `Blur`, `CutOut`: changes of values
+``compose``          `Compose`, and the presets `light` and `heavy`
+``plotting``         `plot`: images before and after a transform
+===================  ====================================================================
 
-Each transform is a function ``transform(images, rng=None)`` of a batch. It treats every image by a draw of
-its own and looks at no other, and returns a new array of the same dtype; integers are rounded, and beyond
-their range the last that there is. ``axis`` says where the channels are: None for (N, H, W), 1 for (N, C, H,
-W), -1 for (N, H, W, C). What comes in over an edge is the nearest pixel of the image. A trainer applies
-``fit(..., augment=transform)`` to the batches it trains with, and to nothing else.
+A transform is a function ``transform(images, rng=None)`` of a batch. It draws for every image by itself, and
+returns a new array of the same dtype; integers are rounded and clipped to their range. ``axis`` is the
+channel axis: None for (N, H, W), 1 for (N, C, H, W), -1 for (N, H, W, C). Pixels from beyond an edge are
+those of the edge. A trainer applies ``fit(..., augment=transform)`` to its training batches only.
 
-``transform(images, rng, masks=labels)`` returns images and masks, whose labels are moved along:
+``transform(images, rng, masks=labels)`` returns images and masks whose labels move with the pixels:
 
 >>> import numpy as np
 >>> from trimtab import augment
@@ -28,12 +28,12 @@ W), -1 for (N, H, W, C). What comes in over an edge is the nearest pixel of the 
 ((32, 3, 28, 28), (32, 28, 28), [0, 1])
 """
 
+from trimtab.augment.affine import Rotation, Shear, Warp, Zoom
 from trimtab.augment.compose import Compose, heavy, light
-from trimtab.augment.moves import Crop, Flip, Shift
+from trimtab.augment.flip_shift_crop import Crop, Flip, Shift
+from trimtab.augment.pixel_level import Blur, Brightness, Contrast, CutOut
 from trimtab.augment.plotting import plot
 from trimtab.augment.transform import Transform
-from trimtab.augment.values import Blur, Brightness, Contrast, CutOut
-from trimtab.augment.warps import Rotation, Shear, Warp, Zoom
 
 __all__ = [
     "Blur",

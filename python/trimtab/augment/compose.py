@@ -1,4 +1,4 @@
-"""Transforms one after the other, and two that are in use."""
+"""`Compose`: transforms applied in sequence; and the presets `light` and `heavy`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from numpy.typing import ArrayLike
 from trimtab._checks import shown
 from trimtab._inputs import as_array, as_generator
 from trimtab._typing import Array, Seed
-from trimtab.augment.moves import Flip, Shift
-from trimtab.augment.transform import Transform, as_dtype
-from trimtab.augment.values import Brightness, Contrast
-from trimtab.augment.warps import Rotation, Shear, Warp, Warps, Zoom
+from trimtab.augment.affine import Rotation, Shear, Warp, Warps, Zoom
+from trimtab.augment.dtypes import as_dtype
+from trimtab.augment.flip_shift_crop import Flip, Shift
+from trimtab.augment.pixel_level import Brightness, Contrast
+from trimtab.augment.transform import Transform
 
 
 class Compose:
-    """Applies transforms one after the other; warps in a row become one.
+    """Applies transforms in sequence; consecutive warps become one.
 
     Parameters
     ----------
     *transforms : callable
-        Transforms, or any ``transform(images, rng=None) -> images``. What such a function returns is rounded
-        to the dtype of the images.
+        Transforms, or any ``transform(images, rng=None) -> images``. The images that such a function returns
+        are rounded to the dtype of those it is given.
 
     Examples
     --------
@@ -74,7 +75,7 @@ class Compose:
 def light(axis: int | None = None) -> Compose:
     """Return the light augmentation of Hernandez-Garcia and Koenig (2018).
 
-    Mirroring, and shifts by up to a tenth.
+    Flips left to right, and shifts by up to a tenth.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ def heavy(axis: int | None = None) -> Compose:
 
 
 def _merged(transforms: tuple[Any, ...]) -> Iterator[Any]:
-    """Yield the transforms, warps of one layout in a row as one."""
+    """Yield the transforms, consecutive warps of one layout as one."""
     for axis, group in groupby(transforms, lambda one: (one.axis,) if isinstance(one, Warp) else None):
         if axis is None:
             yield from group

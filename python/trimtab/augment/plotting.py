@@ -1,4 +1,4 @@
-"""A look at what a transform does."""
+"""`plot`: images before and after a transform."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from trimtab._typing import Seed
 def plot(
     transform: Any, images: ArrayLike, *, columns: int = 8, axis: int | None = None, rng: Seed = None
 ) -> Any:
-    """Draw what a transform does: each image in a row, first as it is and then as changed by several draws.
+    """Plot a row for each image: the image itself, then the results of several draws of a transform.
 
     Parameters
     ----------
     transform : callable
         ``transform(images, rng=None) -> images``.
     images : array_like
-        A few images, grey (one channel or no channel axis) or in colour (three or four channels).
+        A few images, gray (one channel or no channel axis) or in color (three or four channels).
     columns : int
         Number of pictures in a row.
     axis : {None, 1, -1}
         The channel axis.
     rng : int, numpy.random.Generator or None
-        What the transform draws from.
+        Source of the draws of the transform.
 
     Returns
     -------

@@ -1,4 +1,8 @@
-"""What every transform shares: the layouts of images, their dtypes, pixels beyond the edge, and masks."""
+"""`Transform`, the base of all transforms: layouts, dtypes, masks; and its two kinds.
+
+Inside, images are (N, H, W, C) in every layout: `_channels_last` converts what comes in, `_in_layout` what
+goes out, and C is 1 for images without a channel axis.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,9 @@ from numpy.typing import ArrayLike
 from trimtab._checks import whole
 from trimtab._inputs import as_array, as_generator
 from trimtab._typing import Array, Seed
+from trimtab.augment.dtypes import as_dtype, is_real
 
 LAYOUTS = {None: "(N, H, W)", 1: "(N, C, H, W)", -1: "(N, H, W, C)"}
-# Where (N, C, H, W, D) has an axis that the layout has not
-ADDED_AXES = {None: (1, 4), 1: (4,), -1: (1,)}
 
 
 class Transform(ABC):
@@ -28,8 +31,8 @@ class Transform(ABC):
     """
 
     def __init__(self, axis: int | None = None) -> None:
-        if axis is not None and whole(f"{type(self).__name__}: axis", axis) not in LAYOUTS:
-            raise ValueError(f"{type(self).__name__}: axis must be None, 1 or -1, got {axis}")
+        if axis is not None and whole(f"{self._name}: axis", axis) not in LAYOUTS:
+            raise ValueError(f"{self._name}: axis must be None, 1 or -1, got {axis}")
         self.axis = axis
 
     @overload
@@ -44,113 +47,108 @@ class Transform(ABC):
         images : array_like
             Integers or floats in the layout of the transform.
         rng : int, numpy.random.Generator, numpy.random.RandomState or None
-            What is drawn from.
+            Source of the draws.
         masks : array_like, optional
             Labels of the pixels, of any dtype: (N, H, W), or in the layout of the images with channels of
-            their own. They are moved as the images are, each pixel taking the label nearest to where it
-            comes from, and keep their values otherwise.
+            their own. They move with the images: each pixel takes the label nearest to the place it comes
+            from. Their values are not changed otherwise.
 
         Returns
         -------
-        numpy.ndarray, or a tuple of images and masks where masks are given
+        numpy.ndarray, or a tuple of images and masks if masks are given
         """
-        given = self._five_axes("images", images, self.axis)
+        given = self._channels_last("images", images, self.axis)
         if not is_real(given.dtype):
             raise TypeError(f"{self._name}: images must be integers or real, got dtype {given.dtype}")
         generator = as_generator(f"{self._name}: rng", rng)
         if masks is None:
             return self._changed(given, generator)
-        again = deepcopy(generator)
         axis = None if np.ndim(masks) == 3 else self.axis
-        labels = self._five_axes("masks", masks, axis)
-        if (len(labels), *labels.shape[2:4]) != (len(given), *given.shape[2:4]):
+        labels = self._channels_last("masks", masks, axis)
+        if labels.shape[:3] != given.shape[:3]:
             raise ValueError(
-                f"{self._name}: masks must be of the size of the images, {len(given)} of {given.shape[2:4]}, "
-                f"got {len(labels)} of {labels.shape[2:4]}"
+                f"{self._name}: masks must be of the size of the images, {len(given)} of {given.shape[1:3]}, "
+                f"got {len(labels)} of {labels.shape[1:3]}"
             )
-        moved = self.change_masks(labels, given, again)
-        return self._changed(given, generator), moved.squeeze(ADDED_AXES[axis])
+        moved = self.change_masks(labels, given, deepcopy(generator))  # the same draws as for the images
+        return self._changed(given, generator), _in_layout(moved, axis)
 
     @abstractmethod
     def change(self, images: Array, rng: np.random.Generator) -> Array:
-        """Return changed images. Whatever the layout, they are (N, C, H, W, D) here, with C or D being 1.
+        """Return changed images; they are (N, H, W, C) here, whatever the layout of the transform.
 
-        What becomes of an image depends on no other image. The result may be of a wider dtype: it is rounded
-        to that of the images, and what does not fit is the nearest value that does.
+        The change of an image depends on no other image. The result may be of a wider dtype: it is rounded to
+        that of the images, and values beyond its range become the ends of the range.
         """
 
     def change_masks(self, masks: Array, images: Array, rng: np.random.Generator) -> Array:
-        """Return masks (N, C', H, W, D') moved as `change` moves the images with the same draws."""
+        """Return masks (N, H, W, C') moved as `change` moves the images with the same draws."""
         raise TypeError(f"{self._name}: masks must be None where change_masks is not defined")
 
     @property
     def _name(self) -> str:
         return type(self).__name__
 
-    def _five_axes(self, argument: str, given: ArrayLike, axis: int | None) -> Array:
+    def _channels_last(self, argument: str, given: ArrayLike, axis: int | None) -> Array:
+        """A view (N, H, W, C) of images in a layout."""
         array = as_array(f"{self._name}: {argument}", given)
         if array.ndim != len(LAYOUTS[axis].split()):
             raise ValueError(f"{self._name}: {argument} must be {LAYOUTS[axis]}, got shape {array.shape}")
-        return np.expand_dims(array, ADDED_AXES[axis])
+        return array[..., None] if axis is None else np.moveaxis(array, axis, -1)
 
     def _changed(self, given: Array, rng: np.random.Generator) -> Array:
-        return as_dtype(self.change(given, rng), given.dtype).squeeze(ADDED_AXES[self.axis])
+        return _in_layout(as_dtype(self.change(given, rng), given.dtype), self.axis)
 
 
-class Values(Transform):
-    """A change of the values of pixels where they are."""
+def _in_layout(images: Array, axis: int | None) -> Array:
+    """Images (N, H, W, C) in a layout."""
+    if axis is None:
+        return images[..., 0]
+    return images if axis == -1 else np.ascontiguousarray(np.moveaxis(images, -1, axis))
+
+
+class PixelLevel(Transform):
+    """A change of the values of pixels, which stay where they are."""
 
     def change_masks(self, masks: Array, images: Array, rng: np.random.Generator) -> Array:
         """Return the masks as they are."""
         return masks.copy()
 
 
-class Geometry(Transform):
-    """A change of places: every pixel comes from somewhere in its image."""
+class Spatial(Transform):
+    """A change of places: each pixel of the result comes from somewhere in the image."""
 
     @abstractmethod
-    def places(self, images: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    def sources(self, images: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         """Draw the rows and columns that pixels come from, each (N or 1, H' or 1, W' or 1)."""
 
     def change(self, images: Array, rng: np.random.Generator) -> Array:
-        """Return the pixels from there."""
-        return nearest_pixels(images, *self.places(images, rng))
+        """Return the pixels nearest to the sources."""
+        return nearest_pixels(images, *self.sources(images, rng))
 
     def change_masks(self, masks: Array, images: Array, rng: np.random.Generator) -> Array:
-        """Return the labels from there."""
-        return nearest_pixels(masks, *self.places(images, rng))
+        """Return the labels nearest to the sources."""
+        return nearest_pixels(masks, *self.sources(images, rng))
 
 
 def nearest_pixels(images: Array, rows: Array, columns: Array) -> Array:
-    """Return (N, C, H', W', D) from places (N or 1, H' or 1, W' or 1); beyond the edge, the nearest."""
-    samples, channels, height, width, depth = images.shape
+    """Return (N, H', W', C) from rows and columns (N or 1, H' or 1, W' or 1), clipped to the image."""
+    memory = as_planes(images)
+    samples, planes, height, width, values = memory.shape
+    plane = np.arange(samples * planes).reshape(samples, planes, 1, 1)
     rows, columns = (np.rint(place).astype(np.intp)[:, None] for place in (rows, columns))
-    planes = np.arange(samples * channels).reshape(samples, channels, 1, 1)
-    places = (planes * height + np.clip(rows, 0, height - 1)) * width + np.clip(columns, 0, width - 1)
-    found: Array = images.reshape(-1, depth).take(places, axis=0)
-    return found
+    pixels = (plane * height + np.clip(rows, 0, height - 1)) * width + np.clip(columns, 0, width - 1)
+    return from_planes(memory.reshape(-1, values).take(pixels, axis=0))
 
 
-def is_real(dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype is that of integers or floats."""
-    return dtype.kind in "iuf" or dtype.name == "bfloat16"
+def as_planes(images: Array) -> Array:
+    """Return a view (N, planes, H, W, values) of images: channels are planes if they are so in memory.
+
+    Functions whose result is always in C order work on it, so that they transpose nothing.
+    """
+    return np.moveaxis(images, 3, 1)[..., None] if images.strides[3] > images.strides[2] else images[:, None]
 
 
-def as_wide(images: Array) -> Array:
-    """Return the images in a floating type of at least 32 bits, for integers of 32 bits and more of 64."""
-    return images.astype(np.result_type(images.dtype, np.float32), copy=False)
-
-
-def as_dtype(values: Array, dtype: np.dtype[Any]) -> Array:
-    """Return values in a dtype: in integers the nearest that there is, in floats rounded."""
-    if values.dtype == dtype:
-        return values
-    if dtype.kind not in "iu":
-        return values.astype(dtype)
-    ends = np.iinfo(dtype)
-    rounded = np.rint(values)
-    # float(ends.max) of 64 bits is one more than the largest
-    above = rounded >= float(ends.max)
-    result = np.where(above, 0, np.maximum(rounded, float(ends.min))).astype(dtype)
-    result[above] = ends.max
-    return result
+def from_planes(memory: Array) -> Array:
+    """Return a view (N, H, W, C) of `as_planes`."""
+    return memory[:, 0] if memory.shape[1] == 1 else np.moveaxis(memory[..., 0], 1, 3)

@@ -1,15 +1,15 @@
-"""The kernels beside NumPy and every other library that is installed.
+"""Time the kernels next to NumPy and every other library that is installed.
 
 ============  =========================================================================
 module        contents
 ============  =========================================================================
-``cases``     what is measured: operations and shapes
-``peers``     who is measured: a file for each library, a method for each operation
-``measure``   how: checked results, libraries in turn, medians
+``cases``     operations and shapes
+``peers``     libraries: a file for each, a method for each operation
+``measure``   checks of results, timing in turn, medians
 ``report``    table, JSON, plot
 ============  =========================================================================
 
-A new operation is a row in ``CASES`` and a method of each library.
+A new operation is a row in ``CASES`` and a method of each library that has it.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ def prepare(
     json: Path | None = None,
     plot: Path | None = None,
 ) -> Callable[[], None]:
-    """Return what measures, prints the table and writes what is asked for.
+    """Check the options; return a function that measures, prints a table and writes the files.
 
     Parameters
     ----------
     ops : sequence of str, optional
-        Parts of names: only operations that contain one of them.
+        Parts of names: only operations whose name contains one of them are timed.
     quick : bool
-        Only the quick cases, fewer and shorter rounds, nothing compiled.
+        Time only the quick cases, in fewer and shorter rounds, without libraries that compile.
     threads : int, optional
-        For every library; what trimtab uses by default where absent.
+        The number of threads of every library; by default that of trimtab.
     json, plot : path, optional
         Files to write.
 
     Raises
     ------
     MissingExtra
-        If there is no matplotlib for a plot.
+        If a plot is requested and matplotlib is not installed.
     ValueError
-        If a part is in no name, or a file could not be written.
+        If a part occurs in no name, or a file cannot be written.
     """
     unknown = [part for part in ops or () if not any(part in case.op for case in CASES)]
     if unknown:
@@ -78,7 +78,7 @@ def prepare(
 def run(
     cases: Sequence[Case], quick: bool, threads: int | None, json: Path | None, plot: Path | None
 ) -> None:
-    """Measure, and report; when interrupted, what has been measured."""
+    """Measure and report; after an interrupt, report the cases measured so far."""
     libraries = installed(quick)
     rounds, block_seconds = (5, 0.005) if quick else (9, 0.02)
     measurements: report.Measurements = {}

@@ -1,4 +1,4 @@
-"""What is measured: one row for each operation and shape."""
+"""The benchmark cases: one row for each operation and shape."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Shape: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Weights:
-    """The parameters of a model, which are updated at once."""
+    """The shapes of the parameters of a model, which one call updates."""
 
     name: str
     shapes: tuple[Shape, ...]
 
     @property
     def size(self) -> int:
-        """The number of elements."""
+        """The number of elements of all parameters."""
         return sum(map(prod, self.shapes))
 
 
 def resnet50() -> Weights:
-    """Return the parameters of ResNet-50 (He et al. 2016): convolutions with batch norms, the last layer."""
+    """Return the parameters of ResNet-50 (He et al. 2016): convolutions, batch norms, the last layer."""
 
     def convolution(outputs: int, inputs: int, size: int) -> tuple[Shape, ...]:
         return (outputs, inputs, size, size), (outputs,), (outputs,)
@@ -59,9 +59,9 @@ WEIGHTS = (
 class Case:
     """An operation at a shape.
 
-    `axis` is the channel axis of batch, group and instance norm; layer norm and max-norm work on the last
-    axis. `groups` are those of group norm, `p` is the chance of dropout, `weights` what an update is applied
-    to, of which `shape` is the first.
+    `axis` is the channel axis of batch, group and instance norm; layer norm and max-norm take the last axis.
+    `groups` is the number of groups of group norm, `p` the dropout probability, `weights` the parameters
+    of an update, the first of which has shape `shape`.
     """
 
     op: str
@@ -73,12 +73,12 @@ class Case:
 
     @property
     def quick(self) -> bool:
-        """Whether it is part of the short run, too."""
+        """Whether the case is part of a quick run, too."""
         return (self.weights.size if self.weights else prod(self.shape)) <= 2**20
 
     @property
     def label(self) -> str:
-        """The weights, or the shape, how images are laid out, the groups, the chance of dropout."""
+        """The name of the weights, or the shape, layout of images, groups and dropout probability."""
         if self.weights:
             return self.weights.name
         layout = {(4, 1): " NCHW", (4, -1): " NHWC"}.get((len(self.shape), self.axis), "")
@@ -151,14 +151,14 @@ CASES = (
 
 
 class Inputs:
-    """The arrays of a case: drawn when they are asked for, of the same values in every dtype.
+    """The arrays of a case, drawn on first access, with the same values in every dtype.
 
-    `gamma`, `beta` and the running statistics `mean` and `var` are (C,), of the channels along `axis`;
-    `others` are the other axes. The options of the operations are here, too.
+    `gamma`, `beta` and the running statistics `mean` and `var` have shape (C,), one value for each channel
+    along `axis`; `others` are the other axes. The options of the operations are attributes, too.
     """
 
     eps, slope, label_smoothing = 1e-5, 0.05, 0.1
-    # So low a rate that the weights stay where they are for many updates
+    # The learning rate is so small that many updates hardly change the weights.
     lr, momentum, weight_decay, max_grad_norm = 1e-3, 0.9, 0.01, 1.0
 
     def __init__(self, case: Case, dtype: DTypeLike = np.float32) -> None:
@@ -170,14 +170,14 @@ class Inputs:
         self.weights = case.weights.shapes if case.weights else ()
 
     def normal(self, name: str, shape: Shape, around: float = 0.0) -> Array:
-        """Draw from a stream that belongs to the name."""
+        """Draw normally distributed values, seeded by the name."""
         values = np.random.default_rng([*name.encode()]).standard_normal(shape, np.float32)
         values += np.float32(around)
         return values.astype(self.dtype, copy=False)
 
     @property
     def update(self) -> dict[str, Any]:
-        """The options that all libraries give the same names."""
+        """The options of an update that have the same names in all libraries."""
         return {"lr": self.lr, "momentum": self.momentum, "weight_decay": self.weight_decay}
 
     @cached_property
@@ -190,7 +190,7 @@ class Inputs:
 
     @cached_property
     def residual(self) -> Array:
-        """What is added to `x`; also the result of a pass whose backward is measured."""
+        """The residual added to `x`; for backward passes, the result of the forward pass."""
         return self.normal("residual", self.shape)
 
     @cached_property
@@ -216,7 +216,7 @@ class Inputs:
 
     @cached_property
     def keep(self) -> Array:
-        """What a dropout kept whose backward is measured."""
+        """The mask of a dropout whose backward is timed."""
         return np.random.default_rng(1).random(self.shape, np.float32) >= self.p
 
     @cached_property
@@ -225,5 +225,5 @@ class Inputs:
         return float(np.median(np.linalg.norm(self.normal("x", self.shape, 0.5), axis=-1)))
 
     def each_weight(self, name: str) -> list[Array]:
-        """Draw an array for each parameter of a model: these are updated, so every call draws them anew."""
+        """Draw an array for each parameter of a model, new ones in each call, as updates are in place."""
         return [self.normal(f"{name} {number}", shape) for number, shape in enumerate(self.weights)]

@@ -1,4 +1,4 @@
-"""How it is measured: every result is checked, then the libraries take turns."""
+"""Timing: each result is checked first, then the libraries are timed in turn."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from trimtab.bench.peers.library import Call, Library
 from trimtab.bench.peers.numpy import NumPy
 from trimtab.terminal import print_status
 
-# Long enough for the thread pool of the library measured before to stop spinning
+# Long enough for the thread pool of the previous library to stop spinning
 PAUSE_SECONDS = 0.02
-# Of the largest value of a result; float32 means in NumPy are the loosest. PyTorch sums a whole array for its
-# norms one value after the other.
+# Relative to the largest value of a result. NumPy's float32 means have the largest errors. Scalars have a
+# tolerance of their own, as PyTorch adds up whole arrays for norms sequentially.
 TOLERANCE, SUM_TOLERANCE = 1e-4, 1e-2
 OURS = "trimtab"
-# What drops at random, and how many standard deviations from the expected share are chance
+# Operations that drop at random, and the largest deviation of the share dropped, in standard deviations
 DROPS, DEVIATIONS = {"dropout_forward", "add_dropout_forward", "alpha_dropout_forward"}, 6
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds per call over the rounds: the median and both quartiles; NaN where the result was wrong."""
+    """Seconds per call over all rounds: the median and both quartiles; NaN where the result was wrong."""
 
     median: float
     lower: float
@@ -37,7 +37,7 @@ class Timing:
 
     @property
     def spread(self) -> float:
-        """Half the distance between the quartiles, as a share of the median."""
+        """Half the interquartile range, relative to the median."""
         return (self.upper - self.lower) / (2 * self.median)
 
 
@@ -54,14 +54,14 @@ def outputs(result: Any) -> list[Array]:
 
 
 def expect(case: Case) -> list[list[Array]]:
-    """Return the right results, in float64; of what drops at random, with all kept and with all dropped."""
+    """Compute the expected results by NumPy in float64; of dropout, for all kept and for all dropped."""
     inputs = Inputs(case, np.float64)
     draws = (True, False) if case.op in DROPS else (None,)
     return [outputs(getattr(NumPy(keep), case.op)(inputs)()) for keep in draws]
 
 
 def error(array: Array, references: Sequence[Array]) -> float:
-    """Return how far an array is from the nearest of several, element by element, by their largest value."""
+    """Return the largest distance of an element to the nearest reference, relative to their largest value."""
     distances = [np.subtract(array, reference, dtype=np.float64) for reference in references]
     for distance in distances:
         np.abs(distance, out=distance)
@@ -70,12 +70,12 @@ def error(array: Array, references: Sequence[Array]) -> float:
 
 
 def dropped(array: Array, all_kept: Array, all_dropped: Array) -> float:
-    """Return the share of elements that are dropped."""
+    """Return the fraction of elements that are dropped."""
     return float(np.mean(np.abs(array - all_dropped) < np.abs(array - all_kept)))
 
 
 def check(name: str, case: Case, call: Call, expected: list[list[Array]]) -> None:
-    """Raise a ValueError if a result is not what is expected, or not so much is dropped."""
+    """Raise a ValueError if a result is not as expected, or the fraction dropped is not about p."""
 
     def require(what: str, right: bool, got: float) -> None:
         if not right:
@@ -92,9 +92,9 @@ def check(name: str, case: Case, call: Call, expected: list[list[Array]]) -> Non
 
 
 def measure(case: Case, libraries: Sequence[Library], rounds: int, block_seconds: float) -> dict[str, Timing]:
-    """Check every library that has the operation and time it in blocks of calls, one of each in turn.
+    """Check each library that has the operation, then time blocks of calls, one of each library in turn.
 
-    Others that fail or whose result is wrong are not timed, and a line on stderr says why; ours must not.
+    A library that fails or returns a wrong result is not timed, and stderr says why; for ours, raise.
     """
     inputs, expected = Inputs(case), expect(case)
     timings: dict[str, Timing] = {}
@@ -125,7 +125,7 @@ def measure(case: Case, libraries: Sequence[Library], rounds: int, block_seconds
 
 
 def block(call: Call, repeats: int) -> float:
-    """Return the seconds of one call, after an untimed one that wakes threads and caches."""
+    """Return the seconds of one call, after an untimed call that wakes the threads and fills the caches."""
     call()
     began = perf_counter()
     for _ in range(repeats):

@@ -1,4 +1,4 @@
-"""How measurements are shown: a table, JSON, a plot."""
+"""Reports of measurements: a table, JSON, a plot."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ BESIDE: Any = {"textcoords": "offset points", "va": "center", "fontsize": 8}
 
 
 def three_digits(value: float) -> str:
-    """Return three digits, or all that stand before the point."""
+    """Format with three significant digits, or all digits before the point."""
     return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
 
 
 def duration(seconds: float, micro: str = "µ") -> str:
-    """Return three digits with a unit."""
+    """Format with three digits and a unit."""
     return (
         f"{three_digits(seconds * 1e6)} {micro}s" if seconds < 1e-3 else f"{three_digits(seconds * 1e3)} ms"
     )
 
 
 def others(measurements: Measurements) -> list[str]:
-    """Return the libraries beside ours."""
+    """Return the names of the other libraries."""
     return list(dict.fromkeys(name for timings in measurements.values() for name in timings if name != OURS))
 
 
 def times_ours(timings: dict[str, Timing], name: str) -> str:
-    """Return how many times longer than ours a library takes, if it has the operation."""
+    """Format the time of a library as a multiple of ours; nothing where it lacks the operation."""
     if name not in timings:
         return ""
     ratio = timings[name].median / timings[OURS].median
@@ -52,12 +52,12 @@ def times_ours(timings: dict[str, Timing], name: str) -> str:
 
 
 def by_operation(measurements: Measurements) -> Iterator[tuple[str, list[Case]]]:
-    """Return the cases below the name of their operation."""
+    """Group the cases by operation."""
     return ((op, [*cases]) for op, cases in groupby(measurements, key=lambda case: case.op))
 
 
 def table(measurements: Measurements) -> None:
-    """Print our median with its spread, and how many times longer each other library takes."""
+    """Print our median, its spread, and the time of each other library as a multiple of ours."""
     plus_minus, micro = ("±", "µ") if can_encode("±µ", sys.stdout) else ("+-", "u")
     names, rows = others(measurements), []
     for op, cases in by_operation(measurements):
@@ -72,7 +72,7 @@ def table(measurements: Measurements) -> None:
 
 
 def write_json(measurements: Measurements, path: Path) -> None:
-    """Write every timing in seconds, null where a result was wrong, with what they were measured on."""
+    """Write all timings in seconds, null where a result was wrong, and the machine."""
     results = [
         asdict(case)
         | {"seconds": {name: None if isnan(t.median) else asdict(t) for name, t in timings.items()}}
@@ -88,7 +88,7 @@ def write_json(measurements: Measurements, path: Path) -> None:
 
 
 def plot(measurements: Measurements, path: Path) -> None:
-    """Draw where each other library stands beside ours, a line for each case, with quartiles and our time."""
+    """Plot the time of each other library as a multiple of ours, with quartiles, a row for each case."""
     headings: dict[str, int] = {}
     places: dict[Case, int] = {}
     for op, cases in by_operation(measurements):

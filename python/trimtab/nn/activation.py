@@ -5,8 +5,10 @@ from __future__ import annotations
 import trimtab._core as kernels
 from trimtab import _checks
 from trimtab._typing import Array
-from trimtab.nn.module import Module, as_gradient, as_input, protect
+from trimtab.nn.arguments import as_gradient, as_input
+from trimtab.nn.module import Module
 from trimtab.nn.options import Option
+from trimtab.nn.passes import protect_if_saved
 
 
 class ReLU(Module):
@@ -15,7 +17,7 @@ class ReLU(Module):
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x."""
         self.saved = y = kernels.relu(x)
-        protect(self, y)
+        protect_if_saved(self, y)
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -58,7 +60,7 @@ class Sigmoid(Module):
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x."""
         self.saved = y = kernels.sigmoid(x)
-        protect(self, y)
+        protect_if_saved(self, y)
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -73,7 +75,7 @@ class Tanh(Module):
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x."""
         self.saved = y = kernels.tanh(x)
-        protect(self, y)
+        protect_if_saved(self, y)
         return y
 
     def backward(self, dy: Array) -> Array:

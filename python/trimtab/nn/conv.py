@@ -8,10 +8,12 @@ from numpy.typing import DTypeLike
 import trimtab._core as kernels
 from trimtab import _checks
 from trimtab._typing import Array, Seed
+from trimtab.nn.arguments import as_gradient, as_input
+from trimtab.nn.dtypes import as_float_dtype, at_least_as_wide, sum_into
 from trimtab.nn.init import Init, initial_weight
-from trimtab.nn.module import Module, Parameter, as_float_dtype, as_gradient, as_input
+from trimtab.nn.module import Module
 from trimtab.nn.options import LARGEST_SIZE
-from trimtab.nn.widths import no_narrower, sum_into
+from trimtab.nn.parameter import Parameter
 from trimtab.nn.windows import Padding, Size, Windows
 
 
@@ -19,9 +21,9 @@ class Conv2d(Module):
     """Convolution of images (N, C, H, W), or (N, H, W, C) with ``axis=-1`` (without the flip: correlation).
 
     ``y[n, o, i, j] = bias[o] + sum of weight[o, c, a, b] * x[n, c, i * stride + a, j * stride + b]`` over
-    c, a and b, on the padded x. It is computed with the channels last, where images (N, C, H, W) are copied
-    to and from. The bits depend neither on the number of threads nor on the instruction set. The bias starts
-    at 0 and is not decayed.
+    c, a and b, on the padded x. It is computed with the channels last; images (N, C, H, W) are copied to that
+    layout and back. The bits depend neither on the number of threads nor on the instruction set. The bias
+    starts at 0 and is not decayed.
 
     Parameters
     ----------
@@ -30,18 +32,18 @@ class Conv2d(Module):
     kernel_size, stride : int or sequence of two int
         Height and width.
     padding : int, sequence of two int, or "same"
-        Zeros on each side; "same" makes the output of the size of x divided by the stride, rounded up.
+        Zeros on each side. With "same" the output has the size of x divided by the stride, rounded up.
     groups : int
-        A divisor of `inputs` and `outputs`: each group of outputs sees its own group of inputs only. The
-        weight is (outputs, inputs / groups, height, width) in either layout.
+        A divisor of `inputs` and `outputs`: each group of outputs depends on its own group of inputs only.
+        The weight is (outputs, inputs / groups, height, width) in either layout.
     bias : bool
         Whether there is a bias. Before a batch norm it is redundant.
     axis : {1, -1}
         The channel axis.
     init, gain
-        How the weight starts, as for `Linear`: see `trimtab.nn.init`.
+        Distribution of the initial weight and its scale, as for `Linear`: see `trimtab.nn.init`.
     rng : int, numpy.random.Generator or None
-        What the initial weight is drawn from.
+        Source of the initial weight.
     dtype : dtype_like
         float32, float64, float16 or bfloat16.
     """
@@ -83,13 +85,13 @@ class Conv2d(Module):
         grid = self.windows.grid(self, x.shape, self.inputs)
         x = self.windows.channels_last(x)
         self.saved = x, grid
-        weight = self._grouped(no_narrower(self.weight.value, x)).transpose(0, 3, 4, 2, 1)
-        bias = None if self.bias is None else no_narrower(self.bias.value, x)
+        weight = self._grouped(at_least_as_wide(self.weight.value, x)).transpose(0, 3, 4, 2, 1)
+        bias = None if self.bias is None else at_least_as_wide(self.bias.value, x)
         y = kernels.convolve(x, weight, bias, grid.before, self.windows.stride, (1, 1), grid.output)
         return self.windows.in_layout(y)
 
     def backward(self, dy: Array) -> Array | None:
-        """Return dx; the gradients of weight and bias are sums over samples and places."""
+        """Return dx; the gradients of weight and bias are sums over samples and positions."""
         x, grid = self.saved
         dy = as_gradient(self, dy, self.windows.shape(len(x), self.outputs, grid.output), x.dtype)
         dy = self.windows.channels_last(dy)
@@ -101,11 +103,12 @@ class Conv2d(Module):
         self._grouped(self.weight.grad)[...] = dweight.transpose(0, 4, 3, 1, 2)
         if not self.wants_dx:
             return None
-        # dx is the convolution, with the kernel the other way round, of dy with zeros between its places
-        weight = self._grouped(no_narrower(self.weight.value, dy))[..., ::-1, ::-1].transpose(0, 3, 4, 1, 2)
+        # dx is a convolution, with the flipped kernel, of dy dilated by the stride
+        weight = self._grouped(at_least_as_wide(self.weight.value, dy))[..., ::-1, ::-1]
         rows, columns = (
             size - 1 - before for size, before in zip(self.windows.kernel, grid.before, strict=True)
         )
+        weight = weight.transpose(0, 3, 4, 1, 2)
         dx = kernels.convolve(dy, weight, None, (rows, columns), (1, 1), self.windows.stride, grid.image)
         return self.windows.in_layout(dx)
 

@@ -1,8 +1,8 @@
 """Dropout layers: noise while training, nothing (or the mean of the noise) in evaluation.
 
-Each draws from ``self.rng``, which `Module.use_rng` or a trainer sets; where nobody did, from the system's
-entropy. ``model.eval(dropout=True)`` keeps the noise in evaluation: the outputs of several forward passes are
-those of nets sampled at random (Gal and Ghahramani 2016).
+Each draws from ``self.rng``, which `Module.use_rng` or a trainer sets; if it is not set, from the system's
+entropy. ``model.eval(dropout=True)`` keeps the noise in evaluation: each forward pass is one of a net that is
+sampled at random (Gal and Ghahramani 2016).
 """
 
 from __future__ import annotations
@@ -15,27 +15,14 @@ import numpy as np
 import trimtab._core as kernels
 from trimtab import _checks
 from trimtab._typing import Array
-from trimtab.nn.module import Module, as_gradient, as_input
+from trimtab.nn.arguments import as_gradient, as_input
+from trimtab.nn.dtypes import compute_dtype
+from trimtab.nn.module import Module
 from trimtab.nn.options import Option, sizes
-from trimtab.nn.widths import working
-
-
-def _chance(name: str, value: Any) -> float:
-    p = _checks.number(name, value)
-    if not 0 <= p <= 1:
-        raise ValueError(f"{name} must be between 0 and 1, got {_checks.shown(value, str)}")
-    return p
-
-
-def _chance_below_1(name: str, value: Any) -> float:
-    p = _checks.number(name, value)
-    if not 0 <= p < 1:
-        raise ValueError(f"{name} must be at least 0 and below 1, got {_checks.shown(value, str)}")
-    return p
 
 
 class Noise(Module):
-    """What the dropout layers share: ``drop`` and ``drop_backward`` in training, ``mean * x`` in evaluation.
+    """Base of the dropout layers: ``drop`` and ``drop_backward`` in training, ``mean * x`` in evaluation.
 
     Parameters
     ----------
@@ -44,7 +31,7 @@ class Noise(Module):
     """
 
     draws = True
-    p = Option(_chance)
+    p = Option(_checks.number, 0, 1)
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = p
@@ -55,7 +42,7 @@ class Noise(Module):
         return 1.0
 
     def drop(self, x: Array) -> tuple[Array, Any]:
-        """Return y, and what `drop_backward` needs to repeat the decisions."""
+        """Return y, and the mask or noise, for `drop_backward`."""
         raise NotImplementedError(f"{self!r}: drop is not defined")
 
     def drop_backward(self, dy: Array, drawn: Any) -> Array:
@@ -70,15 +57,15 @@ class Noise(Module):
         return y
 
     def backward(self, dy: Array) -> Array:
-        """Return dx by the decisions of the last forward."""
+        """Return dx, with the mask or noise of the last forward."""
         shape, drawn = self.saved
         dy = as_gradient(self, dy, shape)
         return self._expected(dy) if drawn is None else self.drop_backward(dy, drawn)
 
     def _expected(self, x: Array) -> Array:
-        return (
-            x if self.mean == 1 else np.multiply(x, self.mean, dtype=working(x)).astype(x.dtype, copy=False)
-        )
+        if self.mean == 1:
+            return x
+        return np.multiply(x, self.mean, dtype=compute_dtype(x)).astype(x.dtype, copy=False)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.p})"
@@ -87,8 +74,8 @@ class Noise(Module):
 class Dropout(Noise):
     """Dropout (Srivastava et al. 2014): each element is dropped, that is set to 0, with probability p.
 
-    In training what is kept is multiplied by ``1 / (1 - p)``, and evaluation changes nothing. The classical
-    form keeps it as it is, and evaluation multiplies by ``1 - p``.
+    In training, kept elements are multiplied by ``1 / (1 - p)``; evaluation changes nothing. In the classical
+    form training leaves them as they are, and evaluation multiplies by ``1 - p``.
 
     Parameters
     ----------
@@ -97,8 +84,8 @@ class Dropout(Noise):
     classical : bool
         Whether the scale is applied in evaluation rather than in training.
     shared_axes : int or sequence of int
-        Axes along which one decision holds: (2, 3) drops whole channels of (N, C, H, W) (Tompson et al.
-        2015).
+        Axes along which elements share one decision: (2, 3) drops whole channels of (N, C, H, W) (Tompson et
+        al. 2015).
     """
 
     def __init__(
@@ -119,7 +106,7 @@ class Dropout(Noise):
         return kernels.dropout_forward(x, self.p, rng=self.rng, **self.options)
 
     def drop_backward(self, dy: Array, drawn: Any) -> Array:
-        """Return dx, which is 0 where y was dropped."""
+        """Return dx, which is 0 at the elements that were dropped."""
         return kernels.dropout_backward(dy, drawn, self.p, **self.options)
 
 
@@ -144,7 +131,7 @@ class DropPath(Noise):
 class AlphaDropout(Noise):
     """Dropout for self-normalizing nets (Klambauer et al. 2017): keeps mean 0 and variance 1.
 
-    What is dropped becomes -1.7581, the limit of SELU; then everything is scaled and shifted.
+    Dropped elements become -1.7581, the limit of SELU; then all elements are scaled and shifted.
 
     Parameters
     ----------
@@ -152,14 +139,14 @@ class AlphaDropout(Noise):
         Probability of dropping, ``0 <= p < 1``.
     """
 
-    p = Option(_chance_below_1)
+    p = Option(_checks.number, 0, below=1)
 
     def drop(self, x: Array) -> tuple[Array, Any]:
         """Return y and the mask."""
         return kernels.alpha_dropout_forward(x, self.p, rng=self.rng)
 
     def drop_backward(self, dy: Array, drawn: Any) -> Array:
-        """Return dx, which is 0 where y was dropped."""
+        """Return dx, which is 0 at the elements that were dropped."""
         return kernels.alpha_dropout_backward(dy, drawn, self.p)
 
 
@@ -169,10 +156,10 @@ class GaussianDropout(Noise):
     Parameters
     ----------
     p : float
-        ``0 <= p < 1``; the noise has the mean and variance of dropout's factors.
+        ``0 <= p < 1``; the noise has the mean and variance of the factors of dropout.
     """
 
-    p = Option(_chance_below_1)
+    p = Option(_checks.number, 0, below=1)
 
     def drop(self, x: Array) -> tuple[Array, Any]:
         """Return y and the noise."""

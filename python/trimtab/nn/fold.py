@@ -1,4 +1,4 @@
-"""Models for inference."""
+"""`fold`: a copy of a model for inference, with batch norms merged into the layers before them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from trimtab.nn import linear
 from trimtab.nn.activation import ReLU
 from trimtab.nn.batch_norm import BatchNorm
 from trimtab.nn.conv import Conv2d
-from trimtab.nn.module import Module, Parameter
+from trimtab.nn.module import Module
+from trimtab.nn.parameter import Parameter
 from trimtab.nn.sequential import Residual, Sequential
 
 
@@ -22,17 +23,17 @@ def fold(model: Module) -> Module:
     """Return a copy of a model for inference, with equal outputs and fewer layers.
 
     In every `Sequential` and `Residual`, however deep, a batch norm that follows a linear or convolution
-    layer becomes part of its weight and bias. The copy is in evaluation mode.
+    layer is merged into its weight and bias. The copy is in evaluation.
 
     Parameters
     ----------
     model : Module
-        Left as it is.
+        It is not changed.
 
     Returns
     -------
     Module
-        With layers of its own; equal outputs up to the rounding of the new weights.
+        A copy; its outputs are equal up to the rounding of the new weights.
 
     Raises
     ------
@@ -45,12 +46,12 @@ def fold(model: Module) -> Module:
 
     Notes
     -----
-    What may give other outputs stays as it is: a batch norm of another axis than that of the outputs, of
-    other channels, or of a class of your own. A linear layer with a norm of ``axis=1``, which is that of its
-    outputs in rows (N, C) only, is folded for rows; for arrays of more axes the copy computes both, one after
-    the other.
+    A batch norm is not merged where outputs could differ: if its axis is not that of the outputs, if it has
+    another number of channels, or is of a class of your own. The outputs of a linear layer are along
+    ``axis=1`` only in rows (N, C): with a norm of this axis the merged layer is for rows, and arrays of more
+    axes go through both layers.
     """
-    model.parameters()  # each stands in one place
+    model.parameters()  # raises if one has two places
     copy = deepcopy(model).eval()
     for _, module in list(copy.modules()):
         if isinstance(module, Sequential) and type(module).forward in IN_ORDER:
@@ -62,7 +63,7 @@ IN_ORDER = (Sequential.forward, Residual.forward)
 
 
 class Linear(linear.Linear):
-    """A linear layer with a batch norm of axis 1 in its weight, which is right for rows.
+    """A linear layer with a batch norm of axis 1 merged into its weight, which is right for rows (N, C).
 
     Parameters
     ----------
@@ -80,17 +81,17 @@ class Linear(linear.Linear):
         """Return y of shape (..., outputs) for x of shape (..., inputs)."""
         if np.ndim(x) == 2:
             return super().forward(x)
-        if any(parameter.loads for parameter in self.parameters()):
+        if any(parameter.assignments for parameter in self.parameters()):
             raise ValueError(
-                f"{self!r}: x must have shape (N, {self.inputs}) since what is folded into the weight "
-                f"has been changed, got {np.shape(x)}"
+                f"{self!r}: x must have shape (N, {self.inputs}) because the folded weight has been changed, "
+                f"got {np.shape(x)}"
             )
         del self.saved
         return self.unfolded(x)
 
 
 class _Unfolded:
-    """A linear layer and its batch norm: no members of the model, since its weights are theirs already."""
+    """The linear layer and the batch norm; not members of the model, because their weights are merged."""
 
     def __init__(self, layer: linear.Linear, norm: BatchNorm) -> None:
         self.layer, self.norm = layer, norm
@@ -100,13 +101,13 @@ class _Unfolded:
 
 
 def _folded(layers: Iterable[Module]) -> list[Module]:
-    """The layers with every batch norm in the one before it, where that is right."""
+    """The layers, each batch norm merged into the layer before it where outputs are equal."""
     kept: list[Module] = []
     for layer in layers:
         before = kept[-1] if kept else None
         if type(layer) is BatchNorm and _is_normalized_by(before, layer):
             activation, layer.activation = layer.activation, None
-            kept[-1] = _in_one(before, layer)
+            kept[-1] = _merged(before, layer)
             kept += [ReLU()] if activation else []
         else:
             kept.append(layer)
@@ -114,7 +115,7 @@ def _folded(layers: Iterable[Module]) -> list[Module]:
 
 
 def _is_normalized_by(layer: Module | None, norm: BatchNorm) -> TypeGuard[linear.Linear | Conv2d]:
-    """Whether a norm is of the outputs of a layer, for rows at least."""
+    """Whether a norm is along the outputs of a layer, at least for rows (N, C)."""
     if type(layer) is Conv2d:
         same_axis = norm.axis % 4 == layer.windows.axis % 4
     elif type(layer) is linear.Linear:
@@ -124,7 +125,7 @@ def _is_normalized_by(layer: Module | None, norm: BatchNorm) -> TypeGuard[linear
     return same_axis and len(norm.running_mean) == layer.outputs
 
 
-def _in_one(layer: linear.Linear | Conv2d, norm: BatchNorm) -> linear.Linear | Conv2d:
+def _merged(layer: linear.Linear | Conv2d, norm: BatchNorm) -> linear.Linear | Conv2d:
     if isinstance(layer, linear.Linear) and norm.axis == 1:
         return Linear(layer, norm)
     layer.weight, layer.bias = _folded_parameters(layer, norm)

@@ -1,6 +1,6 @@
 """Initial weights by name.
 
-A weight of shape (outputs, inputs, ...) has ``fan_in = inputs * ...`` values that come into each output and
+A weight of shape (outputs, inputs, ...) has ``fan_in = inputs * ...`` values that go into each output and
 ``fan_out = outputs * ...`` that go out from each input.
 
 ==============  ============================================  ===============  ====================
@@ -10,7 +10,7 @@ name            values                                        default gain     s
 ``xavier``      normal, sd ``gain * sqrt(2 / (fan_in +        1                Glorot and Bengio
                 fan_out))``                                                    2010
 ``orthogonal``  ``gain`` times orthonormal rows, or columns   1                Saxe, McClelland and
-                where they are fewer                                           Ganguli 2014
+                if there are fewer columns than rows                           Ganguli 2014
 ``normal``      normal, sd ``gain``                           0.01
 ==============  ============================================  ===============  ====================
 
@@ -41,7 +41,7 @@ def initial_weight(
     Parameters
     ----------
     layer : str
-        Its class, for the error message.
+        The class of the layer, for error messages.
     shape : tuple of int
         (outputs, inputs, ...)
     init : str
@@ -49,7 +49,7 @@ def initial_weight(
     gain : float or None
         None: the default of `init`.
     rng : int, numpy.random.Generator or None
-        What it is drawn from.
+        Source of the values.
     dtype : numpy.dtype
         Of the result; values are drawn in float64.
     """

@@ -1,4 +1,4 @@
-"""Looking into a model: are its gradients right, and how large are they in each layer?"""
+"""`gradcheck` and `gradient_norms`: whether the gradients of a model are right, and how large they are."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from trimtab.nn.passes import recording, unchanged
 
 
 def gradient_norms(model: Module) -> dict[str, float]:
-    """Return the length of the last gradient of each layer that has parameters, first layer first.
+    """Return the norm of the last gradient of each layer that has parameters, first layer first.
 
-    Where gradients vanish or explode, the norms fall or grow from layer to layer.
+    If gradients vanish or explode, the norms fall or grow from layer to layer.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def gradient_norms(model: Module) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        By dotted path: the root of the sum of squares over all parameters of the layer itself.
+        Norms by dotted path: the root of the sum of squares over all parameters of the layer itself.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def gradient_norms(model: Module) -> dict[str, float]:
 
 
 def _norm(array: Array) -> float:
-    """In float64, scaled so that squares neither overflow nor vanish."""
+    """Euclidean norm in float64, scaled so that squares neither overflow nor underflow."""
     values = np.abs(array.astype(np.float64))
     largest = values.max(initial=0.0)
     if not 0 < largest < np.inf:
@@ -56,15 +56,15 @@ def _norm(array: Array) -> float:
 def gradcheck(model: Module, x: ArrayLike, *, tolerance: float = 1e-6, step: float = 1e-5) -> bool:
     """Compare the backward of a model with central differences: dx, and the gradient of every parameter.
 
-    Layers that draw repeat their decisions in each pass. The model is as before afterwards; its mode,
-    training or evaluation, is the one that is checked.
+    Layers that draw repeat their draws in each pass. The model is checked in its own mode, training or
+    evaluation, and restored afterwards.
 
     Parameters
     ----------
     model : Module
-        Of float64 parameters. A small one: every element of x and of the parameters costs two forward passes.
+        A small model of float64 parameters: each element of x and of the parameters takes two forward passes.
     x : array_like
-        An input. Keep away from kinks.
+        An input at which the model is differentiable: not at the kink of a ReLU.
     tolerance, step : float
         As for `trimtab.gradcheck`.
 
@@ -76,7 +76,7 @@ def gradcheck(model: Module, x: ArrayLike, *, tolerance: float = 1e-6, step: flo
     Raises
     ------
     GradientError
-        If a gradient is wrong, or not finite; gradient 0 is dx, the others are in the order of
+        If a gradient is wrong, or not finite. Gradient 0 is dx, the others follow in the order of
         ``model.parameters()``.
     TypeError
         If a parameter is not float64.

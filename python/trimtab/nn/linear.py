@@ -1,4 +1,4 @@
-"""The affine layer."""
+"""`Linear`: an affine map of the last axis."""
 
 from __future__ import annotations
 
@@ -8,27 +8,32 @@ from numpy.typing import DTypeLike
 import trimtab._core as kernels
 from trimtab import _checks
 from trimtab._typing import Array, Seed
+from trimtab.nn.arguments import as_gradient, as_input
+from trimtab.nn.dtypes import as_float_dtype, at_least_as_wide, sum_into
 from trimtab.nn.init import Init, initial_weight
-from trimtab.nn.module import Module, Parameter, as_float_dtype, as_gradient, as_input
+from trimtab.nn.module import Module
 from trimtab.nn.options import LARGEST_SIZE
-from trimtab.nn.widths import no_narrower, sum_into
+from trimtab.nn.parameter import Parameter
 
-# Multiply-adds of a product that OpenBLAS shares among threads although there is little to do: awake, they
-# compete for the cores with those of the kernels before and after it.
-FEWEST_SHARED, FEW = 4 * 65_536, 4_000_000
-ONCE, NONE = (1, 1), (0, 0)
+# Multiply-adds of a product. Above the first number OpenBLAS uses its threads, which compete for the cores
+# with those of the kernels before and after; only above the second is it faster all the same.
+BLAS_USES_THREADS, BLAS_IS_FASTER = 4 * 65_536, 4_000_000
+ONE_BY_ONE, NO_PADDING = (1, 1), (0, 0)
 
 
 def _product(a: Array, b: Array, bias: Array | None = None) -> Array:
     """Return a @ b + bias in the dtype of a.
 
-    Few multiply-adds, and 16 bits, which BLAS lacks, are left to a kernel of the library: this is the
-    convolution of len(a) images of one pixel.
+    Products of medium size, and of 16-bit arrays, which BLAS lacks, are computed as the convolution of
+    len(a) images of one pixel.
     """
-    if a.itemsize == 2 or (FEWEST_SHARED < a.size * b.shape[1] <= FEW and a.dtype == b.dtype):
-        weight = no_narrower(b, a)[None, None, None]
-        shift = None if bias is None else no_narrower(bias, a)
-        images = kernels.convolve(a[:, None, None], weight, shift, NONE, ONCE, ONCE, ONCE)
+    medium = BLAS_USES_THREADS < a.size * b.shape[1] <= BLAS_IS_FASTER
+    if a.itemsize == 2 or (medium and a.dtype == b.dtype):
+        weight = at_least_as_wide(b, a)[None, None, None]
+        shift = None if bias is None else at_least_as_wide(bias, a)
+        images = kernels.convolve(
+            a[:, None, None], weight, shift, NO_PADDING, ONE_BY_ONE, ONE_BY_ONE, ONE_BY_ONE
+        )
         return images.reshape(len(a), b.shape[1])
     product: Array = a @ b
     if bias is not None:
@@ -37,17 +42,19 @@ def _product(a: Array, b: Array, bias: Array | None = None) -> Array:
 
 
 def _outer_product(dy: Array, x: Array) -> Array:
-    """Return dy.T @ x, of 16 bits in float32."""
+    """Return dy.T @ x; for 16-bit arrays in float32."""
     if dy.itemsize > 2:
         return _product(dy.T, x)
-    sums = kernels.convolve_weights(dy[:, None, None], x[:, None, None], 1, ONCE, NONE, ONCE)
+    sums = kernels.convolve_weights(
+        dy[:, None, None], x[:, None, None], 1, ONE_BY_ONE, NO_PADDING, ONE_BY_ONE
+    )
     return sums.reshape(x.shape[1], dy.shape[1]).T
 
 
 class Linear(Module):
     """Affine map of the last axis: ``y = x @ weight.T + bias``.
 
-    The bias starts at 0 and is not decayed. Of 16-bit arrays the sums are taken in float32 and rounded once.
+    The bias starts at 0 and is not decayed. For 16-bit arrays sums are taken in float32 and rounded once.
 
     Parameters
     ----------
@@ -56,13 +63,13 @@ class Linear(Module):
     bias : bool
         Whether there is a bias. Before a batch norm it is redundant.
     init : str
-        How the weight starts: "he", "xavier", "orthogonal" or "normal", as the table of `trimtab.nn.init`
-        says.
+        Distribution of the initial weight: "he", "xavier", "orthogonal" or "normal", see the table of
+        `trimtab.nn.init`.
     gain : float, optional
-        Its scale: for "he" the standard deviation is ``gain / sqrt(inputs)``, by default with sqrt(2), which
-        keeps the scale of activations through layers of ReLU.
+        Its scale. For "he" the standard deviation is ``gain / sqrt(inputs)``; the default of sqrt(2) keeps
+        the scale of activations through layers of ReLU.
     rng : int, numpy.random.Generator or None
-        What the initial weight is drawn from.
+        Source of the initial weight.
     dtype : dtype_like
         float32, float64, float16 or bfloat16.
     """

@@ -1,4 +1,4 @@
-"""Normalization layers: each forward and backward is one call of a kernel."""
+"""`LayerNorm`, `RMSNorm`, `GroupNorm`, `InstanceNorm`: each forward and backward is one call of a kernel."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import DTypeLike
 
 import trimtab._core as kernels
 from trimtab import _checks
 from trimtab._typing import Array
-from trimtab.nn.module import Module, Parameter, as_float_dtype, as_input
+from trimtab.nn.arguments import require_channels, require_last_axes
+from trimtab.nn.dtypes import as_float_dtype
+from trimtab.nn.module import Module
 from trimtab.nn.options import Option, size, sizes
+from trimtab.nn.parameter import Parameter
 
 
 class Norm(Module):
-    """What normalizations share: the learned scale gamma (starts at 1) and shift beta (starts at 0).
+    """Base of the normalizations: the learned scale gamma, initially 1, and shift beta, initially 0.
 
     Neither is decayed. With ``affine=False`` both are None, which the kernels read as 1 and 0.
     """
@@ -31,7 +34,7 @@ class Norm(Module):
 
     @property
     def affine(self) -> tuple[Array | None, Array | None]:
-        """The arrays of gamma and beta, None where there is none."""
+        """The arrays of gamma and beta, or None."""
         gamma, beta = self.gamma, self.beta
         return None if gamma is None else gamma.value, None if beta is None else beta.value
 
@@ -43,28 +46,11 @@ class Norm(Module):
             self.beta.grad[...] = dbeta
 
 
-def require_channels(module: Module, x: ArrayLike, axis: int, channels: int) -> Array:
-    """Return x as an array; raise an error that names the layer unless `axis` has so many channels."""
-    x = as_input(module, x)
-    shape = x.shape
-    if not (-len(shape) <= axis < len(shape) and shape[axis] == channels):
-        raise ValueError(f"{module!r}: x must have {channels} channels, got shape {shape}")
-    return x
-
-
-def require_last_axes(module: Module, x: ArrayLike, shape: tuple[int, ...]) -> Array:
-    """Return x as an array; raise an error that names the layer unless its last axes have `shape`."""
-    x = as_input(module, x)
-    if x.shape[-len(shape) :] != shape:
-        raise ValueError(f"{module!r}: x must have last axes {shape}, got shape {x.shape}")
-    return x
-
-
-def _sizes_of_axes(module: Module, shape: Any) -> tuple[int, ...]:
+def _normalized_shape(module: Module, shape: Any) -> tuple[int, ...]:
     found = sizes(f"{type(module).__name__}: shape", shape)
     if not found:
         raise ValueError(
-            f"{type(module).__name__}: shape must have an axis at least, got {_checks.shown(shape)}"
+            f"{type(module).__name__}: shape must have at least one axis, got {_checks.shown(shape)}"
         )
     return found
 
@@ -78,7 +64,7 @@ class LayerNorm(Norm):
     Parameters
     ----------
     shape : int or sequence of int
-        Sizes of the last axes of x, those that are normalized over; the shape of gamma and beta.
+        Sizes of the last axes of x, over which it normalizes; the shape of gamma and beta.
     eps : float
         Added to the variance inside the root, >= 0.
     affine : bool
@@ -95,7 +81,7 @@ class LayerNorm(Norm):
         affine: bool = True,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self.shape = _sizes_of_axes(self, shape)
+        self.shape = _normalized_shape(self, shape)
         super().__init__(self.shape, affine, dtype)
         self.axis, self.eps = tuple(range(-len(self.shape), 0)), eps
 
@@ -122,12 +108,12 @@ class RMSNorm(Module):
     """Root mean square normalization (Zhang and Sennrich 2019): each sample by its root mean square.
 
     ``y = gamma * x / sqrt(mean(x^2) + eps)``, the mean over the last axes of x, in training and evaluation
-    alike. Gamma starts at 1 and is not decayed; there is no shift.
+    alike. Gamma is initially 1 and not decayed; there is no shift.
 
     Parameters
     ----------
     shape : int or sequence of int
-        Sizes of the last axes of x, those that are normalized over; the shape of gamma.
+        Sizes of the last axes of x, over which it normalizes; the shape of gamma.
     eps : float
         Added to the mean square inside the root, >= 0.
     affine : bool
@@ -146,7 +132,7 @@ class RMSNorm(Module):
         affine: bool = True,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self.shape = _sizes_of_axes(self, shape)
+        self.shape = _normalized_shape(self, shape)
         affine, dtype = _checks.flag("RMSNorm: affine", affine), as_float_dtype(dtype, "RMSNorm")
         self.gamma = Parameter(np.ones(self.shape, dtype), decay=False) if affine else None
         self.axis, self.eps = tuple(range(-len(self.shape), 0)), eps
@@ -172,7 +158,7 @@ class RMSNorm(Module):
 
 
 class GroupNorm(Norm):
-    """Group normalization (Wu and He 2018): groups of channels of each sample by their own statistics.
+    """Group normalization (Wu and He 2018): each group of channels of each sample by its own statistics.
 
     ``y = gamma * (x - mean) / sqrt(var + eps) + beta``, mean and variance (1/m) over all values of a
     sample in ``channels / num_groups`` consecutive channels, in training and evaluation alike.
@@ -180,8 +166,8 @@ class GroupNorm(Norm):
     Parameters
     ----------
     num_groups : int
-        Groups, a divisor of `channels`. As many as channels: instance normalization; one: layer normalization
-        with parameters for each channel.
+        Number of groups, a divisor of `channels`. With one group per channel this is instance normalization,
+        with a single group layer normalization with parameters for each channel.
     channels : int
         Size of the channel axis; gamma and beta have one value for each.
     axis : int
@@ -208,9 +194,7 @@ class GroupNorm(Norm):
     ) -> None:
         name = type(self).__name__
         channels = size(f"{name}: channels", channels)
-        num_groups = _checks.whole(f"{name}: num_groups", num_groups)
-        if num_groups < 1 or channels % num_groups:
-            raise ValueError(f"{name}: num_groups must divide the {channels} channels, got {num_groups}")
+        num_groups = _checks.divisor(f"{name}: num_groups", num_groups, channels, "channels")
         super().__init__((channels,), affine, dtype)
         self.num_groups, self.channels, self.axis, self.eps = num_groups, channels, axis, eps
 

@@ -1,4 +1,4 @@
-"""Options of layers and callbacks, checked whenever they are set: when one is made, and later."""
+"""`Option`: an attribute of a layer or callback that is checked whenever it is set."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from trimtab import _checks
 
 
 class Option:
-    """An attribute of a layer or callback whose values pass a check of `trimtab._checks`, or one like them.
+    """An attribute of a layer or callback whose values pass a check of `trimtab._checks`, or a similar one.
 
-    It has no ``__get__``, so that reading is reading the instance's dict.
+    Without ``__get__``, reading the attribute is reading the instance's dict.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Option:
 
 
 class Fixed(Option):
-    """An option that the rest of a layer has been built for: it is set once, when the layer is made."""
+    """An option that is set once, in ``__init__``, because the state of the layer depends on it."""
 
     def __set__(self, instance: Any, value: Any) -> None:
         if self.name in vars(instance):
@@ -61,7 +61,7 @@ def choice(name: str, value: Any, *choices: Any) -> Any:
     raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {_checks.shown(value)}")
 
 
-LARGEST_SIZE = 2**31 - 1  # as of the kernels' images
+LARGEST_SIZE = 2**31 - 1  # the largest extent of an image in the kernels
 
 
 def size(name: str, value: Any) -> int:
@@ -79,7 +79,7 @@ def sizes(name: str, value: Any, check: Callable[..., int] = size, *limits: int)
 
 
 def is_sequence(value: Any) -> bool:
-    """Whether a value is a list, a tuple or the like, or an array that has axes."""
+    """Whether a value is a list, a tuple or another sequence but text, or an array that has axes."""
     if isinstance(value, np.ndarray):
         return value.ndim > 0
     return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)

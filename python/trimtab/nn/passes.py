@@ -1,7 +1,13 @@
-"""What surrounds every forward and backward: the mode, the hooks, and what is kept from one to the other.
+"""Passes: what happens around every forward and backward, the user's own layers included.
 
-`Module` puts it around the two methods of every layer, the user's own included. What holds in a thread alone
-is in context variables, so nothing of the model is written where it is only looked at.
+- `Module` wraps ``forward`` and ``backward`` of each class as it is defined (`wrap_methods`). A hook in
+  ``__call__`` would miss ``layer.forward(x)``, which is the same call.
+- The outermost forward opens a pass, and closes it when it returns. ``self.saved = value`` stores the value
+  together with the pass, or drops it where no backward can follow: in evaluation.
+- A module that saves twice in one pass is marked, and its backward refuses: it would know the last run only.
+- ``backward`` removes the saved value when it is done.
+- `evaluation`, `recording` and `forward_hook` set context variables: they hold in the current thread, and
+  write nothing to the model, so that several threads can evaluate one model.
 """
 
 from __future__ import annotations
@@ -14,6 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trimtab import _checks
+from trimtab._typing import Array
 
 if TYPE_CHECKING:
     from trimtab.nn.module import Module
@@ -21,21 +28,21 @@ if TYPE_CHECKING:
 Hook = Callable[["Module", tuple[Any, ...], Any], None]
 
 
-class _View(NamedTuple):
-    """How a module runs in a context, whatever its attributes say."""
+class _Override(NamedTuple):
+    """How a module runs in the current context, whatever its attributes say."""
 
     training: bool
-    keeps: bool
+    saves: bool
 
 
-_Views = Mapping[int, _View]  # by the id of the module
-_views: ContextVar[_Views] = ContextVar("views", default=MappingProxyType({}))
-_Hooked = tuple[frozenset[int], Hook]  # the ids of the modules that it sees
+_Overrides = Mapping[int, _Override]  # by the id of the module
+_overrides: ContextVar[_Overrides] = ContextVar("overrides", default=MappingProxyType({}))
+_Hooked = tuple[frozenset[int], Hook]  # the ids of the modules whose calls the hook sees
 _hooks: ContextVar[tuple[_Hooked, ...]] = ContextVar("hooks", default=())
 
 
 class _Pass:
-    """One forward of the outermost module that runs, and whether that trains."""
+    """A run of the outermost module, and whether that trains."""
 
     __slots__ = ("trains",)
 
@@ -47,21 +54,21 @@ _pass: ContextVar[_Pass | None] = ContextVar("pass", default=None)
 
 
 @contextmanager
-def _viewed(model: Module, view: Callable[[Module], _View]) -> Iterator[None]:
-    modules = [module for _, module in model.modules()]  # alive while their ids count
-    token = _views.set({**_views.get(), **{id(module): view(module) for module in modules}})
+def _overriding(model: Module, override: Callable[[Module], _Override]) -> Iterator[None]:
+    modules = [module for _, module in model.modules()]  # kept alive, so that no id is reused
+    token = _overrides.set({**_overrides.get(), **{id(module): override(module) for module in modules}})
     try:
         yield
     finally:
-        _views.reset(token)
+        _overrides.reset(token)
 
 
 @contextmanager
 def evaluation(model: Module, *, strict: bool = False) -> Iterator[None]:
-    """Let a model evaluate in this thread: nothing is kept, and no attribute of the model is written.
+    """Let a model evaluate in this thread: nothing is saved, and no attribute of the model is written.
 
-    Inside, a model in training runs as after `Module.eval`; one in evaluation runs in the modes that its
-    layers have, such as those of ``eval(dropout=True)``.
+    A model in training runs as after `Module.eval`. One in evaluation keeps the modes of its layers, such as
+    those of ``eval(dropout=True)``.
 
     Parameters
     ----------
@@ -69,14 +76,14 @@ def evaluation(model: Module, *, strict: bool = False) -> Iterator[None]:
     strict : bool
         Whether every layer evaluates, whatever its mode.
     """
-    as_set = not (strict or model.training)
-    with _viewed(model, lambda module: _View(as_set and module.training, keeps=False)):
+    own_modes = not (strict or model.training)
+    with _overriding(model, lambda module: _Override(own_modes and module.training, saves=False)):
         yield
 
 
 @contextmanager
 def recording(model: Module) -> Iterator[None]:
-    """Let layers in evaluation, too, keep what ``backward`` needs, in this thread.
+    """Let layers in evaluation, too, save what ``backward`` needs, in this thread.
 
     Examples
     --------
@@ -91,21 +98,20 @@ def recording(model: Module) -> Iterator[None]:
     >>> dx.shape
     (1, 3)
     """
-    with _viewed(model, lambda module: _View(module.training, keeps=True)):
+    with _overriding(model, lambda module: _Override(module.training, saves=True)):
         yield
 
 
 @contextmanager
 def forward_hook(model: Module, hook: Hook) -> Iterator[None]:
-    """Let a function see what each module of a model takes and returns, in this thread.
+    """Call a function after each forward of a model and of the modules below it, in this thread.
 
     Parameters
     ----------
     model : Module
-        It and every module below it are seen.
     hook : callable
-        ``hook(module, inputs, output)``, called after each ``forward``; inputs is the tuple of its positional
-        arguments. It returns None.
+        ``hook(module, inputs, output)``; inputs is the tuple of the positional arguments of ``forward``. It
+        returns None.
 
     Examples
     --------
@@ -127,20 +133,20 @@ def forward_hook(model: Module, hook: Hook) -> Iterator[None]:
 
 
 def forget(model: Module) -> None:
-    """Drop what forwards have kept whose backward will not come, as after a batch that was left out."""
+    """Drop what forwards have saved, where no backward follows, as after a batch that is skipped."""
     for _, module in model.modules():
         del module.saved
 
 
 @contextmanager
 def unchanged(model: Module) -> Iterator[None]:
-    """Leave a model as it is: parameters, gradients, buffers, generators, and what its layers have saved."""
+    """Restore a model afterwards: parameters, gradients, buffers, generators, and what its layers saved."""
     modules = [module for _, module in model.modules()]
     arrays = [*model.buffers().values()]
     for parameter in model.parameters():
         arrays += [parameter.value, parameter.grad]
     copies = [array.copy() for array in arrays]
-    kept = [module.__dict__.get("saved") for module in modules]
+    saved = [module.__dict__.get("saved") for module in modules]
     rngs = [module.rng for module in modules]
     states = [rng.bit_generator.state for rng in rngs if rng is not None]
     try:
@@ -148,10 +154,10 @@ def unchanged(model: Module) -> Iterator[None]:
     finally:
         for array, copy in zip(arrays, copies, strict=True):
             array[...] = copy
-        for module, saved in zip(modules, kept, strict=True):
+        for module, entry in zip(modules, saved, strict=True):
             module.__dict__.pop("saved", None)
-            if saved is not None:
-                module.__dict__["saved"] = saved
+            if entry is not None:
+                module.__dict__["saved"] = entry
         for module, rng in zip(modules, rngs, strict=True):
             module.rng = rng
         for rng, state in zip(filter(None, rngs), states, strict=True):
@@ -159,14 +165,14 @@ def unchanged(model: Module) -> Iterator[None]:
 
 
 class Mode:
-    """``module.training``: as it was set, or as the context has it."""
+    """``module.training``: as it was set, unless the context overrides it."""
 
     def __get__(self, module: Module | None, owner: type) -> bool:
-        views = _views.get()
+        overrides = _overrides.get()
         if module is None:
             return True
-        if views and (view := views.get(id(module))):
-            return view.training
+        if overrides and (override := overrides.get(id(module))):
+            return override.training
         mode: bool = module.__dict__.get("training", True)
         return mode
 
@@ -174,29 +180,25 @@ class Mode:
         module.__dict__["training"] = _checks.flag(f"{type(module).__name__}: training", mode)
 
 
-ONCE, AGAIN = "once", "again"  # how often a module has run in the pass in which it kept something
+def save(module: Module, value: Any) -> None:
+    """Save a value from a forward for its backward, or drop it where no backward can follow.
 
-
-def keep(module: Module, value: Any) -> None:
-    """Save a value from a forward in training for its backward; drop it in evaluation.
-
-    A layer that has been put into evaluation by itself keeps it, too, while the model around it trains.
-
-    The dict of the module has the value, the pass in which it was set, and how often it had run in that.
+    A layer that is in evaluation by itself saves, too, while the model around it trains. The entry in the
+    dict of the module is (value, pass, whether the module has saved before in that pass).
     """
     state = module.__dict__
-    run, views = _pass.get(), _views.get()
-    if views and (view := views.get(id(module))):
-        if view.keeps:
-            state["saved"] = (value, run, ONCE)
-    elif state.get("training", True) or (run is not None and run.trains):
-        state["saved"] = (value, run, ONCE)
+    current, overrides = _pass.get(), _overrides.get()
+    if overrides and (override := overrides.get(id(module))):
+        if override.saves:
+            state["saved"] = (value, current, False)
+    elif state.get("training", True) or (current is not None and current.trains):
+        state["saved"] = (value, current, False)
     else:
         state.pop("saved", None)
 
 
 class Saved:
-    """``module.saved``: what `keep` has saved."""
+    """``module.saved``: the value of the last `save`; an AttributeError where there is none."""
 
     def __get__(self, module: Module | None, owner: type) -> Any:
         if module is None:
@@ -210,38 +212,44 @@ class Saved:
             ) from None
 
     def __set__(self, module: Module, value: Any) -> None:
-        keep(module, value)
+        save(module, value)
 
     def __delete__(self, module: Module) -> None:
         module.__dict__.pop("saved", None)
 
 
+def protect_if_saved(module: Module, output: Array) -> None:
+    """Make an output read-only if its module has saved it: after a change in place, dx would be wrong."""
+    if "saved" in module.__dict__:
+        output.flags.writeable = False
+
+
 class NothingSaved(AttributeError, RuntimeError):
-    """There is nothing that ``backward`` could use."""
+    """A backward without its forward."""
 
 
 _Method = Callable[..., Any]
 
 
-def surround(module_class: type[Module]) -> None:
-    """Put what is in this file around the two methods of a class."""
-    for name, around in (("forward", _around_forward), ("backward", _around_backward)):
+def wrap_methods(module_class: type[Module]) -> None:
+    """Wrap ``forward`` and ``backward`` of a class, unless they are inherited from a class with wrappers."""
+    for name, wrap in (("forward", _in_a_pass), ("backward", _removing_what_is_saved)):
         method = getattr(module_class, name)
-        if not hasattr(method, "surrounded"):
-            surrounding = around(method)
-            surrounding.surrounded = True  # type: ignore[attr-defined]
-            setattr(module_class, name, surrounding)
+        if not hasattr(method, "is_wrapped"):
+            wrapper = wrap(method)
+            wrapper.is_wrapped = True  # type: ignore[attr-defined]
+            setattr(module_class, name, wrapper)
 
 
-def _around_forward(function: _Method) -> _Method:
-    """Let the hooks see what runs, and note what one pass runs twice."""
+def _in_a_pass(function: _Method) -> _Method:
+    """Open a pass if none is open, mark a module that saves twice in one, and call the hooks."""
 
     @wraps(function)
     def forward(self: Module, *inputs: Any, **options: Any) -> Any:
         if type(self).forward is not forward:  # reached through super()
             return function(self, *inputs, **options)
-        run = _pass.get()
-        if run is None:
+        current = _pass.get()
+        if current is None:
             token = _pass.set(_Pass(self.training))
             try:
                 output = function(self, *inputs, **options)
@@ -250,13 +258,13 @@ def _around_forward(function: _Method) -> _Method:
         else:
             state = self.__dict__
             before = state.get("saved")
-            # the short form of a call takes half the time
-            short = len(inputs) == 1 and not options
-            output = function(self, inputs[0]) if short else function(self, *inputs, **options)
-            if before is not None and before[1] is run:
+            # a call without * and ** takes half the time
+            plain = len(inputs) == 1 and not options
+            output = function(self, inputs[0]) if plain else function(self, *inputs, **options)
+            if before is not None and before[1] is current:
                 after = state.get("saved")
                 if after is not None and after is not before:
-                    state["saved"] = (*after[:2], AGAIN)
+                    state["saved"] = (*after[:2], True)
         if hooks := _hooks.get():
             _call(hooks, self, inputs, output)
         return output
@@ -270,22 +278,22 @@ def _call(hooks: tuple[_Hooked, ...], module: Module, inputs: tuple[Any, ...], o
             raise TypeError(f"forward_hook: hook must return None, got something from {hook!r}")
 
 
-def _around_backward(function: _Method) -> _Method:
-    """Take what was kept exactly once."""
+def _removing_what_is_saved(function: _Method) -> _Method:
+    """Refuse a module that has saved twice in one pass, and remove what it saved when backward is done."""
 
     @wraps(function)
     def backward(self: Module, dy: Any, *others: Any, **options: Any) -> Any:
-        if type(self).backward is not backward:
+        if type(self).backward is not backward:  # reached through super()
             return function(self, dy, *others, **options)
         state = self.__dict__
-        kept = state.get("saved")
-        if kept is not None and kept[2] is AGAIN:
+        entry = state.get("saved")
+        if entry is not None and entry[2]:
             raise RuntimeError(
                 f"{self!r}: forward must run once in a pass of its model, ran more often: "
-                "backward knows the last alone; make a layer for each place"
+                "backward knows the last run only; make a layer for each place"
             )
         gradient = function(self, dy, *others, **options) if others or options else function(self, dy)
-        if kept is not None:
+        if entry is not None:
             state.pop("saved", None)
         return gradient
 

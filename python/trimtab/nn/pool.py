@@ -1,4 +1,4 @@
-"""Pooling of images, and their flattening into rows."""
+"""`MaxPool2d`, `AvgPool2d`: pooling of images; `Flatten`: images as rows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 import trimtab._core as kernels
 from trimtab._inputs import real_array
 from trimtab._typing import Array
-from trimtab.nn.module import Module, as_gradient, as_input
-from trimtab.nn.widths import DOUBLE, working
+from trimtab.nn.arguments import as_gradient, as_input
+from trimtab.nn.dtypes import FLOAT64, compute_dtype
+from trimtab.nn.module import Module
 from trimtab.nn.windows import Grid, Padding, Size, Windows
 
 
 class _Pool2d(Module):
-    """What the poolings share: the windows, and the sum of a gradient over them."""
+    """Base of the poolings: their windows."""
 
     def __init__(
         self, kernel_size: Size, stride: Size | None = None, padding: Padding = 0, *, axis: int = 1
@@ -39,9 +40,9 @@ class MaxPool2d(_Pool2d):
     kernel_size : int or sequence of two int
         Height and width of a window.
     stride : int or sequence of two int, optional
-        By default the windows lie side by side.
+        By default the kernel size: windows are adjacent.
     padding : int, sequence of two int, or "same"
-        What is added on each side, and never is the largest.
+        Rows and columns on each side that windows may cover; they are never the largest value.
     axis : {1, -1}
         The channel axis.
     """
@@ -56,7 +57,7 @@ class MaxPool2d(_Pool2d):
         return self.windows.in_layout(y)
 
     def backward(self, dy: Array) -> Array:
-        """Return dx, which is dy where the largest values stood, added up where windows overlap."""
+        """Return dx: dy at the positions of the largest values, summed where windows overlap."""
         x, y, grid = self.saved
         dy = as_gradient(self, dy, self.windows.shape(len(x), x.shape[-1], grid.output))
         dy = self.windows.channels_last(dy)
@@ -79,18 +80,18 @@ class AvgPool2d(_Pool2d):
         grid = self.windows.grid(self, x.shape)
         padded = self.windows.pad(x, grid)
         with np.errstate(over="ignore"):
-            y = self._sums(padded, grid, working(x)) / self._size
+            y = self._sums(padded, grid, compute_dtype(x)) / self._size
         if not np.isfinite(y).all():  # sums of large values overflow, their mean does not
             power = 2.0 ** self._size.bit_length()
-            y = self._sums(padded, grid, DOUBLE, 1 / power) * (power / self._size)
+            y = self._sums(padded, grid, FLOAT64, 1 / power) * (power / self._size)
         self.saved = y.shape, x.dtype, grid
         return np.moveaxis(y.astype(x.dtype, copy=False), 1, self.windows.axis)
 
     def backward(self, dy: Array) -> Array:
-        """Return dx: each window's dy spread evenly over it."""
+        """Return dx: the dy of each window spread evenly over it, summed where windows overlap."""
         shape, dtype, grid = self.saved
         dy = as_gradient(self, dy, self.windows.shape(shape[0], shape[1], grid.output), dtype)
-        share = self.windows.channels_first(dy).astype(working(dy)) / self._size
+        share = self.windows.channels_first(dy).astype(compute_dtype(dy)) / self._size
         dpadded = self.windows.padded(share, grid)
         for offset in self.windows.offsets():
             target = self.windows.under(dpadded, offset, grid)
@@ -114,10 +115,10 @@ class AvgPool2d(_Pool2d):
 
 
 class Flatten(Module):
-    """Each sample as one row: (N, ...) becomes (N, features)."""
+    """Reshapes each sample to a row: (N, ...) becomes (N, features)."""
 
     def forward(self, x: Array) -> Array:
-        """Return x with one axis beside that of the samples."""
+        """Return x of shape (N, features)."""
         x = real_array(f"{self!r}: x", x)
         if x.ndim == 0:
             raise ValueError(f"{self!r}: x must have an axis of samples, got shape ()")

@@ -1,4 +1,4 @@
-"""Layers one after the other, and a way around them."""
+"""`Sequential`: layers applied in sequence; `Residual`: the same with a shortcut."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from typing import Any
 
 from trimtab._checks import shown
 from trimtab._typing import Array
-from trimtab.nn.module import Members, Module, as_input, require_shape
+from trimtab.nn.arguments import as_input, require_shape
+from trimtab.nn.module import Module
+from trimtab.nn.tree import Members
 
 
 class Sequential(Module):
-    """Layers applied one after the other: ``y = layer_n(... layer_1(x))``.
+    """Layers applied in sequence: ``y = layer_n(... layer_1(x))``.
 
     Parameters
     ----------
     *layers : Module
-        In the order of application. Each is a child named by its position, so the first weight of a model is
-        usually ``"0.weight"``.
+        In the order of application. Each is a child named by its position; the weight of the first one is
+        ``"0.weight"``.
 
     Examples
     --------
@@ -29,7 +31,7 @@ class Sequential(Module):
             if not isinstance(layer, Module):
                 raise TypeError(f"{type(self).__name__}: layers must be modules, got {shown(layer)}")
         self.layers = layers
-        self.parameters()  # each stands in one place
+        self.parameters()  # raises if one has two places
 
     def forward(self, x: Array) -> Array:
         """Return the output of the last layer."""
@@ -38,13 +40,13 @@ class Sequential(Module):
         return x
 
     def backward(self, dy: Array) -> Any:
-        """Hand the gradient back through the layers and return dx of the first."""
+        """Pass the gradient through the layers in reverse order, and return dx of the first."""
         for layer in reversed(self.layers):
             dy = layer.backward(dy)
         return dy
 
     def _members(self) -> Members:
-        """The layers, named by position; then what other attributes hold."""
+        """The layers, named by position, and the members in other attributes."""
         return {name.removeprefix("layers."): member for name, member in super()._members().items()}
 
     @property
@@ -68,12 +70,12 @@ class Sequential(Module):
 
 
 class Residual(Sequential):
-    """Layers and a way around them (He et al. 2016): ``y = x + layer_n(... layer_1(x))``.
+    """Layers with a shortcut (He et al. 2016): ``y = x + layer_n(... layer_1(x))``.
 
     Parameters
     ----------
     *layers : Module
-        In the order of application; the last gives arrays of the shape of x. A `DropPath` at the end makes
+        In the order of application; the output of the last has the shape of x. A `DropPath` at the end makes
         the depth stochastic.
 
     Examples

@@ -1,4 +1,4 @@
-"""Whitening as a layer."""
+"""`Whitening`: decorrelated batch normalization as a layer."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from numpy.typing import DTypeLike
 
 from trimtab import _checks
 from trimtab._typing import Array
-from trimtab.nn.module import Module, as_float_dtype, as_gradient
-from trimtab.nn.norm import require_channels
+from trimtab.nn.arguments import as_gradient, require_channels
+from trimtab.nn.dtypes import as_float_dtype
+from trimtab.nn.module import Module
 from trimtab.nn.options import Option, size
 from trimtab.whitening import WhitenSaved, whiten_backward, whiten_forward
 
@@ -16,16 +17,16 @@ from trimtab.whitening import WhitenSaved, whiten_backward, whiten_forward
 class Whitening(Module):
     """Decorrelated batch normalization (Huang et al. 2018): channels of mean 0, variance 1, no correlation.
 
-    In training ``y = W (x - mean)`` for each group of channels, with the mean of the batch and W the inverse
-    root of its covariance (ZCA); running averages of both are kept for evaluation, where they replace them.
-    It has no parameters: a linear layer after it undoes what it should not have done.
+    ``y = W (x - mean)`` for each group of channels. In training, mean is that of the batch and W the inverse
+    square root of its covariance (ZCA). Evaluation uses their running averages. There are no parameters: a
+    linear layer after it can undo the whitening.
 
     Parameters
     ----------
     channels : int
         Size of the channel axis.
     num_groups : int
-        Groups of channels that are whitened by themselves, a divisor of `channels`.
+        Number of groups of channels, each whitened by itself; a divisor of `channels`.
     axis : int
         The channel axis: 1 for (N, C) and (N, C, H, W), -1 for channels-last.
     eps : float
@@ -33,7 +34,7 @@ class Whitening(Module):
     momentum : float
         Weight of the new batch in the running averages, from 0 to 1.
     dtype : dtype_like
-        Of the running averages.
+        Of the running averages; x may have another.
 
     Notes
     -----
@@ -57,9 +58,7 @@ class Whitening(Module):
         dtype: DTypeLike = np.float32,
     ) -> None:
         channels = size("Whitening: channels", channels)
-        num_groups = _checks.whole("Whitening: num_groups", num_groups)
-        if num_groups < 1 or channels % num_groups:
-            raise ValueError(f"Whitening: num_groups must divide the {channels} channels, got {num_groups}")
+        num_groups = _checks.divisor("Whitening: num_groups", num_groups, channels, "channels")
         dtype, of_group = as_float_dtype(dtype, "Whitening"), channels // num_groups
         self.num_groups, self.axis, self.eps, self.momentum = num_groups, axis, eps, momentum
         self.running_mean = np.zeros(channels, dtype)
@@ -71,7 +70,7 @@ class Whitening(Module):
         if not self.training:
             mean = np.expand_dims(self.running_mean.astype(np.float64), tuple(range(1, x.ndim)))
             self.saved = x.shape, self.running_matrix.copy()
-            return self._map(self.running_matrix, x - np.moveaxis(mean, 0, self.axis), x.dtype)
+            return self._multiply(self.running_matrix, x - np.moveaxis(mean, 0, self.axis), x.dtype)
         y, _, _, self.saved = whiten_forward(
             x,
             num_groups=self.num_groups,
@@ -84,16 +83,16 @@ class Whitening(Module):
         return y
 
     def backward(self, dy: Array) -> Array:
-        """Return dx, through the statistics of the batch where they were used."""
+        """Return dx, through the statistics of the batch if forward used them."""
         saved = self.saved
         if isinstance(saved, WhitenSaved):
             return whiten_backward(dy, saved)
         shape, matrix = saved
         dy = as_gradient(self, dy, shape)
-        return self._map(matrix, dy, dy.dtype)  # the matrix is symmetric
+        return self._multiply(matrix, dy, dy.dtype)  # the matrix is symmetric
 
-    def _map(self, matrix: Array, x: Array, dtype: DTypeLike) -> Array:
-        """The matrix times x, group by group, in float64."""
+    def _multiply(self, matrix: Array, x: Array, dtype: DTypeLike) -> Array:
+        """The product of the matrix and x for each group, in float64."""
         moved = np.moveaxis(x, self.axis, 0)
         size = len(moved) // self.num_groups
         groups = moved.astype(np.float64).reshape(self.num_groups, size, moved.size // len(moved))

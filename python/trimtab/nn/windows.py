@@ -1,4 +1,4 @@
-"""Where the kernel of a convolution or pooling stands on images; the only place that knows about padding."""
+"""`Windows`: kernel size, stride and padding of a convolution or pooling, and its positions on images."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Padding: TypeAlias = Size | Literal["same"]
 
 
 class Grid(NamedTuple):
-    """The places on images of one size: as many as `output` says, on the image with its padding."""
+    """The positions of a kernel on images of one size, as (height, width)."""
 
     image: tuple[int, int]
-    before: tuple[int, int]
-    padded: tuple[int, int]
-    output: tuple[int, int]
+    before: tuple[int, int]  # padding above and to the left
+    padded: tuple[int, int]  # size of the image with its padding
+    output: tuple[int, int]  # number of positions
 
 
 class Windows:
@@ -37,8 +37,8 @@ class Windows:
     kernel_size, stride : int or sequence of two int
         Height and width; at least 1.
     padding : int, sequence of two int, or "same"
-        Rows and columns that are added on each side. "same" adds as few as make the output of the size of the
-        image divided by the stride, rounded up; of an odd number the greater half comes after the image.
+        Rows and columns that are added on each side. "same" adds the fewest for which the output has the size
+        of the image divided by the stride, rounded up; the last one of an odd number comes after the image.
     axis : {1, -1}
         The channel axis.
     """
@@ -53,14 +53,14 @@ class Windows:
             raise ValueError(f"{layer}: axis must be 1 or -1, got {self.axis}")
 
     def grid(self, layer: object, shape: tuple[int, ...], channels: int | None = None) -> Grid:
-        """Return the places on x of `shape`; raise a ValueError that names the layer if there are none."""
-        wanted = "C" if channels is None else channels
-        pattern = f"(N, {wanted}, H, W)" if self.axis == 1 else f"(N, H, W, {wanted})"
+        """Return the positions on x of `shape`; raise a ValueError that names the layer if there are none."""
+        expected = "C" if channels is None else channels
+        layout = f"(N, {expected}, H, W)" if self.axis == 1 else f"(N, H, W, {expected})"
         if len(shape) != 4 or (channels is not None and shape[self.axis] != channels):
-            raise ValueError(f"{layer!r}: x must have shape {pattern}, got {shape}")
+            raise ValueError(f"{layer!r}: x must have shape {layout}, got {shape}")
         image = shape[2:] if self.axis == 1 else shape[1:3]
-        places = [self._along(axis, length) for axis, length in enumerate(image)]
-        before, padded, output = (tuple(column) for column in zip(*places, strict=True))
+        extents = [self._along(axis, length) for axis, length in enumerate(image)]
+        before, padded, output = (tuple(pair) for pair in zip(*extents, strict=True))
         if min(output) < 1:
             raise ValueError(
                 f"{layer!r}: x must be at least as large as the kernel {self.kernel}, got shape {shape}"
@@ -68,7 +68,7 @@ class Windows:
         return Grid(image, before, padded, output)
 
     def _along(self, axis: int, length: int) -> tuple[int, int, int]:
-        """The padding before, the padded length and the number of places along one axis."""
+        """The padding before, the padded length and the number of positions along one axis."""
         kernel, stride = self.kernel[axis], self.stride[axis]
         if self.padding is None:
             output = -(-length // stride)
@@ -78,18 +78,18 @@ class Windows:
         return self.padding[axis], padded, (padded - kernel) // stride + 1
 
     def shape(self, samples: int, channels: int, size: tuple[int, int]) -> tuple[int, ...]:
-        """Of images of that size, in the layout of the layer."""
+        """The shape of images of that size, in the layout of the layer."""
         return (samples, channels, *size) if self.axis == 1 else (samples, *size, channels)
 
     def channels_last(self, x: Array) -> Array:
-        """Images of the layer's layout as contiguous ones (N, H, W, C)."""
+        """Contiguous images (N, H, W, C) from images in the layout of the layer."""
         if self.axis == -1:
             return np.ascontiguousarray(x)
         samples, channels, *image = x.shape
         return kernels.transpose(x.reshape(samples, channels, prod(image))).reshape(samples, *image, channels)
 
     def in_layout(self, images: Array) -> Array:
-        """Contiguous images (N, H, W, C) as contiguous ones of the layer's layout."""
+        """Contiguous images in the layout of the layer from contiguous images (N, H, W, C)."""
         if self.axis == -1:
             return images
         samples, *image, channels = images.shape
@@ -102,7 +102,7 @@ class Windows:
         return np.moveaxis(x, self.axis, 1)
 
     def pad(self, x: Array, grid: Grid, value: float = 0.0) -> Array:
-        """A view (N, C, H, W) of x between its padding; of x itself where there is none."""
+        """A view (N, C, H, W) of x with its padding; of x itself if there is no padding."""
         images = self.channels_first(x)
         if grid.padded == grid.image:
             return images
@@ -134,10 +134,10 @@ class Windows:
         return padded[..., rows, columns]
 
 
-def _pair(layer: str, name: str, value: Padding, least: int, others: str = "") -> tuple[int, int]:
-    rule = f"{layer}: {name} must be {others}one or two ints >= {least}"
+def _pair(layer: str, name: str, value: Padding, low: int, others: str = "") -> tuple[int, int]:
+    rule = f"{layer}: {name} must be {others}one or two ints >= {low}"
     try:
-        pair = sizes(name, value, _checks.whole, least)
+        pair = sizes(name, value, _checks.whole, low)
     except (TypeError, ValueError):
         raise ValueError(f"{rule}, got {_checks.shown(value)}") from None
     if not is_sequence(value):

@@ -14,7 +14,7 @@ import trimtab._core as kernels
 from trimtab._checks import flag, number, whole
 from trimtab._inputs import require_state
 from trimtab._typing import Array
-from trimtab.nn.module import copy_state
+from trimtab.nn.state import copy_state
 from trimtab.optim.groups import Group
 from trimtab.optim.options import NAMES, Keywords, Options, as_schedule, optional_non_negative
 from trimtab.optim.parameters import GroupMapping, Parameters, read_groups

@@ -1,4 +1,4 @@
-"""Who is measured: the same operations in every library that is installed, a file for each library."""
+"""The same operations in every library that is installed, a file for each library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trimtab.bench.peers.trimtab import Trimtab
 
 
 def installed(quick: bool) -> list[Library]:
-    """Return every library that is here, ours first; nothing that compiles in a quick run."""
+    """Return all installed libraries, ours first; in a quick run, none that compiles."""
     libraries: list[Library] = [Trimtab(), NumPy()]
     if find_spec("torch"):
         from trimtab.bench.peers.torch import Torch
@@ -31,7 +31,7 @@ def installed(quick: bool) -> list[Library]:
 
 @contextmanager
 def use_threads(libraries: Sequence[Library], threads: int) -> Iterator[None]:
-    """Give every library the same number of threads, for a while."""
+    """Set the same number of threads for all libraries within the context."""
     before = [library.get_num_threads() for library in libraries]
     try:
         for library in libraries:

@@ -1,4 +1,4 @@
-"""JAX, jitted."""
+"""JAX, compiled by ``jax.jit``."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def backward(function: Callable[..., Any], i: Inputs, *arguments: Any) -> Call:
 
 
 class Jax(Library):
-    """Formulas as a person would write them, on every CPU whatever the number of threads."""
+    """Formulas as a user would write them, on all CPUs, as JAX has no setting for threads."""
 
     name = "JAX"
 

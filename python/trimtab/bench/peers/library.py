@@ -1,4 +1,4 @@
-"""What a library is."""
+"""The interface of a library to the benchmark."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Call: TypeAlias = Callable[[], Any]
 
 
 class Library:
-    """A method for each operation that the library has: ``library.op(inputs)()`` runs it.
+    """A method for each operation of the library: ``library.op(inputs)`` returns the call that is timed.
 
-    What a forward pass saves for its backward is prepared, not timed.
+    A method computes what a forward pass saves for its backward pass beforehand, so it is not timed.
     """
 
     name: str
@@ -24,8 +24,8 @@ class Library:
         return operation(inputs) if operation else None
 
     def get_num_threads(self) -> int:
-        """Return the number of threads; of a library that has no such setting, 1."""
+        """Return the number of threads; 1 if the library has no such setting."""
         return 1
 
     def set_num_threads(self, threads: int) -> None:
-        """Use so many threads."""
+        """Set the number of threads."""

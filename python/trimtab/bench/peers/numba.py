@@ -1,4 +1,4 @@
-"""Numba: loops as a person would write them, compiled, parallel, in single precision."""
+"""Numba: loops as a user would write them, compiled, in parallel, in float32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""NumPy as a person would write it; in float64, what all results are checked against."""
+"""NumPy as a user would write it; in float64, the expected results of all libraries.
+
+The tests compare these float64 results with the reference, which is not part of the package.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,14 @@ SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et 
 
 
 def broadcast(i: Inputs, channels: Array) -> Array:
-    """Give values of the channels a shape that broadcasts."""
+    """Reshape values of the channels so that they broadcast."""
     return np.expand_dims(channels, i.others)
 
 
 def standardize(i: Inputs, x: Array, axes: Axes) -> Array:
-    centred = x - x.mean(axis=axes, keepdims=True)
-    var = np.square(centred).mean(axis=axes, keepdims=True)
-    standardized: Array = centred / np.sqrt(var + i.eps)
+    centered = x - x.mean(axis=axes, keepdims=True)
+    var = np.square(centered).mean(axis=axes, keepdims=True)
+    standardized: Array = centered / np.sqrt(var + i.eps)
     return standardized
 
 
@@ -51,12 +54,12 @@ def norm_backward(i: Inputs, axes: Axes) -> Callable[[Array], tuple[Array, Array
 
 
 def in_groups(i: Inputs, array: Array) -> Array:
-    """(samples, groups, values), each channel's in one piece."""
+    """Reshape to (samples, groups, values of a group)."""
     return np.moveaxis(array, i.axis, 1).reshape(len(array), i.groups, -1)
 
 
 def of_groups(i: Inputs, grouped: Array) -> Array:
-    """The inverse."""
+    """The inverse of in_groups."""
     return np.moveaxis(grouped.reshape(np.moveaxis(i.x, i.axis, 1).shape), 1, i.axis)
 
 
@@ -71,12 +74,12 @@ def update(i: Inputs, all_w: list[Array], all_g: list[Array], all_v: list[Array]
 
 
 class NumPy(Library):
-    """Whole arrays at a time.
+    """Expressions on whole arrays.
 
     Parameters
     ----------
     keep : bool, optional
-        What a dropout keeps: all or nothing. It draws where this is absent.
+        Dropout keeps all or nothing; by default it draws a mask.
     """
 
     name = "NumPy"

@@ -19,7 +19,7 @@ ALL_GRADIENTS = [True, True, True]
 
 
 def images(i: Inputs, *arrays: Array) -> list[Any]:
-    """The channel axis of PyTorch is 1, however the values lie in memory."""
+    """Tensors with channels on axis 1, as PyTorch has them in any memory order."""
     return [torch.from_numpy(array).movedim(i.axis, 1) for array in arrays]
 
 
@@ -28,21 +28,21 @@ def rows(*arrays: Array) -> list[Any]:
 
 
 class Torch(Library):
-    """Functions without gradients where there are such; the fused forms of the optimizer.
+    """Functions without autograd where PyTorch has them, and the fused form of the optimizer.
 
     Parameters
     ----------
     compiled : bool
-        Whether ``torch.compile`` translates what is run, for one shape.
+        Whether to run through ``torch.compile``, for one shape.
     """
 
     def __init__(self, compiled: bool = False) -> None:
         self.name, self.compiled = ("torch.compile" if compiled else "PyTorch"), compiled
-        # What is fused already cannot be compiled
+        # Fused optimizers cannot be compiled.
         self.implementation: Any = {"fused": not compiled, "foreach": compiled}
 
     def translate(self, function: Any) -> Any:
-        """Return what is run; compiled from scratch, as PyTorch gives up after some shapes of a function."""
+        """Return the function to run; compile from scratch, as PyTorch stops compiling after some shapes."""
         if not self.compiled:
             return function
         torch.compiler.reset()

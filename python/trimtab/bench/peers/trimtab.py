@@ -16,7 +16,7 @@ from trimtab.optim import SGD
 
 
 class Trimtab(Library):
-    """The functions of the package, each allocating its results."""
+    """The functions of the package; each call allocates its results."""
 
     name = "trimtab"
 

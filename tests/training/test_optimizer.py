@@ -1,4 +1,4 @@
-"""SGD against its formula written out in float64: options, groups, clipping, statistics."""
+"""SGD against its formula in float64: options, groups, clipping, statistics."""
 
 from math import hypot
 
@@ -30,7 +30,7 @@ def trajectory(
     l1=0.0,
     decoupled=False,
 ):
-    """The update of one parameter, one step for each gradient."""
+    """The weights of one parameter after each gradient."""
     c, a = (weight_decay, l1) if decays else (0.0, 0.0)
     v = None
     for g in gradients:
@@ -55,7 +55,7 @@ def trajectory(
         {"momentum": 0.9, "weight_decay": 0.1, "decoupled": True},
     ],
 )
-def test_trajectory(options, decay_all, rng):
+def test_trajectories_follow_the_formula(options, decay_all, rng):
     params = parameters(rng)
     starts = [parameter.value.copy() for parameter in params]
     gradients = [rng.standard_normal((4, *parameter.value.shape)) for parameter in params]
@@ -86,7 +86,7 @@ def test_maximize_climbs(rng):
     assert_allclose(weight.value, start + 0.5, rtol=1e-15)
 
 
-def test_takes_a_model_and_a_new_learning_rate():
+def test_the_learning_rate_of_a_model_can_be_changed():
     model = nn.Sequential(nn.Linear(2, 3, rng=0), nn.BatchNorm(3))
     optimizer = SGD(model, lr=0.1)
     assert [parameter.name for parameter in optimizer.parameters] == [
@@ -117,7 +117,7 @@ IN_A_GROUP = {"in a group": True, "for all": False}
 
 
 def make(params, options, in_a_group):
-    """An optimizer with options that are given at once or by a group."""
+    """An optimizer whose options are given to it or to a group."""
     if not in_a_group:
         return SGD(params, **({"lr": 0.1} | options))
     return SGD([{"parameters": params[:1]}, {"parameters": params[1:], **options}], lr=0.1)
@@ -139,7 +139,7 @@ def test_flags_must_be_bools(option, value, in_a_group, rng):
         make(parameters(rng), {option: value}, in_a_group)
 
 
-def test_options_of_the_optimizer_itself(rng):
+def test_options_of_the_whole_optimizer_are_checked(rng):
     for bad, error in ((-1, ValueError), (np.inf, ValueError), ("1", TypeError), (True, TypeError)):
         with pytest.raises(error, match=r"^SGD: max_grad_norm must be "):
             SGD(parameters(rng), 0.1, max_grad_norm=bad)
@@ -187,7 +187,7 @@ def steps(optimizer, count, rng):
     return [list(of_one) for of_one in zip(*gradients, strict=True)]
 
 
-def test_groups_have_options_of_their_own(rng):
+def test_groups_have_their_own_options(rng):
     params = parameters(rng) + parameters(rng)
     starts = [parameter.value.copy() for parameter in params]
     optimizer = SGD(
@@ -216,7 +216,7 @@ def test_a_group_may_be_a_module(rng):
     assert len(optimizer.parameters) == 4
 
 
-def test_parameters_of_several_dtypes(rng):
+def test_parameters_may_have_several_dtypes(rng):
     params = [nn.Parameter(rng.standard_normal(5).astype(dtype)) for dtype in ("f4", "f8", "f2", "f4")]
     starts = [parameter.value.astype("f8") for parameter in params]
     gradients = steps(SGD(params, lr=0.1, momentum=0.9), 3, rng)
@@ -236,7 +236,7 @@ def test_masters_add_up_small_steps(rng):
 
 
 @pytest.mark.parametrize("masters", [False, True])
-def test_max_norm_bounds_the_weights_into_each_unit(masters, rng):
+def test_max_norm_bounds_the_incoming_weights_of_each_unit(masters, rng):
     weight = nn.Parameter(rng.standard_normal((4, 3, 2, 2)).astype("f2"))
     bias = nn.Parameter(10 * np.ones(4), decay=False)
     gain = nn.Parameter(10 * np.ones((4, 5)), decay=False)  # of a norm over two axes
@@ -256,8 +256,8 @@ def test_max_norm_bounds_the_weights_into_each_unit(masters, rng):
 
 
 @pytest.mark.parametrize("grad_scale", [1.0, 0.5])
-def test_clipping(grad_scale, rng):
-    """The step is that of gradients scaled to the bound; smaller ones are as they were."""
+def test_clipping_scales_large_gradients_to_the_bound(grad_scale, rng):
+    """Smaller gradients do not change."""
     params = parameters(rng)
     starts = [parameter.value.copy() for parameter in params]
     optimizer = SGD(params, lr=0.1, max_grad_norm=1.0)
@@ -274,7 +274,7 @@ def test_clipping(grad_scale, rng):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_clipping_leaves_gradients_of_no_finite_norm_as_they_are(bad, rng):
+def test_clipping_leaves_nonfinite_gradients_unchanged(bad, rng):
     weight, bias = parameters(rng)
     expected = weight.value - 0.5
     weight.grad[...], bias.grad[...] = 1, bad
@@ -284,8 +284,8 @@ def test_clipping_leaves_gradients_of_no_finite_norm_as_they_are(bad, rng):
 
 
 @pytest.mark.parametrize("max_grad_norm", [None, 0.5])
-def test_groups_are_clipped_and_measured_in_common(max_grad_norm, rng):
-    """Several groups, of which one has two dtypes: one norm of all gradients, sums over all weights."""
+def test_groups_have_one_norm_and_common_statistics(max_grad_norm, rng):
+    """Several groups, one of them of two dtypes."""
     params = [
         nn.Parameter(rng.standard_normal(shape).astype(dtype)) for shape in (5, (2, 3)) for dtype in "df"
     ]
@@ -336,7 +336,7 @@ def test_statistics_are_of_all_parameters(rng):
 
 
 def contents(optimizer):
-    """Copies of all that a step may change, but for the number of those left out."""
+    """Copies of everything that a step may change, except the number of skipped steps."""
     values = {str(place): parameter.value.copy() for place, parameter in enumerate(optimizer.parameters)}
     return values | {name: array for name, array in optimizer.state_dict().items() if name != "skipped"}
 
@@ -347,7 +347,7 @@ def assert_same(before, after):
         assert_array_equal(array, after[name])
 
 
-def test_a_step_with_nonfinite_gradients_is_left_out(rng):
+def test_a_step_with_nonfinite_gradients_is_skipped(rng):
     params = parameters(rng)
     optimizer = SGD(params, lr=0.1, momentum=0.9, weight_decay=0.1, skip_nonfinite=True)
     for bad in (np.nan, np.inf):
@@ -381,7 +381,7 @@ def test_a_schedule_is_followed(schedule, rng):
 @pytest.mark.parametrize("bad", [-0.1, np.nan, np.inf])
 @pytest.mark.parametrize(("option", "rate", "scale"), [("lr", None, 1.0), ("grad_scale", 0.1, None)])
 def test_a_bad_rate_or_scale_changes_no_group(option, rate, scale, bad, rng):
-    """Not even one whose own learning rate is right; nor is the step counted as skipped."""
+    """Not even a group whose own learning rate is right; the step does not count as skipped."""
     params = parameters(rng)
     groups = [
         {"parameters": [params[0]]},

@@ -1,4 +1,4 @@
-"""Linear maps of the plane about the centre of the image."""
+"""`Rotation`, `Shear`, `Zoom`: linear maps about the center of the image, by bilinear interpolation."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ import numpy as np
 
 from trimtab._checks import number
 from trimtab._typing import Array
-from trimtab.augment.transform import Geometry, as_wide, nearest_pixels
+from trimtab.augment.dtypes import as_wide
+from trimtab.augment.transform import Spatial, nearest_pixels
 
 
-class Warp(Geometry):
-    """A linear map of the plane about the centre of the image, by bilinear interpolation.
+class Warp(Spatial):
+    """A linear map of the plane about the center of the image, by bilinear interpolation.
 
-    `Compose` turns warps that follow one another into a single one, so that pixels are interpolated once.
+    `Compose` merges consecutive warps into one, which interpolates once.
     """
 
     @abstractmethod
     def matrices(self, samples: int, rng: np.random.Generator) -> Array:
-        """Draw matrices (N, 2, 2): from (row, column) of the result to where its pixel comes from."""
+        """Draw matrices (N, 2, 2), from (row, column) of the result to (row, column) of its source."""
 
-    def places(self, images: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Draw matrices, and return where they take the places of pixels."""
+    def sources(self, images: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Draw matrices, and return the rows and columns that they map pixels to."""
         dtype = as_wide(images[:0]).dtype
-        height, width = images.shape[2:4]
+        height, width = images.shape[1:3]
         matrices = self.matrices(len(images), rng).astype(dtype)[:, :, :, None, None]
         down = np.arange(height, dtype=dtype)[:, None] - (height - 1) / 2
         right = np.arange(width, dtype=dtype) - (width - 1) / 2
@@ -37,11 +38,11 @@ class Warp(Geometry):
 
     def change(self, images: Array, rng: np.random.Generator) -> Array:
         """Return the images, warped."""
-        return _interpolated(as_wide(images), *self.places(images, rng))
+        return _interpolated(as_wide(images), *self.sources(images, rng))
 
 
 class Rotation(Warp):
-    """Turns an image by a uniform angle.
+    """Rotates an image by a uniform angle.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ class Rotation(Warp):
 
 
 class Shear(Warp):
-    """Slants an image by a uniform angle: upright lines lean, level ones stay.
+    """Shears an image horizontally by a uniform angle: vertical lines are slanted.
 
     Parameters
     ----------
@@ -105,33 +106,32 @@ class Zoom(Warp):
 
 
 class Warps(Warp):
-    """Warps one after the other, as one."""
+    """Several warps in one: the product of their matrices."""
 
     def __init__(self, *warps: Warp) -> None:
         super().__init__(warps[0].axis)
         self.warps = warps
 
     def matrices(self, samples: int, rng: np.random.Generator) -> Array:
-        """Multiply what each draws, the first on the outside: it is the last on the way to the source."""
+        """Multiply the matrices of the warps; the first warp is the last step on the way to the source."""
         return reduce(np.matmul, [warp.matrices(samples, rng) for warp in self.warps])
 
 
 def _interpolated(images: Array, rows: Array, columns: Array) -> Array:
-    """Return the values at places (N, H, W) between pixels."""
-    (row, share_down), (column, share_right) = (
-        (np.floor(place), (place % 1)[:, None, :, :, None]) for place in (rows, columns)
-    )
+    """Return the values at rows and columns (N, H, W), interpolated between the four nearest pixels."""
+    top, left = np.floor(rows), np.floor(columns)
+    down, right = (rows % 1)[..., None], (columns % 1)[..., None]
     upper, lower = (
-        _mixed(nearest_pixels(images, one, column), nearest_pixels(images, one, column + 1), share_right)
-        for one in (row, row + 1)
+        _mixed(nearest_pixels(images, row, left), nearest_pixels(images, row, left + 1), right)
+        for row in (top, top + 1)
     )
-    return _mixed(upper, lower, share_down)
+    return _mixed(upper, lower, down)
 
 
-def _mixed(one: Array, other: Array, share: Array) -> Array:
-    """Return ``one + share * (other - one)``, in the memory of `other`; exact where both are the same."""
+def _mixed(one: Array, other: Array, weight: Array) -> Array:
+    """Return ``one + weight * (other - one)``, in the memory of `other`; exact where both are equal."""
     other -= one
-    other *= share
+    other *= weight
     other += one
     return other
 

@@ -1,4 +1,4 @@
-#include "limits.h"
+#include "system_limits.h"
 
 #include <sched.h>
 #include <sys/resource.h>
@@ -16,7 +16,7 @@
 namespace trimtab {
 namespace {
 
-// What a file holds; nothing where it cannot be read. Not by streams, which would make the module half as large again.
+// The content of a file; empty if it cannot be read. C++ streams would make the module half as large again.
 std::string text_in(const std::string& path) {
     std::string text;
     if (const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "r"), std::fclose); file)
@@ -25,18 +25,18 @@ std::string text_in(const std::string& path) {
     return text;
 }
 
-// "max" and what cannot be read are 0: no limit.
+// The first number of a file; 0, no limit, for "max" and for a file that cannot be read.
 double number_in(const std::string& path) { return std::strtod(text_in(path).c_str(), nullptr); }
 
-// f(folder, unified) for the control group that has `controller` and each of its ancestors: every one's limit counts.
-// Inside a container the group's own path may be hidden and its root mounted.
+// Calls f(folder, unified) for the control group that has `controller` and for each of its ancestors, whose limits
+// hold, too. In a container the path of the group itself may be hidden and only its root mounted.
 template <class F>
 void for_control_groups(const std::string& controller, const F& f) {
     const std::string groups = text_in("/proc/self/cgroup");
     for (std::size_t begin = 0, end; begin < groups.size(); begin = end + 1) {
         end = std::min(groups.find('\n', begin), groups.size());
-        const std::string line =
-            groups.substr(begin, end - begin);  // "number:controllers:path", for version 2 "0::path"
+        // "number:controllers:path", or "0::path" for version 2
+        const std::string line = groups.substr(begin, end - begin);
         const auto controllers = line.find(':') + 1, path = line.find(':', controllers) + 1;
         const bool unified = line.compare(0, 3, "0::") == 0;
         const std::string listed = "," + line.substr(controllers, path - 1 - controllers) + ",";
@@ -83,13 +83,13 @@ std::size_t memory_limit() {
     return limit;
 }
 
-// As "32768K" (sysconf() would give the sum over all sockets).
+// The system writes it as "32768K". sysconf() would return the sum over all sockets.
 std::size_t largest_cache_size() {
     std::size_t largest = 0;
     for (const char* index : {"0", "1", "2", "3", "4"})
         largest = std::max(
             largest, std::size_t(number_in(std::string("/sys/devices/system/cpu/cpu0/cache/index") + index + "/size"))
                          << 10);
-    return largest ? largest : std::size_t(32) << 20;  // where the system does not tell
+    return largest ? largest : std::size_t(32) << 20;  // unknown
 }
 }  // namespace trimtab
