@@ -31,7 +31,7 @@ public:
     void* data() const { return PyArray_DATA(get()); }
     double* doubles() const { return static_cast<double*>(data()); }
     Shape shape() const { return Shape(dims(), dims() + ndim()); }
-    PyObject* release() { return object_.release(); }
+    Ref release() { return std::move(object_); }  // gives the reference away
     explicit operator bool() const { return bool(object_); }
 
 private:

@@ -218,14 +218,5 @@ void ResultType::create(PyObject* module) {
     type_ = reinterpret_cast<PyTypeObject*>(Py_NewRef(type.get()));
 }
 
-PyObject* ResultType::operator()(std::initializer_list<PyObject*> owned) const {
-    PyObject* tuple = type_->tp_alloc(type_, Py_ssize_t(owned.size()));
-    Py_ssize_t i = 0;
-    for (PyObject* item : owned)
-        if (tuple)
-            PyTuple_SET_ITEM(tuple, i++, item);
-        else
-            Py_XDECREF(item);
-    return tuple;
-}
+Ref ResultType::allocate(Py_ssize_t size) const { return Ref::checked(type_->tp_alloc(type_, size)); }
 }  // namespace trimtab

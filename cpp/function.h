@@ -5,6 +5,7 @@
 #include <Python.h>
 
 #include <array>
+#include <concepts>
 #include <exception>
 #include <initializer_list>
 #include <new>
@@ -37,6 +38,7 @@ public:
         if (object_ && !interpreter_ends()) Py_DECREF(object_);
     }
     static Ref borrow(PyObject* object) { return Ref(Py_XNewRef(object)); }
+    static Ref none() { return borrow(Py_None); }
     // Takes what a C API call returned.
     static Ref checked(PyObject* owned) {
         if (!owned) throw Raised();
@@ -147,11 +149,11 @@ private:
 
 void raise(const std::exception& error);  // as the exception of Python that means the same
 
-template <const Signature& signature, PyObject* (*body)(const Arguments&)>
+template <const Signature& signature, Ref (*body)(const Arguments&)>
 PyObject* entry(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject* keywords) {
     // Not noexcept: Python 3.13 and before end a daemon thread by unwinding its stack while the interpreter ends.
     try {
-        return body(Arguments(signature, values, count, keywords));
+        return body(Arguments(signature, values, count, keywords)).release();
     } catch (const Raised&) {
     } catch (const std::exception& error) {
         raise(error);
@@ -159,7 +161,7 @@ PyObject* entry(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject* 
     return nullptr;
 }
 
-template <const Signature& signature, PyObject* (*body)(const Arguments&)>
+template <const Signature& signature, Ref (*body)(const Arguments&)>
 PyMethodDef method() {
     signature.read();
     const auto function = reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(entry<signature, body>));
@@ -173,9 +175,16 @@ class ResultType {
 public:
     ResultType(const char* name, const char* fields) : name_(name), fields_(fields) {}
     void create(PyObject* module);
-    PyObject* operator()(std::initializer_list<PyObject*> owned) const;
+    template <std::same_as<Ref>... Results>
+    Ref operator()(Results... results) const {
+        Ref tuple = allocate(sizeof...(results));
+        Py_ssize_t i = 0;
+        (PyTuple_SET_ITEM(tuple.get(), i++, results.release()), ...);
+        return tuple;
+    }
 
 private:
+    Ref allocate(Py_ssize_t size) const;
     const char *name_, *fields_;
     PyTypeObject* type_ = nullptr;
 };

@@ -58,7 +58,7 @@ Array MemoryOrder::empty_like(PyArrayObject* shape, PyArray_Descr* descr, DType 
     Ref view = Ref::checked(
         PyArray_NewFromDescr(&PyArray_Type, memory.descr(), PyArray_NDIM(shape), PyArray_DIMS(shape), strides.data(),
                              PyArray_BYTES(memory.get()) + first() * itemsize, NPY_ARRAY_WRITEABLE, nullptr));
-    if (PyArray_SetBaseObject(as_array(view.get()), memory.release()) < 0) throw Raised();
+    if (PyArray_SetBaseObject(as_array(view.get()), memory.release().release()) < 0) throw Raised();
     return Array(std::move(view), dtype);
 }
 }  // namespace trimtab

@@ -35,16 +35,16 @@ Output::Output(const Argument& out, const Array& x, std::initializer_list<const 
         direct = direct && is_safe(target, elementwise, others);
     }
     Shape shape = x.shape();
-    if (!target_) target_ = Ref(empty(shape, x.descr(), x.dtype()).release());
+    if (!target_) target_ = empty(shape, x.descr(), x.dtype()).release();
     for (std::size_t i = 0; i < axes.size(); ++i) shape[i] = x.dims()[axes[i]];
     work_ = direct ? Array(Ref::borrow(target_.get()), x.dtype()) : empty(shape, x.descr(), x.dtype());
 }
 
-PyObject* Output::finish() {
+Ref Output::finish() {
     if (work_.get() != as_array(target_.get())) {
         const Ref view = axes_.empty() ? Ref::borrow(target_.get()) : transposed(as_array(target_.get()), axes_);
         if (PyArray_CopyInto(as_array(view.get()), work_.get()) < 0) throw Raised();
     }
-    return (returned_ ? returned_ : target_).release();
+    return std::move(returned_ ? returned_ : target_);
 }
 }  // namespace trimtab

@@ -15,7 +15,7 @@ public:
     Output(const Argument& out, const Array& x, std::initializer_list<const Array*> elementwise,
            std::initializer_list<const Array*> others = {}, const std::vector<int>& axes = {});
     void* data() const { return work_.data(); }
-    PyObject* finish();
+    Ref finish();
 
 private:
     Ref returned_;  // the caller's `out`

@@ -41,13 +41,13 @@ Gradient::Gradient(const Parameter& parameter, const Shape& shape) {
     sums_ = wide_ ? wide_ : result_.doubles();
 }
 
-PyObject* Gradient::finish() {
+Ref Gradient::finish() {
     if (wide_) {
         const Released released(0.5 * double(result_.size()));
         kernels->convert->narrow[int(result_.dtype())](wide_, result_.data(), result_.size());
     }
     if (PyArray_TYPE(result_.get()) == descr_->type_num) return result_.release();
-    return Ref::checked(PyArray_Cast(result_.get(), descr_->type_num)).release();  // a long double
+    return Ref::checked(PyArray_Cast(result_.get(), descr_->type_num));  // a long double
 }
 
 Running::Running(const Argument& argument, npy_intp channels) : argument_(argument) {

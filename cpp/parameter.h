@@ -34,7 +34,7 @@ class Gradient {
 public:
     Gradient(const Parameter& parameter, const Shape& shape);
     double* sums() const { return sums_; }
-    PyObject* finish();
+    Ref finish();
 
 private:
     PyArray_Descr* descr_;  // borrowed

@@ -262,7 +262,7 @@ double finite(const Argument& argument, double otherwise) {
 using Forward = Kernel<Activation> (ActivationKernels::*)[dtype_count];
 using Backward = Kernel<ActivationBackward> (ActivationKernels::*)[dtype_count];
 
-PyObject* apply(Forward table, const Array& x, const Argument& out, double slope = 0) {
+Ref apply(Forward table, const Array& x, const Argument& out, double slope = 0) {
     Output y(out, x, {&x});
     {
         const Released released;
@@ -272,7 +272,7 @@ PyObject* apply(Forward table, const Array& x, const Argument& out, double slope
     return y.finish();
 }
 
-PyObject* apply(Backward table, const Array& dy, const Array& y, const Argument& out, double slope = 0) {
+Ref apply(Backward table, const Array& dy, const Array& y, const Argument& out, double slope = 0) {
     Output dx(out, dy, {&dy, &y});
     {
         const Released released;
@@ -283,23 +283,23 @@ PyObject* apply(Backward table, const Array& dy, const Array& y, const Argument&
 }
 
 template <Forward table>
-PyObject* forward(const Arguments& in) {
+Ref forward(const Arguments& in) {
     return apply(table, read(in[0]), in[1]);
 }
 template <Backward table>
-PyObject* backward(const Arguments& in) {
+Ref backward(const Arguments& in) {
     const Array dy = read(in[0]), y = read_like(in[1], dy);
     return apply(table, dy, y, in[2]);
 }
 
 constexpr double default_slope = 0.05;
 
-PyObject* leaky_relu(const Arguments& in) {
+Ref leaky_relu(const Arguments& in) {
     const Array x = read(in[0]);
     const double slope = finite(in[1], default_slope);
     return apply(&ActivationKernels::leaky_relu, x, in[2], slope);
 }
-PyObject* leaky_relu_backward(const Arguments& in) {
+Ref leaky_relu_backward(const Arguments& in) {
     const Array dy = read(in[0]), x = read_like(in[1], dy);
     const double slope = finite(in[2], default_slope);
     return apply(&ActivationKernels::leaky_relu_backward, dy, x, in[3], slope);

@@ -233,7 +233,7 @@ void pool(const std::vector<Part>& all, const Array& mean, const Array& var, npy
     }
 }
 
-PyObject* batch_norm(const Arguments& in) {
+Ref batch_norm(const Arguments& in) {
     const Argument gamma = in[3], beta = in[4], axis = in[5], eps = in[6], activation = in[7], added = in[8],
                    out = in[9];
     const Array x = read(in[0]);
@@ -264,7 +264,7 @@ PyObject* batch_norm(const Arguments& in) {
     return y.finish();
 }
 
-PyObject* batch_norm_forward(const Arguments& in) {
+Ref batch_norm_forward(const Arguments& in) {
     const Argument gamma = in[1], beta = in[2], running_mean = in[3], running_var = in[4], momentum = in[5],
                    unbiased = in[6], axis = in[7], eps = in[8], activation = in[9], added = in[10],
                    virtual_batch_size = in[11], out = in[12];
@@ -314,10 +314,10 @@ PyObject* batch_norm_forward(const Arguments& in) {
         means.update(pooled, weight_of_new, 1);
         variances.update(pooled + channels, weight_of_new, is_unbiased ? m / (m - 1) : 1);
     }
-    return forward_result({y.finish(), mean.release(), rstd.release()});
+    return forward_result(y.finish(), mean.release(), rstd.release());
 }
 
-PyObject* batch_norm_backward(const Arguments& in) {
+Ref batch_norm_backward(const Arguments& in) {
     const Argument gamma = in[4], axis = in[5], saved = in[6], activation = in[7], with_residual = in[8],
                    training = in[9], virtual_batch_size = in[10], out = in[11];
     const Array dy = read(in[0]), x = read_like(in[1], dy);
@@ -354,8 +354,7 @@ PyObject* batch_norm_backward(const Arguments& in) {
                  .layout = part.layout,
                  .training = through_statistics});
     }
-    PyObject* const for_residual = residual ? dresidual.release() : Py_NewRef(Py_None);
-    return backward_result({dx.finish(), dgamma.finish(), dbeta.finish(), for_residual});
+    return backward_result(dx.finish(), dgamma.finish(), dbeta.finish(), residual ? dresidual.release() : Ref::none());
 }
 }  // namespace
 

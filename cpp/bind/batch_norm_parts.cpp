@@ -220,9 +220,9 @@ batch_moments : shows how the parts make a whole.
 ResultType moments_result("Moments", "mean var count");
 ResultType sums_result("BatchNormBackwardSumsResult", "sum_dy sum_dy_xhat");
 
-PyObject* as_int(npy_intp count) { return Ref::checked(PyLong_FromSsize_t(count)).release(); }
+Ref as_int(npy_intp count) { return Ref::checked(PyLong_FromSsize_t(count)); }
 
-PyObject* batch_moments(const Arguments& in) {
+Ref batch_moments(const Arguments& in) {
     const Array x = read(in[0]);
     const ChannelLayout layout = channel_layout(in[1], x, 1);
     Array mean = empty_doubles({layout.channels}), var = empty_doubles({layout.channels});
@@ -234,8 +234,7 @@ PyObject* batch_moments(const Arguments& in) {
         std::fill_n(mean.doubles(), layout.channels, 0.0);
         std::fill_n(var.doubles(), layout.channels, 0.0);
     }
-    PyObject* const count = as_int(layout.outer * layout.inner);
-    return moments_result({mean.release(), var.release(), count});
+    return moments_result(mean.release(), var.release(), as_int(layout.outer * layout.inner));
 }
 
 npy_intp whole_number(const Argument& count) {
@@ -262,7 +261,7 @@ std::vector<npy_intp> read_counts(const Argument& counts, npy_intp parts) {
     return values;
 }
 
-PyObject* combine_moments(const Arguments& in) {
+Ref combine_moments(const Arguments& in) {
     const Array means = read(in[0]);
     require_dtype(in[0], means, DType::float64);
     if (means.ndim() == 0) in[0].fail(PyExc_ValueError, "have the parts along its first axis", "shape ()");
@@ -285,11 +284,10 @@ PyObject* combine_moments(const Arguments& in) {
             var.doubles()[i] = pooled.var;
         }
     }
-    PyObject* const count = as_int(total);
-    return moments_result({mean.release(), var.release(), count});
+    return moments_result(mean.release(), var.release(), as_int(total));
 }
 
-PyObject* batch_norm_apply(const Arguments& in) {
+Ref batch_norm_apply(const Arguments& in) {
     const Array x = read(in[0]);
     const ChannelLayout layout = channel_layout(in[5], x, 1);
     const Shape shape = {layout.channels};
@@ -311,7 +309,7 @@ PyObject* batch_norm_apply(const Arguments& in) {
     return y.finish();
 }
 
-PyObject* batch_norm_backward_sums(const Arguments& in) {
+Ref batch_norm_backward_sums(const Arguments& in) {
     const Array dy = read(in[0]), x = read_like(in[1], dy);
     const ChannelLayout layout = channel_layout(in[4], x, 1);
     const Shape shape = {layout.channels};
@@ -330,10 +328,10 @@ PyObject* batch_norm_backward_sums(const Arguments& in) {
         std::fill_n(sum_dy.doubles(), layout.channels, 0.0);
         std::fill_n(sum_dy_xhat.doubles(), layout.channels, 0.0);
     }
-    return sums_result({sum_dy.release(), sum_dy_xhat.release()});
+    return sums_result(sum_dy.release(), sum_dy_xhat.release());
 }
 
-PyObject* batch_norm_backward_apply(const Arguments& in) {
+Ref batch_norm_backward_apply(const Arguments& in) {
     const Array dy = read(in[0]), x = read_like(in[1], dy);
     const ChannelLayout layout = channel_layout(in[8], x, 1);
     const Shape shape = {layout.channels};

@@ -125,7 +125,7 @@ Scratch<char> working(const Array& x, const double* values, npy_intp channels) {
     return narrowed;
 }
 
-PyObject* batch_renorm_forward(const Arguments& in) {
+Ref batch_renorm_forward(const Arguments& in) {
     constexpr double inf = std::numeric_limits<double>::infinity();
     const Argument running_mean = in[3], running_std = in[4], axis = in[8], eps = in[9], out = in[10];
     const Array x = read(in[0]);
@@ -175,10 +175,10 @@ PyObject* batch_renorm_forward(const Arguments& in) {
     }
     means.update(mean.doubles(), momentum, 1);
     deviations.update(std.doubles(), momentum, 1);
-    return forward_result({y.finish(), mean.release(), rstd.release(), r.release(), d.release()});
+    return forward_result(y.finish(), mean.release(), rstd.release(), r.release(), d.release());
 }
 
-PyObject* batch_renorm_backward(const Arguments& in) {
+Ref batch_renorm_backward(const Arguments& in) {
     const Array dy = read(in[0]), x = read_like(in[1], dy);
     const ChannelLayout layout = channel_layout(in[7], x, 1);
     const npy_intp channels = layout.channels;
@@ -210,7 +210,7 @@ PyObject* batch_renorm_backward(const Arguments& in) {
         for (npy_intp c = 0; c < channels; ++c)
             dgamma.sums()[c] = r.doubles()[c] * dgamma.sums()[c] + d.doubles()[c] * dbeta.sums()[c];
     }
-    return backward_result({dx.finish(), dgamma.finish(), dbeta.finish()});
+    return backward_result(dx.finish(), dgamma.finish(), dbeta.finish());
 }
 }  // namespace
 

@@ -74,7 +74,7 @@ Array empty_like_sums(const Shape& shape, DType working) {
     return working == DType::float64 ? empty_doubles(shape) : empty(shape, float32_descr, working);
 }
 
-PyObject* convolve(const Arguments& in) {
+Ref convolve(const Arguments& in) {
     const Array x = read(in[0]);
     const npy_intp* const image = read_extents(in[0], x, 4, "(N, H, W, G * C)");
     Real weight = read_real(in[1]);
@@ -103,7 +103,7 @@ PyObject* convolve(const Arguments& in) {
     return y.release();
 }
 
-PyObject* convolve_weights(const Arguments& in) {
+Ref convolve_weights(const Arguments& in) {
     const Array dy = read(in[0]);
     const npy_intp* const gradient = read_extents(in[0], dy, 4, "(N, *output, G * O)");
     const Array x = read(in[1]);

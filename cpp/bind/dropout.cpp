@@ -140,8 +140,8 @@ Affine alpha_affine(double p) {
     return {a, a * alpha * p, a * alpha * (p - 1)};
 }
 
-PyObject* forward(const Array& x, double p, const Seed& seed, const Affine& affine, const SharedAxes& shared,
-                  const Argument& out, bool keep_mask) {
+Ref forward(const Array& x, double p, const Seed& seed, const Affine& affine, const SharedAxes& shared,
+            const Argument& out, bool keep_mask) {
     const Sharing sharing = shared.sharing();
     Output y(out, x, {&x});
     Array mask = keep_mask || sharing.ndim ? empty_mask(shared.decisions()) : Array();
@@ -161,11 +161,10 @@ PyObject* forward(const Array& x, double p, const Seed& seed, const Affine& affi
                                .decisions = chosen,
                                .sharing = sharing});
     }
-    PyObject* const result = y.finish();
-    return keep_mask ? forward_result({result, mask.release()}) : result;
+    return keep_mask ? forward_result(y.finish(), mask.release()) : y.finish();
 }
 
-PyObject* backward(const Array& dy, const Mask& mask, const Affine& affine, const Argument& out) {
+Ref backward(const Array& dy, const Mask& mask, const Affine& affine, const Argument& out) {
     Output dx(out, dy, {&dy}, {&mask.bits});
     {
         const Released released;
@@ -182,52 +181,52 @@ PyObject* backward(const Array& dy, const Mask& mask, const Affine& affine, cons
     return dx.finish();
 }
 
-PyObject* dropout_forward(const Arguments& in, bool keep_mask) {
+Ref dropout_forward(const Arguments& in, bool keep_mask) {
     const Array x = read(in[0]);
     const double p = probability(in[1]);
     const Seed seed(in[2]);
     const bool inverted = in[3].flag(true);
     return forward(x, p, seed, scaled(p, inverted), shared_along(in[4], x), in[5], keep_mask);
 }
-PyObject* dropout(const Arguments& in) { return dropout_forward(in, false); }
-PyObject* dropout_forward(const Arguments& in) { return dropout_forward(in, true); }
+Ref dropout(const Arguments& in) { return dropout_forward(in, false); }
+Ref dropout_forward(const Arguments& in) { return dropout_forward(in, true); }
 
-PyObject* dropout_backward(const Arguments& in) {
+Ref dropout_backward(const Arguments& in) {
     const Array dy = read(in[0]);
     const Mask mask = read_mask(in[1], dy, shared_along(in[4], dy));
     const double p = probability(in[2]);
     return backward(dy, mask, scaled(p, in[3].flag(true)), in[5]);
 }
 
-PyObject* drop_path_forward(const Arguments& in) {
+Ref drop_path_forward(const Arguments& in) {
     const Array x = read(in[0]);
     const double p = probability(in[1]);
     const Seed seed(in[2]);
     return forward(x, p, seed, scaled(p, in[3].flag(true)), shared_but_the_first(x), in[4], true);
 }
 
-PyObject* drop_path_backward(const Arguments& in) {
+Ref drop_path_backward(const Arguments& in) {
     const Array dy = read(in[0]);
     const Mask mask = read_mask(in[1], dy, shared_but_the_first(dy));
     const double p = probability(in[2]);
     return backward(dy, mask, scaled(p, in[3].flag(true)), in[4]);
 }
 
-PyObject* alpha_dropout_forward(const Arguments& in) {
+Ref alpha_dropout_forward(const Arguments& in) {
     const Array x = read(in[0]);
     const double p = probability_below_1(in[1]);
     const Seed seed(in[2]);
     return forward(x, p, seed, alpha_affine(p), none_shared(x), in[3], true);
 }
 
-PyObject* alpha_dropout_backward(const Arguments& in) {
+Ref alpha_dropout_backward(const Arguments& in) {
     const Array dy = read(in[0]);
     const Mask mask = read_mask(in[1], dy, none_shared(dy));
     const double p = probability_below_1(in[2]);
     return backward(dy, mask, {alpha_scale(p), -0.0, 0}, in[3]);
 }
 
-PyObject* add_dropout_forward(const Arguments& in) {
+Ref add_dropout_forward(const Arguments& in) {
     const Array x = read(in[0]);
     const Shape row(x.dims() + std::max(x.ndim() - 1, 0), x.dims() + x.ndim());
     const Parameter bias(in[1], x, row, working_type(x), 0);
@@ -249,10 +248,10 @@ PyObject* add_dropout_forward(const Arguments& in) {
                                                .scale = scaled(p, true).scale,
                                                .decisions = chosen});
     }
-    return forward_result({y.finish(), mask.release()});
+    return forward_result(y.finish(), mask.release());
 }
 
-PyObject* gaussian_dropout_forward(const Arguments& in) {
+Ref gaussian_dropout_forward(const Arguments& in) {
     const Array x = read(in[0]);
     const double p = probability_below_1(in[1]);
     const Seed seed(in[2]);
@@ -268,10 +267,10 @@ PyObject* gaussian_dropout_forward(const Arguments& in) {
                                                     .seed = drawn,
                                                     .deviation = std::sqrt(p / (1 - p))});
     }
-    return gaussian_result({y.finish(), noise.release()});
+    return gaussian_result(y.finish(), noise.release());
 }
 
-PyObject* gaussian_dropout_backward(const Arguments& in) {
+Ref gaussian_dropout_backward(const Arguments& in) {
     const Array dy = read(in[0]), noise = read_like(in[1], dy);
     Output dx(in[2], dy, {&dy, &noise});
     {
@@ -294,7 +293,7 @@ npy_intp count_elements(const Argument& shape) {
     return count;
 }
 
-PyObject* dropout_mask(const Arguments& in) {
+Ref dropout_mask(const Arguments& in) {
     const npy_intp count = count_elements(in[0]);
     const double p = probability(in[1]);
     const Seed seed(in[2]);

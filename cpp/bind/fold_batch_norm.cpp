@@ -68,7 +68,7 @@ CVPR. (Section 3.2.)
 ResultType result("FoldBatchNormResult", "weight bias");
 
 // Batch norm itself does it: of the weight with mean and beta 0, of the bias with its own.
-PyObject* fold_batch_norm(const Arguments& in) {
+Ref fold_batch_norm(const Arguments& in) {
     const Argument axis = in[7], eps = in[6];
     const Array weight = read(in[0]);
     const ChannelLayout layout = channel_layout(axis, weight, 0);
@@ -102,7 +102,7 @@ PyObject* fold_batch_norm(const Arguments& in) {
                                                          .layout = layout,
                                                          .relu = false});
     }
-    return result({folded.release(), folded_bias.finish()});
+    return result(folded.release(), folded_bias.finish());
 }
 }  // namespace
 

@@ -260,7 +260,7 @@ Grouped grouped(const Array& x, const Argument* num_groups, const Argument& axis
     return {each, groups};
 }
 
-PyObject* forward(const Arguments& in, bool in_groups, const ResultType* result) {
+Ref forward(const Arguments& in, bool in_groups, const ResultType* result) {
     const std::size_t next = in_groups ? 2 : 1;
     const Argument num_groups = in[1], eps = in[next + 3], out = in[next + 4];
     const Array x = read(in[0]);
@@ -289,16 +289,15 @@ PyObject* forward(const Arguments& in, bool in_groups, const ResultType* result)
                                                           .layout = layout.as_rows(),
                                                           .eps = epsilon});
     }
-    PyObject* const normalized = y.finish();
-    return result ? (*result)({normalized, mean.release(), rstd.release()}) : normalized;
+    return result ? (*result)(y.finish(), mean.release(), rstd.release()) : y.finish();
 }
 
-PyObject* group_norm(const Arguments& in) { return forward(in, true, nullptr); }
-PyObject* group_norm_forward(const Arguments& in) { return forward(in, true, &group_forward_result); }
-PyObject* instance_norm(const Arguments& in) { return forward(in, false, nullptr); }
-PyObject* instance_norm_forward(const Arguments& in) { return forward(in, false, &instance_forward_result); }
+Ref group_norm(const Arguments& in) { return forward(in, true, nullptr); }
+Ref group_norm_forward(const Arguments& in) { return forward(in, true, &group_forward_result); }
+Ref instance_norm(const Arguments& in) { return forward(in, false, nullptr); }
+Ref instance_norm_forward(const Arguments& in) { return forward(in, false, &instance_forward_result); }
 
-PyObject* backward(const Arguments& in, bool in_groups, const ResultType& result) {
+Ref backward(const Arguments& in, bool in_groups, const ResultType& result) {
     const std::size_t next = in_groups ? 5 : 4;
     const Argument num_groups = in[4], out = in[next + 2];
     const Array dy = read(in[0]), x = read_like(in[1], dy);
@@ -327,11 +326,11 @@ PyObject* backward(const Arguments& in, bool in_groups, const ResultType& result
                                                            .dbeta = dbeta.sums(),
                                                            .layout = layout.as_rows()});
     }
-    return result({dx.finish(), dgamma.finish(), dbeta.finish()});
+    return result(dx.finish(), dgamma.finish(), dbeta.finish());
 }
 
-PyObject* group_norm_backward(const Arguments& in) { return backward(in, true, group_backward_result); }
-PyObject* instance_norm_backward(const Arguments& in) { return backward(in, false, instance_backward_result); }
+Ref group_norm_backward(const Arguments& in) { return backward(in, true, group_backward_result); }
+Ref instance_norm_backward(const Arguments& in) { return backward(in, false, instance_backward_result); }
 }  // namespace
 
 void bind_group_norm(PyObject* module) {

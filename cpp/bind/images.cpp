@@ -47,7 +47,7 @@ void transpose(const void* x, void* y, ptrdiff_t count, ptrdiff_t rows, ptrdiff_
     });
 }
 
-PyObject* transpose(const Arguments& in) {
+Ref transpose(const Arguments& in) {
     const Array x = read(in[0]);
     if (x.ndim() != 3) in[0].fail(PyExc_ValueError, "have shape (N, A, B)", text(x.shape()));
     const npy_intp *const extents = x.dims(), rows = extents[1], columns = extents[2];

@@ -167,25 +167,25 @@ RowNormResult forward(const Arguments& in, bool keep) {
                             1e-5, keep, keep);
 }
 
-PyObject* layer_norm(const Arguments& in) { return forward(in, false).y; }
+Ref layer_norm(const Arguments& in) { return forward(in, false).y; }
 
-PyObject* layer_norm_forward(const Arguments& in) {
-    const RowNormResult result = forward(in, true);
-    return forward_result({result.y, result.mean, result.rstd});
+Ref layer_norm_forward(const Arguments& in) {
+    RowNormResult result = forward(in, true);
+    return forward_result(std::move(result.y), std::move(result.mean), std::move(result.rstd));
 }
 
-PyObject* add_layer_norm_forward(const Arguments& in) {
-    const RowNormResult result = row_norm_forward(
+Ref add_layer_norm_forward(const Arguments& in) {
+    RowNormResult result = row_norm_forward(
         *kernels->layer_norm,
         {.x = in[0], .residual = in[1], .gamma = in[2], .beta = in[3], .axis = in[4], .eps = in[5]}, 1e-5, true, true);
-    return add_result({result.y, result.summed, result.mean, result.rstd});
+    return add_result(std::move(result.y), std::move(result.summed), std::move(result.mean), std::move(result.rstd));
 }
 
-PyObject* layer_norm_backward(const Arguments& in) {
-    const RowNormGradients gradients = row_norm_backward(
+Ref layer_norm_backward(const Arguments& in) {
+    RowNormGradients gradients = row_norm_backward(
         *kernels->layer_norm,
         {.dy = in[0], .x = in[1], .mean = in[2], .rstd = in[3], .gamma = in[4], .axis = in[5], .out = in[6]});
-    return backward_result({gradients.dx, gradients.dgamma, gradients.dbeta});
+    return backward_result(std::move(gradients.dx), std::move(gradients.dgamma), std::move(gradients.dbeta));
 }
 }  // namespace
 

@@ -158,8 +158,8 @@ Reduction read_reduction(const Argument& argument) {
 }
 
 // The value of the loss; or those it is made of, in the dtype of the results.
-PyObject* value_of(Reduction reduction, double loss, Array& losses, const Array& results) {
-    if (reduction != Reduction::none) return PyFloat_FromDouble(loss);
+Ref value_of(Reduction reduction, double loss, Array& losses, const Array& results) {
+    if (reduction != Reduction::none) return Ref::checked(PyFloat_FromDouble(loss));
     if (results.dtype() == DType::float64) return losses.release();
     Array narrowed = empty(losses.shape(), results.descr(), results.dtype());
     {
@@ -254,7 +254,7 @@ bool are_class_ids(const Argument& labels, PyArrayObject* given, const Array& lo
     return false;
 }
 
-PyObject* softmax_cross_entropy(const Arguments& in) {
+Ref softmax_cross_entropy(const Arguments& in) {
     const Argument labels = in[1], ignore_index = in[4];
     const Array logits = read(in[0]);
     if (logits.ndim() != 2 || logits.dims()[1] == 0)
@@ -291,12 +291,12 @@ PyObject* softmax_cross_entropy(const Arguments& in) {
              .label_smoothing = label_smoothing,
              .mean = reduction == Reduction::mean});
     }
-    return cross_entropy_result({value_of(reduction, loss, losses, logits), dlogits.release()});
+    return cross_entropy_result(value_of(reduction, loss, losses, logits), dlogits.release());
 }
 
 // scale times Huber's loss; of infinite delta it is the squared error / 2.
 template <class Delta>
-PyObject* regression(const Arguments& in, double scale, const Delta& read_delta, const Argument& reduction_argument) {
+Ref regression(const Arguments& in, double scale, const Delta& read_delta, const Argument& reduction_argument) {
     const Array pred = read(in[0]);
     if (!in[1].given()) in[1].type_error("be an array");
     const Parameter target(in[1], pred, pred.shape(), working_type(pred), 0);
@@ -319,13 +319,13 @@ PyObject* regression(const Arguments& in, double scale, const Delta& read_delta,
                                                    .gradient_scale = scale / divisor,
                                                    .divisor = divisor});
     }
-    return regression_result({value_of(reduction, loss, losses, pred), dpred.release()});
+    return regression_result(value_of(reduction, loss, losses, pred), dpred.release());
 }
 
-PyObject* mse(const Arguments& in) {
+Ref mse(const Arguments& in) {
     return regression(in, 2, [] { return INFINITY; }, in[2]);
 }
-PyObject* huber(const Arguments& in) {
+Ref huber(const Arguments& in) {
     return regression(in, 1, [&] { return in[2].non_negative(1); }, in[3]);
 }
 }  // namespace

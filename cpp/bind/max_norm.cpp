@@ -46,7 +46,7 @@ Srivastava, N., Hinton, G., Krizhevsky, A., Sutskever, I., and Salakhutdinov, R.
 Neural Networks from Overfitting. JMLR.
 )");
 
-PyObject* max_norm(const Arguments& in) {
+Ref max_norm(const Arguments& in) {
     const Array w = read(in[0]);
     const double limit = in[1].non_negative(0);
     const RowLayout layout = row_layout(in[2], w);

@@ -66,7 +66,7 @@ MaxPoolLayout layout_of(const npy_intp* image, const Argument& kernel, const Arg
             .output = {}};
 }
 
-PyObject* max_pool(const Arguments& in) {
+Ref max_pool(const Arguments& in) {
     const Array x = read(in[0]);
     MaxPoolLayout layout = layout_of(read_extents(in[0], x, 4, "(N, H, W, C)"), in[1], in[2], in[3]);
     layout.output = read_plane(in[4], 0);
@@ -78,7 +78,7 @@ PyObject* max_pool(const Arguments& in) {
     return y.release();
 }
 
-PyObject* max_pool_backward(const Arguments& in) {
+Ref max_pool_backward(const Arguments& in) {
     const Array dy = read(in[0]);
     const npy_intp* const output = read_extents(in[0], dy, 4, "(N, *output, C)");
     const Array x = read(in[1]), y = read_like(in[2], dy);

@@ -26,7 +26,7 @@ TypeError, ValueError
     An argument of the wrong dtype or kind.
 )");
 
-PyObject* as_array(const Arguments& in) { return read(in[0]).release(); }
+Ref as_array(const Arguments& in) { return read(in[0]).release(); }
 }  // namespace
 
 void bind_reading(PyObject* module) { add_functions(module, {method<as_array_signature, as_array>()}); }

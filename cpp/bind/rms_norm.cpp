@@ -162,24 +162,24 @@ RowNormResult forward(const Arguments& in, bool keep) {
                             1e-6, false, keep);
 }
 
-PyObject* rms_norm(const Arguments& in) { return forward(in, false).y; }
+Ref rms_norm(const Arguments& in) { return forward(in, false).y; }
 
-PyObject* rms_norm_forward(const Arguments& in) {
-    const RowNormResult result = forward(in, true);
-    return forward_result({result.y, result.rstd});
+Ref rms_norm_forward(const Arguments& in) {
+    RowNormResult result = forward(in, true);
+    return forward_result(std::move(result.y), std::move(result.rstd));
 }
 
-PyObject* add_rms_norm_forward(const Arguments& in) {
-    const RowNormResult result = row_norm_forward(
+Ref add_rms_norm_forward(const Arguments& in) {
+    RowNormResult result = row_norm_forward(
         *kernels->rms_norm, {.x = in[0], .residual = in[1], .gamma = in[2], .axis = in[3], .eps = in[4]}, 1e-6, false,
         true);
-    return add_result({result.y, result.summed, result.rstd});
+    return add_result(std::move(result.y), std::move(result.summed), std::move(result.rstd));
 }
 
-PyObject* rms_norm_backward(const Arguments& in) {
-    const RowNormGradients gradients = row_norm_backward(
+Ref rms_norm_backward(const Arguments& in) {
+    RowNormGradients gradients = row_norm_backward(
         *kernels->rms_norm, {.dy = in[0], .x = in[1], .rstd = in[2], .gamma = in[3], .axis = in[4], .out = in[5]});
-    return backward_result({gradients.dx, gradients.dgamma});
+    return backward_result(std::move(gradients.dx), std::move(gradients.dgamma));
 }
 }  // namespace
 

@@ -51,7 +51,7 @@ RowNormResult row_norm_forward(const RowNormKernels& kernels, const RowNormArgum
                                          .width = layout.width,
                                          .eps = epsilon});
     }
-    return {y.finish(), added ? summed->finish() : nullptr, mean.release(), rstd.release()};
+    return {y.finish(), added ? summed->finish() : Ref(), mean.release(), rstd.release()};
 }
 
 RowNormGradients row_norm_backward(const RowNormKernels& kernels, const RowNormBackwardArguments& in) {
@@ -79,6 +79,6 @@ RowNormGradients row_norm_backward(const RowNormKernels& kernels, const RowNormB
                                           .rows = layout.rows,
                                           .width = layout.width});
     }
-    return {dx.finish(), dgamma.finish(), centred ? dbeta->finish() : nullptr};
+    return {dx.finish(), dgamma.finish(), centred ? dbeta->finish() : Ref()};
 }
 }  // namespace trimtab

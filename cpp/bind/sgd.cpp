@@ -282,7 +282,9 @@ struct Step {
           statistics(statistics.flag(false)) {}
 };
 
-PyObject* step(const Plan& plan, const Step& step, bool skip_nonfinite) {
+Ref as_float(double value) { return Ref::checked(PyFloat_FromDouble(value)); }
+
+Ref step(const Plan& plan, const Step& step, bool skip_nonfinite) {
     const double lr = step.lr, grad_scale = step.grad_scale;
     const bool statistics = step.statistics || skip_nonfinite;
     const Options& o = plan.options;
@@ -316,12 +318,12 @@ PyObject* step(const Plan& plan, const Step& step, bool skip_nonfinite) {
         }
     }
     plan.scatter();
-    if (!statistics) Py_RETURN_NONE;
-    return statistics_result({PyFloat_FromDouble(sums[l1_norm]), PyFloat_FromDouble(sums[l2_norm_sq]),
-                              PyFloat_FromDouble(grad_scale * sums[grad_norm])});
+    if (!statistics) return Ref::none();
+    return statistics_result(as_float(sums[l1_norm]), as_float(sums[l2_norm_sq]),
+                             as_float(grad_scale * sums[grad_norm]));
 }
 
-PyObject* sgd_update(const Arguments& in) {
+Ref sgd_update(const Arguments& in) {
     const bool zero_grad = in[14].flag(false);
     const Plan plan(in, 4, in[15], zero_grad, zero_grad);
     return step(plan, Step(plan, in[3], in[12], in[13], in[16]), in[17].flag(false));
@@ -329,12 +331,12 @@ PyObject* sgd_update(const Arguments& in) {
 
 constexpr const char* plan_name = "trimtab.sgd_plan";
 
-PyObject* sgd_plan(const Arguments& in) {
+Ref sgd_plan(const Arguments& in) {
     auto plan = std::make_unique<Plan>(in, 3, in[12], in[11].flag(false), true);
     plan->decays = read_flags(in[13], plan->params.size(), true);
     const auto destroy = [](PyObject* capsule) { delete static_cast<Plan*>(PyCapsule_GetPointer(capsule, plan_name)); };
-    PyObject* capsule = PyCapsule_New(plan.get(), plan_name, destroy);
-    if (capsule) plan.release();
+    Ref capsule = Ref::checked(PyCapsule_New(plan.get(), plan_name, destroy));
+    plan.release();  // the capsule owns it
     return capsule;
 }
 
@@ -349,12 +351,12 @@ const Plan& read_plan(const Argument& argument) {
     return plan;
 }
 
-PyObject* sgd_step(const Arguments& in) {
+Ref sgd_step(const Arguments& in) {
     const Step options(as_plan(in[0]), in[1], in[2], in[3], in[4]);
     return step(read_plan(in[0]), options, false);  // reading the options may have moved the arrays of the plan
 }
 
-PyObject* sgd_grad_norm(const Arguments& in) {
+Ref sgd_grad_norm(const Arguments& in) {
     const Plan& plan = read_plan(in[0]);
     double norm;
     plan.grads.gather();
@@ -362,10 +364,10 @@ PyObject* sgd_grad_norm(const Arguments& in) {
         const Released released;
         norm = plan.grads_norm();
     }
-    return PyFloat_FromDouble(norm);
+    return as_float(norm);
 }
 
-PyObject* sgd_stands(const Arguments& in) { return PyBool_FromLong(as_plan(in[0]).stands()); }
+Ref sgd_stands(const Arguments& in) { return Ref::borrow(as_plan(in[0]).stands() ? Py_True : Py_False); }
 
 // By limit / norm; where float would not hold that, in two steps of about the same size.
 Scale by(double limit, double norm, const ArrayList& arrays) {
@@ -375,7 +377,7 @@ Scale by(double limit, double norm, const ArrayList& arrays) {
     return {.arrays = arrays, .factor = limit / unit / norm, .unit = unit};
 }
 
-PyObject* clip_grad_norm(const Arguments& in) {
+Ref clip_grad_norm(const Arguments& in) {
     Arrays grads(in[0], Access::write);
     const double limit = in[1].between(0, INFINITY, 0);
     require_disjoint({&grads});
@@ -388,10 +390,10 @@ PyObject* clip_grad_norm(const Arguments& in) {
         if (norm > limit && std::isfinite(norm)) kernels->sgd->scale[int(grads.dtype())](by(limit, norm, grads.list()));
     }
     grads.scatter();
-    return PyFloat_FromDouble(norm);
+    return as_float(norm);
 }
 
-PyObject* penalty(const Arguments& in) {
+Ref penalty(const Arguments& in) {
     Arrays params(in[0], Access::read);
     lay_out({&params});
     const double l1 = in[1].non_negative(0), l2 = in[2].non_negative(0);
@@ -405,7 +407,7 @@ PyObject* penalty(const Arguments& in) {
     }
     const double root = std::sqrt(l2 / 2) * norm;
     const double of_magnitudes = l1 == 0 ? 0 : l1 * sums[0], of_squares = l2 == 0 ? 0 : l2 / 2 * sums[1];
-    return PyFloat_FromDouble(of_magnitudes + (norm == 0 ? of_squares : root * root));
+    return as_float(of_magnitudes + (norm == 0 ? of_squares : root * root));
 }
 }  // namespace
 

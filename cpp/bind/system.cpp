@@ -108,25 +108,26 @@ info : dict
     "isa", "isa_levels" (those this machine can run, best first), "compiler", "num_threads", "memory_cap".
 )");
 
-PyObject* set_num_threads(const Arguments& in) {
+Ref set_num_threads(const Arguments& in) {
     const Py_ssize_t n = in[0].integer("be an int >= 1");
     if (n < 1) in[0].value_error("be an int >= 1");
     trimtab::set_num_threads(int(std::min<Py_ssize_t>(n, INT_MAX)));
-    Py_RETURN_NONE;
+    return Ref::none();
 }
-PyObject* get_num_threads(const Arguments&) { return PyLong_FromLong(num_threads()); }
-PyObject* isa(const Arguments&) { return PyUnicode_FromString(isa_name()); }
-PyObject* trim_memory(const Arguments&) { return PyLong_FromSize_t(trimtab::trim_memory()); }
-PyObject* get_memory_cap(const Arguments&) { return PyLong_FromSize_t(memory_cap()); }
-PyObject* set_memory_cap(const Arguments& in) {
+Ref get_num_threads(const Arguments&) { return Ref::checked(PyLong_FromLong(num_threads())); }
+Ref isa(const Arguments&) { return Ref::checked(PyUnicode_FromString(isa_name())); }
+Ref trim_memory(const Arguments&) { return Ref::checked(PyLong_FromSize_t(trimtab::trim_memory())); }
+Ref get_memory_cap(const Arguments&) { return Ref::checked(PyLong_FromSize_t(memory_cap())); }
+Ref set_memory_cap(const Arguments& in) {
     const Py_ssize_t bytes = in[0].integer("be an int >= 0");
     if (bytes < 0) in[0].value_error("be an int >= 0");
     trimtab::set_memory_cap(std::size_t(bytes));
-    Py_RETURN_NONE;
+    return Ref::none();
 }
-PyObject* build_info(const Arguments&) {
-    return Py_BuildValue("{s:s,s:s,s:s,s:i,s:n}", "isa", isa_name(), "isa_levels", isa_levels().c_str(), "compiler",
-                         TRIMTAB_COMPILER, "num_threads", num_threads(), "memory_cap", Py_ssize_t(memory_cap()));
+Ref build_info(const Arguments&) {
+    return Ref::checked(Py_BuildValue("{s:s,s:s,s:s,s:i,s:n}", "isa", isa_name(), "isa_levels", isa_levels().c_str(),
+                                      "compiler", TRIMTAB_COMPILER, "num_threads", num_threads(), "memory_cap",
+                                      Py_ssize_t(memory_cap())));
 }
 }  // namespace
 
