@@ -12,60 +12,47 @@
 
 namespace trimtab {
 
-void Signature::read() const {
-    if (parts_) return;
-    auto parts = std::make_unique<Parts>();
-    const std::string line(doc_, std::strcspn(doc_, "\n"));
-    const auto open = line.find('('), close = line.rfind(')');
-    parts->name = line.substr(0, open);
-    bool keyword_only = false;
-    for (std::size_t from = open + 1, to; from < close; from = to + 1) {
-        to = std::min(line.find(',', from), close);
-        const std::string parameter = line.substr(from, to - from);
-        const auto begin = parameter.find_first_not_of(' '), equals = parameter.find('=');
-        const std::string name = parameter.substr(begin, equals - begin);
-        if (begin == std::string::npos || name.find_first_of(")]}") != std::string::npos) continue;  // in a default
-        if (name == "*") {
-            keyword_only = true;
-            continue;
-        }
-        parts->names.push_back(Ref::checked(PyUnicode_InternFromString(name.c_str())).release());
-        if (!keyword_only) parts->positional = parts->names.size();
-        if (equals == std::string::npos) parts->required |= std::size_t(1) << (parts->names.size() - 1);
+Function::Function(const char* doc) {
+    const Signature signature{doc};
+    name_ = signature.name;
+    for (std::size_t i = 0; i < signature.count; ++i) {
+        const std::string parameter(signature.parameters[i]);
+        parameters_.push_back(Ref::checked(PyUnicode_InternFromString(parameter.c_str())).release());
     }
-    parts_ = parts.release();
+    positional_ = signature.positional;
+    required_ = signature.required;
 }
 
-Arguments::Arguments(const Signature& signature, PyObject* const* values, Py_ssize_t count, PyObject* keywords)
-    : signature_(signature) {
-    if (std::size_t(count) > signature.parts_->positional) {
-        PyErr_Format(PyExc_TypeError, "%s: takes at most %zu positional arguments, got %zd", signature.name(),
-                     signature.parts_->positional, count);
+BoundArguments::BoundArguments(const Function& function, PyObject* const* values, Py_ssize_t count, PyObject* keywords)
+    : function_(function) {
+    if (std::size_t(count) > function.positional_) {
+        PyErr_Format(PyExc_TypeError, "%s: takes at most %zu positional arguments, got %zd", function.name(),
+                     function.positional_, count);
         throw Raised();
     }
     for (Py_ssize_t i = 0; i < count; ++i) values_[std::size_t(i)] = values[i];
     if (keywords)
         for (Py_ssize_t i = 0, n = PyTuple_GET_SIZE(keywords); i < n; ++i)
             place(PyTuple_GET_ITEM(keywords, i), values[count + i]);
-    for (std::size_t i = 0; signature.parts_->required >> i; ++i)
-        if ((signature.parts_->required >> i & 1) && !values_[i]) {
-            PyErr_Format(PyExc_TypeError, "%s: missing required argument '%s'", signature.name(),
-                         signature.argument(i));
+    for (std::size_t i = 0; function.required_ >> i; ++i)
+        if ((function.required_ >> i & 1) && !values_[i]) {
+            PyErr_Format(PyExc_TypeError, "%s: missing required argument '%s'", function.name(), function.parameter(i));
             throw Raised();
         }
-    for (std::size_t i = 0; i < signature.size() && !guarded_; ++i) guarded_ = values_[i] && !is_inert(values_[i]);
+    for (std::size_t i = 0; i < function.parameters_.size() && !guarded_; ++i)
+        guarded_ = values_[i] && !is_inert(values_[i]);
 }
 
-void Arguments::place(PyObject* keyword, PyObject* value) {
-    const auto& names = signature_.parts_->names;
+void BoundArguments::place(PyObject* keyword, PyObject* value) {
+    const auto& names = function_.parameters_;
     std::size_t i = 0;
     while (i < names.size() && names[i] != keyword) ++i;  // keywords in source code are interned
     if (i == names.size())
         for (i = 0; i < names.size() && PyUnicode_Compare(names[i], keyword) != 0;) ++i;
     if (i == names.size())
-        PyErr_Format(PyExc_TypeError, "%s: got an unexpected keyword argument '%U'", signature_.name(), keyword);
+        PyErr_Format(PyExc_TypeError, "%s: got an unexpected keyword argument '%U'", function_.name(), keyword);
     else if (values_[i])
-        PyErr_Format(PyExc_TypeError, "%s: got multiple values for argument '%U'", signature_.name(), keyword);
+        PyErr_Format(PyExc_TypeError, "%s: got multiple values for argument '%U'", function_.name(), keyword);
     else
         values_[i] = value;
     if (PyErr_Occurred()) throw Raised();

@@ -1,80 +1,34 @@
 // A function of the public interface: its signature, its arguments and the errors about them. Compiled functions are
 // entered through METH_FASTCALL | METH_KEYWORDS: no frame, no tuple, no dict between the caller and the kernel.
 #pragma once
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
 #include <array>
 #include <concepts>
 #include <exception>
 #include <initializer_list>
 #include <new>
 #include <string>
-#include <utility>
 #include <vector>
+
+#include "ref.h"
+#include "signature.h"
 
 namespace trimtab {
 
-struct Raised {};  // thrown with a Python exception set
-
-// Whether the interpreter ends. A daemon thread that is unwound then has no GIL, and nobody misses what is not released.
-#if PY_VERSION_HEX >= 0x030D0000
-inline bool interpreter_ends() { return Py_IsFinalizing(); }
-#else
-inline bool interpreter_ends() { return _Py_IsFinalizing(); }
-#endif
-
-// An owned reference.
-class Ref {
+// A public function as Python sees it. Made at import and never destroyed: threads may still call while the process ends.
+class Function {
 public:
-    Ref() = default;
-    explicit Ref(PyObject* owned) : object_(owned) {}
-    Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-    Ref& operator=(Ref&& other) noexcept {
-        std::swap(object_, other.object_);
-        return *this;
-    }
-    ~Ref() {
-        if (object_ && !interpreter_ends()) Py_DECREF(object_);
-    }
-    static Ref borrow(PyObject* object) { return Ref(Py_XNewRef(object)); }
-    static Ref none() { return borrow(Py_None); }
-    // Takes what a C API call returned.
-    static Ref checked(PyObject* owned) {
-        if (!owned) throw Raised();
-        return Ref(owned);
-    }
-    PyObject* get() const { return object_; }
-    PyObject* release() { return std::exchange(object_, nullptr); }
-    explicit operator bool() const { return object_; }
+    explicit Function(const char* doc);
+    const char* name() const { return name_.c_str(); }
+    const char* parameter(std::size_t i) const { return PyUnicode_AsUTF8(parameters_[i]); }
 
 private:
-    PyObject* object_ = nullptr;
+    friend class BoundArguments;
+    std::string name_;
+    std::vector<PyObject*> parameters_;  // their names, interned
+    std::size_t positional_, required_;  // as of a Signature
 };
-
-constexpr std::size_t most_arguments = 20;
-
-// Read from the first line of the docstring, which is also what inspect.signature() shows:
-// "name(required, optional=None, *, keyword=1)".
-class Signature {
-public:
-    constexpr explicit Signature(const char* doc) : doc_(doc) {}
-    void read() const;  // at import; all else needs it
-    const char* doc() const { return doc_; }
-    const char* name() const { return parts_->name.c_str(); }
-    const char* argument(std::size_t i) const { return PyUnicode_AsUTF8(parts_->names[i]); }
-    std::size_t size() const { return parts_->names.size(); }
-
-private:
-    friend class Arguments;
-    struct Parts {
-        std::string name;
-        std::vector<PyObject*> names;  // interned
-        std::size_t positional = 0, required = 0;
-    };
-    const char* doc_;
-    mutable const Parts* parts_ = nullptr;  // never destroyed: threads may still call while the process ends
-};
+template <const auto& doc>
+inline const Function* function_of = nullptr;
 
 // The exception that is set, taken away.
 Ref take_raised();
@@ -88,10 +42,10 @@ std::string type_name(PyObject* object);
 class Argument {
 public:
     Argument() = default;
-    Argument(const Signature& function, std::size_t index, PyObject* value, bool guarded)
+    Argument(const Function& function, std::size_t index, PyObject* value, bool guarded)
         : function_(&function), index_(index), guarded_(guarded), value_(value) {}
     const char* function() const { return function_->name(); }
-    const char* name() const { return function_->argument(index_); }
+    const char* name() const { return function_->parameter(index_); }
     PyObject* value() const { return value_; }
     bool given() const { return value_ && value_ != Py_None; }
     // Whether code of the caller's may run while the arguments of the call are read.
@@ -127,7 +81,7 @@ public:
     Py_ssize_t integer(const char* rule) const;  // anything with __index__ but bool
 
 private:
-    const Signature* function_ = nullptr;
+    const Function* function_ = nullptr;
     std::size_t index_ = 0;
     bool guarded_ = false;
     Py_ssize_t element_ = -1;
@@ -135,25 +89,44 @@ private:
     PyObject* value_ = nullptr;  // borrowed; nullptr: not given
 };
 
-class Arguments {
+// The values that a call gave to the parameters of a function, by position.
+class BoundArguments {
 public:
-    Arguments(const Signature& signature, PyObject* const* values, Py_ssize_t count, PyObject* keywords);
-    Argument operator[](std::size_t i) const { return Argument(signature_, i, values_[i], guarded_); }
+    BoundArguments(const Function& function, PyObject* const* values, Py_ssize_t count, PyObject* keywords);
+
+protected:
+    Argument at(std::size_t i) const { return Argument(function_, i, values_[i], guarded_); }
 
 private:
     void place(PyObject* keyword, PyObject* value);
-    const Signature& signature_;
-    std::array<PyObject*, most_arguments> values_ = {};
+    const Function& function_;
+    std::array<PyObject*, max_parameters> values_ = {};
     bool guarded_ = false;
+};
+
+// The same by name: in["eps"]. Names are looked up at compile time; one that is not in the signature does not compile.
+template <const auto& doc>
+class Arguments : public BoundArguments {
+    static constexpr Signature signature{doc};
+
+public:
+    using BoundArguments::BoundArguments;
+    struct Name {
+        std::size_t position;
+        consteval Name(const char* name) : position(signature.find(name)) {
+            if (position == signature.count) throw "the signature has no parameter of this name";
+        }
+    };
+    Argument operator[](Name name) const { return at(name.position); }
 };
 
 void raise(const std::exception& error);  // as the exception of Python that means the same
 
-template <const Signature& signature, Ref (*body)(const Arguments&)>
+template <const auto& doc, Ref (*body)(const Arguments<doc>&)>
 PyObject* entry(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject* keywords) {
     // Not noexcept: Python 3.13 and before end a daemon thread by unwinding its stack while the interpreter ends.
     try {
-        return body(Arguments(signature, values, count, keywords)).release();
+        return body(Arguments<doc>(*function_of<doc>, values, count, keywords)).release();
     } catch (const Raised&) {
     } catch (const std::exception& error) {
         raise(error);
@@ -161,11 +134,14 @@ PyObject* entry(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject* 
     return nullptr;
 }
 
-template <const Signature& signature, Ref (*body)(const Arguments&)>
+// What Python needs of a function, whose docstring is known from the type of its arguments.
+template <auto body>
 PyMethodDef method() {
-    signature.read();
-    const auto function = reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(entry<signature, body>));
-    return {signature.name(), function, METH_FASTCALL | METH_KEYWORDS, signature.doc()};
+    return []<const auto & doc>(Ref (*)(const Arguments<doc>&)) -> PyMethodDef {
+        function_of<doc> = new Function(doc.characters);
+        const auto function = reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(entry<doc, body>));
+        return {function_of<doc>->name(), function, METH_FASTCALL | METH_KEYWORDS, doc.characters};
+    }(body);
 }
 
 void add_functions(PyObject* module, std::initializer_list<PyMethodDef> functions);

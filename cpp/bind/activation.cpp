@@ -5,7 +5,8 @@
 namespace trimtab {
 namespace {
 
-const Signature relu_signature(
+namespace docs {
+constexpr Text relu{
     R"(relu(x, *, out=None)
 --
 
@@ -35,9 +36,9 @@ ValueError
 References
 ----------
 Nair, V., and Hinton, G. E. (2010). Rectified Linear Units Improve Restricted Boltzmann Machines. ICML.
-)");
+)"};
 
-const Signature relu_backward_signature(
+constexpr Text relu_backward{
     R"(relu_backward(dy, y, *, out=None)
 --
 
@@ -63,9 +64,9 @@ Raises
 ------
 TypeError, ValueError
     As `relu`; also where `y` does not fit `dy`.
-)");
+)"};
 
-const Signature leaky_relu_signature(
+constexpr Text leaky_relu{
     R"(leaky_relu(x, negative_slope=0.05, *, out=None)
 --
 
@@ -97,9 +98,9 @@ ValueError
 References
 ----------
 Maas, A. L., Hannun, A. Y., and Ng, A. Y. (2013). Rectifier Nonlinearities Improve Neural Network Acoustic Models. ICML.
-)");
+)"};
 
-const Signature leaky_relu_backward_signature(
+constexpr Text leaky_relu_backward{
     R"(leaky_relu_backward(dy, x, negative_slope=0.05, *, out=None)
 --
 
@@ -128,9 +129,9 @@ Raises
 ------
 TypeError, ValueError
     As `leaky_relu`; also where `x` does not fit `dy`.
-)");
+)"};
 
-const Signature sigmoid_signature(
+constexpr Text sigmoid{
     R"(sigmoid(x, *, out=None)
 --
 
@@ -162,9 +163,9 @@ Notes
 Within 1.5 units in the last place everywhere (16-bit results: of float32, then rounded), without overflow: for large
 negative `x` it goes to 0 like exp(x) through the subnormal numbers, for large positive `x` it is exactly 1. The bits do
 not depend on the instruction set.
-)");
+)"};
 
-const Signature sigmoid_backward_signature(
+constexpr Text sigmoid_backward{
     R"(sigmoid_backward(dy, y, *, out=None)
 --
 
@@ -190,9 +191,9 @@ Raises
 ------
 TypeError, ValueError
     As `sigmoid`; also where `y` does not fit `dy`.
-)");
+)"};
 
-const Signature tanh_signature(
+constexpr Text tanh{
     R"(tanh(x, *, out=None)
 --
 
@@ -223,9 +224,9 @@ Notes
 -----
 Within 1.5 units in the last place everywhere, near 0 too (16-bit results: of float32, then rounded); exactly 1 and -1 far
 out. The bits do not depend on the instruction set.
-)");
+)"};
 
-const Signature tanh_backward_signature(
+constexpr Text tanh_backward{
     R"(tanh_backward(dy, y, *, out=None)
 --
 
@@ -251,7 +252,8 @@ Raises
 ------
 TypeError, ValueError
     As `tanh`; also where `y` does not fit `dy`.
-)");
+)"};
+}  // namespace docs
 
 double finite(const Argument& argument, double otherwise) {
     const double value = argument.number(otherwise);
@@ -282,38 +284,36 @@ Ref apply(Backward table, const Array& dy, const Array& y, const Argument& out, 
     return dx.finish();
 }
 
-template <Forward table>
-Ref forward(const Arguments& in) {
-    return apply(table, read(in[0]), in[1]);
+template <const auto& doc, Forward table>
+Ref forward(const Arguments<doc>& in) {
+    return apply(table, read(in["x"]), in["out"]);
 }
-template <Backward table>
-Ref backward(const Arguments& in) {
-    const Array dy = read(in[0]), y = read_like(in[1], dy);
-    return apply(table, dy, y, in[2]);
+template <const auto& doc, Backward table>
+Ref backward(const Arguments<doc>& in) {
+    const Array dy = read(in["dy"]), y = read_like(in["y"], dy);
+    return apply(table, dy, y, in["out"]);
 }
 
 constexpr double default_slope = 0.05;
 
-Ref leaky_relu(const Arguments& in) {
-    const Array x = read(in[0]);
-    const double slope = finite(in[1], default_slope);
-    return apply(&ActivationKernels::leaky_relu, x, in[2], slope);
+Ref leaky_relu(const Arguments<docs::leaky_relu>& in) {
+    const Array x = read(in["x"]);
+    const double slope = finite(in["negative_slope"], default_slope);
+    return apply(&ActivationKernels::leaky_relu, x, in["out"], slope);
 }
-Ref leaky_relu_backward(const Arguments& in) {
-    const Array dy = read(in[0]), x = read_like(in[1], dy);
-    const double slope = finite(in[2], default_slope);
-    return apply(&ActivationKernels::leaky_relu_backward, dy, x, in[3], slope);
+Ref leaky_relu_backward(const Arguments<docs::leaky_relu_backward>& in) {
+    const Array dy = read(in["dy"]), x = read_like(in["x"], dy);
+    const double slope = finite(in["negative_slope"], default_slope);
+    return apply(&ActivationKernels::leaky_relu_backward, dy, x, in["out"], slope);
 }
 }  // namespace
 
 void bind_activation(PyObject* module) {
     using K = ActivationKernels;
     add_functions(
-        module,
-        {method<relu_signature, forward<&K::relu>>(), method<relu_backward_signature, backward<&K::relu_backward>>(),
-         method<leaky_relu_signature, leaky_relu>(), method<leaky_relu_backward_signature, leaky_relu_backward>(),
-         method<sigmoid_signature, forward<&K::sigmoid>>(),
-         method<sigmoid_backward_signature, backward<&K::sigmoid_backward>>(),
-         method<tanh_signature, forward<&K::tanh>>(), method<tanh_backward_signature, backward<&K::tanh_backward>>()});
+        module, {method<forward<docs::relu, &K::relu>>(), method<backward<docs::relu_backward, &K::relu_backward>>(),
+                 method<leaky_relu>(), method<leaky_relu_backward>(), method<forward<docs::sigmoid, &K::sigmoid>>(),
+                 method<backward<docs::sigmoid_backward, &K::sigmoid_backward>>(),
+                 method<forward<docs::tanh, &K::tanh>>(), method<backward<docs::tanh_backward, &K::tanh_backward>>()});
 }
 }  // namespace trimtab

@@ -7,7 +7,8 @@
 namespace trimtab {
 namespace {
 
-const Signature batch_norm_signature(
+namespace docs {
+constexpr Text batch_norm{
     R"(batch_norm(x, mean, var, gamma=None, beta=None, *, axis=1, eps=1e-5, activation=None, residual=None, out=None)
 --
 
@@ -58,9 +59,9 @@ References
 ----------
 Ioffe, S., and Szegedy, C. (2015). Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
 Shift. ICML.
-)");
+)"};
 
-const Signature batch_norm_forward_signature(
+constexpr Text batch_norm_forward{
     R"(batch_norm_forward(x, gamma=None, beta=None, *, running_mean=None, running_var=None, momentum=0.1, unbiased=True, axis=1, eps=1e-5, activation=None, residual=None, virtual_batch_size=None, out=None)
 --
 
@@ -110,9 +111,9 @@ References
 ----------
 Ioffe, S., and Szegedy, C. (2015). Batch Normalization. ICML.
 Hoffer, E., Hubara, I., and Soudry, D. (2017). Train longer, generalize better. NeurIPS. (Ghost batches.)
-)");
+)"};
 
-const Signature batch_norm_backward_signature(
+constexpr Text batch_norm_backward{
     R"(batch_norm_backward(dy, x, mean, rstd, gamma=None, *, axis=1, y=None, activation=None, residual=False, training=True, virtual_batch_size=None, out=None)
 --
 
@@ -168,7 +169,8 @@ TypeError, ValueError, numpy.exceptions.AxisError
 References
 ----------
 Ioffe, S., and Szegedy, C. (2015). Batch Normalization. ICML.
-)");
+)"};
+}  // namespace docs
 
 ResultType forward_result("BatchNormForwardResult", "y mean rstd");
 ResultType backward_result("BatchNormBackwardResult", "dx dgamma dbeta dresidual");
@@ -233,27 +235,27 @@ void pool(const std::vector<Part>& all, const Array& mean, const Array& var, npy
     }
 }
 
-Ref batch_norm(const Arguments& in) {
-    const Argument gamma = in[3], beta = in[4], axis = in[5], eps = in[6], activation = in[7], added = in[8],
-                   out = in[9];
-    const Array x = read(in[0]);
-    const ChannelLayout layout = channel_layout(axis, x, 1);
+Ref batch_norm(const Arguments<docs::batch_norm>& in) {
+    const Array x = read(in["x"]);
+    const ChannelLayout layout = channel_layout(in["axis"], x, 1);
     const npy_intp channels = layout.channels;
-    for (const Argument& statistic : {in[1], in[2]})
+    for (const Argument& statistic : {in["mean"], in["var"]})
         if (!statistic.given()) statistic.type_error("be an array");
-    const Parameter mean(in[1], x, {channels}, DType::float64, 0), var(in[2], x, {channels}, DType::float64, 1);
-    const Parameter weight(gamma, x, {channels}, working_type(x), 1), bias(beta, x, {channels}, working_type(x), 0);
-    const double epsilon = eps.non_negative(1e-5);
-    const bool relu = is_relu(activation);
-    const Array residual = added.given() ? read_like(added, x) : Array();
-    Output y(out, x, {&x, &residual}, {&mean.array(), &var.array(), &weight.array(), &bias.array()});
+    const Parameter mean(in["mean"], x, {channels}, DType::float64, 0),
+        var(in["var"], x, {channels}, DType::float64, 1);
+    const Parameter gamma(in["gamma"], x, {channels}, working_type(x), 1);
+    const Parameter beta(in["beta"], x, {channels}, working_type(x), 0);
+    const double epsilon = in["eps"].non_negative(1e-5);
+    const bool relu = is_relu(in["activation"]);
+    const Array residual = in["residual"].given() ? read_like(in["residual"], x) : Array();
+    Output y(in["out"], x, {&x, &residual}, {&mean.array(), &var.array(), &gamma.array(), &beta.array()});
     if (x.size() > 0) {
         const Scratch<double> rstd(channels);
         for (npy_intp c = 0; c < channels; ++c) rstd[c] = 1 / std::sqrt(var.doubles()[c] + epsilon);
         const Released released;
         kernels->batch_norm->apply[int(x.dtype())]({.x = x.data(),
-                                                    .gamma = weight.data(),
-                                                    .beta = bias.data(),
+                                                    .gamma = gamma.data(),
+                                                    .beta = beta.data(),
                                                     .residual = at(residual, 0),
                                                     .y = y.data(),
                                                     .mean = mean.doubles(),
@@ -264,31 +266,30 @@ Ref batch_norm(const Arguments& in) {
     return y.finish();
 }
 
-Ref batch_norm_forward(const Arguments& in) {
-    const Argument gamma = in[1], beta = in[2], running_mean = in[3], running_var = in[4], momentum = in[5],
-                   unbiased = in[6], axis = in[7], eps = in[8], activation = in[9], added = in[10],
-                   virtual_batch_size = in[11], out = in[12];
-    const Array x = read(in[0]);
-    const ChannelLayout layout = channel_layout(axis, x, 1);
+Ref batch_norm_forward(const Arguments<docs::batch_norm_forward>& in) {
+    const Array x = read(in["x"]);
+    const ChannelLayout layout = channel_layout(in["axis"], x, 1);
     const npy_intp channels = layout.channels;
     if (layout.outer * layout.inner < 2)
-        in[0].fail(PyExc_ValueError, "have more than one value per channel", "shape " + text(x.shape()));
-    const Parameter weight(gamma, x, {channels}, working_type(x), 1), bias(beta, x, {channels}, working_type(x), 0);
+        in["x"].fail(PyExc_ValueError, "have more than one value per channel", "shape " + text(x.shape()));
+    const Parameter gamma(in["gamma"], x, {channels}, working_type(x), 1);
+    const Parameter beta(in["beta"], x, {channels}, working_type(x), 0);
+    const Argument running_mean = in["running_mean"], running_var = in["running_var"];
     Running means(running_mean, channels), variances(running_var, channels);
     if (means.given() != variances.given())
         (means.given() ? running_var : running_mean)
             .fail(PyExc_ValueError,
                   std::string("be given together with ") + (means.given() ? running_mean : running_var).name(), "None");
     means.require_apart(running_var);
-    const double weight_of_new = momentum.between(0, 1, 0.1);
-    const bool is_unbiased = unbiased.flag(true);
-    const double epsilon = eps.non_negative(1e-5);
-    const bool relu = is_relu(activation);
-    const Array residual = added.given() ? read_like(added, x) : Array();
-    const std::vector<Part> all = parts(virtual_batch_size, layout, x);
-    Output y(out, x, {&x, &residual}, {&weight.array(), &bias.array()});
-    for (const Running* running : {&means, &variances}) running->require_apart(out);
-    const Shape shape = statistics_shape(virtual_batch_size, all, channels);
+    const double momentum = in["momentum"].between(0, 1, 0.1);
+    const bool unbiased = in["unbiased"].flag(true);
+    const double epsilon = in["eps"].non_negative(1e-5);
+    const bool relu = is_relu(in["activation"]);
+    const Array residual = in["residual"].given() ? read_like(in["residual"], x) : Array();
+    const std::vector<Part> all = parts(in["virtual_batch_size"], layout, x);
+    Output y(in["out"], x, {&x, &residual}, {&gamma.array(), &beta.array()});
+    for (const Running* running : {&means, &variances}) running->require_apart(in["out"]);
+    const Shape shape = statistics_shape(in["virtual_batch_size"], all, channels);
     Array mean = empty_doubles(shape), rstd = empty_doubles(shape);
     const Array var = empty_doubles(shape);
     if (x.size() > 0) {
@@ -296,8 +297,8 @@ Ref batch_norm_forward(const Arguments& in) {
         for (const Part& part : all)
             kernels->batch_norm->forward[int(x.dtype())](
                 {.x = at(x, part.first_value),
-                 .gamma = weight.data(),
-                 .beta = bias.data(),
+                 .gamma = gamma.data(),
+                 .beta = beta.data(),
                  .residual = at(residual, part.first_value),
                  .y = static_cast<char*>(y.data()) + part.first_value * x.itemsize(),
                  .mean = mean.doubles() + part.first_unit,
@@ -311,30 +312,28 @@ Ref batch_norm_forward(const Arguments& in) {
         const Scratch<double> pooled(2 * channels);
         pool(all, mean, var, channels, pooled, pooled + channels);
         const double m = double(layout.outer * layout.inner);
-        means.update(pooled, weight_of_new, 1);
-        variances.update(pooled + channels, weight_of_new, is_unbiased ? m / (m - 1) : 1);
+        means.update(pooled, momentum, 1);
+        variances.update(pooled + channels, momentum, unbiased ? m / (m - 1) : 1);
     }
     return forward_result(y.finish(), mean.release(), rstd.release());
 }
 
-Ref batch_norm_backward(const Arguments& in) {
-    const Argument gamma = in[4], axis = in[5], saved = in[6], activation = in[7], with_residual = in[8],
-                   training = in[9], virtual_batch_size = in[10], out = in[11];
-    const Array dy = read(in[0]), x = read_like(in[1], dy);
-    const ChannelLayout layout = channel_layout(axis, x, 1);
+Ref batch_norm_backward(const Arguments<docs::batch_norm_backward>& in) {
+    const Array dy = read(in["dy"]), x = read_like(in["x"], dy);
+    const ChannelLayout layout = channel_layout(in["axis"], x, 1);
     const npy_intp channels = layout.channels;
-    const std::vector<Part> all = parts(virtual_batch_size, layout, x);
-    const Shape shape = statistics_shape(virtual_batch_size, all, channels);
-    const Array mean = read_statistic(in[2], shape), rstd = read_statistic(in[3], shape);
-    const Parameter weight(gamma, x, {channels}, working_type(x), 1);
-    const Array result = saved.given() ? read_like(saved, dy) : Array();
-    const bool relu = is_relu(activation);
-    if (relu && !result)
-        saved.fail(PyExc_ValueError, "be the result of the forward pass where activation is 'relu'", "None");
-    const bool residual = with_residual.flag(false), through_statistics = training.flag(true);
-    Output dx(out, x, {&dy, &x, &result}, {&mean, &rstd, &weight.array()});
+    const std::vector<Part> all = parts(in["virtual_batch_size"], layout, x);
+    const Shape shape = statistics_shape(in["virtual_batch_size"], all, channels);
+    const Array mean = read_statistic(in["mean"], shape), rstd = read_statistic(in["rstd"], shape);
+    const Parameter gamma(in["gamma"], x, {channels}, working_type(x), 1);
+    const Array y = in["y"].given() ? read_like(in["y"], dy) : Array();
+    const bool relu = is_relu(in["activation"]);
+    if (relu && !y)
+        in["y"].fail(PyExc_ValueError, "be the result of the forward pass where activation is 'relu'", "None");
+    const bool residual = in["residual"].flag(false), training = in["training"].flag(true);
+    Output dx(in["out"], x, {&dy, &x, &y}, {&mean, &rstd, &gamma.array()});
     Array dresidual = residual ? empty(x.shape(), x.descr(), x.dtype()) : Array();
-    Gradient dgamma(weight, {channels}), dbeta(weight, {channels});
+    Gradient dgamma(gamma, {channels}), dbeta(gamma, {channels});
     std::fill_n(dgamma.sums(), channels, 0.0);
     std::fill_n(dbeta.sums(), channels, 0.0);
     if (x.size() > 0) {
@@ -343,8 +342,8 @@ Ref batch_norm_backward(const Arguments& in) {
             kernels->batch_norm->backward[int(x.dtype())](
                 {.dy = at(dy, part.first_value),
                  .x = at(x, part.first_value),
-                 .gamma = weight.data(),
-                 .y = relu ? at(result, part.first_value) : nullptr,
+                 .gamma = gamma.data(),
+                 .y = relu ? at(y, part.first_value) : nullptr,
                  .mean = mean.doubles() + part.first_unit,
                  .rstd = rstd.doubles() + part.first_unit,
                  .dx = static_cast<char*>(dx.data()) + part.first_value * x.itemsize(),
@@ -352,7 +351,7 @@ Ref batch_norm_backward(const Arguments& in) {
                  .dgamma = dgamma.sums(),
                  .dbeta = dbeta.sums(),
                  .layout = part.layout,
-                 .training = through_statistics});
+                 .training = training});
     }
     return backward_result(dx.finish(), dgamma.finish(), dbeta.finish(), residual ? dresidual.release() : Ref::none());
 }
@@ -361,8 +360,6 @@ Ref batch_norm_backward(const Arguments& in) {
 void bind_batch_norm(PyObject* module) {
     forward_result.create(module);
     backward_result.create(module);
-    add_functions(
-        module, {method<batch_norm_signature, batch_norm>(), method<batch_norm_forward_signature, batch_norm_forward>(),
-                 method<batch_norm_backward_signature, batch_norm_backward>()});
+    add_functions(module, {method<batch_norm>(), method<batch_norm_forward>(), method<batch_norm_backward>()});
 }
 }  // namespace trimtab

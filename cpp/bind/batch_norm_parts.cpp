@@ -8,7 +8,8 @@
 namespace trimtab {
 namespace {
 
-const Signature batch_moments_signature(
+namespace docs {
+constexpr Text batch_moments{
     R"(batch_moments(x, *, axis=1)
 --
 
@@ -58,9 +59,9 @@ of all of them::
 References
 ----------
 Ioffe, S., and Szegedy, C. (2015). Batch Normalization. ICML.
-)");
+)"};
 
-const Signature combine_moments_signature(
+constexpr Text combine_moments{
     R"(combine_moments(means, vars, counts)
 --
 
@@ -99,9 +100,9 @@ References
 ----------
 Chan, T. F., Golub, G. H., and LeVeque, R. J. (1983). Algorithms for Computing the Sample Variance. The American
 Statistician 37(3).
-)");
+)"};
 
-const Signature batch_norm_apply_signature(
+constexpr Text batch_norm_apply{
     R"(batch_norm_apply(x, mean, rstd, gamma=None, beta=None, *, axis=1, out=None)
 --
 
@@ -137,9 +138,9 @@ See Also
 --------
 batch_norm : takes a variance, and can add a residual and apply an activation.
 batch_moments : shows how the parts make a whole.
-)");
+)"};
 
-const Signature batch_norm_backward_sums_signature(
+constexpr Text batch_norm_backward_sums{
     R"(batch_norm_backward_sums(dy, x, mean, rstd, *, axis=1)
 --
 
@@ -173,9 +174,9 @@ TypeError, ValueError, numpy.exceptions.AxisError
 See Also
 --------
 batch_moments : shows how the parts make a whole.
-)");
+)"};
 
-const Signature batch_norm_backward_apply_signature(
+constexpr Text batch_norm_backward_apply{
     R"(batch_norm_backward_apply(dy, x, mean, rstd, gamma, sum_dy, sum_dy_xhat, count, *, axis=1, out=None)
 --
 
@@ -215,16 +216,16 @@ TypeError, ValueError, numpy.exceptions.AxisError
 See Also
 --------
 batch_moments : shows how the parts make a whole.
-)");
+)"};
 
 ResultType moments_result("Moments", "mean var count");
 ResultType sums_result("BatchNormBackwardSumsResult", "sum_dy sum_dy_xhat");
 
 Ref as_int(npy_intp count) { return Ref::checked(PyLong_FromSsize_t(count)); }
 
-Ref batch_moments(const Arguments& in) {
-    const Array x = read(in[0]);
-    const ChannelLayout layout = channel_layout(in[1], x, 1);
+Ref batch_moments(const Arguments<docs::batch_moments>& in) {
+    const Array x = read(in["x"]);
+    const ChannelLayout layout = channel_layout(in["axis"], x, 1);
     Array mean = empty_doubles({layout.channels}), var = empty_doubles({layout.channels});
     if (x.size() > 0) {
         const Released released;
@@ -261,39 +262,41 @@ std::vector<npy_intp> read_counts(const Argument& counts, npy_intp parts) {
     return values;
 }
 
-Ref combine_moments(const Arguments& in) {
-    const Array means = read(in[0]);
-    require_dtype(in[0], means, DType::float64);
-    if (means.ndim() == 0) in[0].fail(PyExc_ValueError, "have the parts along its first axis", "shape ()");
-    const Array vars = read_like(in[1], means);
-    const npy_intp parts = means.dims()[0];
-    const std::vector<npy_intp> counts = read_counts(in[2], parts);
-    npy_intp total = 0;
-    for (const npy_intp count : counts)
-        if (__builtin_add_overflow(total, count, &total)) in[2].value_error("add up to less than 2**63");
-    const Shape shape(means.dims() + 1, means.dims() + means.ndim());
-    Array mean = empty_doubles(shape), var = empty_doubles(shape);
-    {
-        const Released released(5 * double(means.size()));
-        for (npy_intp i = 0; i < mean.size(); ++i) {
-            Pooled pooled;
-            for (npy_intp part = 0; part < parts; ++part)
-                pooled.add(double(counts[std::size_t(part)]), means.doubles()[part * mean.size() + i],
-                           vars.doubles()[part * mean.size() + i]);
-            mean.doubles()[i] = pooled.mean;
-            var.doubles()[i] = pooled.var;
-        }
+Ref combine_moments(const Arguments<docs::combine_moments>& in) {
+    const Array means = read(in["means"]);
+    require_dtype(in["means"], means, DType::float64);
+    if (means.ndim() == 0) in["means"].fail(PyExc_ValueError, "have the parts along its first axis", "shape ()"
+};
+}  // namespace docs
+const Array vars = read_like(in["vars"], means);
+const npy_intp parts = means.dims()[0];
+const std::vector<npy_intp> counts = read_counts(in["counts"], parts);
+npy_intp total = 0;
+for (const npy_intp count : counts)
+    if (__builtin_add_overflow(total, count, &total)) in["counts"].value_error("add up to less than 2**63");
+const Shape shape(means.dims() + 1, means.dims() + means.ndim());
+Array mean = empty_doubles(shape), var = empty_doubles(shape);
+{
+    const Released released(5 * double(means.size()));
+    for (npy_intp i = 0; i < mean.size(); ++i) {
+        Pooled pooled;
+        for (npy_intp part = 0; part < parts; ++part)
+            pooled.add(double(counts[std::size_t(part)]), means.doubles()[part * mean.size() + i],
+                       vars.doubles()[part * mean.size() + i]);
+        mean.doubles()[i] = pooled.mean;
+        var.doubles()[i] = pooled.var;
     }
-    return moments_result(mean.release(), var.release(), as_int(total));
+}
+return moments_result(mean.release(), var.release(), as_int(total));
 }
 
-Ref batch_norm_apply(const Arguments& in) {
-    const Array x = read(in[0]);
-    const ChannelLayout layout = channel_layout(in[5], x, 1);
+Ref batch_norm_apply(const Arguments<docs::batch_norm_apply>& in) {
+    const Array x = read(in["x"]);
+    const ChannelLayout layout = channel_layout(in["axis"], x, 1);
     const Shape shape = {layout.channels};
-    const Array mean = read_statistic(in[1], shape), rstd = read_statistic(in[2], shape);
-    const Parameter gamma(in[3], x, shape, working_type(x), 1), beta(in[4], x, shape, working_type(x), 0);
-    Output y(in[6], x, {&x}, {&mean, &rstd, &gamma.array(), &beta.array()});
+    const Array mean = read_statistic(in["mean"], shape), rstd = read_statistic(in["rstd"], shape);
+    const Parameter gamma(in["gamma"], x, shape, working_type(x), 1), beta(in["beta"], x, shape, working_type(x), 0);
+    Output y(in["out"], x, {&x}, {&mean, &rstd, &gamma.array(), &beta.array()});
     if (x.size() > 0) {
         const Released released;
         kernels->batch_norm->apply[int(x.dtype())]({.x = x.data(),
@@ -309,11 +312,11 @@ Ref batch_norm_apply(const Arguments& in) {
     return y.finish();
 }
 
-Ref batch_norm_backward_sums(const Arguments& in) {
-    const Array dy = read(in[0]), x = read_like(in[1], dy);
-    const ChannelLayout layout = channel_layout(in[4], x, 1);
+Ref batch_norm_backward_sums(const Arguments<docs::batch_norm_backward_sums>& in) {
+    const Array dy = read(in["dy"]), x = read_like(in["x"], dy);
+    const ChannelLayout layout = channel_layout(in["axis"], x, 1);
     const Shape shape = {layout.channels};
-    const Array mean = read_statistic(in[2], shape), rstd = read_statistic(in[3], shape);
+    const Array mean = read_statistic(in["mean"], shape), rstd = read_statistic(in["rstd"], shape);
     Array sum_dy = empty_doubles(shape), sum_dy_xhat = empty_doubles(shape);
     if (x.size() > 0) {
         const Released released;
@@ -331,15 +334,15 @@ Ref batch_norm_backward_sums(const Arguments& in) {
     return sums_result(sum_dy.release(), sum_dy_xhat.release());
 }
 
-Ref batch_norm_backward_apply(const Arguments& in) {
-    const Array dy = read(in[0]), x = read_like(in[1], dy);
-    const ChannelLayout layout = channel_layout(in[8], x, 1);
+Ref batch_norm_backward_apply(const Arguments<docs::batch_norm_backward_apply>& in) {
+    const Array dy = read(in["dy"]), x = read_like(in["x"], dy);
+    const ChannelLayout layout = channel_layout(in["axis"], x, 1);
     const Shape shape = {layout.channels};
-    const Array mean = read_statistic(in[2], shape), rstd = read_statistic(in[3], shape);
-    const Parameter gamma(in[4], x, shape, DType::float64, 1);
-    const Array sum_dy = read_statistic(in[5], shape), sum_dy_xhat = read_statistic(in[6], shape);
-    const double count = in[7].between(1, std::numeric_limits<double>::infinity(), 1);
-    Output dx(in[9], x, {&dy, &x}, {&mean, &rstd, &gamma.array(), &sum_dy, &sum_dy_xhat});
+    const Array mean = read_statistic(in["mean"], shape), rstd = read_statistic(in["rstd"], shape);
+    const Parameter gamma(in["gamma"], x, shape, DType::float64, 1);
+    const Array sum_dy = read_statistic(in["sum_dy"], shape), sum_dy_xhat = read_statistic(in["sum_dy_xhat"], shape);
+    const double count = in["count"].between(1, std::numeric_limits<double>::infinity(), 1);
+    Output dx(in["out"], x, {&dy, &x}, {&mean, &rstd, &gamma.array(), &sum_dy, &sum_dy_xhat});
     if (x.size() > 0) {
         const Scratch<double> constants(2 * layout.channels);
         double *const mean_h = constants, *const mean_hx = mean_h + layout.channels;
@@ -365,10 +368,7 @@ Ref batch_norm_backward_apply(const Arguments& in) {
 void bind_batch_norm_parts(PyObject* module) {
     moments_result.create(module);
     sums_result.create(module);
-    add_functions(
-        module, {method<batch_moments_signature, batch_moments>(), method<combine_moments_signature, combine_moments>(),
-                 method<batch_norm_apply_signature, batch_norm_apply>(),
-                 method<batch_norm_backward_sums_signature, batch_norm_backward_sums>(),
-                 method<batch_norm_backward_apply_signature, batch_norm_backward_apply>()});
+    add_functions(module, {method<batch_moments>(), method<combine_moments>(), method<batch_norm_apply>(),
+                           method<batch_norm_backward_sums>(), method<batch_norm_backward_apply>()});
 }
 }  // namespace trimtab

@@ -7,7 +7,8 @@
 namespace trimtab {
 namespace {
 
-const Signature batch_renorm_forward_signature(
+namespace docs {
+constexpr Text batch_renorm_forward{
     R"(batch_renorm_forward(x, gamma=None, beta=None, *, running_mean, running_std, r_max=1e999, d_max=1e999, momentum=0.01, axis=1, eps=1e-5, out=None)
 --
 
@@ -68,9 +69,9 @@ batch_norm : inference, with running_std ** 2 - eps for the variance.
 References
 ----------
 Ioffe, S. (2017). Batch Renormalization: Towards Reducing Minibatch Dependence in Batch-Normalized Models. NeurIPS.
-)");
+)"};
 
-const Signature batch_renorm_backward_signature(
+constexpr Text batch_renorm_backward{
     R"(batch_renorm_backward(dy, x, mean, rstd, r, d, gamma=None, *, axis=1, out=None)
 --
 
@@ -112,7 +113,8 @@ TypeError, ValueError, numpy.exceptions.AxisError
 References
 ----------
 Ioffe, S. (2017). Batch Renormalization. NeurIPS.
-)");
+)"};
+}  // namespace docs
 
 ResultType forward_result("BatchRenormForwardResult", "y mean rstd r d");
 ResultType backward_result("BatchRenormBackwardResult", "dx dgamma dbeta");
@@ -125,24 +127,24 @@ Scratch<char> working(const Array& x, const double* values, npy_intp channels) {
     return narrowed;
 }
 
-Ref batch_renorm_forward(const Arguments& in) {
+Ref batch_renorm_forward(const Arguments<docs::batch_renorm_forward>& in) {
     constexpr double inf = std::numeric_limits<double>::infinity();
-    const Argument running_mean = in[3], running_std = in[4], axis = in[8], eps = in[9], out = in[10];
-    const Array x = read(in[0]);
-    const ChannelLayout layout = channel_layout(axis, x, 1);
+    const Argument running_mean = in["running_mean"], running_std = in["running_std"];
+    const Array x = read(in["x"]);
+    const ChannelLayout layout = channel_layout(in["axis"], x, 1);
     const npy_intp channels = layout.channels;
     const Shape shape = {channels};
     if (layout.outer * layout.inner < 2)
-        in[0].fail(PyExc_ValueError, "have more than one value per channel", "shape " + text(x.shape()));
-    const Parameter gamma(in[1], x, shape, working_type(x), 1), beta(in[2], x, shape, working_type(x), 0);
+        in["x"].fail(PyExc_ValueError, "have more than one value per channel", "shape " + text(x.shape()));
+    const Parameter gamma(in["gamma"], x, shape, working_type(x), 1), beta(in["beta"], x, shape, working_type(x), 0);
     for (const Argument& running : {running_mean, running_std})
         if (!running.given()) running.fail(PyExc_TypeError, "be a numpy.ndarray", "NoneType");
     Running means(running_mean, channels), deviations(running_std, channels);
     means.require_apart(running_std);
-    const double r_max = in[5].between(1, inf, inf), d_max = in[6].between(0, inf, inf);
-    const double momentum = in[7].between(0, 1, 0.01), epsilon = eps.non_negative(1e-5);
-    Output y(out, x, {&x}, {&gamma.array(), &beta.array()});
-    for (const Running* running : {&means, &deviations}) running->require_apart(out);
+    const double r_max = in["r_max"].between(1, inf, inf), d_max = in["d_max"].between(0, inf, inf);
+    const double momentum = in["momentum"].between(0, 1, 0.01), epsilon = in["eps"].non_negative(1e-5);
+    Output y(in["out"], x, {&x}, {&gamma.array(), &beta.array()});
+    for (const Running* running : {&means, &deviations}) running->require_apart(in["out"]);
     Array mean = empty_doubles(shape), rstd = empty_doubles(shape), r = empty_doubles(shape), d = empty_doubles(shape);
     const Array std = empty_doubles(shape);  // the variance, to begin with
     if (x.size() > 0) {
@@ -178,15 +180,15 @@ Ref batch_renorm_forward(const Arguments& in) {
     return forward_result(y.finish(), mean.release(), rstd.release(), r.release(), d.release());
 }
 
-Ref batch_renorm_backward(const Arguments& in) {
-    const Array dy = read(in[0]), x = read_like(in[1], dy);
-    const ChannelLayout layout = channel_layout(in[7], x, 1);
+Ref batch_renorm_backward(const Arguments<docs::batch_renorm_backward>& in) {
+    const Array dy = read(in["dy"]), x = read_like(in["x"], dy);
+    const ChannelLayout layout = channel_layout(in["axis"], x, 1);
     const npy_intp channels = layout.channels;
     const Shape shape = {channels};
-    const Array mean = read_statistic(in[2], shape), rstd = read_statistic(in[3], shape);
-    const Array r = read_statistic(in[4], shape), d = read_statistic(in[5], shape);
-    const Parameter gamma(in[6], x, shape, DType::float64, 1);
-    Output dx(in[8], x, {&dy, &x}, {&mean, &rstd, &r, &d, &gamma.array()});
+    const Array mean = read_statistic(in["mean"], shape), rstd = read_statistic(in["rstd"], shape);
+    const Array r = read_statistic(in["r"], shape), d = read_statistic(in["d"], shape);
+    const Parameter gamma(in["gamma"], x, shape, DType::float64, 1);
+    Output dx(in["out"], x, {&dy, &x}, {&mean, &rstd, &r, &d, &gamma.array()});
     Gradient dgamma(gamma, shape), dbeta(gamma, shape);
     std::fill_n(dgamma.sums(), channels, 0.0);
     std::fill_n(dbeta.sums(), channels, 0.0);
@@ -217,7 +219,6 @@ Ref batch_renorm_backward(const Arguments& in) {
 void bind_batch_renorm(PyObject* module) {
     forward_result.create(module);
     backward_result.create(module);
-    add_functions(module, {method<batch_renorm_forward_signature, batch_renorm_forward>(),
-                           method<batch_renorm_backward_signature, batch_renorm_backward>()});
+    add_functions(module, {method<batch_renorm_forward>(), method<batch_renorm_backward>()});
 }
 }  // namespace trimtab

@@ -3,7 +3,8 @@
 namespace trimtab {
 namespace {
 
-const Signature convolve_signature(
+namespace docs {
+constexpr Text convolve{
     R"(convolve(x, weight, bias, before, stride, spacing, output)
 --
 
@@ -36,9 +37,9 @@ Raises
 ------
 TypeError, ValueError
     An argument of the wrong dtype, kind, shape or range.
-)");
+)"};
 
-const Signature convolve_weights_signature(
+constexpr Text convolve_weights{
     R"(convolve_weights(dy, x, groups, kernel, before, stride)
 --
 
@@ -68,32 +69,34 @@ Raises
 ------
 TypeError, ValueError
     An argument of the wrong dtype, kind, shape or range.
-)");
+)"};
 
 Array empty_like_sums(const Shape& shape, DType working) {
     return working == DType::float64 ? empty_doubles(shape) : empty(shape, float32_descr, working);
 }
 
-Ref convolve(const Arguments& in) {
-    const Array x = read(in[0]);
-    const npy_intp* const image = read_extents(in[0], x, 4, "(N, H, W, G * C)");
-    Real weight = read_real(in[1]);
-    const Shape extents = weight.values.shape();
-    const npy_intp* const w = read_extents(in[1], weight.values, 5, "(G, A, B, C, O)");
+Ref convolve(const Arguments<docs::convolve>& in) {
+    const Array x = read(in["x"]);
+    const npy_intp* const image = read_extents(in["x"], x, 4, "(N, H, W, G * C)"
+};
+Real weight = read_real(in["weight"]);
+const Shape extents = weight.values.shape();
+    const npy_intp* const w = read_extents(in["weight"], weight.values, 5, "(G, A, B, C, O)"
+    };
     if (w[0] == 0 || w[0] * w[3] != image[3])
-        in[1].fail(PyExc_ValueError, "be of the " + std::to_string(image[3]) + " channels of x", text(extents));
-    const Parameter factors(in[1], std::move(weight), x, extents, working_type(x));
-    const Parameter bias(in[2], x, {w[0] * w[4]}, working_type(x), 0);
+        in["weight"].fail(PyExc_ValueError, "be of the " + std::to_string(image[3]) + " channels of x", text(extents));
+    const Parameter factors(in["weight"], std::move(weight), x, extents, working_type(x));
+    const Parameter bias(in["bias"], x, {w[0] * w[4]}, working_type(x), 0);
     const ConvolutionLayout layout{.samples = image[0],
                                    .groups = w[0],
                                    .channels = w[3],
                                    .outputs = w[4],
                                    .image = {image[1], image[2]},
                                    .kernel = {w[1], w[2]},
-                                   .before = read_plane(in[3], -largest_extent),
-                                   .stride = read_plane(in[4], 1),
-                                   .spacing = read_plane(in[5], 1),
-                                   .output = read_plane(in[6], 0)};
+                                   .before = read_plane(in["before"], -largest_extent),
+                                   .stride = read_plane(in["stride"], 1),
+                                   .spacing = read_plane(in["spacing"], 1),
+                                   .output = read_plane(in["output"], 0)};
     Array y = empty({image[0], layout.output.height, layout.output.width, w[0] * w[4]}, x.descr(), x.dtype());
     if (y.size() > 0) {  // then there is a weight, whose memory bounds its extents
         const Released released(0.5 * double(factors.array().size()));
@@ -101,27 +104,30 @@ Ref convolve(const Arguments& in) {
             {.x = x.data(), .weight = factors.data(), .bias = bias.data(), .y = y.data(), .layout = layout});
     }
     return y.release();
-}
+    }
 
-Ref convolve_weights(const Arguments& in) {
-    const Array dy = read(in[0]);
-    const npy_intp* const gradient = read_extents(in[0], dy, 4, "(N, *output, G * O)");
-    const Array x = read(in[1]);
-    require_dtype(in[1], x, dy.dtype());
-    const npy_intp* const image = read_extents(in[1], x, 4, "(N, H, W, G * C)");
+    Ref convolve_weights(const Arguments<docs::convolve_weights>& in) {
+        const Array dy = read(in["dy"]);
+    const npy_intp* const gradient = read_extents(in["dy"], dy, 4, "(N, *output, G * O)"
+    };
+    const Array x = read(in["x"]);
+    require_dtype(in["x"], x, dy.dtype());
+    const npy_intp* const image = read_extents(in["x"], x, 4, "(N, H, W, G * C)"
+    };
+    }  // namespace docs
     if (image[0] != gradient[0])
-        in[1].fail(PyExc_ValueError, "have " + std::to_string(gradient[0]) + " samples as dy", text(x.shape()));
+        in["x"].fail(PyExc_ValueError, "have " + std::to_string(gradient[0]) + " samples as dy", text(x.shape()));
     const char* const rule = "divide the channels of dy and x";
-    const npy_intp groups = in[2].integer(rule);
-    if (groups < 1 || gradient[3] % groups || image[3] % groups) in[2].value_error(rule);
+    const npy_intp groups = in["groups"].integer(rule);
+    if (groups < 1 || gradient[3] % groups || image[3] % groups) in["groups"].value_error(rule);
     const ConvolutionLayout layout{.samples = image[0],
                                    .groups = groups,
                                    .channels = image[3] / groups,
                                    .outputs = gradient[3] / groups,
                                    .image = {image[1], image[2]},
-                                   .kernel = read_plane(in[3], 0),
-                                   .before = read_plane(in[4], -largest_extent),
-                                   .stride = read_plane(in[5], 1),
+                                   .kernel = read_plane(in["kernel"], 0),
+                                   .before = read_plane(in["before"], -largest_extent),
+                                   .stride = read_plane(in["stride"], 1),
                                    .spacing = {1, 1},
                                    .output = {gradient[1], gradient[2]}};
     Array dweight = empty_like_sums(
@@ -132,11 +138,8 @@ Ref convolve_weights(const Arguments& in) {
             {.dy = dy.data(), .x = x.data(), .dweight = dweight.data(), .layout = layout});
     }
     return dweight.release();
-}
-}  // namespace
+    }
+    }  // namespace
 
-void bind_convolution(PyObject* module) {
-    add_functions(module,
-                  {method<convolve_signature, convolve>(), method<convolve_weights_signature, convolve_weights>()});
-}
-}  // namespace trimtab
+    void bind_convolution(PyObject* module) { add_functions(module, {method<convolve>(), method<convolve_weights>()}); }
+    }  // namespace trimtab

@@ -181,59 +181,60 @@ Ref backward(const Array& dy, const Mask& mask, const Affine& affine, const Argu
     return dx.finish();
 }
 
-Ref dropout_forward(const Arguments& in, bool keep_mask) {
-    const Array x = read(in[0]);
-    const double p = probability(in[1]);
-    const Seed seed(in[2]);
-    const bool inverted = in[3].flag(true);
-    return forward(x, p, seed, scaled(p, inverted), shared_along(in[4], x), in[5], keep_mask);
+template <const auto& doc>
+Ref forward(const Arguments<doc>& in, bool keep_mask) {
+    const Array x = read(in["x"]);
+    const double p = probability(in["p"]);
+    const Seed seed(in["rng"]);
+    const bool inverted = in["inverted"].flag(true);
+    return forward(x, p, seed, scaled(p, inverted), shared_along(in["shared_axes"], x), in["out"], keep_mask);
 }
-Ref dropout(const Arguments& in) { return dropout_forward(in, false); }
-Ref dropout_forward(const Arguments& in) { return dropout_forward(in, true); }
+Ref dropout(const Arguments<docs::dropout>& in) { return forward(in, false); }
+Ref dropout_forward(const Arguments<docs::dropout_forward>& in) { return forward(in, true); }
 
-Ref dropout_backward(const Arguments& in) {
-    const Array dy = read(in[0]);
-    const Mask mask = read_mask(in[1], dy, shared_along(in[4], dy));
-    const double p = probability(in[2]);
-    return backward(dy, mask, scaled(p, in[3].flag(true)), in[5]);
-}
-
-Ref drop_path_forward(const Arguments& in) {
-    const Array x = read(in[0]);
-    const double p = probability(in[1]);
-    const Seed seed(in[2]);
-    return forward(x, p, seed, scaled(p, in[3].flag(true)), shared_but_the_first(x), in[4], true);
+Ref dropout_backward(const Arguments<docs::dropout_backward>& in) {
+    const Array dy = read(in["dy"]);
+    const Mask mask = read_mask(in["mask"], dy, shared_along(in["shared_axes"], dy));
+    const double p = probability(in["p"]);
+    return backward(dy, mask, scaled(p, in["inverted"].flag(true)), in["out"]);
 }
 
-Ref drop_path_backward(const Arguments& in) {
-    const Array dy = read(in[0]);
-    const Mask mask = read_mask(in[1], dy, shared_but_the_first(dy));
-    const double p = probability(in[2]);
-    return backward(dy, mask, scaled(p, in[3].flag(true)), in[4]);
+Ref drop_path_forward(const Arguments<docs::drop_path_forward>& in) {
+    const Array x = read(in["x"]);
+    const double p = probability(in["p"]);
+    const Seed seed(in["rng"]);
+    return forward(x, p, seed, scaled(p, in["inverted"].flag(true)), shared_but_the_first(x), in["out"], true);
 }
 
-Ref alpha_dropout_forward(const Arguments& in) {
-    const Array x = read(in[0]);
-    const double p = probability_below_1(in[1]);
-    const Seed seed(in[2]);
-    return forward(x, p, seed, alpha_affine(p), none_shared(x), in[3], true);
+Ref drop_path_backward(const Arguments<docs::drop_path_backward>& in) {
+    const Array dy = read(in["dy"]);
+    const Mask mask = read_mask(in["mask"], dy, shared_but_the_first(dy));
+    const double p = probability(in["p"]);
+    return backward(dy, mask, scaled(p, in["inverted"].flag(true)), in["out"]);
 }
 
-Ref alpha_dropout_backward(const Arguments& in) {
-    const Array dy = read(in[0]);
-    const Mask mask = read_mask(in[1], dy, none_shared(dy));
-    const double p = probability_below_1(in[2]);
-    return backward(dy, mask, {alpha_scale(p), -0.0, 0}, in[3]);
+Ref alpha_dropout_forward(const Arguments<docs::alpha_dropout_forward>& in) {
+    const Array x = read(in["x"]);
+    const double p = probability_below_1(in["p"]);
+    const Seed seed(in["rng"]);
+    return forward(x, p, seed, alpha_affine(p), none_shared(x), in["out"], true);
 }
 
-Ref add_dropout_forward(const Arguments& in) {
-    const Array x = read(in[0]);
+Ref alpha_dropout_backward(const Arguments<docs::alpha_dropout_backward>& in) {
+    const Array dy = read(in["dy"]);
+    const Mask mask = read_mask(in["mask"], dy, none_shared(dy));
+    const double p = probability_below_1(in["p"]);
+    return backward(dy, mask, {alpha_scale(p), -0.0, 0}, in["out"]);
+}
+
+Ref add_dropout_forward(const Arguments<docs::add_dropout_forward>& in) {
+    const Array x = read(in["x"]);
     const Shape row(x.dims() + std::max(x.ndim() - 1, 0), x.dims() + x.ndim());
-    const Parameter bias(in[1], x, row, working_type(x), 0);
-    const Array residual = read_like(in[2], x);
-    const double p = probability(in[3]);
-    const Seed seed(in[4]);
-    Output y(in[5], x, {&x, &residual}, {&bias.array()});
+    const Parameter bias(in["bias"], x, row, working_type(x), 0);
+    const Array residual = read_like(in["residual"], x);
+    const double p = probability(in["p"]);
+    const Seed seed(in["rng"]);
+    Output y(in["out"], x, {&x, &residual}, {&bias.array()});
     Array mask = empty_mask(x.size());
     const Decisions chosen = decisions(p, seed.draw());
     {
@@ -251,11 +252,11 @@ Ref add_dropout_forward(const Arguments& in) {
     return forward_result(y.finish(), mask.release());
 }
 
-Ref gaussian_dropout_forward(const Arguments& in) {
-    const Array x = read(in[0]);
-    const double p = probability_below_1(in[1]);
-    const Seed seed(in[2]);
-    Output y(in[3], x, {&x});
+Ref gaussian_dropout_forward(const Arguments<docs::gaussian_dropout_forward>& in) {
+    const Array x = read(in["x"]);
+    const double p = probability_below_1(in["p"]);
+    const Seed seed(in["rng"]);
+    Output y(in["out"], x, {&x});
     Array noise = empty(x.shape(), x.descr(), x.dtype());
     const uint64_t drawn = seed.draw();
     {
@@ -270,9 +271,9 @@ Ref gaussian_dropout_forward(const Arguments& in) {
     return gaussian_result(y.finish(), noise.release());
 }
 
-Ref gaussian_dropout_backward(const Arguments& in) {
-    const Array dy = read(in[0]), noise = read_like(in[1], dy);
-    Output dx(in[2], dy, {&dy, &noise});
+Ref gaussian_dropout_backward(const Arguments<docs::gaussian_dropout_backward>& in) {
+    const Array dy = read(in["dy"]), noise = read_like(in["noise"], dy);
+    Output dx(in["out"], dy, {&dy, &noise});
     {
         const Released released;
         kernels->dropout->multiply[int(dy.dtype())](
@@ -293,10 +294,10 @@ npy_intp count_elements(const Argument& shape) {
     return count;
 }
 
-Ref dropout_mask(const Arguments& in) {
-    const npy_intp count = count_elements(in[0]);
-    const double p = probability(in[1]);
-    const Seed seed(in[2]);
+Ref dropout_mask(const Arguments<docs::dropout_mask>& in) {
+    const npy_intp count = count_elements(in["shape"]);
+    const double p = probability(in["p"]);
+    const Seed seed(in["rng"]);
     Array mask = empty_mask(count);
     const Decisions chosen = decisions(p, seed.draw());
     {
@@ -311,14 +312,9 @@ void bind_dropout(PyObject* module) {
     forward_result.create(module);
     gaussian_result.create(module);
     add_functions(
-        module, {method<dropout_signature, dropout>(), method<dropout_forward_signature, dropout_forward>(),
-                 method<dropout_backward_signature, dropout_backward>(), method<dropout_mask_signature, dropout_mask>(),
-                 method<drop_path_forward_signature, drop_path_forward>(),
-                 method<drop_path_backward_signature, drop_path_backward>(),
-                 method<add_dropout_forward_signature, add_dropout_forward>(),
-                 method<alpha_dropout_forward_signature, alpha_dropout_forward>(),
-                 method<alpha_dropout_backward_signature, alpha_dropout_backward>(),
-                 method<gaussian_dropout_forward_signature, gaussian_dropout_forward>(),
-                 method<gaussian_dropout_backward_signature, gaussian_dropout_backward>()});
+        module, {method<dropout>(), method<dropout_forward>(), method<dropout_backward>(), method<dropout_mask>(),
+                 method<drop_path_forward>(), method<drop_path_backward>(), method<add_dropout_forward>(),
+                 method<alpha_dropout_forward>(), method<alpha_dropout_backward>(), method<gaussian_dropout_forward>(),
+                 method<gaussian_dropout_backward>()});
 }
 }  // namespace trimtab

@@ -1,11 +1,10 @@
 // The public face of the dropout family.
 #pragma once
-#include "../function.h"
+#include "../signature.h"
 
-namespace trimtab {
-namespace {
+namespace trimtab::docs {
 
-const Signature dropout_signature(
+constexpr Text dropout{
     R"(dropout(x, p=0.5, *, rng=None, inverted=True, shared_axes=(), out=None)
 --
 
@@ -62,9 +61,9 @@ Srivastava, N., Hinton, G., Krizhevsky, A., Sutskever, I., and Salakhutdinov, R.
 Neural Networks from Overfitting. JMLR 15.
 Tompson, J., Goroshin, R., Jain, A., LeCun, Y., and Bregler, C. (2015). Efficient Object Localization Using Convolutional
 Networks. CVPR. (Spatial dropout.)
-)");
+)"};
 
-const Signature dropout_forward_signature(
+constexpr Text dropout_forward{
     R"(dropout_forward(x, p=0.5, *, rng=None, inverted=True, shared_axes=(), out=None)
 --
 
@@ -87,9 +86,9 @@ See Also
 --------
 dropout : formula, errors, source.
 dropout_backward : takes `mask`.
-)");
+)"};
 
-const Signature dropout_backward_signature(
+constexpr Text dropout_backward{
     R"(dropout_backward(dy, mask, p=0.5, *, inverted=True, shared_axes=(), out=None)
 --
 
@@ -119,9 +118,9 @@ Raises
 ------
 TypeError, ValueError, numpy.exceptions.AxisError
     As `dropout`; also where `mask` is neither uint8 nor bool, or does not fit.
-)");
+)"};
 
-const Signature dropout_mask_signature(
+constexpr Text dropout_mask{
     R"(dropout_mask(shape, p=0.5, *, rng=None)
 --
 
@@ -143,9 +142,9 @@ Raises
 ------
 TypeError, ValueError
     As `dropout`; also where `shape` is negative or too large.
-)");
+)"};
 
-const Signature drop_path_forward_signature(
+constexpr Text drop_path_forward{
     R"(drop_path_forward(x, p=0.5, *, rng=None, inverted=True, out=None)
 --
 
@@ -170,9 +169,9 @@ dropout : formula, errors.
 References
 ----------
 Huang, G., Sun, Y., Liu, Z., Sedra, D., and Weinberger, K. (2016). Deep Networks with Stochastic Depth. ECCV.
-)");
+)"};
 
-const Signature drop_path_backward_signature(
+constexpr Text drop_path_backward{
     R"(drop_path_backward(dy, mask, p=0.5, *, inverted=True, out=None)
 --
 
@@ -191,9 +190,9 @@ dx : ndarray
 See Also
 --------
 dropout_backward : formula, errors.
-)");
+)"};
 
-const Signature add_dropout_forward_signature(
+constexpr Text add_dropout_forward{
     R"(add_dropout_forward(x, bias, residual, p, *, rng=None, out=None)
 --
 
@@ -223,9 +222,9 @@ mask : ndarray of uint8
 See Also
 --------
 dropout : errors, source.
-)");
+)"};
 
-const Signature alpha_dropout_forward_signature(
+constexpr Text alpha_dropout_forward{
     R"(alpha_dropout_forward(x, p=0.5, *, rng=None, out=None)
 --
 
@@ -255,9 +254,9 @@ dropout : errors.
 References
 ----------
 Klambauer, G., Unterthiner, T., Mayr, A., and Hochreiter, S. (2017). Self-Normalizing Neural Networks. NeurIPS.
-)");
+)"};
 
-const Signature alpha_dropout_backward_signature(
+constexpr Text alpha_dropout_backward{
     R"(alpha_dropout_backward(dy, mask, p=0.5, *, out=None)
 --
 
@@ -280,9 +279,9 @@ dx : ndarray
 See Also
 --------
 dropout_backward : errors.
-)");
+)"};
 
-const Signature gaussian_dropout_forward_signature(
+constexpr Text gaussian_dropout_forward{
     R"(gaussian_dropout_forward(x, p=0.5, *, rng=None, out=None)
 --
 
@@ -307,9 +306,9 @@ noise : ndarray
 See Also
 --------
 dropout : errors, source.
-)");
+)"};
 
-const Signature gaussian_dropout_backward_signature(
+constexpr Text gaussian_dropout_backward{
     R"(gaussian_dropout_backward(dy, noise, *, out=None)
 --
 
@@ -335,6 +334,5 @@ Raises
 ------
 TypeError, ValueError
     A dtype or shape that does not fit, a read-only `out`.
-)");
-}  // namespace
-}  // namespace trimtab
+)"};
+}  // namespace trimtab::docs

@@ -6,7 +6,8 @@
 namespace trimtab {
 namespace {
 
-const Signature fold_batch_norm_signature(
+namespace docs {
+constexpr Text fold_batch_norm{
     R"(fold_batch_norm(weight, bias, mean, var, gamma=None, beta=None, *, eps=1e-5, axis=0)
 --
 
@@ -63,23 +64,25 @@ References
 ----------
 Jacob, B., et al. (2018). Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference.
 CVPR. (Section 3.2.)
-)");
+)"};
+}  // namespace docs
 
 ResultType result("FoldBatchNormResult", "weight bias");
 
 // Batch norm itself does it: of the weight with mean and beta 0, of the bias with its own.
-Ref fold_batch_norm(const Arguments& in) {
-    const Argument axis = in[7], eps = in[6];
-    const Array weight = read(in[0]);
-    const ChannelLayout layout = channel_layout(axis, weight, 0);
+Ref fold_batch_norm(const Arguments<docs::fold_batch_norm>& in) {
+    const Array weight = read(in["weight"]);
+    const ChannelLayout layout = channel_layout(in["axis"], weight, 0);
     const npy_intp channels = layout.channels;
     const Shape shape = {channels};
-    const Parameter bias(in[1], weight, shape, DType::float64, 0);
-    for (const Argument& statistic : {in[2], in[3]})
+    const Parameter bias(in["bias"], weight, shape, DType::float64, 0);
+    for (const Argument& statistic : {in["mean"], in["var"]})
         if (!statistic.given()) statistic.type_error("be an array");
-    const Parameter mean(in[2], weight, shape, DType::float64, 0), var(in[3], weight, shape, DType::float64, 1);
-    const Parameter gamma(in[4], weight, shape, DType::float64, 1), beta(in[5], weight, shape, DType::float64, 0);
-    const double epsilon = eps.non_negative(1e-5);
+    const Parameter mean(in["mean"], weight, shape, DType::float64, 0),
+        var(in["var"], weight, shape, DType::float64, 1);
+    const Parameter gamma(in["gamma"], weight, shape, DType::float64, 1),
+        beta(in["beta"], weight, shape, DType::float64, 0);
+    const double epsilon = in["eps"].non_negative(1e-5);
     Array folded = empty(weight.shape(), weight.descr(), weight.dtype());
     Gradient folded_bias(bias, shape);
     const Parameter ones({}, weight, shape, working_type(weight), 1), zeros({}, weight, shape, working_type(weight), 0);
@@ -108,6 +111,6 @@ Ref fold_batch_norm(const Arguments& in) {
 
 void bind_fold_batch_norm(PyObject* module) {
     result.create(module);
-    add_functions(module, {method<fold_batch_norm_signature, fold_batch_norm>()});
+    add_functions(module, {method<fold_batch_norm>()});
 }
 }  // namespace trimtab

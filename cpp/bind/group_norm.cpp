@@ -8,7 +8,8 @@
 namespace trimtab {
 namespace {
 
-const Signature group_norm_signature(
+namespace docs {
+constexpr Text group_norm{
     R"(group_norm(x, num_groups, gamma=None, beta=None, *, axis=1, eps=1e-5, out=None)
 --
 
@@ -58,9 +59,9 @@ layer_norm : one group, and parameters of each value.
 References
 ----------
 Wu, Y., and He, K. (2018). Group Normalization. ECCV.
-)");
+)"};
 
-const Signature group_norm_forward_signature(
+constexpr Text group_norm_forward{
     R"(group_norm_forward(x, num_groups, gamma=None, beta=None, *, axis=1, eps=1e-5, out=None)
 --
 
@@ -83,9 +84,9 @@ See Also
 --------
 group_norm : formula, errors, source.
 group_norm_backward : takes `mean` and `rstd`.
-)");
+)"};
 
-const Signature group_norm_backward_signature(
+constexpr Text group_norm_backward{
     R"(group_norm_backward(dy, x, mean, rstd, num_groups, gamma=None, *, axis=1, out=None)
 --
 
@@ -130,9 +131,9 @@ TypeError, ValueError, numpy.exceptions.AxisError
 References
 ----------
 Wu, Y., and He, K. (2018). Group Normalization. ECCV.
-)");
+)"};
 
-const Signature instance_norm_signature(
+constexpr Text instance_norm{
     R"(instance_norm(x, gamma=None, beta=None, *, axis=1, eps=1e-5, out=None)
 --
 
@@ -175,9 +176,9 @@ References
 ----------
 Ulyanov, D., Vedaldi, A., and Lempitsky, V. (2016). Instance Normalization: The Missing Ingredient for Fast Stylization.
 arXiv:1607.08022.
-)");
+)"};
 
-const Signature instance_norm_forward_signature(
+constexpr Text instance_norm_forward{
     R"(instance_norm_forward(x, gamma=None, beta=None, *, axis=1, eps=1e-5, out=None)
 --
 
@@ -200,9 +201,9 @@ See Also
 --------
 instance_norm : formula, errors, source.
 instance_norm_backward : takes `mean` and `rstd`.
-)");
+)"};
 
-const Signature instance_norm_backward_signature(
+constexpr Text instance_norm_backward{
     R"(instance_norm_backward(dy, x, mean, rstd, gamma=None, *, axis=1, out=None)
 --
 
@@ -239,37 +240,40 @@ TypeError, ValueError, numpy.exceptions.AxisError
 References
 ----------
 Ulyanov, D., Vedaldi, A., and Lempitsky, V. (2016). Instance Normalization. arXiv:1607.08022.
-)");
+)"};
+}  // namespace docs
 
 ResultType group_forward_result("GroupNormForwardResult", "y mean rstd");
 ResultType group_backward_result("GroupNormBackwardResult", "dx dgamma dbeta");
 ResultType instance_forward_result("InstanceNormForwardResult", "y mean rstd");
 ResultType instance_backward_result("InstanceNormBackwardResult", "dx dgamma dbeta");
 
-// `num_groups` is null for one group a channel.
-Grouped grouped(const Array& x, const Argument* num_groups, const Argument& axis) {
+// Without `num_groups`, which has no default, each channel is a group.
+Grouped grouped(const Array& x, const Argument& num_groups, const Argument& axis) {
     const ChannelLayout each = sample_layout(axis, x, 1);
     npy_intp groups = each.channels;
-    if (num_groups) {
+    if (num_groups.value()) {
         constexpr const char* rule = "be an int >= 1";
-        groups = num_groups->integer(rule);
-        if (groups < 1) num_groups->value_error(rule);
+        groups = num_groups.integer(rule);
+        if (groups < 1) num_groups.value_error(rule);
         if (each.channels % groups != 0)
-            num_groups->value_error("divide the " + std::to_string(each.channels) + " channels");
+            num_groups.value_error("divide the " + std::to_string(each.channels) + " channels");
     }
     return {each, groups};
 }
 
-Ref forward(const Arguments& in, bool in_groups, const ResultType* result) {
-    const std::size_t next = in_groups ? 2 : 1;
-    const Argument num_groups = in[1], eps = in[next + 3], out = in[next + 4];
-    const Array x = read(in[0]);
-    const Grouped layout = grouped(x, in_groups ? &num_groups : nullptr, in[next + 2]);
+struct ForwardArguments {
+    Argument x, num_groups = {}, gamma, beta, axis, eps, out;
+};
+
+Ref forward(const ForwardArguments& in, const ResultType* result) {
+    const Array x = read(in.x);
+    const Grouped layout = grouped(x, in.num_groups, in.axis);
     const Shape parameters = {layout.each.channels}, statistics = {layout.each.blocks, layout.groups};
-    const Parameter gamma(in[next], x, parameters, working_type(x), 1, x.size() > 0);
-    const Parameter beta(in[next + 1], x, parameters, working_type(x), 0, x.size() > 0);
-    const double epsilon = eps.non_negative(1e-5);
-    Output y(out, x, {&x}, {&gamma.array(), &beta.array()});
+    const Parameter gamma(in.gamma, x, parameters, working_type(x), 1, x.size() > 0);
+    const Parameter beta(in.beta, x, parameters, working_type(x), 0, x.size() > 0);
+    const double epsilon = in.eps.non_negative(1e-5);
+    Output y(in.out, x, {&x}, {&gamma.array(), &beta.array()});
     const bool in_parts = !layout.are_rows(), keep = result || in_parts;
     Array mean = keep ? empty_doubles(statistics) : Array(), rstd = keep ? empty_doubles(statistics) : Array();
     if (x.size() == 0 && keep) {
@@ -292,21 +296,43 @@ Ref forward(const Arguments& in, bool in_groups, const ResultType* result) {
     return result ? (*result)(y.finish(), mean.release(), rstd.release()) : y.finish();
 }
 
-Ref group_norm(const Arguments& in) { return forward(in, true, nullptr); }
-Ref group_norm_forward(const Arguments& in) { return forward(in, true, &group_forward_result); }
-Ref instance_norm(const Arguments& in) { return forward(in, false, nullptr); }
-Ref instance_norm_forward(const Arguments& in) { return forward(in, false, &instance_forward_result); }
+template <const auto& doc>
+ForwardArguments in_groups(const Arguments<doc>& in) {
+    return {.x = in["x"],
+            .num_groups = in["num_groups"],
+            .gamma = in["gamma"],
+            .beta = in["beta"],
+            .axis = in["axis"],
+            .eps = in["eps"],
+            .out = in["out"]};
+}
+template <const auto& doc>
+ForwardArguments by_channel(const Arguments<doc>& in) {
+    return {
+        .x = in["x"], .gamma = in["gamma"], .beta = in["beta"], .axis = in["axis"], .eps = in["eps"], .out = in["out"]};
+}
 
-Ref backward(const Arguments& in, bool in_groups, const ResultType& result) {
-    const std::size_t next = in_groups ? 5 : 4;
-    const Argument num_groups = in[4], out = in[next + 2];
-    const Array dy = read(in[0]), x = read_like(in[1], dy);
-    const Grouped layout = grouped(x, in_groups ? &num_groups : nullptr, in[next + 1]);
+Ref group_norm(const Arguments<docs::group_norm>& in) { return forward(in_groups(in), nullptr); }
+Ref group_norm_forward(const Arguments<docs::group_norm_forward>& in) {
+    return forward(in_groups(in), &group_forward_result);
+}
+Ref instance_norm(const Arguments<docs::instance_norm>& in) { return forward(by_channel(in), nullptr); }
+Ref instance_norm_forward(const Arguments<docs::instance_norm_forward>& in) {
+    return forward(by_channel(in), &instance_forward_result);
+}
+
+struct BackwardArguments {
+    Argument dy, x, mean, rstd, num_groups = {}, gamma, axis, out;
+};
+
+Ref backward(const BackwardArguments& in, const ResultType& result) {
+    const Array dy = read(in.dy), x = read_like(in.x, dy);
+    const Grouped layout = grouped(x, in.num_groups, in.axis);
     const Shape parameters = {layout.each.channels}, statistics = {layout.each.blocks, layout.groups};
-    const Array mean = read_statistic(in[2], statistics), rstd = read_statistic(in[3], statistics);
+    const Array mean = read_statistic(in.mean, statistics), rstd = read_statistic(in.rstd, statistics);
     const bool in_parts = !layout.are_rows();
-    const Parameter gamma(in[next], x, parameters, in_parts ? DType::float64 : working_type(x), 1, x.size() > 0);
-    Output dx(out, x, {&dy, &x}, {&mean, &rstd, &gamma.array()});
+    const Parameter gamma(in.gamma, x, parameters, in_parts ? DType::float64 : working_type(x), 1, x.size() > 0);
+    Output dx(in.out, x, {&dy, &x}, {&mean, &rstd, &gamma.array()});
     Gradient dgamma(gamma, parameters), dbeta(gamma, parameters);
     if (x.size() == 0) {
         std::fill_n(dgamma.sums(), layout.each.channels, 0.0);
@@ -329,19 +355,34 @@ Ref backward(const Arguments& in, bool in_groups, const ResultType& result) {
     return result(dx.finish(), dgamma.finish(), dbeta.finish());
 }
 
-Ref group_norm_backward(const Arguments& in) { return backward(in, true, group_backward_result); }
-Ref instance_norm_backward(const Arguments& in) { return backward(in, false, instance_backward_result); }
+Ref group_norm_backward(const Arguments<docs::group_norm_backward>& in) {
+    return backward({.dy = in["dy"],
+                     .x = in["x"],
+                     .mean = in["mean"],
+                     .rstd = in["rstd"],
+                     .num_groups = in["num_groups"],
+                     .gamma = in["gamma"],
+                     .axis = in["axis"],
+                     .out = in["out"]},
+                    group_backward_result);
+}
+Ref instance_norm_backward(const Arguments<docs::instance_norm_backward>& in) {
+    return backward({.dy = in["dy"],
+                     .x = in["x"],
+                     .mean = in["mean"],
+                     .rstd = in["rstd"],
+                     .gamma = in["gamma"],
+                     .axis = in["axis"],
+                     .out = in["out"]},
+                    instance_backward_result);
+}
 }  // namespace
 
 void bind_group_norm(PyObject* module) {
     for (ResultType* type :
          {&group_forward_result, &group_backward_result, &instance_forward_result, &instance_backward_result})
         type->create(module);
-    add_functions(
-        module,
-        {method<group_norm_signature, group_norm>(), method<group_norm_forward_signature, group_norm_forward>(),
-         method<group_norm_backward_signature, group_norm_backward>(), method<instance_norm_signature, instance_norm>(),
-         method<instance_norm_forward_signature, instance_norm_forward>(),
-         method<instance_norm_backward_signature, instance_norm_backward>()});
+    add_functions(module, {method<group_norm>(), method<group_norm_forward>(), method<group_norm_backward>(),
+                           method<instance_norm>(), method<instance_norm_forward>(), method<instance_norm_backward>()});
 }
 }  // namespace trimtab

@@ -5,7 +5,8 @@
 namespace trimtab {
 namespace {
 
-const Signature transpose_signature(
+namespace docs {
+constexpr Text transpose{
     R"(transpose(x)
 --
 
@@ -25,7 +26,8 @@ Raises
 ------
 TypeError, ValueError
     An argument of the wrong dtype, kind or shape.
-)");
+)"};
+}  // namespace docs
 
 // A square of elements of which both sides stay in the first cache.
 constexpr ptrdiff_t square = 16;
@@ -47,9 +49,9 @@ void transpose(const void* x, void* y, ptrdiff_t count, ptrdiff_t rows, ptrdiff_
     });
 }
 
-Ref transpose(const Arguments& in) {
-    const Array x = read(in[0]);
-    if (x.ndim() != 3) in[0].fail(PyExc_ValueError, "have shape (N, A, B)", text(x.shape()));
+Ref transpose(const Arguments<docs::transpose>& in) {
+    const Array x = read(in["x"]);
+    if (x.ndim() != 3) in["x"].fail(PyExc_ValueError, "have shape (N, A, B)", text(x.shape()));
     const npy_intp *const extents = x.dims(), rows = extents[1], columns = extents[2];
     Array y = empty({extents[0], columns, rows}, x.descr(), x.dtype());
     if (x.size() > 0) {
@@ -63,5 +65,5 @@ Ref transpose(const Arguments& in) {
 }
 }  // namespace
 
-void bind_images(PyObject* module) { add_functions(module, {method<transpose_signature, transpose>()}); }
+void bind_images(PyObject* module) { add_functions(module, {method<transpose>()}); }
 }  // namespace trimtab

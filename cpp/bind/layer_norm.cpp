@@ -3,7 +3,8 @@
 namespace trimtab {
 namespace {
 
-const Signature layer_norm_signature(
+namespace docs {
+constexpr Text layer_norm{
     R"(layer_norm(x, gamma=None, beta=None, *, axis=-1, eps=1e-5, out=None)
 --
 
@@ -54,9 +55,9 @@ precision of their dtype. The bits do not depend on the number of threads, on al
 References
 ----------
 Ba, J. L., Kiros, J. R., and Hinton, G. E. (2016). Layer Normalization. arXiv:1607.06450.
-)");
+)"};
 
-const Signature layer_norm_forward_signature(
+constexpr Text layer_norm_forward{
     R"(layer_norm_forward(x, gamma=None, beta=None, *, axis=-1, eps=1e-5, out=None)
 --
 
@@ -79,9 +80,9 @@ See Also
 --------
 layer_norm : formula, errors, source.
 layer_norm_backward : takes `mean` and `rstd`.
-)");
+)"};
 
-const Signature layer_norm_backward_signature(
+constexpr Text layer_norm_backward{
     R"(layer_norm_backward(dy, x, mean, rstd, gamma=None, *, axis=-1, out=None)
 --
 
@@ -123,9 +124,9 @@ TypeError, ValueError, numpy.exceptions.AxisError
 References
 ----------
 Ba, J. L., Kiros, J. R., and Hinton, G. E. (2016). Layer Normalization. arXiv:1607.06450.
-)");
+)"};
 
-const Signature add_layer_norm_forward_signature(
+constexpr Text add_layer_norm_forward{
     R"(add_layer_norm_forward(x, residual, gamma=None, beta=None, *, axis=-1, eps=1e-5)
 --
 
@@ -155,36 +156,52 @@ See Also
 layer_norm : formula, errors, source.
 layer_norm_backward : on `summed`; its `dx`, plus the gradient that reaches `summed` by other ways, is the gradient of
     both addends.
-)");
+)"};
+}  // namespace docs
 
 ResultType forward_result("LayerNormForwardResult", "y mean rstd");
 ResultType add_result("AddLayerNormForwardResult", "y summed mean rstd");
 ResultType backward_result("LayerNormBackwardResult", "dx dgamma dbeta");
 
-RowNormResult forward(const Arguments& in, bool keep) {
+template <const auto& doc>
+RowNormResult forward(const Arguments<doc>& in, bool keep) {
     return row_norm_forward(*kernels->layer_norm,
-                            {.x = in[0], .gamma = in[1], .beta = in[2], .axis = in[3], .eps = in[4], .out = in[5]},
+                            {.x = in["x"],
+                             .gamma = in["gamma"],
+                             .beta = in["beta"],
+                             .axis = in["axis"],
+                             .eps = in["eps"],
+                             .out = in["out"]},
                             1e-5, keep, keep);
 }
 
-Ref layer_norm(const Arguments& in) { return forward(in, false).y; }
+Ref layer_norm(const Arguments<docs::layer_norm>& in) { return forward(in, false).y; }
 
-Ref layer_norm_forward(const Arguments& in) {
+Ref layer_norm_forward(const Arguments<docs::layer_norm_forward>& in) {
     RowNormResult result = forward(in, true);
     return forward_result(std::move(result.y), std::move(result.mean), std::move(result.rstd));
 }
 
-Ref add_layer_norm_forward(const Arguments& in) {
-    RowNormResult result = row_norm_forward(
-        *kernels->layer_norm,
-        {.x = in[0], .residual = in[1], .gamma = in[2], .beta = in[3], .axis = in[4], .eps = in[5]}, 1e-5, true, true);
+Ref add_layer_norm_forward(const Arguments<docs::add_layer_norm_forward>& in) {
+    RowNormResult result = row_norm_forward(*kernels->layer_norm,
+                                            {.x = in["x"],
+                                             .residual = in["residual"],
+                                             .gamma = in["gamma"],
+                                             .beta = in["beta"],
+                                             .axis = in["axis"],
+                                             .eps = in["eps"]},
+                                            1e-5, true, true);
     return add_result(std::move(result.y), std::move(result.summed), std::move(result.mean), std::move(result.rstd));
 }
 
-Ref layer_norm_backward(const Arguments& in) {
-    RowNormGradients gradients = row_norm_backward(
-        *kernels->layer_norm,
-        {.dy = in[0], .x = in[1], .mean = in[2], .rstd = in[3], .gamma = in[4], .axis = in[5], .out = in[6]});
+Ref layer_norm_backward(const Arguments<docs::layer_norm_backward>& in) {
+    RowNormGradients gradients = row_norm_backward(*kernels->layer_norm, {.dy = in["dy"],
+                                                                          .x = in["x"],
+                                                                          .mean = in["mean"],
+                                                                          .rstd = in["rstd"],
+                                                                          .gamma = in["gamma"],
+                                                                          .axis = in["axis"],
+                                                                          .out = in["out"]});
     return backward_result(std::move(gradients.dx), std::move(gradients.dgamma), std::move(gradients.dbeta));
 }
 }  // namespace
@@ -193,9 +210,7 @@ void bind_layer_norm(PyObject* module) {
     forward_result.create(module);
     add_result.create(module);
     backward_result.create(module);
-    add_functions(
-        module, {method<layer_norm_signature, layer_norm>(), method<layer_norm_forward_signature, layer_norm_forward>(),
-                 method<add_layer_norm_forward_signature, add_layer_norm_forward>(),
-                 method<layer_norm_backward_signature, layer_norm_backward>()});
+    add_functions(module, {method<layer_norm>(), method<layer_norm_forward>(), method<add_layer_norm_forward>(),
+                           method<layer_norm_backward>()});
 }
 }  // namespace trimtab

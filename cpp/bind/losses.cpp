@@ -7,7 +7,8 @@
 namespace trimtab {
 namespace {
 
-const Signature softmax_cross_entropy_signature(
+namespace docs {
+constexpr Text softmax_cross_entropy{
     R"(softmax_cross_entropy(logits, labels, *, label_smoothing=0.0, class_weight=None, ignore_index=None, reduction="mean")
 --
 
@@ -62,9 +63,9 @@ References
 Bridle, J. S. (1990). Probabilistic Interpretation of Feedforward Classification Network Outputs. Neurocomputing.
 Szegedy, C., Vanhoucke, V., Ioffe, S., Shlens, J., and Wojna, Z. (2016). Rethinking the Inception Architecture for
 Computer Vision. CVPR.
-)");
+)"};
 
-const Signature mse_signature(
+constexpr Text mse{
     R"(mse(pred, target, *, reduction="mean")
 --
 
@@ -96,9 +97,9 @@ TypeError
     A dtype that is not one of the four, a target that is not real, an argument that is not of the right kind.
 ValueError
     A target of another shape, an unknown `reduction`.
-)");
+)"};
 
-const Signature huber_signature(
+constexpr Text huber{
     R"(huber(pred, target, *, delta=1.0, reduction="mean")
 --
 
@@ -139,7 +140,8 @@ ValueError
 References
 ----------
 Huber, P. J. (1964). Robust Estimation of a Location Parameter. Annals of Mathematical Statistics.
-)");
+)"};
+}  // namespace docs
 
 ResultType cross_entropy_result("SoftmaxCrossEntropyResult", "loss dlogits");
 ResultType regression_result("RegressionLossResult", "loss dpred");
@@ -254,11 +256,11 @@ bool are_class_ids(const Argument& labels, PyArrayObject* given, const Array& lo
     return false;
 }
 
-Ref softmax_cross_entropy(const Arguments& in) {
-    const Argument labels = in[1], ignore_index = in[4];
-    const Array logits = read(in[0]);
+Ref softmax_cross_entropy(const Arguments<docs::softmax_cross_entropy>& in) {
+    const Argument labels = in["labels"], ignore_index = in["ignore_index"];
+    const Array logits = read(in["logits"]);
     if (logits.ndim() != 2 || logits.dims()[1] == 0)
-        in[0].fail(PyExc_ValueError, "have shape (N, K) with K >= 1", text(logits.shape()));
+        in["logits"].fail(PyExc_ValueError, "have shape (N, K) with K >= 1", text(logits.shape()));
     const npy_intp rows = logits.dims()[0], classes = logits.dims()[1];
     Ref given = read_any(labels, "be integers, or probabilities of a real dtype");
     const bool by_id = are_class_ids(labels, as_array(given.get()), logits);
@@ -266,13 +268,13 @@ Ref softmax_cross_entropy(const Arguments& in) {
     if (!by_id)
         probabilities.emplace(labels, as_real(labels, Ref::borrow(given.get())), logits, logits.shape(),
                               working_type(logits));
-    const double label_smoothing = in[2].between(0, 1, 0);
-    const Parameter weight(in[3], logits, {classes}, working_type(logits), 1);
+    const double label_smoothing = in["label_smoothing"].between(0, 1, 0);
+    const Parameter weight(in["class_weight"], logits, {classes}, working_type(logits), 1);
     if (ignore_index.given() && !by_id) ignore_index.value_error("be None where labels are probabilities");
     const Ignored ignored(ignore_index);
     const Scratch<int64_t> ids =
         by_id ? checked_labels(labels, ClassIds(std::move(given)), classes, ignored) : Scratch<int64_t>();
-    const Reduction reduction = read_reduction(in[5]);
+    const Reduction reduction = read_reduction(in["reduction"]);
     Array dlogits = empty(logits.shape(), logits.descr(), logits.dtype()), losses = empty_doubles({rows});
     double loss;
     {
@@ -295,13 +297,13 @@ Ref softmax_cross_entropy(const Arguments& in) {
 }
 
 // scale times Huber's loss; of infinite delta it is the squared error / 2.
-template <class Delta>
-Ref regression(const Arguments& in, double scale, const Delta& read_delta, const Argument& reduction_argument) {
-    const Array pred = read(in[0]);
-    if (!in[1].given()) in[1].type_error("be an array");
-    const Parameter target(in[1], pred, pred.shape(), working_type(pred), 0);
+template <const auto& doc, class Delta>
+Ref regression(const Arguments<doc>& in, double scale, const Delta& read_delta) {
+    const Array pred = read(in["pred"]);
+    if (!in["target"].given()) in["target"].type_error("be an array");
+    const Parameter target(in["target"], pred, pred.shape(), working_type(pred), 0);
     const double delta = read_delta();
-    const Reduction reduction = read_reduction(reduction_argument);
+    const Reduction reduction = read_reduction(in["reduction"]);
     const double divisor = reduction == Reduction::mean ? double(pred.size()) : 1;
     Array dpred = empty(pred.shape(), pred.descr(), pred.dtype());
     Array losses = reduction == Reduction::none ? empty_doubles(pred.shape()) : Array();
@@ -322,18 +324,17 @@ Ref regression(const Arguments& in, double scale, const Delta& read_delta, const
     return regression_result(value_of(reduction, loss, losses, pred), dpred.release());
 }
 
-Ref mse(const Arguments& in) {
-    return regression(in, 2, [] { return INFINITY; }, in[2]);
+Ref mse(const Arguments<docs::mse>& in) {
+    return regression(in, 2, [] { return INFINITY; });
 }
-Ref huber(const Arguments& in) {
-    return regression(in, 1, [&] { return in[2].non_negative(1); }, in[3]);
+Ref huber(const Arguments<docs::huber>& in) {
+    return regression(in, 1, [&] { return in["delta"].non_negative(1); });
 }
 }  // namespace
 
 void bind_losses(PyObject* module) {
     cross_entropy_result.create(module);
     regression_result.create(module);
-    add_functions(module, {method<softmax_cross_entropy_signature, softmax_cross_entropy>(),
-                           method<mse_signature, mse>(), method<huber_signature, huber>()});
+    add_functions(module, {method<softmax_cross_entropy>(), method<mse>(), method<huber>()});
 }
 }  // namespace trimtab

@@ -3,7 +3,8 @@
 namespace trimtab {
 namespace {
 
-const Signature max_norm_signature(
+namespace docs {
+constexpr Text max_norm{
     R"(max_norm(w, limit, *, axis, out=None)
 --
 
@@ -44,13 +45,14 @@ References
 Srebro, N., and Shraibman, A. (2005). Rank, Trace-Norm and Max-Norm. COLT.
 Srivastava, N., Hinton, G., Krizhevsky, A., Sutskever, I., and Salakhutdinov, R. (2014). Dropout: A Simple Way to Prevent
 Neural Networks from Overfitting. JMLR.
-)");
+)"};
+}  // namespace docs
 
-Ref max_norm(const Arguments& in) {
-    const Array w = read(in[0]);
-    const double limit = in[1].non_negative(0);
-    const RowLayout layout = row_layout(in[2], w);
-    Output y(in[3], w, {&w}, {}, layout.order);
+Ref max_norm(const Arguments<docs::max_norm>& in) {
+    const Array w = read(in["w"]);
+    const double limit = in["limit"].non_negative(0);
+    const RowLayout layout = row_layout(in["axis"], w);
+    Output y(in["out"], w, {&w}, {}, layout.order);
     const Array source = layout.order.empty() ? Array() : reordered(w, layout.order);
     if (w.size() > 0) {  // empty rows may be more than can be counted
         const Released released;
@@ -64,5 +66,5 @@ Ref max_norm(const Arguments& in) {
 }
 }  // namespace
 
-void bind_max_norm(PyObject* module) { add_functions(module, {method<max_norm_signature, max_norm>()}); }
+void bind_max_norm(PyObject* module) { add_functions(module, {method<max_norm>()}); }
 }  // namespace trimtab

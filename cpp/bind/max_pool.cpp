@@ -3,7 +3,8 @@
 namespace trimtab {
 namespace {
 
-const Signature max_pool_signature(
+namespace docs {
+constexpr Text max_pool{
     R"(max_pool(x, kernel, before, stride, output)
 --
 
@@ -28,9 +29,9 @@ Raises
 ------
 TypeError, ValueError
     An argument of the wrong dtype, kind, shape or range.
-)");
+)"};
 
-const Signature max_pool_backward_signature(
+constexpr Text max_pool_backward{
     R"(max_pool_backward(dy, x, y, kernel, before, stride)
 --
 
@@ -54,7 +55,7 @@ Raises
 ------
 TypeError, ValueError
     An argument of the wrong dtype, kind, shape or range.
-)");
+)"};
 
 MaxPoolLayout layout_of(const npy_intp* image, const Argument& kernel, const Argument& before, const Argument& stride) {
     return {.samples = image[0],
@@ -66,10 +67,11 @@ MaxPoolLayout layout_of(const npy_intp* image, const Argument& kernel, const Arg
             .output = {}};
 }
 
-Ref max_pool(const Arguments& in) {
-    const Array x = read(in[0]);
-    MaxPoolLayout layout = layout_of(read_extents(in[0], x, 4, "(N, H, W, C)"), in[1], in[2], in[3]);
-    layout.output = read_plane(in[4], 0);
+Ref max_pool(const Arguments<docs::max_pool>& in) {
+    const Array x = read(in["x"]);
+    MaxPoolLayout layout =
+        layout_of(read_extents(in["x"], x, 4, "(N, H, W, C)"), in["kernel"], in["before"], in["stride"]);
+    layout.output = read_plane(in["output"], 0);
     Array y = empty({layout.samples, layout.output.height, layout.output.width, layout.channels}, x.descr(), x.dtype());
     if (y.size() > 0) {
         const Released released;
@@ -78,15 +80,18 @@ Ref max_pool(const Arguments& in) {
     return y.release();
 }
 
-Ref max_pool_backward(const Arguments& in) {
-    const Array dy = read(in[0]);
-    const npy_intp* const output = read_extents(in[0], dy, 4, "(N, *output, C)");
-    const Array x = read(in[1]), y = read_like(in[2], dy);
-    require_dtype(in[1], x, dy.dtype());
-    const npy_intp* const image = read_extents(in[1], x, 4, "(N, H, W, C)");
+Ref max_pool_backward(const Arguments<docs::max_pool_backward>& in) {
+    const Array dy = read(in["dy"]);
+    const npy_intp* const output = read_extents(in["dy"], dy, 4, "(N, *output, C)"
+};
+const Array x = read(in["x"]), y = read_like(in["y"], dy);
+require_dtype(in["x"], x, dy.dtype());
+    const npy_intp* const image = read_extents(in["x"], x, 4, "(N, H, W, C)"
+    };
+    }  // namespace docs
     if (image[0] != output[0] || image[3] != output[3])
-        in[1].fail(PyExc_ValueError, "have the samples and channels of dy", text(x.shape()));
-    MaxPoolLayout layout = layout_of(image, in[3], in[4], in[5]);
+        in["x"].fail(PyExc_ValueError, "have the samples and channels of dy", text(x.shape()));
+    MaxPoolLayout layout = layout_of(image, in["kernel"], in["before"], in["stride"]);
     layout.output = {output[1], output[2]};
     Array dx = empty(x.shape(), x.descr(), x.dtype());
     if (dx.size() > 0) {
@@ -95,11 +100,8 @@ Ref max_pool_backward(const Arguments& in) {
             {.dy = dy.data(), .x = x.data(), .y = y.data(), .dx = dx.data(), .layout = layout});
     }
     return dx.release();
-}
-}  // namespace
+    }
+    }  // namespace
 
-void bind_max_pool(PyObject* module) {
-    add_functions(module,
-                  {method<max_pool_signature, max_pool>(), method<max_pool_backward_signature, max_pool_backward>()});
-}
-}  // namespace trimtab
+    void bind_max_pool(PyObject* module) { add_functions(module, {method<max_pool>(), method<max_pool_backward>()}); }
+    }  // namespace trimtab

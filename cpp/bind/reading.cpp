@@ -4,7 +4,8 @@
 namespace trimtab {
 namespace {
 
-const Signature as_array_signature(
+namespace docs {
+constexpr Text as_array{
     R"(as_array(x)
 --
 
@@ -24,10 +25,11 @@ Raises
 ------
 TypeError, ValueError
     An argument of the wrong dtype or kind.
-)");
+)"};
+}  // namespace docs
 
-Ref as_array(const Arguments& in) { return read(in[0]).release(); }
+Ref read_array(const Arguments<docs::as_array>& in) { return read(in["x"]).release(); }
 }  // namespace
 
-void bind_reading(PyObject* module) { add_functions(module, {method<as_array_signature, as_array>()}); }
+void bind_reading(PyObject* module) { add_functions(module, {method<read_array>()}); }
 }  // namespace trimtab

@@ -3,7 +3,8 @@
 namespace trimtab {
 namespace {
 
-const Signature rms_norm_signature(
+namespace docs {
+constexpr Text rms_norm{
     R"(rms_norm(x, gamma=None, *, axis=-1, eps=1e-6, out=None)
 --
 
@@ -51,9 +52,9 @@ depend on the number of threads, on alignment or on the instruction set.
 References
 ----------
 Zhang, B., and Sennrich, R. (2019). Root Mean Square Layer Normalization. NeurIPS.
-)");
+)"};
 
-const Signature rms_norm_forward_signature(
+constexpr Text rms_norm_forward{
     R"(rms_norm_forward(x, gamma=None, *, axis=-1, eps=1e-6, out=None)
 --
 
@@ -76,9 +77,9 @@ See Also
 --------
 rms_norm : formula, errors, source.
 rms_norm_backward : takes `rstd`.
-)");
+)"};
 
-const Signature add_rms_norm_forward_signature(
+constexpr Text add_rms_norm_forward{
     R"(add_rms_norm_forward(x, residual, gamma=None, *, axis=-1, eps=1e-6)
 --
 
@@ -108,9 +109,9 @@ See Also
 rms_norm : formula, errors, source.
 rms_norm_backward : on `summed`; its `dx`, plus the gradient that reaches `summed` by other ways, is the gradient of both
     addends.
-)");
+)"};
 
-const Signature rms_norm_backward_signature(
+constexpr Text rms_norm_backward{
     R"(rms_norm_backward(dy, x, rstd, gamma=None, *, axis=-1, out=None)
 --
 
@@ -151,34 +152,40 @@ TypeError, ValueError, numpy.exceptions.AxisError
 References
 ----------
 Zhang, B., and Sennrich, R. (2019). Root Mean Square Layer Normalization. NeurIPS.
-)");
+)"};
+}  // namespace docs
 
 ResultType forward_result("RMSNormForwardResult", "y rstd");
 ResultType add_result("AddRMSNormForwardResult", "y summed rstd");
 ResultType backward_result("RMSNormBackwardResult", "dx dgamma");
 
-RowNormResult forward(const Arguments& in, bool keep) {
-    return row_norm_forward(*kernels->rms_norm, {.x = in[0], .gamma = in[1], .axis = in[2], .eps = in[3], .out = in[4]},
-                            1e-6, false, keep);
+template <const auto& doc>
+RowNormResult forward(const Arguments<doc>& in, bool keep) {
+    return row_norm_forward(
+        *kernels->rms_norm,
+        {.x = in["x"], .gamma = in["gamma"], .axis = in["axis"], .eps = in["eps"], .out = in["out"]}, 1e-6, false,
+        keep);
 }
 
-Ref rms_norm(const Arguments& in) { return forward(in, false).y; }
+Ref rms_norm(const Arguments<docs::rms_norm>& in) { return forward(in, false).y; }
 
-Ref rms_norm_forward(const Arguments& in) {
+Ref rms_norm_forward(const Arguments<docs::rms_norm_forward>& in) {
     RowNormResult result = forward(in, true);
     return forward_result(std::move(result.y), std::move(result.rstd));
 }
 
-Ref add_rms_norm_forward(const Arguments& in) {
+Ref add_rms_norm_forward(const Arguments<docs::add_rms_norm_forward>& in) {
     RowNormResult result = row_norm_forward(
-        *kernels->rms_norm, {.x = in[0], .residual = in[1], .gamma = in[2], .axis = in[3], .eps = in[4]}, 1e-6, false,
-        true);
+        *kernels->rms_norm,
+        {.x = in["x"], .residual = in["residual"], .gamma = in["gamma"], .axis = in["axis"], .eps = in["eps"]}, 1e-6,
+        false, true);
     return add_result(std::move(result.y), std::move(result.summed), std::move(result.rstd));
 }
 
-Ref rms_norm_backward(const Arguments& in) {
+Ref rms_norm_backward(const Arguments<docs::rms_norm_backward>& in) {
     RowNormGradients gradients = row_norm_backward(
-        *kernels->rms_norm, {.dy = in[0], .x = in[1], .rstd = in[2], .gamma = in[3], .axis = in[4], .out = in[5]});
+        *kernels->rms_norm,
+        {.dy = in["dy"], .x = in["x"], .rstd = in["rstd"], .gamma = in["gamma"], .axis = in["axis"], .out = in["out"]});
     return backward_result(std::move(gradients.dx), std::move(gradients.dgamma));
 }
 }  // namespace
@@ -187,9 +194,7 @@ void bind_rms_norm(PyObject* module) {
     forward_result.create(module);
     add_result.create(module);
     backward_result.create(module);
-    add_functions(module,
-                  {method<rms_norm_signature, rms_norm>(), method<rms_norm_forward_signature, rms_norm_forward>(),
-                   method<add_rms_norm_forward_signature, add_rms_norm_forward>(),
-                   method<rms_norm_backward_signature, rms_norm_backward>()});
+    add_functions(module, {method<rms_norm>(), method<rms_norm_forward>(), method<add_rms_norm_forward>(),
+                           method<rms_norm_backward>()});
 }
 }  // namespace trimtab

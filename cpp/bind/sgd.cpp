@@ -7,7 +7,8 @@
 namespace trimtab {
 namespace {
 
-const Signature sgd_update_signature(
+namespace docs {
+constexpr Text sgd_update{
     R"(sgd_update(params, grads, momentum_buffers=None, *, lr, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0, l1=0.0, decoupled=False, proximal=False, maximize=False, grad_scale=1.0, first_step=False, zero_grad=False, masters=None, statistics=False, skip_nonfinite=False)
 --
 
@@ -104,9 +105,9 @@ Nesterov, Y. (1983). A method of solving a convex programming problem with conve
 Loshchilov, I., and Hutter, F. (2019). Decoupled Weight Decay Regularization. ICLR.
 Daubechies, I., Defrise, M., and De Mol, C. (2004). An iterative thresholding algorithm for linear inverse problems with
 a sparsity constraint. (The proximal step.)
-)");
+)"};
 
-const Signature sgd_plan_signature(
+constexpr Text sgd_plan{
     R"(sgd_plan(params, grads, momentum_buffers=None, *, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0, l1=0.0, decoupled=False, proximal=False, maximize=False, zero_grad=False, masters=None, decays=True)
 --
 
@@ -118,30 +119,30 @@ Returns
 -------
 plan : capsule
     Holds on to the arrays.
-)");
+)"};
 
-const Signature sgd_step_signature(
+constexpr Text sgd_step{
     R"(sgd_step(plan, lr, grad_scale=1.0, first_step=False, statistics=False)
 --
 
 `sgd_update` of what a plan holds.
-)");
+)"};
 
-const Signature sgd_grad_norm_signature(
+constexpr Text sgd_grad_norm{
     R"(sgd_grad_norm(plan)
 --
 
 The root of the sum of squares of all gradients of a plan.
-)");
+)"};
 
-const Signature sgd_stands_signature(
+constexpr Text sgd_stands{
     R"(sgd_stands(plan)
 --
 
 Whether the arrays of a plan can still be written where they were found.
-)");
+)"};
 
-const Signature clip_grad_norm_signature(
+constexpr Text clip_grad_norm{
     R"(clip_grad_norm(grads, max_norm)
 --
 
@@ -178,9 +179,9 @@ Gradients that `sgd_update` will read need no pass of their own: measure with an
 References
 ----------
 Pascanu, R., Mikolov, T., and Bengio, Y. (2013). On the difficulty of training recurrent neural networks. ICML.
-)");
+)"};
 
-const Signature penalty_signature(
+constexpr Text penalty{
     R"(penalty(params, *, l1=0.0, l2=0.0)
 --
 
@@ -205,50 +206,70 @@ TypeError
     A dtype that is not one of the four or not that of the first array, a factor that is not a number.
 ValueError
     A factor out of range.
-)");
+)"};
+}  // namespace docs
 
 ResultType statistics_result("SgdStatistics", "l1_norm l2_norm_sq grad_norm");
 
-// The options of sgd_update that stay the same from step to step: from `momentum` to `maximize`, the first of which is
-// argument number `first`.
+// The arguments that sgd_update and sgd_plan share.
+struct PlanArguments {
+    Argument params, grads, momentum_buffers, masters;
+    Argument momentum, dampening, nesterov, weight_decay, l1, decoupled, proximal, maximize;
+    template <const auto& doc>
+    explicit PlanArguments(const Arguments<doc>& in)
+        : params(in["params"]),
+          grads(in["grads"]),
+          momentum_buffers(in["momentum_buffers"]),
+          masters(in["masters"]),
+          momentum(in["momentum"]),
+          dampening(in["dampening"]),
+          nesterov(in["nesterov"]),
+          weight_decay(in["weight_decay"]),
+          l1(in["l1"]),
+          decoupled(in["decoupled"]),
+          proximal(in["proximal"]),
+          maximize(in["maximize"]) {}
+};
+
+// The options that stay the same from step to step.
 struct Options {
     double momentum, dampening;
     bool nesterov;
     double weight_decay, l1;
     bool decoupled, proximal, maximize;
-    Options(const Arguments& in, std::size_t first, bool has_velocities)
-        : momentum(in[first].non_negative(0)),
-          dampening(in[first + 1].non_negative(0)),
-          nesterov(in[first + 2].flag(false)),
-          weight_decay(in[first + 3].non_negative(0)),
-          l1(in[first + 4].non_negative(0)),
-          decoupled(in[first + 5].flag(false)),
-          proximal(in[first + 6].flag(false)),
-          maximize(in[first + 7].flag(false)) {
-        if (momentum != 0 && !has_velocities) in[first].value_error("be 0 where there are no momentum_buffers");
-        if (nesterov && momentum == 0) in[first + 2].value_error("be False where momentum is 0");
+    Options(const PlanArguments& in, bool has_velocities)
+        : momentum(in.momentum.non_negative(0)),
+          dampening(in.dampening.non_negative(0)),
+          nesterov(in.nesterov.flag(false)),
+          weight_decay(in.weight_decay.non_negative(0)),
+          l1(in.l1.non_negative(0)),
+          decoupled(in.decoupled.flag(false)),
+          proximal(in.proximal.flag(false)),
+          maximize(in.maximize.flag(false)) {
+        if (momentum != 0 && !has_velocities) in.momentum.value_error("be 0 where there are no momentum_buffers");
+        if (nesterov && momentum == 0) in.nesterov.value_error("be False where momentum is 0");
     }
 };
 
-// What sgd_update works on, and how. The first three arguments are the parameters, gradients and momentum buffers.
+// What sgd_update works on, and how.
 struct Plan {
     Arrays params, grads, velocities, masters;
     Options options;
     bool zero_grad;
     Scratch<bool> decays;  // one for each parameter; empty: all do
-    Plan(const Arguments& in, std::size_t first_option, const Argument& originals, bool zero_grad, bool writes_grads)
-        : params(in[0], Access::write),
-          grads(in[1], writes_grads ? Access::write : Access::keep, &params),
-          velocities(in[2].given() ? Arrays(in[2], Access::write, &params) : Arrays()),
-          masters(originals.given() ? Arrays(originals, Access::write, &params) : Arrays()),
-          options(in, first_option, velocities.given()),
+    Plan(const PlanArguments& in, bool zero_grad, bool writes_grads)
+        : params(in.params, Access::write),
+          grads(in.grads, writes_grads ? Access::write : Access::keep, &params),
+          velocities(in.momentum_buffers.given() ? Arrays(in.momentum_buffers, Access::write, &params) : Arrays()),
+          masters(in.masters.given() ? Arrays(in.masters, Access::write, &params) : Arrays()),
+          options(in, velocities.given()),
           zero_grad(zero_grad) {
         grads.require_like(params, params.dtype());
         if (velocities.given()) velocities.require_like(params, masters.given() ? DType::float32 : params.dtype());
         if (masters.given()) {
             if (params.dtype() != DType::float16 && params.dtype() != DType::bfloat16)
-                originals.fail(PyExc_TypeError, "go with float16 or bfloat16 params",
-                               "params of " + params.dtype_text());
+                in.masters.fail(PyExc_TypeError, "go with float16 or bfloat16 params",
+                                "params of " + params.dtype_text());
             masters.require_like(params, DType::float32);
         }
         require_disjoint({&params, &grads, &velocities, &masters});
@@ -274,12 +295,12 @@ struct Step {
     double lr, grad_scale;
     Scratch<bool> first_step;
     bool statistics;
-    Step(const Plan& plan, const Argument& lr, const Argument& grad_scale, const Argument& first_step,
-         const Argument& statistics)
-        : lr(lr.non_negative(0)),
-          grad_scale(grad_scale.non_negative(1)),
-          first_step(read_flags(first_step, plan.params.size(), false)),
-          statistics(statistics.flag(false)) {}
+    template <const auto& doc>
+    Step(const Plan& plan, const Arguments<doc>& in)
+        : lr(in["lr"].non_negative(0)),
+          grad_scale(in["grad_scale"].non_negative(1)),
+          first_step(read_flags(in["first_step"], plan.params.size(), false)),
+          statistics(in["statistics"].flag(false)) {}
 };
 
 Ref as_float(double value) { return Ref::checked(PyFloat_FromDouble(value)); }
@@ -323,17 +344,17 @@ Ref step(const Plan& plan, const Step& step, bool skip_nonfinite) {
                              as_float(grad_scale * sums[grad_norm]));
 }
 
-Ref sgd_update(const Arguments& in) {
-    const bool zero_grad = in[14].flag(false);
-    const Plan plan(in, 4, in[15], zero_grad, zero_grad);
-    return step(plan, Step(plan, in[3], in[12], in[13], in[16]), in[17].flag(false));
+Ref sgd_update(const Arguments<docs::sgd_update>& in) {
+    const bool zero_grad = in["zero_grad"].flag(false);
+    const Plan plan(PlanArguments(in), zero_grad, zero_grad);
+    return step(plan, Step(plan, in), in["skip_nonfinite"].flag(false));
 }
 
 constexpr const char* plan_name = "trimtab.sgd_plan";
 
-Ref sgd_plan(const Arguments& in) {
-    auto plan = std::make_unique<Plan>(in, 3, in[12], in[11].flag(false), true);
-    plan->decays = read_flags(in[13], plan->params.size(), true);
+Ref sgd_plan(const Arguments<docs::sgd_plan>& in) {
+    auto plan = std::make_unique<Plan>(PlanArguments(in), in["zero_grad"].flag(false), true);
+    plan->decays = read_flags(in["decays"], plan->params.size(), true);
     const auto destroy = [](PyObject* capsule) { delete static_cast<Plan*>(PyCapsule_GetPointer(capsule, plan_name)); };
     Ref capsule = Ref::checked(PyCapsule_New(plan.get(), plan_name, destroy));
     plan.release();  // the capsule owns it
@@ -351,13 +372,13 @@ const Plan& read_plan(const Argument& argument) {
     return plan;
 }
 
-Ref sgd_step(const Arguments& in) {
-    const Step options(as_plan(in[0]), in[1], in[2], in[3], in[4]);
-    return step(read_plan(in[0]), options, false);  // reading the options may have moved the arrays of the plan
+Ref sgd_step(const Arguments<docs::sgd_step>& in) {
+    const Step options(as_plan(in["plan"]), in);
+    return step(read_plan(in["plan"]), options, false);  // reading the options may have moved the arrays of the plan
 }
 
-Ref sgd_grad_norm(const Arguments& in) {
-    const Plan& plan = read_plan(in[0]);
+Ref sgd_grad_norm(const Arguments<docs::sgd_grad_norm>& in) {
+    const Plan& plan = read_plan(in["plan"]);
     double norm;
     plan.grads.gather();
     {
@@ -367,7 +388,9 @@ Ref sgd_grad_norm(const Arguments& in) {
     return as_float(norm);
 }
 
-Ref sgd_stands(const Arguments& in) { return Ref::borrow(as_plan(in[0]).stands() ? Py_True : Py_False); }
+Ref sgd_stands(const Arguments<docs::sgd_stands>& in) {
+    return Ref::borrow(as_plan(in["plan"]).stands() ? Py_True : Py_False);
+}
 
 // By limit / norm; where float would not hold that, in two steps of about the same size.
 Scale by(double limit, double norm, const ArrayList& arrays) {
@@ -377,9 +400,9 @@ Scale by(double limit, double norm, const ArrayList& arrays) {
     return {.arrays = arrays, .factor = limit / unit / norm, .unit = unit};
 }
 
-Ref clip_grad_norm(const Arguments& in) {
-    Arrays grads(in[0], Access::write);
-    const double limit = in[1].between(0, INFINITY, 0);
+Ref clip_grad_norm(const Arguments<docs::clip_grad_norm>& in) {
+    Arrays grads(in["grads"], Access::write);
+    const double limit = in["max_norm"].between(0, INFINITY, 0);
     require_disjoint({&grads});
     lay_out({&grads});
     grads.gather();
@@ -393,10 +416,10 @@ Ref clip_grad_norm(const Arguments& in) {
     return as_float(norm);
 }
 
-Ref penalty(const Arguments& in) {
-    Arrays params(in[0], Access::read);
+Ref penalty(const Arguments<docs::penalty>& in) {
+    Arrays params(in["params"], Access::read);
     lay_out({&params});
-    const double l1 = in[1].non_negative(0), l2 = in[2].non_negative(0);
+    const double l1 = in["l1"].non_negative(0), l2 = in["l2"].non_negative(0);
     double sums[2], norm = 0;
     {
         const Released released;
@@ -413,9 +436,7 @@ Ref penalty(const Arguments& in) {
 
 void bind_sgd(PyObject* module) {
     statistics_result.create(module);
-    add_functions(module, {method<sgd_update_signature, sgd_update>(), method<sgd_plan_signature, sgd_plan>(),
-                           method<sgd_step_signature, sgd_step>(), method<sgd_grad_norm_signature, sgd_grad_norm>(),
-                           method<sgd_stands_signature, sgd_stands>(),
-                           method<clip_grad_norm_signature, clip_grad_norm>(), method<penalty_signature, penalty>()});
+    add_functions(module, {method<sgd_update>(), method<sgd_plan>(), method<sgd_step>(), method<sgd_grad_norm>(),
+                           method<sgd_stands>(), method<clip_grad_norm>(), method<penalty>()});
 }
 }  // namespace trimtab

@@ -5,7 +5,9 @@
 namespace trimtab {
 namespace {
 
-const Signature set_num_threads_signature(R"(set_num_threads(n)
+namespace docs {
+constexpr Text set_num_threads{
+    R"(set_num_threads(n)
 --
 
 Set the largest number of threads a call may use.
@@ -24,8 +26,9 @@ TypeError
     `n` is not an int.
 ValueError
     `n` is less than 1.
-)");
-const Signature get_num_threads_signature(R"(get_num_threads()
+)"};
+constexpr Text get_num_threads{
+    R"(get_num_threads()
 --
 
 The largest number of threads a call may use.
@@ -44,8 +47,9 @@ Examples
 >>> tt.set_num_threads(1)
 >>> tt.get_num_threads()
 1
-)");
-const Signature isa_signature(R"(isa()
+)"};
+constexpr Text isa{
+    R"(isa()
 --
 
 The instruction set whose kernels run: the best this CPU has, or the one the environment variable TRIMTAB_ISA named when
@@ -55,8 +59,9 @@ Returns
 -------
 name : str
     "avx512", "avx2", "neon" or "baseline".
-)");
-const Signature trim_memory_signature(R"(trim_memory()
+)"};
+constexpr Text trim_memory{
+    R"(trim_memory()
 --
 
 Release the memory kept for large results to come.
@@ -65,8 +70,9 @@ Returns
 -------
 bytes : int
     What has been released.
-)");
-const Signature get_memory_cap_signature(R"(get_memory_cap()
+)"};
+constexpr Text get_memory_cap{
+    R"(get_memory_cap()
 --
 
 The number of bytes kept at most for large results to come; see `set_memory_cap`.
@@ -74,8 +80,9 @@ The number of bytes kept at most for large results to come; see `set_memory_cap`
 Returns
 -------
 bytes : int
-)");
-const Signature set_memory_cap_signature(R"(set_memory_cap(bytes)
+)"};
+constexpr Text set_memory_cap{
+    R"(set_memory_cap(bytes)
 --
 
 Bound the memory kept for large results to come.
@@ -96,8 +103,9 @@ TypeError
     `bytes` is not an int.
 ValueError
     `bytes` is negative.
-)");
-const Signature build_info_signature(R"(build_info()
+)"};
+constexpr Text build_info{
+    R"(build_info()
 --
 
 How the compiled module was built and what it found.
@@ -106,25 +114,26 @@ Returns
 -------
 info : dict
     "isa", "isa_levels" (those this machine can run, best first), "compiler", "num_threads", "memory_cap".
-)");
+)"};
+}  // namespace docs
 
-Ref set_num_threads(const Arguments& in) {
-    const Py_ssize_t n = in[0].integer("be an int >= 1");
-    if (n < 1) in[0].value_error("be an int >= 1");
-    trimtab::set_num_threads(int(std::min<Py_ssize_t>(n, INT_MAX)));
+Ref set_threads(const Arguments<docs::set_num_threads>& in) {
+    const Py_ssize_t n = in["n"].integer("be an int >= 1");
+    if (n < 1) in["n"].value_error("be an int >= 1");
+    set_num_threads(int(std::min<Py_ssize_t>(n, INT_MAX)));
     return Ref::none();
 }
-Ref get_num_threads(const Arguments&) { return Ref::checked(PyLong_FromLong(num_threads())); }
-Ref isa(const Arguments&) { return Ref::checked(PyUnicode_FromString(isa_name())); }
-Ref trim_memory(const Arguments&) { return Ref::checked(PyLong_FromSize_t(trimtab::trim_memory())); }
-Ref get_memory_cap(const Arguments&) { return Ref::checked(PyLong_FromSize_t(memory_cap())); }
-Ref set_memory_cap(const Arguments& in) {
-    const Py_ssize_t bytes = in[0].integer("be an int >= 0");
-    if (bytes < 0) in[0].value_error("be an int >= 0");
-    trimtab::set_memory_cap(std::size_t(bytes));
+Ref get_num_threads(const Arguments<docs::get_num_threads>&) { return Ref::checked(PyLong_FromLong(num_threads())); }
+Ref isa(const Arguments<docs::isa>&) { return Ref::checked(PyUnicode_FromString(isa_name())); }
+Ref trim(const Arguments<docs::trim_memory>&) { return Ref::checked(PyLong_FromSize_t(trim_memory())); }
+Ref get_memory_cap(const Arguments<docs::get_memory_cap>&) { return Ref::checked(PyLong_FromSize_t(memory_cap())); }
+Ref set_cap(const Arguments<docs::set_memory_cap>& in) {
+    const Py_ssize_t bytes = in["bytes"].integer("be an int >= 0");
+    if (bytes < 0) in["bytes"].value_error("be an int >= 0");
+    set_memory_cap(std::size_t(bytes));
     return Ref::none();
 }
-Ref build_info(const Arguments&) {
+Ref build_info(const Arguments<docs::build_info>&) {
     return Ref::checked(Py_BuildValue("{s:s,s:s,s:s,s:i,s:n}", "isa", isa_name(), "isa_levels", isa_levels().c_str(),
                                       "compiler", TRIMTAB_COMPILER, "num_threads", num_threads(), "memory_cap",
                                       Py_ssize_t(memory_cap())));
@@ -132,10 +141,7 @@ Ref build_info(const Arguments&) {
 }  // namespace
 
 void bind_system(PyObject* module) {
-    add_functions(module,
-                  {method<set_num_threads_signature, set_num_threads>(),
-                   method<get_num_threads_signature, get_num_threads>(), method<isa_signature, isa>(),
-                   method<trim_memory_signature, trim_memory>(), method<get_memory_cap_signature, get_memory_cap>(),
-                   method<set_memory_cap_signature, set_memory_cap>(), method<build_info_signature, build_info>()});
+    add_functions(module, {method<set_threads>(), method<get_num_threads>(), method<isa>(), method<trim>(),
+                           method<get_memory_cap>(), method<set_cap>(), method<build_info>()});
 }
 }  // namespace trimtab
