@@ -217,6 +217,7 @@ See Also
 --------
 batch_moments : shows how the parts make a whole.
 )"};
+}  // namespace docs
 
 ResultType moments_result("Moments", "mean var count");
 ResultType sums_result("BatchNormBackwardSumsResult", "sum_dy sum_dy_xhat");
@@ -265,29 +266,27 @@ std::vector<npy_intp> read_counts(const Argument& counts, npy_intp parts) {
 Ref combine_moments(const Arguments<docs::combine_moments>& in) {
     const Array means = read(in["means"]);
     require_dtype(in["means"], means, DType::float64);
-    if (means.ndim() == 0) in["means"].fail(PyExc_ValueError, "have the parts along its first axis", "shape ()"
-};
-}  // namespace docs
-const Array vars = read_like(in["vars"], means);
-const npy_intp parts = means.dims()[0];
-const std::vector<npy_intp> counts = read_counts(in["counts"], parts);
-npy_intp total = 0;
-for (const npy_intp count : counts)
-    if (__builtin_add_overflow(total, count, &total)) in["counts"].value_error("add up to less than 2**63");
-const Shape shape(means.dims() + 1, means.dims() + means.ndim());
-Array mean = empty_doubles(shape), var = empty_doubles(shape);
-{
-    const Released released(5 * double(means.size()));
-    for (npy_intp i = 0; i < mean.size(); ++i) {
-        Pooled pooled;
-        for (npy_intp part = 0; part < parts; ++part)
-            pooled.add(double(counts[std::size_t(part)]), means.doubles()[part * mean.size() + i],
-                       vars.doubles()[part * mean.size() + i]);
-        mean.doubles()[i] = pooled.mean;
-        var.doubles()[i] = pooled.var;
+    if (means.ndim() == 0) in["means"].fail(PyExc_ValueError, "have the parts along its first axis", "shape ()");
+    const Array vars = read_like(in["vars"], means);
+    const npy_intp parts = means.dims()[0];
+    const std::vector<npy_intp> counts = read_counts(in["counts"], parts);
+    npy_intp total = 0;
+    for (const npy_intp count : counts)
+        if (__builtin_add_overflow(total, count, &total)) in["counts"].value_error("add up to less than 2**63");
+    const Shape shape(means.dims() + 1, means.dims() + means.ndim());
+    Array mean = empty_doubles(shape), var = empty_doubles(shape);
+    {
+        const Released released(5 * double(means.size()));
+        for (npy_intp i = 0; i < mean.size(); ++i) {
+            Pooled pooled;
+            for (npy_intp part = 0; part < parts; ++part)
+                pooled.add(double(counts[std::size_t(part)]), means.doubles()[part * mean.size() + i],
+                           vars.doubles()[part * mean.size() + i]);
+            mean.doubles()[i] = pooled.mean;
+            var.doubles()[i] = pooled.var;
+        }
     }
-}
-return moments_result(mean.release(), var.release(), as_int(total));
+    return moments_result(mean.release(), var.release(), as_int(total));
 }
 
 Ref batch_norm_apply(const Arguments<docs::batch_norm_apply>& in) {

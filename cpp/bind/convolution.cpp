@@ -70,6 +70,7 @@ Raises
 TypeError, ValueError
     An argument of the wrong dtype, kind, shape or range.
 )"};
+}  // namespace docs
 
 Array empty_like_sums(const Shape& shape, DType working) {
     return working == DType::float64 ? empty_doubles(shape) : empty(shape, float32_descr, working);
@@ -77,12 +78,10 @@ Array empty_like_sums(const Shape& shape, DType working) {
 
 Ref convolve(const Arguments<docs::convolve>& in) {
     const Array x = read(in["x"]);
-    const npy_intp* const image = read_extents(in["x"], x, 4, "(N, H, W, G * C)"
-};
-Real weight = read_real(in["weight"]);
-const Shape extents = weight.values.shape();
-    const npy_intp* const w = read_extents(in["weight"], weight.values, 5, "(G, A, B, C, O)"
-    };
+    const npy_intp* const image = read_extents(in["x"], x, 4, "(N, H, W, G * C)");
+    Real weight = read_real(in["weight"]);
+    const Shape extents = weight.values.shape();
+    const npy_intp* const w = read_extents(in["weight"], weight.values, 5, "(G, A, B, C, O)");
     if (w[0] == 0 || w[0] * w[3] != image[3])
         in["weight"].fail(PyExc_ValueError, "be of the " + std::to_string(image[3]) + " channels of x", text(extents));
     const Parameter factors(in["weight"], std::move(weight), x, extents, working_type(x));
@@ -104,17 +103,14 @@ const Shape extents = weight.values.shape();
             {.x = x.data(), .weight = factors.data(), .bias = bias.data(), .y = y.data(), .layout = layout});
     }
     return y.release();
-    }
+}
 
-    Ref convolve_weights(const Arguments<docs::convolve_weights>& in) {
-        const Array dy = read(in["dy"]);
-    const npy_intp* const gradient = read_extents(in["dy"], dy, 4, "(N, *output, G * O)"
-    };
+Ref convolve_weights(const Arguments<docs::convolve_weights>& in) {
+    const Array dy = read(in["dy"]);
+    const npy_intp* const gradient = read_extents(in["dy"], dy, 4, "(N, *output, G * O)");
     const Array x = read(in["x"]);
     require_dtype(in["x"], x, dy.dtype());
-    const npy_intp* const image = read_extents(in["x"], x, 4, "(N, H, W, G * C)"
-    };
-    }  // namespace docs
+    const npy_intp* const image = read_extents(in["x"], x, 4, "(N, H, W, G * C)");
     if (image[0] != gradient[0])
         in["x"].fail(PyExc_ValueError, "have " + std::to_string(gradient[0]) + " samples as dy", text(x.shape()));
     const char* const rule = "divide the channels of dy and x";
@@ -138,8 +134,8 @@ const Shape extents = weight.values.shape();
             {.dy = dy.data(), .x = x.data(), .dweight = dweight.data(), .layout = layout});
     }
     return dweight.release();
-    }
-    }  // namespace
+}
+}  // namespace
 
-    void bind_convolution(PyObject* module) { add_functions(module, {method<convolve>(), method<convolve_weights>()}); }
-    }  // namespace trimtab
+void bind_convolution(PyObject* module) { add_functions(module, {method<convolve>(), method<convolve_weights>()}); }
+}  // namespace trimtab

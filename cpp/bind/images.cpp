@@ -33,7 +33,7 @@ TypeError, ValueError
 constexpr ptrdiff_t square = 16;
 
 template <class E>
-void transpose(const void* x, void* y, ptrdiff_t count, ptrdiff_t rows, ptrdiff_t columns) {
+void transpose_matrices(const void* x, void* y, ptrdiff_t count, ptrdiff_t rows, ptrdiff_t columns) {
     const ptrdiff_t strips = (rows + square - 1) / square;
     parallel_for(count * strips, 0.5 * double(count) * double(rows * columns), [&](ptrdiff_t begin, ptrdiff_t end) {
         for (; begin < end; ++begin) {
@@ -56,10 +56,10 @@ Ref transpose(const Arguments<docs::transpose>& in) {
     Array y = empty({extents[0], columns, rows}, x.descr(), x.dtype());
     if (x.size() > 0) {
         const Released released;
-        const auto transpose_all = x.itemsize() == 8   ? transpose<uint64_t>
-                                   : x.itemsize() == 4 ? transpose<uint32_t>
-                                                       : transpose<uint16_t>;
-        transpose_all(x.data(), y.data(), extents[0], rows, columns);
+        const auto transposed = x.itemsize() == 8   ? transpose_matrices<uint64_t>
+                                : x.itemsize() == 4 ? transpose_matrices<uint32_t>
+                                                    : transpose_matrices<uint16_t>;
+        transposed(x.data(), y.data(), extents[0], rows, columns);
     }
     return y.release();
 }

@@ -56,6 +56,7 @@ Raises
 TypeError, ValueError
     An argument of the wrong dtype, kind, shape or range.
 )"};
+}  // namespace docs
 
 MaxPoolLayout layout_of(const npy_intp* image, const Argument& kernel, const Argument& before, const Argument& stride) {
     return {.samples = image[0],
@@ -82,13 +83,10 @@ Ref max_pool(const Arguments<docs::max_pool>& in) {
 
 Ref max_pool_backward(const Arguments<docs::max_pool_backward>& in) {
     const Array dy = read(in["dy"]);
-    const npy_intp* const output = read_extents(in["dy"], dy, 4, "(N, *output, C)"
-};
-const Array x = read(in["x"]), y = read_like(in["y"], dy);
-require_dtype(in["x"], x, dy.dtype());
-    const npy_intp* const image = read_extents(in["x"], x, 4, "(N, H, W, C)"
-    };
-    }  // namespace docs
+    const npy_intp* const output = read_extents(in["dy"], dy, 4, "(N, *output, C)");
+    const Array x = read(in["x"]), y = read_like(in["y"], dy);
+    require_dtype(in["x"], x, dy.dtype());
+    const npy_intp* const image = read_extents(in["x"], x, 4, "(N, H, W, C)");
     if (image[0] != output[0] || image[3] != output[3])
         in["x"].fail(PyExc_ValueError, "have the samples and channels of dy", text(x.shape()));
     MaxPoolLayout layout = layout_of(image, in["kernel"], in["before"], in["stride"]);
@@ -100,8 +98,8 @@ require_dtype(in["x"], x, dy.dtype());
             {.dy = dy.data(), .x = x.data(), .y = y.data(), .dx = dx.data(), .layout = layout});
     }
     return dx.release();
-    }
-    }  // namespace
+}
+}  // namespace
 
-    void bind_max_pool(PyObject* module) { add_functions(module, {method<max_pool>(), method<max_pool_backward>()}); }
-    }  // namespace trimtab
+void bind_max_pool(PyObject* module) { add_functions(module, {method<max_pool>(), method<max_pool_backward>()}); }
+}  // namespace trimtab
