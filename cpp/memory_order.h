@@ -18,7 +18,7 @@ public:
     // The lowest address of an array of this order.
     char* begin(PyArrayObject* array) const;
     // A new dense array of this order and of another's shape.
-    Array empty_like(PyArrayObject* shape, PyArray_Descr* descr, DType dtype) const;
+    AnyArray empty_like(PyArrayObject* shape, PyArray_Descr* descr) const;
 
 private:
     struct Axis {

@@ -12,14 +12,14 @@ class Output {
 public:
     // `elementwise`: inputs of x's shape. `others`: those of which an element counts in several places.
     // `axes`: the order in which the kernel sees x's axes; empty: as they are.
-    Output(const Argument& out, const Array& x, std::initializer_list<const Array*> elementwise,
-           std::initializer_list<const Array*> others = {}, const std::vector<int>& axes = {});
+    Output(const Argument& out, const Array& x, std::initializer_list<const AnyArray*> elementwise,
+           std::initializer_list<const AnyArray*> others = {}, const std::vector<int>& axes = {});
     void* data() const { return work_.data(); }
     Ref finish();
 
 private:
-    Ref returned_;  // the caller's `out`
-    Ref target_;    // it, or a new array
+    Ref returned_;     // the caller's `out`
+    AnyArray target_;  // it, or a new array
     Array work_;
     std::vector<int> axes_;
 };

@@ -34,9 +34,9 @@ Parameter::Parameter(const Argument& argument, Real given, const Array& x, const
 Gradient::Gradient(const Parameter& parameter, const Shape& shape) {
     const Real& given = parameter.given_;
     const bool floating = given && given.floating();
-    descr_ = floating ? PyArray_DESCR(as_array(given.given.get())) : parameter.x_.descr();
+    descr_ = floating ? given.given.descr() : parameter.x_.descr();
     const Array& like = floating ? given.values : parameter.x_;
-    result_ = empty(given ? given.values.shape() : shape, like.descr(), like.dtype());
+    result_ = empty_like(like, given ? given.values.shape() : shape);
     if (like.dtype() != DType::float64) wide_ = Scratch<double>(result_.size());
     sums_ = wide_ ? wide_ : result_.doubles();
 }
@@ -46,7 +46,7 @@ Ref Gradient::finish() {
         const Released released(0.5 * double(result_.size()));
         kernels->convert->narrow[int(result_.dtype())](wide_, result_.data(), result_.size());
     }
-    if (PyArray_TYPE(result_.get()) == descr_->type_num) return result_.release();
+    if (result_.type_number() == descr_->type_num) return result_.release();
     return Ref::checked(PyArray_Cast(result_.get(), descr_->type_num));  // a long double
 }
 
@@ -58,11 +58,11 @@ Running::Running(const Argument& argument, npy_intp channels) : argument_(argume
     require_writeable(argument);
     target_ = held(argument, argument.value());
     wide_ = Scratch<double>(channels);
-    narrow_ = empty(values_.shape(), values_.descr(), values_.dtype());
+    narrow_ = empty_like(values_);
 }
 
 void Running::require_apart(const Argument& other) const {
-    if (given() && other.given() && overlap(as_array(target_.get()), as_array(other.value())))
+    if (given() && other.given() && overlap(target_.get(), as_array(other.value())))
         other.fail(PyExc_ValueError, std::string("not overlap ") + argument_.name(), "overlapping arrays");
 }
 
@@ -81,6 +81,6 @@ void Running::update(const double* batch, double momentum, double factor) {
         v[c] = momentum == 0 ? v[c] : momentum == 1 ? scaled : (1 - momentum) * v[c] + added;
     }
     kernels->convert->narrow[int(narrow_.dtype())](v, narrow_.data(), channels);
-    if (PyArray_CopyInto(as_array(target_.get()), narrow_.get()) < 0) throw Raised();
+    if (PyArray_CopyInto(target_.get(), narrow_.get()) < 0) throw Raised();
 }
 }  // namespace trimtab

@@ -56,7 +56,7 @@ public:
 
 private:
     Argument argument_;
-    Ref target_;
+    AnyArray target_;
     Array values_;
     // Of the update, and had before anything is written: what fails for want of memory has changed nothing.
     Scratch<double> wide_;

@@ -57,14 +57,15 @@ bool is_grave() {
 }
 
 // A base-class array with native bytes, aligned and contiguous.
-Ref contiguous(Ref object) {
-    PyArrayObject* array = as_array(object.get());
-    if (PyArray_CheckExact(object.get()) && behaved(array)) return object;
-    PyArray_Descr* descr = PyArray_DESCR(array);
-    PyArray_Descr* native = PyArray_ISNOTSWAPPED(array) ? descr : PyArray_DescrNewByteorder(descr, NPY_NATIVE);
+AnyArray contiguous(AnyArray array) {
+    if (PyArray_CheckExact(array.get()) && behaved(array.get())) return array;
+    PyArray_Descr* const descr = array.descr();
+    PyArray_Descr* const native =
+        PyArray_ISNOTSWAPPED(array.get()) ? descr : PyArray_DescrNewByteorder(descr, NPY_NATIVE);
     if (native == descr) Py_INCREF(descr);
     if (!native) throw Raised();
-    return Ref::checked(PyArray_FromArray(array, native, NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY));
+    constexpr int flags = NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY;
+    return AnyArray(Ref::checked(PyArray_FromArray(array.get(), native, flags)));
 }
 
 // What was given, in words: its dtype where that says most.
@@ -79,11 +80,11 @@ bool is_real(PyArray_Descr* descr) {
 }
 }  // namespace
 
-Ref held(const Argument& argument, PyObject* array) {
-    return argument.guarded() ? guarded(as_array(array)) : Ref::borrow(array);
+AnyArray held(const Argument& argument, PyObject* array) {
+    return AnyArray(argument.guarded() ? guarded(as_array(array)) : Ref::borrow(array));
 }
 
-Ref read_any(const Argument& argument, const char* rule) {
+AnyArray read_any(const Argument& argument, const char* rule) {
     PyObject* const object = argument.value();
     if (PyArray_CheckExact(object)) return held(argument, object);
     refuse_special(argument, object, "be a plain numpy array");
@@ -103,8 +104,8 @@ Ref read_any(const Argument& argument, const char* rule) {
 }
 
 Array read(const Argument& argument) {
-    Ref array = read_any(argument, accepted_dtypes);
-    PyArray_Descr* descr = PyArray_DESCR(as_array(array.get()));
+    AnyArray array = read_any(argument, accepted_dtypes);
+    PyArray_Descr* const descr = array.descr();
     DType dtype;
     if (!find_dtype(descr, dtype)) {
         const std::string advice = PyTypeNum_ISBOOL(descr->type_num) || PyTypeNum_ISINTEGER(descr->type_num)
@@ -129,20 +130,18 @@ Array read_statistic(const Argument& argument, const Shape& shape) {
     return array;
 }
 
-bool Real::floating() const {
-    return PyTypeNum_ISFLOAT(PyArray_TYPE(as_array(given.get()))) || values.dtype() == DType::bfloat16;
-}
+bool Real::floating() const { return PyTypeNum_ISFLOAT(given.type_number()) || values.dtype() == DType::bfloat16; }
 
-Real as_real(const Argument& argument, Ref array) {
-    PyArray_Descr* const descr = PyArray_DESCR(as_array(array.get()));
+Real as_real(const Argument& argument, AnyArray array) {
+    PyArray_Descr* const descr = array.descr();
     DType dtype;
     if (find_dtype(descr, dtype)) {
-        Ref given = Ref::borrow(array.get());
+        AnyArray given = array.share();
         return {Array(contiguous(std::move(array)), dtype), std::move(given)};
     }
     if (!is_real(descr)) argument.fail(PyExc_TypeError, "be an array of real numbers", kind_text(argument, descr));
     constexpr int flags = NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY | NPY_ARRAY_FORCECAST;
-    Ref values = Ref::checked(PyArray_FROM_OTF(array.get(), NPY_DOUBLE, flags));
+    Ref values = Ref::checked(PyArray_FROM_OTF(reinterpret_cast<PyObject*>(array.get()), NPY_DOUBLE, flags));
     return {Array(std::move(values), DType::float64), std::move(array)};
 }
 

@@ -332,7 +332,7 @@ Ref batch_norm_backward(const Arguments<docs::batch_norm_backward>& in) {
         in["y"].fail(PyExc_ValueError, "be the result of the forward pass where activation is 'relu'", "None");
     const bool residual = in["residual"].flag(false), training = in["training"].flag(true);
     Output dx(in["out"], x, {&dy, &x, &y}, {&mean, &rstd, &gamma.array()});
-    Array dresidual = residual ? empty(x.shape(), x.descr(), x.dtype()) : Array();
+    Array dresidual = residual ? empty_like(x) : Array();
     Gradient dgamma(gamma, {channels}), dbeta(gamma, {channels});
     std::fill_n(dgamma.sums(), channels, 0.0);
     std::fill_n(dbeta.sums(), channels, 0.0);

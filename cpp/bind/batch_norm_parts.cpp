@@ -253,11 +253,12 @@ npy_intp whole_number(const Argument& count) {
 
 std::vector<npy_intp> read_counts(const Argument& counts, npy_intp parts) {
     constexpr const char* rule = "be a sequence of whole numbers";
-    const Ref given = read_any(counts, rule);
-    if (PyArray_NDIM(as_array(given.get())) == 0) counts.type_error(rule);
-    require_values(counts, as_array(given.get()), {parts});
-    const Ref objects = Ref::checked(PyArray_FROM_OTF(given.get(), NPY_OBJECT, NPY_ARRAY_CARRAY_RO));
-    PyObject** const numbers = static_cast<PyObject**>(PyArray_DATA(as_array(objects.get())));
+    const AnyArray given = read_any(counts, rule);
+    if (given.ndim() == 0) counts.type_error(rule);
+    require_values(counts, given.get(), {parts});
+    const AnyArray objects(
+        Ref::checked(PyArray_FROM_OTF(reinterpret_cast<PyObject*>(given.get()), NPY_OBJECT, NPY_ARRAY_CARRAY_RO)));
+    PyObject** const numbers = static_cast<PyObject**>(objects.data());
     std::vector<npy_intp> values;
     for (npy_intp i = 0; i < parts; ++i) values.push_back(whole_number(counts.element(i, numbers[i])));
     return values;

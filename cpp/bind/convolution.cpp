@@ -73,7 +73,7 @@ TypeError, ValueError
 }  // namespace docs
 
 Array empty_like_sums(const Shape& shape, DType working) {
-    return working == DType::float64 ? empty_doubles(shape) : empty(shape, float32_descr, working);
+    return working == DType::float64 ? empty_doubles(shape) : Array(empty(shape, float32_descr), working);
 }
 
 Ref convolve(const Arguments<docs::convolve>& in) {
@@ -96,7 +96,7 @@ Ref convolve(const Arguments<docs::convolve>& in) {
                                    .stride = read_plane(in["stride"], 1),
                                    .spacing = read_plane(in["spacing"], 1),
                                    .output = read_plane(in["output"], 0)};
-    Array y = empty({image[0], layout.output.height, layout.output.width, w[0] * w[4]}, x.descr(), x.dtype());
+    Array y = empty_like(x, {image[0], layout.output.height, layout.output.width, w[0] * w[4]});
     if (y.size() > 0) {  // then there is a weight, whose memory bounds its extents
         const Released released(0.5 * double(factors.array().size()));
         kernels->convolution->forward[int(x.dtype())](

@@ -31,13 +31,13 @@ Decisions decisions(double p, uint64_t seed) {
             .ties = ties};
 }
 
-// ---- masks: uint8 arrays, whose dtype() has no meaning ----
+// ---- masks: arrays of uint8 ----
 
 Shape mask_shape(npy_intp decisions) { return {decisions / 8 + (decisions % 8 != 0)}; }
 
-Array empty_mask(npy_intp decisions) { return empty(mask_shape(decisions), uint8_descr, DType()); }
+AnyArray empty_mask(npy_intp decisions) { return empty(mask_shape(decisions), uint8_descr); }
 
-uint8_t* bytes(const Array& mask) { return static_cast<uint8_t*>(mask.data()); }
+uint8_t* bytes(const AnyArray& mask) { return static_cast<uint8_t*>(mask.data()); }
 
 // ---- shared decisions ----
 
@@ -91,16 +91,21 @@ SharedAxes none_shared(const Array& x) { return SharedAxes(x, std::vector<bool>(
 // ---- masks that are given ----
 
 struct Mask {
-    Array bits;
+    AnyArray bits;
     SharedAxes shared;
 };
 
-Array packed(PyArrayObject* bools) {
-    const Ref plain =
-        Ref::checked(PyArray_FROM_OF(reinterpret_cast<PyObject*>(bools), NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY));
-    const auto kept = static_cast<const uint8_t*>(PyArray_DATA(as_array(plain.get())));
-    const npy_intp count = PyArray_SIZE(bools);
-    Array mask = empty_mask(count);
+// The array itself where it is contiguous, aligned and of the base class; else a copy that is.
+AnyArray as_plain(const AnyArray& array) {
+    constexpr int flags = NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY;
+    return AnyArray(Ref::checked(PyArray_FROM_OF(reinterpret_cast<PyObject*>(array.get()), flags)));
+}
+
+AnyArray packed(const AnyArray& bools) {
+    const AnyArray plain = as_plain(bools);
+    const auto kept = static_cast<const uint8_t*>(plain.data());
+    const npy_intp count = plain.size();
+    AnyArray mask = empty_mask(count);
     std::fill_n(bytes(mask), mask.size(), uint8_t(0));
     const Released released(0.5 * double(count));
     for (npy_intp i = 0; i < count; ++i) bytes(mask)[i / 8] |= uint8_t((kept[i] != 0) << i % 8);
@@ -110,17 +115,15 @@ Array packed(PyArrayObject* bools) {
 // Bits, or bools of the decisions' shape or of x's own.
 Mask read_mask(const Argument& argument, const Array& x, SharedAxes shared) {
     constexpr const char* rule = "have dtype uint8 or bool";
-    Ref given = read_any(argument, rule);
-    PyArrayObject* const array = as_array(given.get());
-    if (PyArray_TYPE(array) == NPY_BOOL) {
-        const bool of_elements = PyArray_NDIM(array) == x.ndim() && PyArray_SAMESHAPE(array, x.get());
-        if (!of_elements) require_values(argument, array, shared.shape());
-        return {packed(array), of_elements ? none_shared(x) : std::move(shared)};
+    const AnyArray given = read_any(argument, rule);
+    if (given.type_number() == NPY_BOOL) {
+        const bool of_elements = given.ndim() == x.ndim() && PyArray_SAMESHAPE(given.get(), x.get());
+        if (!of_elements) require_values(argument, given.get(), shared.shape());
+        return {packed(given), of_elements ? none_shared(x) : std::move(shared)};
     }
-    if (PyArray_TYPE(array) != NPY_UINT8) argument.fail(PyExc_TypeError, rule, dtype_text(PyArray_DESCR(array)));
-    require_shape(argument, array, mask_shape(shared.decisions()));
-    constexpr int flags = NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY;
-    return {Array(Ref::checked(PyArray_FROM_OF(given.get(), flags)), DType()), std::move(shared)};
+    if (given.type_number() != NPY_UINT8) argument.fail(PyExc_TypeError, rule, dtype_text(given.descr()));
+    require_shape(argument, given.get(), mask_shape(shared.decisions()));
+    return {as_plain(given), std::move(shared)};
 }
 
 // ---- forward and backward ----
@@ -144,7 +147,7 @@ Ref forward(const Array& x, double p, const Seed& seed, const Affine& affine, co
             const Argument& out, bool keep_mask) {
     const Sharing sharing = shared.sharing();
     Output y(out, x, {&x});
-    Array mask = keep_mask || sharing.ndim ? empty_mask(shared.decisions()) : Array();
+    AnyArray mask = keep_mask || sharing.ndim ? empty_mask(shared.decisions()) : AnyArray();
     const Decisions chosen = decisions(p, seed.draw());
     {
         const Released released;
@@ -235,7 +238,7 @@ Ref add_dropout_forward(const Arguments<docs::add_dropout_forward>& in) {
     const double p = probability(in["p"]);
     const Seed seed(in["rng"]);
     Output y(in["out"], x, {&x, &residual}, {&bias.array()});
-    Array mask = empty_mask(x.size());
+    AnyArray mask = empty_mask(x.size());
     const Decisions chosen = decisions(p, seed.draw());
     {
         const Released released;
@@ -257,7 +260,7 @@ Ref gaussian_dropout_forward(const Arguments<docs::gaussian_dropout_forward>& in
     const double p = probability_below_1(in["p"]);
     const Seed seed(in["rng"]);
     Output y(in["out"], x, {&x});
-    Array noise = empty(x.shape(), x.descr(), x.dtype());
+    Array noise = empty_like(x);
     const uint64_t drawn = seed.draw();
     {
         const Released released;
@@ -298,7 +301,7 @@ Ref dropout_mask(const Arguments<docs::dropout_mask>& in) {
     const npy_intp count = count_elements(in["shape"]);
     const double p = probability(in["p"]);
     const Seed seed(in["rng"]);
-    Array mask = empty_mask(count);
+    AnyArray mask = empty_mask(count);
     const Decisions chosen = decisions(p, seed.draw());
     {
         const Released released;

@@ -83,7 +83,7 @@ Ref fold_batch_norm(const Arguments<docs::fold_batch_norm>& in) {
     const Parameter gamma(in["gamma"], weight, shape, DType::float64, 1),
         beta(in["beta"], weight, shape, DType::float64, 0);
     const double epsilon = in["eps"].non_negative(1e-5);
-    Array folded = empty(weight.shape(), weight.descr(), weight.dtype());
+    Array folded = empty_like(weight);
     Gradient folded_bias(bias, shape);
     const Parameter ones({}, weight, shape, working_type(weight), 1), zeros({}, weight, shape, working_type(weight), 0);
     const Scratch<double> scale(2 * channels);

@@ -53,7 +53,7 @@ Ref transpose(const Arguments<docs::transpose>& in) {
     const Array x = read(in["x"]);
     if (x.ndim() != 3) in["x"].fail(PyExc_ValueError, "have shape (N, A, B)", text(x.shape()));
     const npy_intp *const extents = x.dims(), rows = extents[1], columns = extents[2];
-    Array y = empty({extents[0], columns, rows}, x.descr(), x.dtype());
+    Array y = empty_like(x, {extents[0], columns, rows});
     if (x.size() > 0) {
         const Released released;
         const auto transposed = x.itemsize() == 8   ? transpose_matrices<uint64_t>

@@ -163,7 +163,7 @@ Reduction read_reduction(const Argument& argument) {
 Ref value_of(Reduction reduction, double loss, Array& losses, const Array& results) {
     if (reduction != Reduction::none) return Ref::checked(PyFloat_FromDouble(loss));
     if (results.dtype() == DType::float64) return losses.release();
-    Array narrowed = empty(losses.shape(), results.descr(), results.dtype());
+    Array narrowed = empty_like(results, losses.shape());
     {
         const Released released(0.5 * double(losses.size()));
         kernels->convert->narrow[int(results.dtype())](losses.doubles(), narrowed.data(), losses.size());
@@ -176,21 +176,20 @@ Ref value_of(Reduction reduction, double loss, Array& losses, const Array& resul
 // Integers of any width and sign, each as it was given.
 class ClassIds {
 public:
-    explicit ClassIds(Ref integers)
-        : is_unsigned_(PyArray_TYPE(as_array(integers.get())) == NPY_UINT64 ||
-                       PyArray_TYPE(as_array(integers.get())) == NPY_ULONGLONG),
-          array_(Ref::checked(PyArray_FROM_OTF(integers.get(), NPY_INT64,
+    explicit ClassIds(const AnyArray& integers)
+        : is_unsigned_(integers.type_number() == NPY_UINT64 || integers.type_number() == NPY_ULONGLONG),
+          array_(Ref::checked(PyArray_FROM_OTF(reinterpret_cast<PyObject*>(integers.get()), NPY_INT64,
                                                NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY | NPY_ARRAY_FORCECAST))) {}
-    npy_intp size() const { return PyArray_SIZE(as_array(array_.get())); }
+    npy_intp size() const { return array_.size(); }
     bool is_negative(npy_intp i) const { return !is_unsigned_ && bits(i) < 0; }
-    int64_t bits(npy_intp i) const { return static_cast<const int64_t*>(PyArray_DATA(as_array(array_.get())))[i]; }
+    int64_t bits(npy_intp i) const { return static_cast<const int64_t*>(array_.data())[i]; }
     std::string text(npy_intp i) const {
         return is_unsigned_ ? std::to_string(uint64_t(bits(i))) : std::to_string(bits(i));
     }
 
 private:
     bool is_unsigned_;
-    Ref array_;
+    AnyArray array_;
 };
 
 // `ignore_index`: any integer; one beyond 64 bits is that of no label.
@@ -241,18 +240,18 @@ Scratch<int64_t> checked_labels(const Argument& argument, const ClassIds& ids, n
 }
 
 // Class ids, or probabilities: floating, or one-hot of any real dtype.
-bool are_class_ids(const Argument& labels, PyArrayObject* given, const Array& logits) {
-    const int type = PyArray_TYPE(given);
+bool are_class_ids(const Argument& labels, const AnyArray& given, const Array& logits) {
+    const int type = given.type_number();
     DType dtype;
-    if (find_dtype(PyArray_DESCR(given), dtype) || type == NPY_LONGDOUBLE) return false;
+    if (find_dtype(given.descr(), dtype) || type == NPY_LONGDOUBLE) return false;
     if (!PyTypeNum_ISINTEGER(type) && !PyTypeNum_ISBOOL(type))
-        labels.fail(PyExc_TypeError, "be integers, or probabilities of a real dtype", dtype_text(PyArray_DESCR(given)));
+        labels.fail(PyExc_TypeError, "be integers, or probabilities of a real dtype", dtype_text(given.descr()));
     const Shape rows{logits.dims()[0]};
-    if (holds_shape(given, rows)) return true;
-    if (!holds_shape(given, logits.shape()))
+    if (holds_shape(given.get(), rows)) return true;
+    if (!holds_shape(given.get(), logits.shape()))
         labels.fail(PyExc_ValueError,
                     "have shape " + text(rows) + ", or " + text(logits.shape()) + " where they are probabilities",
-                    text(Shape(PyArray_DIMS(given), PyArray_DIMS(given) + PyArray_NDIM(given))));
+                    text(given.shape()));
     return false;
 }
 
@@ -262,20 +261,18 @@ Ref softmax_cross_entropy(const Arguments<docs::softmax_cross_entropy>& in) {
     if (logits.ndim() != 2 || logits.dims()[1] == 0)
         in["logits"].fail(PyExc_ValueError, "have shape (N, K) with K >= 1", text(logits.shape()));
     const npy_intp rows = logits.dims()[0], classes = logits.dims()[1];
-    Ref given = read_any(labels, "be integers, or probabilities of a real dtype");
-    const bool by_id = are_class_ids(labels, as_array(given.get()), logits);
+    const AnyArray given = read_any(labels, "be integers, or probabilities of a real dtype");
+    const bool by_id = are_class_ids(labels, given, logits);
     std::optional<Parameter> probabilities;
     if (!by_id)
-        probabilities.emplace(labels, as_real(labels, Ref::borrow(given.get())), logits, logits.shape(),
-                              working_type(logits));
+        probabilities.emplace(labels, as_real(labels, given.share()), logits, logits.shape(), working_type(logits));
     const double label_smoothing = in["label_smoothing"].between(0, 1, 0);
     const Parameter weight(in["class_weight"], logits, {classes}, working_type(logits), 1);
     if (ignore_index.given() && !by_id) ignore_index.value_error("be None where labels are probabilities");
     const Ignored ignored(ignore_index);
-    const Scratch<int64_t> ids =
-        by_id ? checked_labels(labels, ClassIds(std::move(given)), classes, ignored) : Scratch<int64_t>();
+    const Scratch<int64_t> ids = by_id ? checked_labels(labels, ClassIds(given), classes, ignored) : Scratch<int64_t>();
     const Reduction reduction = read_reduction(in["reduction"]);
-    Array dlogits = empty(logits.shape(), logits.descr(), logits.dtype()), losses = empty_doubles({rows});
+    Array dlogits = empty_like(logits), losses = empty_doubles({rows});
     double loss;
     {
         const Released released;
@@ -305,7 +302,7 @@ Ref regression(const Arguments<doc>& in, double scale, const Delta& read_delta) 
     const double delta = read_delta();
     const Reduction reduction = read_reduction(in["reduction"]);
     const double divisor = reduction == Reduction::mean ? double(pred.size()) : 1;
-    Array dpred = empty(pred.shape(), pred.descr(), pred.dtype());
+    Array dpred = empty_like(pred);
     Array losses = reduction == Reduction::none ? empty_doubles(pred.shape()) : Array();
     double loss;
     {

@@ -73,7 +73,7 @@ Ref max_pool(const Arguments<docs::max_pool>& in) {
     MaxPoolLayout layout =
         layout_of(read_extents(in["x"], x, 4, "(N, H, W, C)"), in["kernel"], in["before"], in["stride"]);
     layout.output = read_plane(in["output"], 0);
-    Array y = empty({layout.samples, layout.output.height, layout.output.width, layout.channels}, x.descr(), x.dtype());
+    Array y = empty_like(x, {layout.samples, layout.output.height, layout.output.width, layout.channels});
     if (y.size() > 0) {
         const Released released;
         kernels->max_pool->forward[int(x.dtype())]({.x = x.data(), .y = y.data(), .layout = layout});
@@ -91,7 +91,7 @@ Ref max_pool_backward(const Arguments<docs::max_pool_backward>& in) {
         in["x"].fail(PyExc_ValueError, "have the samples and channels of dy", text(x.shape()));
     MaxPoolLayout layout = layout_of(image, in["kernel"], in["before"], in["stride"]);
     layout.output = {output[1], output[2]};
-    Array dx = empty(x.shape(), x.descr(), x.dtype());
+    Array dx = empty_like(x);
     if (dx.size() > 0) {
         const Released released;
         kernels->max_pool->backward[int(x.dtype())](

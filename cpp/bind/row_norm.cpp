@@ -33,7 +33,7 @@ RowNormResult row_norm_forward(const RowNormKernels& kernels, const RowNormArgum
     Output y(in.out, x, {&x}, {&gamma.array(), &beta.array()}, layout.order);
     std::optional<Output> summed;
     if (added)
-        summed.emplace(Argument(), x, std::initializer_list<const Array*>(), std::initializer_list<const Array*>(),
+        summed.emplace(Argument(), x, std::initializer_list<const AnyArray*>(), std::initializer_list<const AnyArray*>(),
                        layout.order);
     Array mean = statistic(keep_mean, layout), rstd = statistic(keep_rstd, layout);
     const Source source(x, layout), addend(residual, layout);

@@ -1,7 +1,7 @@
 #include <cmath>
 #include <memory>
 
-#include "../arrays.h"
+#include "../array_sequence.h"
 #include "bind.h"
 
 namespace trimtab {
@@ -168,7 +168,7 @@ TypeError
     Something that is not an ndarray, a dtype that is not one of the four or not that of the first array, a `max_norm`
     that is not a number.
 ValueError
-    Arrays that overlap or are read-only; `max_norm` out of range. Nothing has been changed
+    ArraySequence that overlap or are read-only; `max_norm` out of range. Nothing has been changed
     then.
 
 Notes
@@ -253,15 +253,16 @@ struct Options {
 
 // What sgd_update works on, and how.
 struct Plan {
-    Arrays params, grads, velocities, masters;
+    ArraySequence params, grads, velocities, masters;
     Options options;
     bool zero_grad;
     Scratch<bool> decays;  // one for each parameter; empty: all do
     Plan(const PlanArguments& in, bool zero_grad, bool writes_grads)
         : params(in.params, Access::write),
           grads(in.grads, writes_grads ? Access::write : Access::keep, &params),
-          velocities(in.momentum_buffers.given() ? Arrays(in.momentum_buffers, Access::write, &params) : Arrays()),
-          masters(in.masters.given() ? Arrays(in.masters, Access::write, &params) : Arrays()),
+          velocities(in.momentum_buffers.given() ? ArraySequence(in.momentum_buffers, Access::write, &params)
+                                                 : ArraySequence()),
+          masters(in.masters.given() ? ArraySequence(in.masters, Access::write, &params) : ArraySequence()),
           options(in, velocities.given()),
           zero_grad(zero_grad) {
         grads.require_like(params, params.dtype());
@@ -276,10 +277,10 @@ struct Plan {
         lay_out({&params, &grads, &velocities, &masters});
     }
     void gather() const {
-        for (const Arrays* list : {&params, &grads, &velocities, &masters}) list->gather();
+        for (const ArraySequence* list : {&params, &grads, &velocities, &masters}) list->gather();
     }
     void scatter() const {
-        for (const Arrays* list : {&params, &velocities, &masters}) list->scatter();
+        for (const ArraySequence* list : {&params, &velocities, &masters}) list->scatter();
         if (zero_grad) grads.scatter();
     }
     bool stands() const { return params.stand() && grads.stand() && velocities.stand() && masters.stand(); }
@@ -334,7 +335,7 @@ Ref step(const Plan& plan, const Step& step, bool skip_nonfinite) {
                                                             .zero_grad = plan.zero_grad,
                                                             .sums = statistics ? sums : nullptr});
         } else {
-            const Arrays& weights = plan.masters.given() ? plan.masters : plan.params;
+            const ArraySequence& weights = plan.masters.given() ? plan.masters : plan.params;
             kernels->sgd->weight_norms[int(weights.dtype())]({weights.list(), sums});
         }
     }
@@ -401,7 +402,7 @@ Scale by(double limit, double norm, const ArrayList& arrays) {
 }
 
 Ref clip_grad_norm(const Arguments<docs::clip_grad_norm>& in) {
-    Arrays grads(in["grads"], Access::write);
+    ArraySequence grads(in["grads"], Access::write);
     const double limit = in["max_norm"].between(0, INFINITY, 0);
     require_disjoint({&grads});
     lay_out({&grads});
@@ -417,7 +418,7 @@ Ref clip_grad_norm(const Arguments<docs::clip_grad_norm>& in) {
 }
 
 Ref penalty(const Arguments<docs::penalty>& in) {
-    Arrays params(in["params"], Access::read);
+    ArraySequence params(in["params"], Access::read);
     lay_out({&params});
     const double l1 = in["l1"].non_negative(0), l2 = in["l2"].non_negative(0);
     double sums[2], norm = 0;

@@ -28,15 +28,15 @@ Scratch<bool> read_flags(const Argument& argument, std::size_t count, bool other
 enum class Access { read, keep, write };  // a copy will do; the array itself, whose values stay; or change
 
 // Arrays of one dtype, in any order and with any gaps. Kernels see the elements of each in one piece.
-class Arrays {
+class ArraySequence {
 public:
-    Arrays() = default;
-    Arrays(const Argument& argument, Access access, const Arrays* like = nullptr);
+    ArraySequence() = default;
+    ArraySequence(const Argument& argument, Access access, const ArraySequence* like = nullptr);
     // One for each of `others`, of its values' shape.
-    void require_like(const Arrays& others, DType dtype) const;
+    void require_like(const ArraySequence& others, DType dtype) const;
     // Gives the arrays of all lists that stand at the same place one order in memory: that of the first, where it is
     // dense. Those that lie otherwise get memory beside them.
-    friend void lay_out(std::initializer_list<Arrays*> lists);
+    friend void lay_out(std::initializer_list<ArraySequence*> lists);
     // Before and after a kernel: from those arrays to the memory beside them, and back.
     void gather() const;
     void scatter() const;
@@ -57,8 +57,8 @@ public:
 private:
     struct Member {
         Array array;
-        void* found;   // where it began
-        Array beside;  // of the same shape; empty where the array itself is used
+        void* found;      // where it began
+        AnyArray beside;  // of the same shape; empty where the array itself is used
     };
     Items items_;
     std::vector<Member> members_;
@@ -68,6 +68,6 @@ private:
     bool any_beside_ = false;
 };
 
-void lay_out(std::initializer_list<Arrays*> lists);
-void require_disjoint(std::initializer_list<const Arrays*> lists);
+void lay_out(std::initializer_list<ArraySequence*> lists);
+void require_disjoint(std::initializer_list<const ArraySequence*> lists);
 }  // namespace trimtab
