@@ -12,6 +12,17 @@
 
 namespace trimtab {
 
+// Whether the interpreter ends. A daemon thread that is unwound then has no GIL, and nobody misses what is not released.
+#if PY_VERSION_HEX >= 0x030D0000
+inline bool interpreter_ends() { return Py_IsFinalizing(); }
+#else
+inline bool interpreter_ends() { return _Py_IsFinalizing(); }
+#endif
+
+void Ref::drop(PyObject* object) {
+    if (!interpreter_ends()) Py_DECREF(object);
+}
+
 Function::Function(const char* doc) {
     const Signature signature{doc};
     name_ = signature.name;

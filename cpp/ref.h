@@ -9,13 +9,6 @@ namespace trimtab {
 
 struct Raised {};  // thrown with a Python exception set
 
-// Whether the interpreter ends. A daemon thread that is unwound then has no GIL, and nobody misses what is not released.
-#if PY_VERSION_HEX >= 0x030D0000
-inline bool interpreter_ends() { return Py_IsFinalizing(); }
-#else
-inline bool interpreter_ends() { return _Py_IsFinalizing(); }
-#endif
-
 // An owned reference.
 class Ref {
 public:
@@ -27,7 +20,7 @@ public:
         return *this;
     }
     ~Ref() {
-        if (object_ && !interpreter_ends()) Py_DECREF(object_);
+        if (object_) drop(object_);
     }
     static Ref borrow(PyObject* object) { return Ref(Py_XNewRef(object)); }
     static Ref none() { return borrow(Py_None); }
@@ -41,6 +34,7 @@ public:
     explicit operator bool() const { return object_; }
 
 private:
+    static void drop(PyObject* object);
     PyObject* object_ = nullptr;
 };
 }  // namespace trimtab
