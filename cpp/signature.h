@@ -8,16 +8,10 @@
 
 namespace trimtab {
 
-// Characters, joined at compile time from literals and other texts.
+// Characters that are known at compile time.
 template <std::size_t length>
 struct Text {
     char characters[length + 1] = {};
-    template <class... Parts>
-    explicit consteval Text(const Parts&... parts) {
-        char* end = characters;
-        const auto append = [&](std::string_view part) { end = std::copy(part.begin(), part.end(), end); };
-        (append(parts), ...);
-    }
     constexpr operator std::string_view() const { return {characters, length}; }
 };
 
@@ -27,8 +21,16 @@ template <std::size_t size>
 constexpr std::size_t text_length<char[size]> = size - 1;
 template <std::size_t length>
 constexpr std::size_t text_length<Text<length>> = length;
+
+// Literals and texts in a row.
 template <class... Parts>
-Text(const Parts&...) -> Text<(text_length<Parts> + ...)>;
+consteval auto join(const Parts&... parts) {
+    Text<(text_length<Parts> + ...)> whole;
+    char* end = whole.characters;
+    const auto append = [&](std::string_view part) { end = std::copy(part.begin(), part.end(), end); };
+    (append(parts), ...);
+    return whole;
+}
 
 constexpr std::size_t max_parameters = 20;
 

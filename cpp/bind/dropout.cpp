@@ -1,8 +1,9 @@
+#include "docs/dropout.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "bind.h"
-#include "dropout_signatures.h"
 #include "random.h"
 
 namespace trimtab {

@@ -1,3 +1,5 @@
+#include "docs/fold_batch_norm.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -5,67 +7,6 @@
 
 namespace trimtab {
 namespace {
-
-namespace docs {
-constexpr Text fold_batch_norm{
-    R"(fold_batch_norm(weight, bias, mean, var, gamma=None, beta=None, *, eps=1e-5, axis=0)
---
-
-Batch normalization for inference as part of the linear or convolution layer before it.
-
-    scale  = gamma / sqrt(var + eps)
-    weight = weight * scale
-    bias   = (bias - mean) * scale + beta
-
-so that the layer gives what it gave together with `batch_norm`.
-
-Parameters
-----------
-weight : array_like
-    float32, float64, float16 or bfloat16; of any shape, with the C outputs of the layer along `axis`.
-bias : array_like or None
-    Shape (C,), of any real dtype; None: zeros.
-mean, var : array_like
-    Running mean and variance of each output, shape (C,), of any real dtype.
-gamma, beta : array_like, optional
-    Scale and shift of each output, shape (C,) or with axes of length 1 beside it, such as (1, C); of any real
-    dtype. Ones and zeros where not given.
-eps : float, default 1e-5
-    Added to the variance, inside the root; finite and >= 0.
-axis : int, default 0
-    The axis of `weight` along which the outputs lie: 0 for (C, inputs) and (C, inputs, height, width).
-
-Returns
--------
-weight : ndarray
-    Of `weight`'s shape and dtype.
-bias : ndarray
-    Shape (C,), of `bias`'s dtype (`weight`'s where it is None).
-
-Raises
-------
-TypeError
-    A dtype that is not one of the four, an array that is not real, an argument that is not of the right kind.
-ValueError
-    A shape that does not fit, `eps` out of range.
-numpy.exceptions.AxisError
-    An axis that `weight` does not have.
-
-See Also
---------
-trimtab.nn.fold : the same for a whole model.
-
-Notes
------
-Folding rounds the weights once more, and large means come back out of a sum of products: in float32 the results agree to
-about 1e-6 of the largest term of that sum.
-
-References
-----------
-Jacob, B., et al. (2018). Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference.
-CVPR. (Section 3.2.)
-)"};
-}  // namespace docs
 
 ResultType result("FoldBatchNormResult", "weight bias");
 

@@ -1,33 +1,10 @@
 #include "images.h"
 
 #include "../parallel.h"
+#include "docs/images.h"
 
 namespace trimtab {
 namespace {
-
-namespace docs {
-constexpr Text transpose{
-    R"(transpose(x)
---
-
-Each matrix of a stack transposed.
-
-Parameters
-----------
-x : array_like
-    Shape (N, A, B), of one of the four dtypes.
-
-Returns
--------
-y : ndarray
-    Shape (N, B, A), of `x`'s dtype.
-
-Raises
-------
-TypeError, ValueError
-    An argument of the wrong dtype, kind or shape.
-)"};
-}  // namespace docs
 
 // A square of elements of which both sides stay in the first cache.
 constexpr ptrdiff_t square = 16;

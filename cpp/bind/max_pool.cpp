@@ -1,62 +1,9 @@
+#include "docs/max_pool.h"
+
 #include "images.h"
 
 namespace trimtab {
 namespace {
-
-namespace docs {
-constexpr Text max_pool{
-    R"(max_pool(x, kernel, before, stride, output)
---
-
-Largest values under a kernel that moves over images whose channels stand last.
-
-    y[n, i, j, c] = max over a, b of x[n, i * stride + a - before, j * stride + b - before, c]
-
-Parameters
-----------
-x : array_like
-    Shape (N, H, W, C), of one of the four dtypes.
-kernel, before, stride, output : tuple of two ints
-    For height and width: the extents of the kernel, of which what lies outside of the image does not count; by how much it
-    overhangs the image at first; its step; and its places.
-
-Returns
--------
-y : ndarray
-    Shape (N, *output, C), of `x`'s dtype. NaN counts as the largest; the maximum of nothing is -inf.
-
-Raises
-------
-TypeError, ValueError
-    An argument of the wrong dtype, kind, shape or range.
-)"};
-
-constexpr Text max_pool_backward{
-    R"(max_pool_backward(dy, x, y, kernel, before, stride)
---
-
-Gradient of `max_pool`: each `dy` goes to the first of the largest values, row by row; that of NaN is lost.
-
-Parameters
-----------
-dy : array_like
-    Gradient with respect to y, of one of the four dtypes.
-x, y : array_like
-    Of the forward pass, of `dy`'s dtype, and y of its shape.
-kernel, before, stride : tuple of two ints
-    As in the forward pass.
-
-Returns
--------
-dx : ndarray
-    Of the shape and dtype of `x`. Where windows overlap gradients add up, in the order of the places.
-
-Raises
-------
-TypeError, ValueError
-    An argument of the wrong dtype, kind, shape or range.
-)"};
-}  // namespace docs
 
 MaxPoolLayout layout_of(const npy_intp* image, const Argument& kernel, const Argument& before, const Argument& stride) {
     return {.samples = image[0],

@@ -33,8 +33,8 @@ RowNormResult row_norm_forward(const RowNormKernels& kernels, const RowNormArgum
     Output y(in.out, x, {&x}, {&gamma.array(), &beta.array()}, layout.order);
     std::optional<Output> summed;
     if (added)
-        summed.emplace(Argument(), x, std::initializer_list<const AnyArray*>(), std::initializer_list<const AnyArray*>(),
-                       layout.order);
+        summed.emplace(Argument(), x, std::initializer_list<const AnyArray*>(),
+                       std::initializer_list<const AnyArray*>(), layout.order);
     Array mean = statistic(keep_mean, layout), rstd = statistic(keep_rstd, layout);
     const Source source(x, layout), addend(residual, layout);
     if (x.size() > 0 || mean || rstd) {  // empty rows may be more than can be counted

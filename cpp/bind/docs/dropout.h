@@ -1,10 +1,10 @@
-// The public face of the dropout family.
+// Signatures and docstrings of dropout.
 #pragma once
-#include "../signature.h"
+#include "paragraphs.h"
 
 namespace trimtab::docs {
 
-constexpr Text dropout{
+constexpr auto dropout = join(
     R"(dropout(x, p=0.5, *, rng=None, inverted=True, shared_axes=(), out=None)
 --
 
@@ -15,9 +15,9 @@ Dropout: each element is dropped with probability `p`, independently of all othe
 
 Parameters
 ----------
-x : array_like
-    float32, float64, float16 or bfloat16; any shape.
-p : float, default 0.5
+)",
+    x_of_any_shape,
+    R"(p : float, default 0.5
     The probability of dropping, 0 to 1, not rounded to what the decisions are made of.
 rng : numpy.random.Generator, numpy.random.RandomState, int or None
     Where chance comes from. An int, 0 to 2**64 - 1, is the seed: the same mask for ever, whatever the shape, dtype and
@@ -28,9 +28,9 @@ inverted : bool, default True
     at inference the result is to be multiplied by 1 - p.
 shared_axes : int or tuple of ints, default ()
     Axes along which one decision is shared. ``(2, 3)`` drops whole channels of (N, C, H, W): spatial dropout.
-out : ndarray, optional
-    Where to write the result: of `x`'s shape and dtype, writeable. May be `x` itself.
-
+)",
+    out_for_y,
+    R"(
 Returns
 -------
 y : ndarray
@@ -38,14 +38,14 @@ y : ndarray
 
 Raises
 ------
-TypeError
-    A dtype that is not one of the four, an argument that is not of the right kind.
-ValueError
+)",
+    type_error,
+    R"(ValueError
     `p` or a seed out of range, `shared_axes` that repeat, an `out` that does not fit or is read-only. Nothing has been
     drawn from the generator then.
-numpy.exceptions.AxisError
-    An axis that `x` does not have.
-
+)",
+    axis_error,
+    R"(
 See Also
 --------
 dropout_forward : returns what the backward pass needs, too.
@@ -61,9 +61,9 @@ Srivastava, N., Hinton, G., Krizhevsky, A., Sutskever, I., and Salakhutdinov, R.
 Neural Networks from Overfitting. JMLR 15.
 Tompson, J., Goroshin, R., Jain, A., LeCun, Y., and Bregler, C. (2015). Efficient Object Localization Using Convolutional
 Networks. CVPR. (Spatial dropout.)
-)"};
+)");
 
-constexpr Text dropout_forward{
+constexpr auto dropout_forward = join(
     R"(dropout_forward(x, p=0.5, *, rng=None, inverted=True, shared_axes=(), out=None)
 --
 
@@ -86,9 +86,9 @@ See Also
 --------
 dropout : formula, errors, source.
 dropout_backward : takes `mask`.
-)"};
+)");
 
-constexpr Text dropout_backward{
+constexpr auto dropout_backward = join(
     R"(dropout_backward(dy, mask, p=0.5, *, inverted=True, shared_axes=(), out=None)
 --
 
@@ -99,9 +99,9 @@ Gradient of dropout.
 
 Parameters
 ----------
-dy : array_like
-    Gradient with respect to y, of one of the four dtypes.
-mask : array_like of uint8 or bool
+)",
+    dy,
+    R"(mask : array_like of uint8 or bool
     As `dropout_forward` returned it; or bools, True where kept: of `dy`'s shape, or of that of the decisions, which have
     no `shared_axes` (or length 1 there).
 p, inverted, shared_axes
@@ -111,16 +111,16 @@ out : ndarray, optional
 
 Returns
 -------
-dx : ndarray
-    Gradient with respect to x, of `dy`'s shape and dtype; `out` where it is given.
-
+)",
+    dx_like_dy,
+    R"(
 Raises
 ------
 TypeError, ValueError, numpy.exceptions.AxisError
     As `dropout`; also where `mask` is neither uint8 nor bool, or does not fit.
-)"};
+)");
 
-constexpr Text dropout_mask{
+constexpr auto dropout_mask = join(
     R"(dropout_mask(shape, p=0.5, *, rng=None)
 --
 
@@ -142,9 +142,9 @@ Raises
 ------
 TypeError, ValueError
     As `dropout`; also where `shape` is negative or too large.
-)"};
+)");
 
-constexpr Text drop_path_forward{
+constexpr auto drop_path_forward = join(
     R"(drop_path_forward(x, p=0.5, *, rng=None, inverted=True, out=None)
 --
 
@@ -169,9 +169,9 @@ dropout : formula, errors.
 References
 ----------
 Huang, G., Sun, Y., Liu, Z., Sedra, D., and Weinberger, K. (2016). Deep Networks with Stochastic Depth. ECCV.
-)"};
+)");
 
-constexpr Text drop_path_backward{
+constexpr auto drop_path_backward = join(
     R"(drop_path_backward(dy, mask, p=0.5, *, inverted=True, out=None)
 --
 
@@ -184,15 +184,15 @@ dy, mask, p, inverted, out
 
 Returns
 -------
-dx : ndarray
-    Gradient with respect to x, of `dy`'s shape and dtype; `out` where it is given.
-
+)",
+    dx_like_dy,
+    R"(
 See Also
 --------
 dropout_backward : formula, errors.
-)"};
+)");
 
-constexpr Text add_dropout_forward{
+constexpr auto add_dropout_forward = join(
     R"(add_dropout_forward(x, bias, residual, p, *, rng=None, out=None)
 --
 
@@ -202,29 +202,29 @@ Bias, dropout and residual in one pass.
 
 Parameters
 ----------
-x : array_like
-    float32, float64, float16 or bfloat16; any shape.
-bias : array_like or None
+)",
+    x_of_any_shape,
+    R"(bias : array_like or None
     Added to every row: of the shape of `x`'s last axis and of any real dtype. None: nothing is added.
-residual : array_like
-    Of `x`'s shape and dtype.
-p, rng, out
+)",
+    residual_like_x,
+    R"(p, rng, out
     As for `dropout`.
 
 Returns
 -------
-y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given.
-mask : ndarray of uint8
+)",
+    y_like_x,
+    R"(mask : ndarray of uint8
     As of `dropout_forward`. The gradients with respect to x + bias are those of `dropout_backward`; that with respect to
     the residual is dy.
 
 See Also
 --------
 dropout : errors, source.
-)"};
+)");
 
-constexpr Text alpha_dropout_forward{
+constexpr auto alpha_dropout_forward = join(
     R"(alpha_dropout_forward(x, p=0.5, *, rng=None, out=None)
 --
 
@@ -242,9 +242,9 @@ p : float, default 0.5
 
 Returns
 -------
-y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given.
-mask : ndarray of uint8
+)",
+    y_like_x,
+    R"(mask : ndarray of uint8
     As of `dropout_forward`.
 
 See Also
@@ -254,9 +254,9 @@ dropout : errors.
 References
 ----------
 Klambauer, G., Unterthiner, T., Mayr, A., and Hochreiter, S. (2017). Self-Normalizing Neural Networks. NeurIPS.
-)"};
+)");
 
-constexpr Text alpha_dropout_backward{
+constexpr auto alpha_dropout_backward = join(
     R"(alpha_dropout_backward(dy, mask, p=0.5, *, out=None)
 --
 
@@ -273,15 +273,15 @@ p : float, default 0.5
 
 Returns
 -------
-dx : ndarray
-    Gradient with respect to x, of `dy`'s shape and dtype; `out` where it is given.
-
+)",
+    dx_like_dy,
+    R"(
 See Also
 --------
 dropout_backward : errors.
-)"};
+)");
 
-constexpr Text gaussian_dropout_forward{
+constexpr auto gaussian_dropout_forward = join(
     R"(gaussian_dropout_forward(x, p=0.5, *, rng=None, out=None)
 --
 
@@ -298,17 +298,17 @@ p : float, default 0.5
 
 Returns
 -------
-y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given.
-noise : ndarray
+)",
+    y_like_x,
+    R"(noise : ndarray
     Of `x`'s shape and dtype. With an int seed it is the same for ever, rounded to that dtype.
 
 See Also
 --------
 dropout : errors, source.
-)"};
+)");
 
-constexpr Text gaussian_dropout_backward{
+constexpr auto gaussian_dropout_backward = join(
     R"(gaussian_dropout_backward(dy, noise, *, out=None)
 --
 
@@ -318,21 +318,21 @@ Gradient of Gaussian dropout.
 
 Parameters
 ----------
-dy : array_like
-    Gradient with respect to y, of one of the four dtypes.
-noise : array_like
+)",
+    dy,
+    R"(noise : array_like
     As `gaussian_dropout_forward` returned it: of `dy`'s shape and dtype.
 out : ndarray, optional
     Where to write `dx`: of `dy`'s shape and dtype, writeable. May be `dy` or `noise` itself.
 
 Returns
 -------
-dx : ndarray
-    Gradient with respect to x, of `dy`'s shape and dtype; `out` where it is given.
-
+)",
+    dx_like_dy,
+    R"(
 Raises
 ------
 TypeError, ValueError
     A dtype or shape that does not fit, a read-only `out`.
-)"};
+)");
 }  // namespace trimtab::docs
