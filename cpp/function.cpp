@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <memory>
+#include <new>
 #include <stdexcept>
 #include <string_view>
 
@@ -194,11 +194,23 @@ Py_ssize_t Argument::integer(const char* rule) const {
     return v;
 }
 
-void raise(const std::exception& error) {
-    if (dynamic_cast<const std::bad_alloc*>(&error) || dynamic_cast<const std::length_error*>(&error))
+void raise_caught() {
+    try {
+        throw;
+    } catch (const Raised&) {
+    } catch (const std::bad_alloc&) {
         PyErr_NoMemory();
-    else
+    } catch (const std::length_error&) {
+        PyErr_NoMemory();
+    } catch (const std::exception& error) {
         PyErr_SetString(PyExc_RuntimeError, error.what());
+    }
+}
+
+PyMethodDef method(const Function*& function, const char* doc, Entry entry) {
+    function = new Function(doc);
+    const auto untyped = reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(entry));
+    return {function->name(), untyped, METH_FASTCALL | METH_KEYWORDS, doc};
 }
 
 void add_functions(PyObject* module, std::initializer_list<PyMethodDef> functions) {

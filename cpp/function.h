@@ -3,9 +3,7 @@
 #pragma once
 #include <array>
 #include <concepts>
-#include <exception>
 #include <initializer_list>
-#include <new>
 #include <string>
 #include <vector>
 
@@ -120,27 +118,28 @@ public:
     Argument operator[](Name name) const { return at(name.position); }
 };
 
-void raise(const std::exception& error);  // as the exception of Python that means the same
+// In a handler of C++'s exception: raises the exception of Python that means the same.
+void raise_caught();
 
 template <const auto& doc, Ref (*body)(const Arguments<doc>&)>
 PyObject* entry(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject* keywords) {
     // Not noexcept: Python 3.13 and before end a daemon thread by unwinding its stack while the interpreter ends.
     try {
         return body(Arguments<doc>(*function_of<doc>, values, count, keywords)).release();
-    } catch (const Raised&) {
-    } catch (const std::exception& error) {
-        raise(error);
+    } catch (...) {
+        raise_caught();
+        return nullptr;
     }
-    return nullptr;
 }
 
-// What Python needs of a function, whose docstring is known from the type of its arguments.
+using Entry = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
+PyMethodDef method(const Function*& function, const char* doc, Entry entry);
+
+// A function for add_functions; its docstring is known from the type of its arguments.
 template <auto body>
 PyMethodDef method() {
-    return []<const auto & doc>(Ref (*)(const Arguments<doc>&)) -> PyMethodDef {
-        function_of<doc> = new Function(doc.characters);
-        const auto function = reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(entry<doc, body>));
-        return {function_of<doc>->name(), function, METH_FASTCALL | METH_KEYWORDS, doc.characters};
+    return []<const auto & doc>(Ref (*)(const Arguments<doc>&)) {
+        return method(function_of<doc>, doc.characters, entry<doc, body>);
     }(body);
 }
 

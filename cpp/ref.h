@@ -34,7 +34,7 @@ public:
     explicit operator bool() const { return object_; }
 
 private:
-    static void drop(PyObject* object);
+    [[gnu::noinline]] static void drop(PyObject* object);
     PyObject* object_ = nullptr;
 };
 }  // namespace trimtab

@@ -60,7 +60,8 @@ Parameters
 Returns
 -------
 dx : ndarray
-    Of `dy`'s shape and dtype; `out` where it is given. Where `dx` is 0 it is so whatever `dy` is, NaN and infinity too.
+    Of `dy`'s shape and dtype; `out` where it is given. Where `y` > 0 does not hold `dx` is 0, even if `dy` is NaN or
+    infinite.
 
 Raises
 ------
@@ -72,7 +73,7 @@ constexpr auto leaky_relu = join(
     R"(leaky_relu(x, negative_slope=0.05, *, out=None)
 --
 
-Rectifier that lets a part of what is negative through, elementwise.
+Rectifier with a slope for negative values, elementwise.
 
     y = x where x > 0, else negative_slope * x
 
@@ -95,7 +96,7 @@ Raises
 )",
     type_error,
     R"(ValueError
-    A slope that is not finite, an `out` that does not fit or is read-only.
+    A slope that is not finite, an `out` of the wrong shape or read-only.
 
 References
 ----------
@@ -115,8 +116,8 @@ Parameters
 )",
     dy,
     R"(x : array_like
-    The input of the forward pass; where `negative_slope` >= 0 its result will do as well, since both are positive in
-    the same places. Of `dy`'s shape and dtype.
+    The input of the forward pass; where `negative_slope` >= 0 its result serves as well, since both are positive in the
+    same places. Of `dy`'s shape and dtype.
 negative_slope : float, default 0.05
     As in the forward pass.
 )",
@@ -158,9 +159,9 @@ Raises
     R"(
 Notes
 -----
-Within 1.5 units in the last place everywhere (16-bit results: of float32, then rounded), without overflow: for large
-negative `x` it goes to 0 like exp(x) through the subnormal numbers, for large positive `x` it is exactly 1. The bits do
-not depend on the instruction set.
+The error is below 1.5 units in the last place everywhere (16-bit results: computed so in float32, then rounded), and
+nothing overflows: for large negative `x` the result goes to 0 like exp(x), through the subnormal numbers; for large
+positive `x` it is exactly 1. The bits do not depend on the instruction set.
 )");
 
 constexpr auto sigmoid_backward = join(
@@ -212,8 +213,8 @@ Raises
     R"(
 Notes
 -----
-Within 1.5 units in the last place everywhere, near 0 too (16-bit results: of float32, then rounded); exactly 1 and -1 far
-out. The bits do not depend on the instruction set.
+The error is below 1.5 units in the last place everywhere, near 0 too (16-bit results: computed so in float32, then
+rounded). For large |x| the result is exactly 1 or -1. The bits do not depend on the instruction set.
 )");
 
 constexpr auto tanh_backward = join(

@@ -75,26 +75,25 @@ momentum : float, default 0.1
     Weight of the new batch in the running statistics, 0 to 1. (Keras, Flax and ONNX call 1 minus this the momentum.)
 unbiased : bool, default True
     Which variance is averaged: m/(m-1) times the batch's (True; as in the paper, and PyTorch), or the batch's itself
-    (False; as in Keras and Flax). The result is always normalised by the latter.
+    (False; as in Keras and Flax). The result is always normalized by the latter.
 virtual_batch_size : int, optional
-    Ghost batches: normalise consecutive blocks of this many samples (axis 0) each by itself; the last may be shorter, but
-    joins the block before it where it would have one value per channel. At least 1, with more than one value per channel
-    in each block. The running statistics are those of the whole batch, pooled exactly.
+    Ghost batches: consecutive blocks of this many samples (axis 0) are normalized each by itself. The last block may be
+    shorter; where it would have a single value per channel, it joins the block before it. At least 1, with more than
+    one value per channel in each block. The running statistics are those of the whole batch, pooled exactly.
 
 Returns
 -------
 y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. A constant channel gives exactly `beta` for every
-    `eps`.
+    Of `x`'s shape and dtype; `out` where it is given. A constant channel gives exactly `beta` for every `eps`.
 mean, rstd : ndarray of float64
-    Mean and 1 / sqrt(var + eps) of each channel, shape (C,); (blocks, C) with `virtual_batch_size`. Where
-    var + eps is 0, rstd is 0, and so is dx.
+    Mean and 1 / sqrt(var + eps) of each channel, shape (C,); (blocks, C) with `virtual_batch_size`. Where var + eps is
+    0, rstd and dx are 0.
 
 Raises
 ------
 TypeError, ValueError, numpy.exceptions.AxisError
     As `batch_norm`; also where `x` has fewer than two values per channel, where only one running statistic is given, or
-    `momentum` or `virtual_batch_size` is out of range. Nothing has been changed then.
+    `momentum` or `virtual_batch_size` is out of range. Then nothing has been changed.
 
 See Also
 --------

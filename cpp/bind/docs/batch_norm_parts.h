@@ -71,7 +71,7 @@ Mean and variance of all values of several parts, from those of each part.
 
     mean = sum of n_i * mean_i / n;  var = sum of n_i * (var_i + (mean_i - mean)^2) / n;  n = sum of n_i
 
-merged one after another, so that no digits cancel. Parts without values do not count, whatever their moments say.
+merged one after another, which avoids cancellation. Parts without values do not count, whatever their moments are.
 
 Parameters
 ----------

@@ -8,7 +8,7 @@ constexpr auto batch_renorm_forward = join(
     R"(batch_renorm_forward(x, gamma=None, beta=None, *, running_mean, running_std, r_max=1e999, d_max=1e999, momentum=0.01, axis=1, eps=1e-5, out=None)
 --
 
-Batch renormalization: batch normalization, corrected to what the running statistics would give.
+Batch renormalization: batch normalization, corrected toward the result of the running statistics.
 
     y = gamma * (r * (x - mean) / std + d) + beta
 
@@ -17,7 +17,7 @@ Batch renormalization: batch normalization, corrected to what the running statis
     d   = clip((mean - running_mean) / running_std, -d_max, d_max)
 
 with the mean and the (1/m) variance of the m values of each channel, and the running statistics before their update. With
-r_max = 1 and d_max = 0 it is batch normalization; unlimited, it normalises by the running statistics.
+r_max = 1 and d_max = 0 it is batch normalization; unlimited, it normalizes by the running statistics.
 
 Parameters
 ----------
@@ -43,14 +43,14 @@ Returns
 )",
     y_like_x,
     R"(mean, rstd : ndarray of float64
-    Mean and 1 / std of each channel, shape (C,). Where std is 0, rstd is 0, and so is dx.
+    Mean and 1 / std of each channel, shape (C,). Where std is 0, rstd and dx are 0.
 r, d : ndarray of float64
     The corrections, shape (C,).
 
 Raises
 ------
 TypeError, ValueError, numpy.exceptions.AxisError
-    As `batch_norm_forward`; also where `r_max` or `d_max` is out of range. Nothing has been changed then.
+    As `batch_norm_forward`; also where `r_max` or `d_max` is out of range. Then nothing has been changed.
 
 See Also
 --------

@@ -8,12 +8,12 @@ constexpr auto convolve = join(
     R"(convolve(x, weight, bias, before, stride, spacing, output)
 --
 
-Convolution of images whose channels stand last (without the flip: correlation).
+Convolution of channels-last images (without the flip: cross-correlation).
 
     y[n, i, j, g, o] = bias[g, o] + sum over a, b, c of weight[g, a, b, c, o]
                        * z[n, i * stride + a - before, j * stride + b - before, g, c]
 
-where z is `x` with its elements `spacing` apart, and zeros in between and all around.
+where z is `x` with its elements `spacing` apart, and zeros between and around them.
 
 Parameters
 ----------
@@ -24,8 +24,8 @@ weight : array_like
 bias : array_like or None
     Shape (G * O,), of any real dtype.
 before, stride, spacing, output : tuple of two ints
-    For height and width: zeros before `x` (negative: elements left out), the step of the kernel, the step of the
-    elements of `x`, and the places of the kernel.
+    For height and width: zeros before `x` (negative: elements left out), the stride of the kernel, the spacing of the
+    elements of `x`, and the extents of y.
 
 Returns
 -------

@@ -18,14 +18,14 @@ Parameters
 )",
     x_of_any_shape,
     R"(p : float, default 0.5
-    The probability of dropping, 0 to 1, not rounded to what the decisions are made of.
+    The probability of dropping, 0 to 1; exact, although a decision takes few random bits.
 rng : numpy.random.Generator, numpy.random.RandomState, int or None
-    Where chance comes from. An int, 0 to 2**64 - 1, is the seed: the same mask for ever, whatever the shape, dtype and
-    memory of `x`, the number of threads and the machine. A Generator or RandomState gives a seed: 64 of its bits a call.
-    None: the seed is the system's entropy.
+    The source of randomness. An int, 0 to 2**64 - 1, is the seed: it gives the same mask forever, whatever the shape,
+    dtype and memory of `x`, the number of threads and the machine. A Generator or RandomState gives a seed, 64 bits per
+    call. None: the seed is entropy of the system.
 inverted : bool, default True
-    True: what is kept is scaled so that the mean stays, and nothing is to be done at inference. False: the classical form;
-    at inference the result is to be multiplied by 1 - p.
+    True: kept elements are scaled to preserve the mean, and inference needs no change. False: the classical form; at
+    inference the result has to be multiplied by 1 - p.
 shared_axes : int or tuple of ints, default ()
     Axes along which one decision is shared. ``(2, 3)`` drops whole channels of (N, C, H, W): spatial dropout.
 )",
@@ -41,8 +41,8 @@ Raises
 )",
     type_error,
     R"(ValueError
-    `p` or a seed out of range, `shared_axes` that repeat, an `out` that does not fit or is read-only. Nothing has been
-    drawn from the generator then.
+    `p` or a seed out of range, `shared_axes` that repeat, an `out` of the wrong shape or read-only. Then nothing has
+    been drawn from the generator.
 )",
     axis_error,
     R"(
@@ -52,8 +52,8 @@ dropout_forward : returns what the backward pass needs, too.
 
 Notes
 -----
-A decision takes one byte of a Philox4x32-10 stream, and 64 bits more where the byte leaves it open (1 in 256). Decisions
-are numbered in C order: the first rows of an array get the decisions that they get alone.
+A decision takes one byte of a Philox4x32-10 stream, and 64 bits more where the byte does not decide (1 in 256).
+Decisions are numbered in C order: the first rows of an array get the same decisions as an array of these rows alone.
 
 References
 ----------
@@ -77,9 +77,9 @@ x, p, rng, inverted, shared_axes, out
 Returns
 -------
 y : ndarray
-    The result, as of `dropout`.
+    The result, as returned by `dropout`.
 mask : ndarray of uint8
-    The decisions, a bit each, 1 = kept, in C order as ``numpy.packbits(..., bitorder="little")`` packs them: of `x`'s
+    The decisions, one bit each, 1 = kept, in C order as ``numpy.packbits(..., bitorder="little")`` packs them: of `x`'s
     elements, or of an array of `x`'s shape with extent 1 along `shared_axes`.
 
 See Also
@@ -102,8 +102,8 @@ Parameters
 )",
     dy,
     R"(mask : array_like of uint8 or bool
-    As `dropout_forward` returned it; or bools, True where kept: of `dy`'s shape, or of that of the decisions, which have
-    no `shared_axes` (or length 1 there).
+    As `dropout_forward` returned it; or bools, True where kept: of `dy`'s shape, or of the shape of the decisions,
+    without `shared_axes` (or with length 1 there).
 p, inverted, shared_axes
     As in the forward pass.
 out : ndarray, optional
@@ -124,7 +124,7 @@ constexpr auto dropout_mask = join(
     R"(dropout_mask(shape, p=0.5, *, rng=None)
 --
 
-The decisions that dropout makes about an array of a given shape.
+The decisions of dropout for an array of a given shape.
 
 Parameters
 ----------
@@ -136,7 +136,7 @@ p, rng
 Returns
 -------
 mask : ndarray of uint8
-    A bit an element, 1 = kept, as ``numpy.packbits(..., bitorder="little")`` packs them.
+    One bit for each element, 1 = kept, as ``numpy.packbits(..., bitorder="little")`` packs them.
 
 Raises
 ------
@@ -158,9 +158,9 @@ x, p, rng, inverted, out
 Returns
 -------
 y : ndarray
-    The result, as of `dropout` with ``shared_axes`` every axis but 0.
+    The result, as returned by `dropout` with every axis but 0 in `shared_axes`.
 mask : ndarray of uint8
-    A bit a sample, 1 = kept, packed as of `dropout_forward`.
+    One bit for each sample, 1 = kept, packed as by `dropout_forward`.
 
 See Also
 --------
@@ -216,8 +216,8 @@ Returns
 )",
     y_like_x,
     R"(mask : ndarray of uint8
-    As of `dropout_forward`. The gradients with respect to x + bias are those of `dropout_backward`; that with respect to
-    the residual is dy.
+    As returned by `dropout_forward`. The gradients with respect to x + bias are those of `dropout_backward`; that with
+    respect to the residual is dy.
 
 See Also
 --------
@@ -228,7 +228,7 @@ constexpr auto alpha_dropout_forward = join(
     R"(alpha_dropout_forward(x, p=0.5, *, rng=None, out=None)
 --
 
-Alpha dropout: what is dropped becomes the lowest value of SELU, and mean 0 and variance 1 are kept.
+Alpha dropout: dropped elements become the lowest value of SELU; mean 0 and variance 1 are preserved.
 
     y = a * (x where kept, -alpha where dropped) + a * alpha * p
     a = 1 / sqrt((alpha**2 * p + 1) * (1 - p)),  alpha = 1.7580993408473766
@@ -245,7 +245,7 @@ Returns
 )",
     y_like_x,
     R"(mask : ndarray of uint8
-    As of `dropout_forward`.
+    As returned by `dropout_forward`.
 
 See Also
 --------
@@ -285,7 +285,7 @@ constexpr auto gaussian_dropout_forward = join(
     R"(gaussian_dropout_forward(x, p=0.5, *, rng=None, out=None)
 --
 
-Gaussian dropout: each element times a normal number of mean 1 and variance p / (1 - p), those of inverted dropout.
+Gaussian dropout: multiplies by normal numbers of mean 1 and variance p / (1 - p), like those of inverted dropout.
 
     y = x * noise
 
@@ -294,14 +294,14 @@ Parameters
 x, rng, out
     As for `dropout`.
 p : float, default 0.5
-    The probability of dropping of the dropout it stands for, at least 0 and less than 1.
+    The probability of dropping of the dropout that it approximates, at least 0 and less than 1.
 
 Returns
 -------
 )",
     y_like_x,
     R"(noise : ndarray
-    Of `x`'s shape and dtype. With an int seed it is the same for ever, rounded to that dtype.
+    Of `x`'s shape and dtype. With an int seed it is the same forever, rounded to that dtype.
 
 See Also
 --------
@@ -333,6 +333,6 @@ Returns
 Raises
 ------
 TypeError, ValueError
-    A dtype or shape that does not fit, a read-only `out`.
+    A wrong dtype or shape, a read-only `out`.
 )");
 }  // namespace trimtab::docs

@@ -8,13 +8,13 @@ constexpr auto fold_batch_norm = join(
     R"(fold_batch_norm(weight, bias, mean, var, gamma=None, beta=None, *, eps=1e-5, axis=0)
 --
 
-Batch normalization for inference as part of the linear or convolution layer before it.
+Batch normalization for inference, folded into the linear or convolution layer before it.
 
     scale  = gamma / sqrt(var + eps)
     weight = weight * scale
     bias   = (bias - mean) * scale + beta
 
-so that the layer gives what it gave together with `batch_norm`.
+The layer then returns what it returned together with `batch_norm`.
 
 Parameters
 ----------
@@ -42,7 +42,7 @@ bias : ndarray
 Raises
 ------
 TypeError
-    A dtype that is not one of the four, an array that is not real, an argument that is not of the right kind.
+    A dtype that is not one of the four, an array that is not real, an argument of the wrong type.
 ValueError
     A shape that does not fit, `eps` out of range.
 numpy.exceptions.AxisError
@@ -54,8 +54,8 @@ trimtab.nn.fold : the same for a whole model.
 
 Notes
 -----
-Folding rounds the weights once more, and large means come back out of a sum of products: in float32 the results agree to
-about 1e-6 of the largest term of that sum.
+Folding rounds the weights once more, and a large mean is then subtracted from a sum of products: in float32 the results
+agree to about 1e-6 of the largest term of that sum.
 
 References
 ----------

@@ -17,7 +17,7 @@ constexpr auto group_norm = join(
     R"(group_norm(x, num_groups, gamma=None, beta=None, *, axis=1, eps=1e-5, out=None)
 --
 
-Group normalization: each group of channels of each sample is standardised, then its channels are scaled and shifted.
+Group normalization: each group of channels of each sample is standardized, then its channels are scaled and shifted.
 
     y = gamma * (x - mean) / sqrt(var + eps) + beta
 
@@ -39,8 +39,8 @@ Parameters
 Returns
 -------
 y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. A constant group, as one of a single value, gives
-    exactly `beta` for every `eps`.
+    Of `x`'s shape and dtype; `out` where it is given. A constant group, and so one of a single value, gives exactly
+    `beta` for every `eps`.
 
 Raises
 ------
@@ -74,10 +74,10 @@ x, num_groups, gamma, beta, axis, eps, out
 Returns
 -------
 y : ndarray
-    The result, as of `group_norm`.
+    The result, as returned by `group_norm`.
 mean, rstd : ndarray of float64
-    Mean and 1 / sqrt(var + eps) of each sample and group, shape (N, num_groups). Where var + eps is 0, rstd is 0, and so
-    is dx. Of groups without values both are NaN.
+    Mean and 1 / sqrt(var + eps) of each sample and group, shape (N, num_groups). Where var + eps is 0, rstd and dx are
+    0. Groups without values have NaN for both.
 
 See Also
 --------
@@ -125,7 +125,7 @@ constexpr auto instance_norm = join(
     R"(instance_norm(x, gamma=None, beta=None, *, axis=1, eps=1e-5, out=None)
 --
 
-Instance normalization: each channel of each sample is standardised, then scaled and shifted.
+Instance normalization: each channel of each sample is standardized, then scaled and shifted.
 
     y = gamma * (x - mean) / sqrt(var + eps) + beta
 
@@ -143,8 +143,8 @@ Parameters
 Returns
 -------
 y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. A constant channel, as one of a single value, gives
-    exactly `beta` for every `eps`.
+    Of `x`'s shape and dtype; `out` where it is given. A constant channel, and so one of a single value, gives exactly
+    `beta` for every `eps`.
 
 Raises
 ------
@@ -175,10 +175,10 @@ x, gamma, beta, axis, eps, out
 Returns
 -------
 y : ndarray
-    The result, as of `instance_norm`.
+    The result, as returned by `instance_norm`.
 mean, rstd : ndarray of float64
-    Mean and 1 / sqrt(var + eps) of each sample and channel, shape (N, C). Where var + eps is 0, rstd is 0, and so is dx.
-    Of channels without values both are NaN.
+    Mean and 1 / sqrt(var + eps) of each sample and channel, shape (N, C). Where var + eps is 0, rstd and dx are 0.
+    Channels without values have NaN for both.
 
 See Also
 --------

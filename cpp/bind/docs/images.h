@@ -23,6 +23,6 @@ y : ndarray
 Raises
 ------
 TypeError, ValueError
-    An argument of the wrong dtype, kind or shape.
+    An argument of the wrong type, dtype or shape.
 )");
 }  // namespace trimtab::docs

@@ -13,7 +13,7 @@ constexpr auto layer_norm = join(
     R"(layer_norm(x, gamma=None, beta=None, *, axis=-1, eps=1e-5, out=None)
 --
 
-Layer normalization: each sample is standardised over `axis`, then scaled and shifted.
+Layer normalization: each sample is standardized over `axis`, then scaled and shifted.
 
     y = gamma * (x - mean) / sqrt(var + eps) + beta
 
@@ -24,16 +24,15 @@ Parameters
 )",
     x_with_axes,
     R"(gamma, beta : array_like, optional
-    Scale and shift, of the shape of the axes normalised over (in the order they have in `x`) but for axes of
-    length 1; of any real dtype. Ones and zeros where not given.
+    Scale and shift, of the shape of the normalized axes (in the order they have in `x`); axes of length 1 do not count.
+    Of any real dtype. Ones and zeros where not given.
 )",
     normalized_axes, eps_in_variance, out_for_y,
     R"(
 Returns
 -------
 y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. A constant sample gives exactly `beta` for every
-    `eps`.
+    Of `x`'s shape and dtype; `out` where it is given. A constant sample gives exactly `beta` for every `eps`.
 
 Raises
 ------
@@ -50,8 +49,8 @@ layer_norm_forward : returns what the backward pass needs, too.
 
 Notes
 -----
-Statistics are accumulated in double about a shift, so that data of any mean and magnitude are normalised to the
-precision of their dtype. The bits do not depend on the number of threads, on alignment or on the instruction set.
+Statistics are accumulated in double about a shift, so data of any mean and magnitude are normalized to the precision of
+their dtype. The bits do not depend on the number of threads, on alignment or on the instruction set.
 
 )",
     ba_2016);
@@ -70,10 +69,10 @@ x, gamma, beta, axis, eps, out
 Returns
 -------
 y : ndarray
-    The result, as of `layer_norm`.
+    The result, as returned by `layer_norm`.
 mean, rstd : ndarray of float64
-    Mean and 1 / sqrt(var + eps) of each sample, of `x`'s shape without the normalised axes. Where var + eps is 0, rstd
-    is 0, and so is dx. Of rows of width 0 both are NaN.
+    Mean and 1 / sqrt(var + eps) of each sample, of `x`'s shape without the normalized axes. Where var + eps is 0, rstd
+    and dx are 0. Samples without values have NaN for both.
 
 See Also
 --------
@@ -107,7 +106,8 @@ Returns
 )",
     dx_like_x,
     R"(dgamma, dbeta : ndarray
-    Gradients with respect to the parameters, in `gamma`'s shape and dtype: `x`'s dtype where it is no float or not given.
+    Gradients with respect to the parameters, of `gamma`'s shape and dtype; of `x`'s dtype where `gamma` is not given or
+    not floating-point.
 
 Raises
 ------
@@ -143,7 +143,7 @@ mean, rstd : ndarray of float64
 See Also
 --------
 layer_norm : formula, errors, source.
-layer_norm_backward : on `summed`; its `dx`, plus the gradient that reaches `summed` by other ways, is the gradient of
+layer_norm_backward : on `summed`; its `dx`, plus the gradient that reaches `summed` on other paths, is the gradient of
     both addends.
 )");
 }  // namespace trimtab::docs

@@ -17,14 +17,14 @@ constexpr char reduction_of_elements[] = R"(reduction : {"mean", "sum", "none"},
 )";
 
 constexpr char loss_and_dpred[] = R"(loss : float, or ndarray
-    The mean or sum, taken in double; for "none" the loss of each element, of `pred`'s shape and dtype. The mean of no elements is
-    NaN.
+    The mean or sum, computed in double; for "none" the loss of each element, of `pred`'s shape and dtype. The mean of
+    no elements is NaN.
 dpred : ndarray
     Gradient of the mean, for "sum" and "none" of the sum: of `pred`'s shape and dtype.
 )";
 
 constexpr char type_error_with_target[] = R"(TypeError
-    A dtype that is not one of the four, a target that is not real, an argument that is not of the right kind.
+    A dtype that is not one of the four, a target that is not real, an argument of the wrong type.
 )";
 
 constexpr auto softmax_cross_entropy = join(
@@ -45,9 +45,9 @@ logits : array_like
     Shape (N, K), K >= 1: float32, float64, float16 or bfloat16.
 labels : array_like
     Class ids, shape (N,) or (N, 1), integers of any width from 0 to K - 1, or bools; or probabilities, shape (N, K), of
-    any real dtype: one-hot rows of integers or bools, too. They are taken as they are: they need not add up to 1.
+    any real dtype, including one-hot rows of integers or bools. They are not normalized and need not add up to 1.
 label_smoothing : float, default 0.0
-    From 0 to 1: the share of the target that is spread evenly over the classes.
+    From 0 to 1: the part of the target that is spread evenly over the classes.
 class_weight : array_like, optional
     Shape (K,), of any real dtype; ones where not given.
 ignore_index : int, optional
@@ -67,15 +67,15 @@ dlogits : ndarray
 Raises
 ------
 TypeError
-    Logits of a dtype that is not one of the four, labels that are not real, an argument that is not of the right kind.
+    Logits of a dtype that is not one of the four, labels that are not real, an argument of the wrong type.
 ValueError
     A shape that does not fit, a label or `label_smoothing` out of range, an unknown `reduction`.
 
 Notes
 -----
-Rows are shifted by their largest logit and the losses are summed in double, so logits of any size are safe. -inf is a
-class that is left out: it has probability 0, and infinite loss where it is the target. NaN and infinity stay in their
-row.
+Rows are shifted by their largest logit and the losses are summed in double, so logits of any size are safe. A logit of
+-inf leaves its class out: the probability is 0, and the loss infinite where it is the target. NaN and infinity stay in
+their row.
 
 References
 ----------
@@ -115,13 +115,13 @@ constexpr auto huber = join(
     R"(huber(pred, target, *, delta=1.0, reduction="mean")
 --
 
-Huber's loss, and its gradient: squared near the target, straight beyond `delta`, so that outliers pull no harder.
+Huber's loss, and its gradient: quadratic near the target, linear beyond `delta`, which bounds the gradient.
 
 With d = pred - target:
 
     loss  = d^2 / 2                       where |d| <= delta
             delta * (|d| - delta / 2)     elsewhere
-    dpred = d, bounded to -delta .. delta
+    dpred = d, clipped to -delta .. delta
 
 Parameters
 ----------

@@ -8,7 +8,7 @@ constexpr auto max_norm = join(
     R"(max_norm(w, limit, *, axis, out=None)
 --
 
-Bound the length of vectors: each vector along `axis` that is longer than `limit` is scaled down to it.
+Bound the length of vectors: each vector along `axis` that is longer than `limit` is scaled down to `limit`.
 
     w * min(1, limit / |w|),  |w| = sqrt(sum of w^2 along axis)
 
@@ -19,24 +19,24 @@ w : array_like
 limit : float
     The greatest length, finite and >= 0.
 axis : int or tuple of ints
-    The axis or axes a vector lies along: for the weights that come into each unit, 1 for a weight of shape
-    (outputs, inputs), (1, 2, 3) for a convolution's (outputs, inputs, height, width).
+    The axis or axes that a vector lies along. For the incoming weights of each unit: 1 for a weight of shape (outputs,
+    inputs), (1, 2, 3) for a convolution's (outputs, inputs, height, width).
 out : ndarray, optional
     Where to write the result: of `w`'s shape and dtype, writeable. May be `w` itself.
 
 Returns
 -------
 w : ndarray
-    Of `w`'s shape and dtype; `out` where it is given. Vectors that are not too long keep their bits, and so do those
-    whose length is NaN or infinite. Scaled ones end at most at `limit`, and below it by no more than the rounding of
-    their dtype; a second projection changes nothing.
+    Of `w`'s shape and dtype; `out` where it is given. Vectors within the limit keep their bits, and so do those whose
+    length is NaN or infinite. Scaled vectors are at most as long as `limit`, and shorter by no more than the rounding
+    of their dtype; a second projection changes nothing.
 
 Raises
 ------
 )",
     type_error,
     R"(ValueError
-    `limit` out of range, an `out` that does not fit or is read-only.
+    `limit` out of range, an `out` of the wrong shape or read-only.
 numpy.exceptions.AxisError
     An axis that `w` does not have.
 

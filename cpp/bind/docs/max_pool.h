@@ -8,7 +8,7 @@ constexpr auto max_pool = join(
     R"(max_pool(x, kernel, before, stride, output)
 --
 
-Largest values under a kernel that moves over images whose channels stand last.
+Max pooling of channels-last images.
 
     y[n, i, j, c] = max over a, b of x[n, i * stride + a - before, j * stride + b - before, c]
 
@@ -17,8 +17,8 @@ Parameters
 x : array_like
     Shape (N, H, W, C), of one of the four dtypes.
 kernel, before, stride, output : tuple of two ints
-    For height and width: the extents of the kernel, of which what lies outside of the image does not count; by how much it
-    overhangs the image at first; its step; and its places.
+    For height and width: the extents of the kernel, whose elements outside of the image do not count; the elements of
+    the first window before the image; the step of the windows; and their number.
 
 Returns
 -------
@@ -34,7 +34,7 @@ constexpr auto max_pool_backward = join(
     R"(max_pool_backward(dy, x, y, kernel, before, stride)
 --
 
-Gradient of `max_pool`: each `dy` goes to the first of the largest values, row by row; that of NaN is lost.
+Gradient of `max_pool`: each `dy` goes to the first of the largest values, row by row; that of a NaN is dropped.
 
 Parameters
 ----------
@@ -48,7 +48,7 @@ kernel, before, stride : tuple of two ints
 Returns
 -------
 dx : ndarray
-    Of the shape and dtype of `x`. Where windows overlap gradients add up, in the order of the places.
+    Of the shape and dtype of `x`. Where windows overlap, gradients add up in the order of the windows.
 
 Raises
 ------

@@ -48,7 +48,7 @@ constexpr char channel_axis_again[] = R"(axis : int, default 1
 )";
 
 constexpr char normalized_axes[] = R"(axis : int or tuple of ints, default -1
-    The axis or axes normalised over.
+    The axis or axes to normalize over.
 )";
 
 constexpr char eps_in_variance[] = R"(eps : float, default 1e-5
@@ -86,22 +86,22 @@ constexpr char dx_like_dy[] = R"(dx : ndarray
 )";
 
 constexpr char dgamma_dbeta_per_channel[] = R"(dgamma, dbeta : ndarray
-    Gradients with respect to the parameters, in `gamma`'s shape and dtype: shape (C,) where it is not given, `x`'s dtype
-    where it is no float.
+    Gradients with respect to the parameters, of `gamma`'s shape and dtype. Where it is not given the shape is (C,);
+    where it is not given or not floating-point the dtype is that of `x`.
 )";
 
 // ---- Raises ----
 
 constexpr char type_error[] = R"(TypeError
-    A dtype that is not one of the four, an argument that is not of the right kind.
+    A dtype that is not one of the four, an argument of the wrong type.
 )";
 
 constexpr char type_error_with_parameters[] = R"(TypeError
-    A dtype that is not one of the four, a parameter that is not real, an argument that is not of the right kind.
+    A dtype that is not one of the four, a parameter that is not real, an argument of the wrong type.
 )";
 
 constexpr char value_error_of_out[] = R"(ValueError
-    An `out` that does not fit or is read-only.
+    An `out` of the wrong shape, or read-only.
 )";
 
 constexpr char axis_error[] = R"(numpy.exceptions.AxisError
@@ -109,6 +109,6 @@ constexpr char axis_error[] = R"(numpy.exceptions.AxisError
 )";
 
 constexpr char errors_of_images[] = R"(TypeError, ValueError
-    An argument of the wrong dtype, kind, shape or range.
+    An argument of the wrong type, dtype, shape or range.
 )";
 }  // namespace trimtab::docs

@@ -8,21 +8,21 @@ constexpr auto as_array = join(
     R"(as_array(x)
 --
 
-An argument as every function takes it.
+An argument as every function reads it.
 
 Parameters
 ----------
 x : array_like
-    An array of one of the four dtypes, or whatever has `__dlpack__` or can be made into one.
+    An array of one of the four dtypes, or an object that has `__dlpack__` or can be converted to an array.
 
 Returns
 -------
 x : ndarray
-    C-contiguous; the caller's own memory where it is.
+    C-contiguous; the caller's own memory where that is C-contiguous.
 
 Raises
 ------
 TypeError, ValueError
-    An argument of the wrong dtype or kind.
+    An argument of the wrong type or dtype.
 )");
 }  // namespace trimtab::docs

@@ -22,7 +22,7 @@ Parameters
 )",
     x_with_axes,
     R"(gamma : array_like, optional
-    Scale, of the shape of the axes normalised over (in the order they have in `x`) but for axes of length 1; of any
+    Scale, of the shape of the normalized axes (in the order they have in `x`); axes of length 1 do not count. Of any
     real dtype. Ones where not given.
 )",
     normalized_axes,
@@ -51,8 +51,8 @@ rms_norm_forward : returns what the backward pass needs, too.
 
 Notes
 -----
-Squares are accumulated so that data of any magnitude are normalised to the precision of their dtype. The bits do not
-depend on the number of threads, on alignment or on the instruction set.
+Squares are accumulated so data of any magnitude are normalized to the precision of their dtype. The bits do not depend
+on the number of threads, on alignment or on the instruction set.
 
 )",
     zhang_2019);
@@ -71,10 +71,10 @@ x, gamma, axis, eps, out
 Returns
 -------
 y : ndarray
-    The result, as of `rms_norm`.
+    The result, as returned by `rms_norm`.
 rstd : ndarray of float64
-    1 / sqrt(mean(x^2) + eps) of each sample, of `x`'s shape without the normalised axes. Where that is a division by 0,
-    rstd is 0, and so is dx. Of rows of width 0 it is NaN.
+    1 / sqrt(mean(x^2) + eps) of each sample, of `x`'s shape without the normalized axes. Where that is a division by 0,
+    rstd and dx are 0. Samples without values have NaN.
 
 See Also
 --------
@@ -108,8 +108,8 @@ rstd : ndarray of float64
 See Also
 --------
 rms_norm : formula, errors, source.
-rms_norm_backward : on `summed`; its `dx`, plus the gradient that reaches `summed` by other ways, is the gradient of both
-    addends.
+rms_norm_backward : on `summed`; its `dx`, plus the gradient that reaches `summed` on other paths, is the gradient of
+    both addends.
 )");
 
 constexpr auto rms_norm_backward = join(
@@ -137,7 +137,8 @@ Returns
 )",
     dx_like_x,
     R"(dgamma : ndarray
-    Gradient with respect to gamma, in its shape and dtype: `x`'s dtype where it is no float or not given.
+    Gradient with respect to gamma, of its shape and dtype; of `x`'s dtype where `gamma` is not given or not
+    floating-point.
 
 Raises
 ------

@@ -23,51 +23,51 @@ With sign(0) = 0, for each element w of a parameter, g of its gradient and v of 
 Parameters
 ----------
 params : ndarray, or sequence or mapping of ndarray
-    Updated in place. All of one dtype: float32, float64, float16 or bfloat16; writeable. They may lie in memory in any
-    order: dense ones, such as Fortran-ordered, at full speed where the others at their place lie alike. Of mappings, the
-    arrays of equal keys belong together.
+    Updated in place. All of one dtype: float32, float64, float16 or bfloat16; writeable. Any memory order is allowed;
+    dense arrays, Fortran-ordered too, need no copy where the arrays that belong to them have the same order. In
+    mappings, arrays of equal keys belong together.
 grads : ndarray, or sequence or mapping of ndarray
     The gradient of each parameter, of its dtype and of its shape but for axes of length 1. No two arrays of the call
     overlap.
 momentum_buffers : ndarray, or sequence or mapping of ndarray, optional
-    v, of each parameter's shape and of the dtype of `masters` where they are given, of `params` elsewhere. Updated in
-    place. Needed where `momentum` is not 0; where they are not given there is no v, and `dampening` does not count.
+    v, of each parameter's shape and of the dtype of `masters` where they are given, else of `params`. Updated in place.
+    Needed where `momentum` is not 0. Where they are not given there is no v, and `dampening` has no effect.
 lr : float
-    Learning rate, finite and >= 0, as are all numbers below.
+    Learning rate; finite and >= 0, like all numbers below.
 momentum : float, default 0.0
     Weight of the old v.
 dampening : float, default 0.0
     1 minus the weight of the new gradient in v.
 nesterov : bool, default False
-    Whether to look ahead along v; needs `momentum`.
+    Whether to use Nesterov's momentum; needs `momentum`.
 weight_decay : float, default 0.0
     c of the penalty c/2 * sum of w^2, whose gradient is c * w.
 l1 : float, default 0.0
     a of the penalty a * sum of |w|.
 decoupled : bool, default False
-    Whether decay stays outside the momentum and untouched by `grad_scale` and `maximize`.
+    Whether decay is kept out of the momentum and of `grad_scale` and `maximize`.
 proximal : bool, default False
-    Whether the L1 penalty acts as a soft threshold after the step, which gives exact zeros; its sub-gradient gives none.
+    Whether the L1 penalty acts as a soft threshold after the step, which gives exact zeros; its subgradient gives none.
 maximize : bool, default False
-    Whether to climb. Penalties still shrink.
+    Whether to ascend. Penalties still shrink the weights.
 grad_scale : float, default 1.0
-    Factor of the gradients: 1 over the scale of the loss, or what clipping asks for.
+    Factor of the gradients: 1 over the scale of the loss, or the factor of clipping.
 first_step : bool or sequence of bool, default False
-    Whether v starts here, for all parameters or for each; the old contents of the buffer are then not read.
+    Whether v starts with this step, for all parameters or for each; the old contents of the buffer are then not read.
 zero_grad : bool, default False
-    Whether to leave zeros in `grads`, which must then be writeable.
+    Whether to set `grads` to zero; they must then be writeable.
 masters : ndarray, or sequence or mapping of ndarray, optional
     For float16 and bfloat16 parameters: their float32 originals, which are updated in place; `params` become their
     rounded copies.
 statistics : bool, default False
     Whether to return norms, from the same pass.
 skip_nonfinite : bool, default False
-    Whether to look at all gradients first, and change nothing at all where their norm is not finite. Returns the norms,
-    so that a skipped step can be told from `grad_norm`. Without it NaN and Inf spread to the elements they belong to.
+    Whether to read all gradients first, and change nothing where their norm is not finite. Returns the norms: a step
+    was skipped where `grad_norm` is not finite. Without it NaN and Inf reach the elements they belong to.
 
 Returns
 -------
-None, or where `statistics` or `skip_nonfinite` is asked for
+None, or with `statistics` or `skip_nonfinite`
 l1_norm : float
     Sum of |w| before the step.
 l2_norm_sq : float
@@ -78,11 +78,11 @@ grad_norm : float
 Raises
 ------
 TypeError
-    Something that is not an ndarray, a dtype that is not one of the four or not that of the first parameter, an argument
-    that is not of the right kind.
+    An object that is not an ndarray, a dtype that is not one of the four or not that of the first parameter, an
+    argument of the wrong type.
 ValueError
-    Lists of different lengths, other keys, a shape that does not fit, arrays that overlap or are read-only, a number out of range, `momentum` without buffers, `nesterov` without momentum. Nothing has been changed
-    then.
+    Lists of different lengths, other keys, a shape that does not fit, arrays that overlap or are read-only, a number
+    out of range, `momentum` without buffers, `nesterov` without momentum. Then nothing has been changed.
 
 See Also
 --------
@@ -91,8 +91,8 @@ clip_grad_norm : bounds the norm of gradients.
 
 Notes
 -----
-Arithmetic is in float32 (float64: in float64), sums are in double. The bits of every element depend on nothing but that
-element: not on the number of threads, the instruction set, or how arrays are grouped into calls.
+Arithmetic is in float32 (float64: in float64), sums are in double. The bits of every element depend on that element
+alone: not on the number of threads, the instruction set, or how arrays are grouped into calls.
 
 References
 ----------
@@ -107,21 +107,21 @@ constexpr auto sgd_plan = join(
     R"(sgd_plan(params, grads, momentum_buffers=None, *, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0, l1=0.0, decoupled=False, proximal=False, maximize=False, zero_grad=False, masters=None, decays=True)
 --
 
-What `sgd_update` takes, checked once for many steps; `grads` must be writeable.
+The arrays and options of `sgd_update`, checked once for many steps; `grads` must be writeable.
 
 `decays`, a bool or a sequence of bools: whether `weight_decay` and `l1` apply, to all parameters or to each.
 
 Returns
 -------
 plan : capsule
-    Holds on to the arrays.
+    Keeps the arrays alive.
 )");
 
 constexpr auto sgd_step = join(
     R"(sgd_step(plan, lr, grad_scale=1.0, first_step=False, statistics=False)
 --
 
-`sgd_update` of what a plan holds.
+`sgd_update` on the arrays of a plan.
 )");
 
 constexpr auto sgd_grad_norm = join(
@@ -135,7 +135,7 @@ constexpr auto sgd_stands = join(
     R"(sgd_stands(plan)
 --
 
-Whether the arrays of a plan can still be written where they were found.
+Whether the arrays of a plan are still writeable and at the same address.
 )");
 
 constexpr auto clip_grad_norm = join(
@@ -161,15 +161,14 @@ norm : float
 Raises
 ------
 TypeError
-    Something that is not an ndarray, a dtype that is not one of the four or not that of the first array, a `max_norm`
+    An object that is not an ndarray, a dtype that is not one of the four or not that of the first array, a `max_norm`
     that is not a number.
 ValueError
-    Arrays that overlap or are read-only; `max_norm` out of range. Nothing has been changed
-    then.
+    Arrays that overlap or are read-only; `max_norm` out of range. Then nothing has been changed.
 
 Notes
 -----
-Gradients that `sgd_update` will read need no pass of their own: measure with an infinite `max_norm`, and give
+Before `sgd_update` no extra pass is needed for scaling: measure with an infinite `max_norm`, and give
 ``grad_scale=min(1, max_norm / norm)`` to the update.
 
 References

@@ -10,8 +10,8 @@ constexpr auto set_num_threads = join(
 
 Set the largest number of threads a call may use.
 
-It counts for the whole process, and may exceed the number of CPUs. A limit of OpenMP (threadpoolctl sets one) bounds it
-as long as it stands. Results do not depend on it.
+It holds for the whole process, and may exceed the number of CPUs. A limit of OpenMP (threadpoolctl sets one) bounds it
+while that is in effect. Results do not depend on it.
 
 Parameters
 ----------
@@ -35,10 +35,10 @@ The largest number of threads a call may use.
 Returns
 -------
 n : int
-    The number set by `set_num_threads`; without it, the least of the environment variables TRIMTAB_NUM_THREADS and
+    The number set by `set_num_threads`; without it, the minimum of the environment variables TRIMTAB_NUM_THREADS and
     OMP_NUM_THREADS, the CPUs this thread may run on now and the quota of the control group at import. Never more than a
-    limit of OpenMP that stands: one that threadpoolctl has set, or that the OpenMP runtime has whose symbols the process
-    sees, where it differs from what that runtime began with. Such a limit takes the place of OMP_NUM_THREADS.
+    limit of OpenMP in effect: one that threadpoolctl has set, or that of the OpenMP runtime whose symbols the process
+    sees, where it differs from the initial one of that runtime. Such a limit takes the place of OMP_NUM_THREADS.
 
 Examples
 --------
@@ -65,19 +65,19 @@ constexpr auto trim_memory = join(
     R"(trim_memory()
 --
 
-Release the memory kept for large results to come.
+Release the memory that is kept for later large results.
 
 Returns
 -------
 bytes : int
-    What has been released.
+    The number of bytes released.
 )");
 
 constexpr auto get_memory_cap = join(
     R"(get_memory_cap()
 --
 
-The number of bytes kept at most for large results to come; see `set_memory_cap`.
+The maximum number of bytes kept for later large results; see `set_memory_cap`.
 
 Returns
 -------
@@ -88,7 +88,7 @@ constexpr auto set_memory_cap = join(
     R"(set_memory_cap(bytes)
 --
 
-Bound the memory kept for large results to come.
+Bound the memory that is kept for later large results.
 
 The memory of a result of 64 KiB or more is kept when the array dies and given to a later one: touching fresh pages costs
 more than most kernels. The environment variable TRIMTAB_MEMORY_CAP sets the first bound, in bytes or in units such as
