@@ -100,7 +100,7 @@ AnyArray empty(const Shape& shape, PyArray_Descr* descr) {
     for (const npy_intp extent : shape)
         if (extent == 0)
             recycled = false;
-        else if (__builtin_mul_overflow(bytes, extent, &bytes))  // NumPy refuses it even beside an extent of 0
+        else if (__builtin_mul_overflow(bytes, extent, &bytes))  // NumPy refuses it even if another extent is 0
             throw std::bad_alloc();
     recycled = recycled && std::size_t(bytes) >= recycled_bytes;
     const Ref before = recycled ? Ref::checked(PyDataMem_SetHandler(handler_capsule)) : Ref();

@@ -8,7 +8,7 @@
 
 namespace trimtab {
 
-void import_numpy();  // and what stands below
+void import_numpy();  // and the dtypes below
 
 extern PyArray_Descr *float32_descr, *float64_descr, *uint8_descr;
 
@@ -38,7 +38,7 @@ private:
     Ref object_;
 };
 
-// An array of one of the four dtypes: native, aligned and C-contiguous where it is not updated in place.
+// An array of one of the four dtypes: native, aligned and C-contiguous unless it is updated in place.
 class Array : public AnyArray {
 public:
     Array() = default;

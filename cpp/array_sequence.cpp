@@ -18,7 +18,7 @@ bool is_mapping(PyObject* value) {
     return answer;
 }
 
-// Is this a sequence of arrays, rather than something that is an array by itself?
+// Whether this is a sequence of arrays rather than an object that is an array by itself.
 bool is_list(PyObject* value) {
     if (PyList_Check(value) || PyTuple_Check(value)) return true;
     if (PyArray_Check(value) || PyUnicode_Check(value) || PyBytes_Check(value) || PyObject_CheckBuffer(value))
@@ -87,7 +87,7 @@ void Items::require_size(std::size_t size, const char* unit) const {
         argument_.fail(PyExc_ValueError, "have " + std::to_string(size) + " " + unit, std::to_string(this->size()));
 }
 
-Scratch<bool> read_flags(const Argument& argument, std::size_t count, bool otherwise) {
+Scratch<bool> read_flags(const Argument& argument, std::size_t count, bool fallback) {
     Scratch<bool> flags{ptrdiff_t(count)};
     const bool each = argument.value() && PySequence_Check(argument.value()) && !PyMemoryView_Check(argument.value());
     const Ref values = each ? as_tuple(argument, "be a bool or a sequence of bools") : Ref();
@@ -97,19 +97,19 @@ Scratch<bool> read_flags(const Argument& argument, std::size_t count, bool other
     for (std::size_t i = 0; i < count; ++i) {
         const auto place = Py_ssize_t(i);
         flags[place] =
-            (each ? argument.element(place, PyTuple_GET_ITEM(values.get(), place)) : argument).flag(otherwise);
+            (each ? argument.element(place, PyTuple_GET_ITEM(values.get(), place)) : argument).flag(fallback);
     }
     return flags;
 }
 
 namespace {
-// Where the elements of an array lie in one piece it is taken as it is.
+// A dense array is taken as it is, in any memory order.
 Array read_dense(const Argument& argument) {
     DType dtype;
     if (PyArray_CheckExact(argument.value())) {
         PyArrayObject* const array = as_array(argument.value());
         if (find_dtype(PyArray_DESCR(array), dtype) && usable(array) && MemoryOrder(array).dense())
-            return Array(held(argument, argument.value()), dtype);
+            return Array(hold(argument, argument.value()), dtype);
     }
     return read(argument);
 }
@@ -139,7 +139,7 @@ void ArraySequence::require_like(const ArraySequence& others, DType dtype) const
     }
 }
 
-void lay_out(std::initializer_list<ArraySequence*> lists) {
+void unify_order(std::initializer_list<ArraySequence*> lists) {
     const ArraySequence& first = **lists.begin();
     for (std::size_t i = 0; i < first.size(); ++i) {
         if (std::all_of(lists.begin(), lists.end(),
@@ -155,30 +155,30 @@ void lay_out(std::initializer_list<ArraySequence*> lists) {
                 continue;
             }
             PyArray_Descr* const native = PyArray_DescrNewByteorder(PyArray_DESCR(array), NPY_NATIVE);
-            const Ref held = Ref::checked(reinterpret_cast<PyObject*>(native));
-            AnyArray& beside = list->members_[i].beside;
-            beside = order.empty_like(array, native);
-            list->data_[i] = order.begin(beside.get());
-            list->any_beside_ = true;
+            const Ref owner = Ref::checked(reinterpret_cast<PyObject*>(native));
+            AnyArray& copy = list->members_[i].copy;
+            copy = order.empty_like(array, native);
+            list->data_[i] = order.begin(copy.get());
+            list->any_copy_ = true;
         }
     }
 }
 
 void ArraySequence::gather() const {
-    if (!any_beside_) return;
+    if (!any_copy_) return;
     for (const Member& member : members_)
-        if (member.beside && PyArray_CopyInto(member.beside.get(), member.array.get()) < 0) throw Raised();
+        if (member.copy && PyArray_CopyInto(member.copy.get(), member.array.get()) < 0) throw Raised();
 }
 
 void ArraySequence::scatter() const {
-    if (!any_beside_) return;
+    if (!any_copy_) return;
     for (const Member& member : members_)
-        if (member.beside && PyArray_CopyInto(member.array.get(), member.beside.get()) < 0) throw Raised();
+        if (member.copy && PyArray_CopyInto(member.array.get(), member.copy.get()) < 0) throw Raised();
 }
 
-bool ArraySequence::stand() const {
+bool ArraySequence::is_valid() const {
     for (std::size_t i = 0; i < size(); ++i)
-        if (PyArray_DATA(array(i)) != members_[i].found || PyArray_SIZE(array(i)) != sizes_[i] ||
+        if (PyArray_DATA(array(i)) != members_[i].address || PyArray_SIZE(array(i)) != sizes_[i] ||
             !PyArray_ISWRITEABLE(array(i)))
             return false;
     return true;

@@ -12,7 +12,7 @@
 
 namespace trimtab {
 
-// Whether the interpreter ends. A daemon thread that is unwound then has no GIL, and nobody misses what is not released.
+// Whether the interpreter ends. A daemon thread that is unwound then has no GIL; its references need no release.
 #if PY_VERSION_HEX >= 0x030D0000
 inline bool interpreter_ends() { return Py_IsFinalizing(); }
 #else
@@ -24,12 +24,15 @@ void Ref::drop(PyObject* object) {
 }
 
 Function::Function(const char* doc) {
+    const auto interned = [](std::string_view word) {
+        PyObject* text = Ref::checked(PyUnicode_FromStringAndSize(word.data(), Py_ssize_t(word.size()))).release();
+        PyUnicode_InternInPlace(&text);
+        return text;
+    };
     const Signature signature{doc};
-    name_ = signature.name;
-    for (std::size_t i = 0; i < signature.count; ++i) {
-        const std::string parameter(signature.parameters[i]);
-        parameters_.push_back(Ref::checked(PyUnicode_InternFromString(parameter.c_str())).release());
-    }
+    name_ = interned(signature.name);
+    for (std::size_t i = 0; i < signature.count; ++i) parameters_[i] = interned(signature.parameters[i]);
+    count_ = signature.count;
     positional_ = signature.positional;
     required_ = signature.required;
 }
@@ -50,17 +53,16 @@ BoundArguments::BoundArguments(const Function& function, PyObject* const* values
             PyErr_Format(PyExc_TypeError, "%s: missing required argument '%s'", function.name(), function.parameter(i));
             throw Raised();
         }
-    for (std::size_t i = 0; i < function.parameters_.size() && !guarded_; ++i)
-        guarded_ = values_[i] && !is_inert(values_[i]);
+    for (std::size_t i = 0; i < function.count_ && !guarded_; ++i) guarded_ = values_[i] && !is_inert(values_[i]);
 }
 
 void BoundArguments::place(PyObject* keyword, PyObject* value) {
-    const auto& names = function_.parameters_;
-    std::size_t i = 0;
-    while (i < names.size() && names[i] != keyword) ++i;  // keywords in source code are interned
-    if (i == names.size())
-        for (i = 0; i < names.size() && PyUnicode_Compare(names[i], keyword) != 0;) ++i;
-    if (i == names.size())
+    const auto begin = function_.parameters_.begin(), end = begin + function_.count_;
+    auto found = std::find(begin, end, keyword);  // keywords in source code are interned
+    if (found == end)
+        found = std::find_if(begin, end, [=](PyObject* name) { return PyUnicode_Compare(name, keyword) == 0; });
+    const auto i = std::size_t(found - begin);
+    if (found == end)
         PyErr_Format(PyExc_TypeError, "%s: got an unexpected keyword argument '%U'", function_.name(), keyword);
     else if (values_[i])
         PyErr_Format(PyExc_TypeError, "%s: got multiple values for argument '%U'", function_.name(), keyword);
@@ -99,10 +101,10 @@ std::string repr(PyObject* object) {
         PyErr_Clear();
         return type_name(object);
     }
-    constexpr std::size_t most = 100;
+    constexpr std::size_t max_length = 100;
     const std::string whole(utf8);
-    if (whole.size() <= most) return whole;
-    std::size_t cut = most;
+    if (whole.size() <= max_length) return whole;
+    std::size_t cut = max_length;
     while (cut > 0 && (whole[cut] & 0xc0) == 0x80) --cut;  // not inside a character
     return whole.substr(0, cut) + "...";
 }
@@ -113,7 +115,7 @@ namespace {
 bool is_bool(PyObject* object) {
     return PyBool_Check(object) || std::strcmp(Py_TYPE(object)->tp_name, "numpy.bool") == 0;
 }
-// NumPy's complex scalars turn into floats with a mere warning.
+// NumPy converts complex scalars to floats with no more than a warning.
 bool is_complex(PyObject* object) {
     const std::string_view name = Py_TYPE(object)->tp_name;
     return name.starts_with("numpy.complex") || name.starts_with("numpy.clongdouble");
@@ -148,8 +150,8 @@ void Argument::raised(const std::string& rule) const {
     refused(rule, take_raised());
 }
 
-double Argument::number(double otherwise) const {
-    if (!value_) return otherwise;
+double Argument::number(double fallback) const {
+    if (!value_) return fallback;
     if (PyFloat_CheckExact(value_)) return PyFloat_AS_DOUBLE(value_);
     if (is_bool(value_) || is_complex(value_) || PyUnicode_Check(value_)) type_error("be a number");
     const double number = PyFloat_AsDouble(value_);
@@ -161,14 +163,14 @@ double Argument::number(double otherwise) const {
     return number;
 }
 
-double Argument::non_negative(double otherwise) const {
-    const double v = number(otherwise);
+double Argument::non_negative(double fallback) const {
+    const double v = number(fallback);
     if (!(std::isfinite(v) && v >= 0)) value_error("be finite and >= 0");
     return v;
 }
 
-double Argument::between(double low, double high, double otherwise) const {
-    const double v = number(otherwise);
+double Argument::between(double low, double high, double fallback) const {
+    const double v = number(fallback);
     if (!(v >= low && v <= high)) {
         char rule[64];
         std::snprintf(rule, sizeof rule, "be between %g and %g", low, high);
@@ -177,8 +179,8 @@ double Argument::between(double low, double high, double otherwise) const {
     return v;
 }
 
-bool Argument::flag(bool otherwise) const {
-    if (!value_) return otherwise;
+bool Argument::flag(bool fallback) const {
+    if (!value_) return fallback;
     if (!is_bool(value_)) type_error("be a bool");
     return value_ == Py_True || (value_ != Py_False && PyObject_IsTrue(value_) == 1);
 }
@@ -214,7 +216,7 @@ PyMethodDef method(const Function*& function, const char* doc, Entry entry) {
 }
 
 void add_functions(PyObject* module, std::initializer_list<PyMethodDef> functions) {
-    auto* table = new std::vector<PyMethodDef>(functions);  // lives as long as the functions: for ever
+    auto* table = new std::vector<PyMethodDef>(functions);  // lives as long as the functions: forever
     table->push_back({});
     if (PyModule_AddFunctions(module, table->data()) < 0) throw Raised();
 }

@@ -1,5 +1,5 @@
-// A function of the public interface: its signature, its arguments and the errors about them. Compiled functions are
-// entered through METH_FASTCALL | METH_KEYWORDS: no frame, no tuple, no dict between the caller and the kernel.
+// Functions of the public interface: their arguments, the errors about them, and their results. They are called through
+// METH_FASTCALL | METH_KEYWORDS: no frame, tuple or dict between the caller and the kernel.
 #pragma once
 #include <array>
 #include <concepts>
@@ -16,27 +16,27 @@ namespace trimtab {
 class Function {
 public:
     explicit Function(const char* doc);
-    const char* name() const { return name_.c_str(); }
+    const char* name() const { return PyUnicode_AsUTF8(name_); }
     const char* parameter(std::size_t i) const { return PyUnicode_AsUTF8(parameters_[i]); }
 
 private:
     friend class BoundArguments;
-    std::string name_;
-    std::vector<PyObject*> parameters_;  // their names, interned
-    std::size_t positional_, required_;  // as of a Signature
+    PyObject* name_;                                         // interned, as are
+    std::array<PyObject*, max_parameters> parameters_ = {};  // the names of the parameters
+    std::size_t count_, positional_, required_;              // as of a Signature
 };
 template <const auto& doc>
 inline const Function* function_of = nullptr;
 
-// The exception that is set, taken away.
+// The exception that is set; clears it.
 Ref take_raised();
-// Empty where the object does not have it; whatever else looking for it raises is passed on.
+// Empty where the object does not have it; other exceptions are passed on.
 Ref find_attribute(PyObject* object, const char* name);
 
 std::string repr(PyObject* object);
 std::string type_name(PyObject* object);
 
-// One argument: its name, its value, and every error that can be raised about it.
+// One argument: its name, its value, and the errors about it.
 class Argument {
 public:
     Argument() = default;
@@ -46,7 +46,7 @@ public:
     const char* name() const { return function_->parameter(index_); }
     PyObject* value() const { return value_; }
     bool given() const { return value_ && value_ != Py_None; }
-    // Whether code of the caller's may run while the arguments of the call are read.
+    // Whether code of the caller may run while the arguments of the call are read.
     bool guarded() const { return guarded_; }
     Argument item(Py_ssize_t i) const {
         Argument argument = *this;
@@ -67,15 +67,15 @@ public:
     [[noreturn]] void fail(PyObject* exception, const std::string& rule, const std::string& got) const;
     [[noreturn]] void type_error(const std::string& rule) const { fail(PyExc_TypeError, rule, repr(value_)); }
     [[noreturn]] void value_error(const std::string& rule) const { fail(PyExc_ValueError, rule, repr(value_)); }
-    // Where Python code of the caller's has raised: a TypeError or ValueError is the cause of ours, all else passes.
+    // After Python code of the caller has raised: a TypeError or ValueError becomes the cause of ours, others are passed on.
     [[noreturn]] void raised(const std::string& rule) const;
-    // The same of an exception that was taken: always the cause, and what it says stands at the end.
+    // Ours with `cause`, whose message ends the message.
     [[noreturn]] void refused(const std::string& rule, Ref cause) const;
 
-    double number(double otherwise) const;        // any real number
-    double non_negative(double otherwise) const;  // finite and >= 0
-    double between(double low, double high, double otherwise) const;
-    bool flag(bool otherwise) const;             // True or False, NumPy's too
+    double number(double fallback) const;        // any real number
+    double non_negative(double fallback) const;  // finite and >= 0
+    double between(double low, double high, double fallback) const;
+    bool flag(bool fallback) const;              // True or False, NumPy's too
     Py_ssize_t integer(const char* rule) const;  // anything with __index__ but bool
 
 private:

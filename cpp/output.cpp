@@ -10,11 +10,11 @@ namespace {
 // Whether a kernel may write to `target` while it reads its inputs.
 bool is_safe(PyArrayObject* target, std::initializer_list<const AnyArray*> elementwise,
              std::initializer_list<const AnyArray*> others) {
-    const auto apart = [=](const AnyArray* input) { return !*input || !overlap(target, input->get()); };
+    const auto disjoint = [=](const AnyArray* input) { return !*input || !overlap(target, input->get()); };
     const auto in_place = [=](const AnyArray* input) { return *input && same_elements(target, input->get()); };
-    return behaved(target) && std::all_of(others.begin(), others.end(), apart) &&
+    return behaved(target) && std::all_of(others.begin(), others.end(), disjoint) &&
            std::all_of(elementwise.begin(), elementwise.end(),
-                       [=](const AnyArray* input) { return in_place(input) || apart(input); });
+                       [=](const AnyArray* input) { return in_place(input) || disjoint(input); });
 }
 }  // namespace
 
@@ -31,7 +31,7 @@ Output::Output(const Argument& out, const Array& x, std::initializer_list<const 
         require_shape(out, target, x.shape());
         require_writeable(out);
         returned_ = Ref::borrow(out.value());
-        target_ = held(out, out.value());
+        target_ = hold(out, out.value());
         direct = direct && is_safe(target, elementwise, others);
     }
     Shape shape = x.shape();

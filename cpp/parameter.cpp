@@ -8,7 +8,7 @@
 namespace trimtab {
 
 Parameter::Parameter(const Argument& argument, Real given, const Array& x, const Shape& shape, DType working,
-                     double otherwise, bool used)
+                     double fallback, bool used)
     : x_(x), given_(std::move(given)), data_(nullptr) {
     const Array& values = given_.values;
     if (values) {
@@ -26,7 +26,7 @@ Parameter::Parameter(const Argument& argument, Real given, const Array& x, const
     data_ = converted_;
     const Released released(0.3 * double(count));
     if (!values)
-        kernels->convert->fill[int(working)](converted_, otherwise, count);
+        kernels->convert->fill[int(working)](converted_, fallback, count);
     else
         kernels->convert->widen[int(values.dtype())][working == DType::float64](values.data(), converted_, count);
 }
@@ -56,12 +56,12 @@ Running::Running(const Argument& argument, npy_intp channels) : argument_(argume
     values_ = read(argument);
     require_values(argument, values_.get(), {channels});
     require_writeable(argument);
-    target_ = held(argument, argument.value());
+    target_ = hold(argument, argument.value());
     wide_ = Scratch<double>(channels);
     narrow_ = empty_like(values_);
 }
 
-void Running::require_apart(const Argument& other) const {
+void Running::require_disjoint(const Argument& other) const {
     if (given() && other.given() && overlap(target_.get(), as_array(other.value())))
         other.fail(PyExc_ValueError, std::string("not overlap ") + argument_.name(), "overlapping arrays");
 }
@@ -74,7 +74,7 @@ void Running::update(const double* batch, double momentum, double factor) {
     const npy_intp channels = values_.size();
     double* const v = wide_;
     widen(v);
-    // A factor of 0 leaves out what it stands for, be it infinite.
+    // A factor of 0 leaves out its term, even an infinite one.
     for (npy_intp c = 0; c < channels; ++c) {
         const double scaled = factor * batch[c];
         const double added = std::isinf(scaled) ? momentum * batch[c] * factor : momentum * scaled;

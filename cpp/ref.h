@@ -1,4 +1,4 @@
-// Owned references to Python objects, and the exception that says that Python has one set.
+// Owned references to Python objects, and the C++ exception for one that Python has set.
 #pragma once
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

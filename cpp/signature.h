@@ -1,5 +1,5 @@
 // The docstring of a public function and the signature in its first line. Both are known to the compiler: docstrings share
-// paragraphs, and a binding names an argument in words that must stand in the signature.
+// paragraphs, and bindings take arguments by the names in the signature.
 #pragma once
 #include <algorithm>
 #include <array>

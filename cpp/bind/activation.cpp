@@ -7,8 +7,8 @@
 namespace trimtab {
 namespace {
 
-double finite(const Argument& argument, double otherwise) {
-    const double value = argument.number(otherwise);
+double finite(const Argument& argument, double fallback) {
+    const double value = argument.number(fallback);
     if (!std::isfinite(value)) argument.value_error("be finite");
     return value;
 }

@@ -19,8 +19,8 @@ bool is_relu(const Argument& activation) {
     return true;
 }
 
-// Consecutive layouts that x is made of: blocks of the same size, then perhaps one of another: shorter or, where that
-// would leave one value per channel, whose variance says nothing, longer by a sample.
+// x is one Part, or two with virtual batches: blocks of the same size, then the rest of the samples as a block of another.
+// A rest with a single value per channel, whose variance says nothing, joins the last block.
 struct Part {
     ChannelLayout layout;
     npy_intp first_unit = 0, first_value = 0;
@@ -59,7 +59,7 @@ const char* at(const Array& array, npy_intp value) {
     return array ? static_cast<const char*>(array.data()) + value * array.itemsize() : nullptr;
 }
 
-// Mean and (1/m) variance of several blocks with their counts, as of one.
+// Mean and (1/m) variance of all blocks together.
 void pool(const std::vector<Part>& all, const Array& mean, const Array& var, npy_intp channels, double* pooled_mean,
           double* pooled_var) {
     for (npy_intp c = 0; c < channels; ++c) {
@@ -117,7 +117,7 @@ Ref batch_norm_forward(const Arguments<docs::batch_norm_forward>& in) {
         (means.given() ? running_var : running_mean)
             .fail(PyExc_ValueError,
                   std::string("be given together with ") + (means.given() ? running_mean : running_var).name(), "None");
-    means.require_apart(running_var);
+    means.require_disjoint(running_var);
     const double momentum = in["momentum"].between(0, 1, 0.1);
     const bool unbiased = in["unbiased"].flag(true);
     const double epsilon = in["eps"].non_negative(1e-5);
@@ -125,7 +125,7 @@ Ref batch_norm_forward(const Arguments<docs::batch_norm_forward>& in) {
     const Array residual = in["residual"].given() ? read_like(in["residual"], x) : Array();
     const std::vector<Part> all = parts(in["virtual_batch_size"], layout, x);
     Output y(in["out"], x, {&x, &residual}, {&gamma.array(), &beta.array()});
-    for (const Running* running : {&means, &variances}) running->require_apart(in["out"]);
+    for (const Running* running : {&means, &variances}) running->require_disjoint(in["out"]);
     const Shape shape = statistics_shape(in["virtual_batch_size"], all, channels);
     Array mean = empty_doubles(shape), rstd = empty_doubles(shape);
     const Array var = empty_doubles(shape);

@@ -33,13 +33,13 @@ Ref batch_renorm_forward(const Arguments<docs::batch_renorm_forward>& in) {
     for (const Argument& running : {running_mean, running_std})
         if (!running.given()) running.fail(PyExc_TypeError, "be a numpy.ndarray", "NoneType");
     Running means(running_mean, channels), deviations(running_std, channels);
-    means.require_apart(running_std);
+    means.require_disjoint(running_std);
     const double r_max = in["r_max"].between(1, inf, inf), d_max = in["d_max"].between(0, inf, inf);
     const double momentum = in["momentum"].between(0, 1, 0.01), epsilon = in["eps"].non_negative(1e-5);
     Output y(in["out"], x, {&x}, {&gamma.array(), &beta.array()});
-    for (const Running* running : {&means, &deviations}) running->require_apart(in["out"]);
+    for (const Running* running : {&means, &deviations}) running->require_disjoint(in["out"]);
     Array mean = empty_doubles(shape), rstd = empty_doubles(shape), r = empty_doubles(shape), d = empty_doubles(shape);
-    const Array std = empty_doubles(shape);  // the variance, to begin with
+    const Array std = empty_doubles(shape);  // first the variance
     if (x.size() > 0) {
         const Scratch<double> before(2 * channels);
         means.widen(before);

@@ -30,7 +30,7 @@ Ref convolve(const Arguments<docs::convolve>& in) {
                                    .spacing = read_plane(in["spacing"], 1),
                                    .output = read_plane(in["output"], 0)};
     Array y = empty_like(x, {image[0], layout.output.height, layout.output.width, w[0] * w[4]});
-    if (y.size() > 0) {  // then there is a weight, whose memory bounds its extents
+    if (y.size() > 0) {  // then there is a weight: its size bounds its extents
         const Released released(0.5 * double(factors.array().size()));
         kernels->convolution->forward[int(x.dtype())](
             {.x = x.data(), .weight = factors.data(), .bias = bias.data(), .y = y.data(), .layout = layout});

@@ -12,7 +12,7 @@ namespace {
 ResultType forward_result("DropoutForwardResult", "y mask");
 ResultType gaussian_result("GaussianDropoutForwardResult", "y noise");
 
-// ---- chance ----
+// ---- probabilities ----
 
 double probability(const Argument& p) { return p.between(0, 1, 0.5); }
 
@@ -22,7 +22,7 @@ double probability_below_1(const Argument& p) {
     return value;
 }
 
-// Dropped are random numbers of 72 bits, the byte first, below p * 2^72.
+// An element is dropped if a random number of 72 bits, its top byte drawn first, is below p * 2^72.
 Decisions decisions(double p, uint64_t seed) {
     const double byte = std::max(std::ceil(p * 256) - 1, 0.0), rest = p * 256 - byte;  // exact
     const bool ties = rest < 1;
@@ -42,7 +42,7 @@ uint8_t* bytes(const AnyArray& mask) { return static_cast<uint8_t*>(mask.data())
 
 // ---- shared decisions ----
 
-// The dimensions of x, innermost first, neighbours of the same kind as one.
+// The axes of x, innermost first; adjacent axes are merged where both are shared or neither is.
 class SharedAxes {
 public:
     SharedAxes(const Array& x, const std::vector<bool>& shared) {
@@ -89,7 +89,7 @@ SharedAxes shared_but_the_first(const Array& x) {
 
 SharedAxes none_shared(const Array& x) { return SharedAxes(x, std::vector<bool>(std::size_t(x.ndim()))); }
 
-// ---- masks that are given ----
+// ---- masks of the backward pass ----
 
 struct Mask {
     AnyArray bits;
@@ -113,7 +113,7 @@ AnyArray packed(const AnyArray& bools) {
     return mask;
 }
 
-// Bits, or bools of the decisions' shape or of x's own.
+// Packed bits, or bools of the shape of the decisions or of x.
 Mask read_mask(const Argument& argument, const Array& x, SharedAxes shared) {
     constexpr const char* rule = "have dtype uint8 or bool";
     const AnyArray given = read_any(argument, rule);
@@ -134,7 +134,7 @@ struct Affine {
     double scale, shift, dropped;
 };
 
-// -0.0 is the zero that leaves every number as it is, 0.0 and -0.0 too.
+// Adding -0.0 changes no number, neither 0.0 nor -0.0.
 Affine scaled(double p, bool inverted) { return {inverted && p < 1 ? 1 / (1 - p) : 1, -0.0, 0}; }
 
 constexpr double alpha = 1.7580993408473766;  // minus the limit of SELU at -infinity

@@ -10,7 +10,7 @@ namespace {
 
 ResultType result("FoldBatchNormResult", "weight bias");
 
-// Batch norm itself does it: of the weight with mean and beta 0, of the bias with its own.
+// Batch norm of the weight, with mean and beta 0; the bias is folded here.
 Ref fold_batch_norm(const Arguments<docs::fold_batch_norm>& in) {
     const Array weight = read(in["weight"]);
     const ChannelLayout layout = channel_layout(in["axis"], weight, 0);

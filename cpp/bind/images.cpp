@@ -6,20 +6,20 @@
 namespace trimtab {
 namespace {
 
-// A square of elements of which both sides stay in the first cache.
-constexpr ptrdiff_t square = 16;
+// A tile of tile x tile elements of x and of y stays in the first-level cache.
+constexpr ptrdiff_t tile = 16;
 
 template <class E>
 void transpose_matrices(const void* x, void* y, ptrdiff_t count, ptrdiff_t rows, ptrdiff_t columns) {
-    const ptrdiff_t strips = (rows + square - 1) / square;
-    parallel_for(count * strips, 0.5 * double(count) * double(rows * columns), [&](ptrdiff_t begin, ptrdiff_t end) {
+    const ptrdiff_t row_tiles = (rows + tile - 1) / tile;
+    parallel_for(count * row_tiles, 0.5 * double(count) * double(rows * columns), [&](ptrdiff_t begin, ptrdiff_t end) {
         for (; begin < end; ++begin) {
-            const ptrdiff_t matrix = begin / strips * rows * columns, top = begin % strips * square;
-            const ptrdiff_t bottom = std::min(top + square, rows);
+            const ptrdiff_t matrix = begin / row_tiles * rows * columns, top = begin % row_tiles * tile;
+            const ptrdiff_t bottom = std::min(top + tile, rows);
             const E* const from = static_cast<const E*>(x) + matrix;
             E* const to = static_cast<E*>(y) + matrix;
-            for (ptrdiff_t left = 0; left < columns; left += square)
-                for (ptrdiff_t column = left; column < std::min(left + square, columns); ++column)
+            for (ptrdiff_t left = 0; left < columns; left += tile)
+                for (ptrdiff_t column = left; column < std::min(left + tile, columns); ++column)
                     for (ptrdiff_t row = top; row < bottom; ++row)
                         to[column * rows + row] = from[row * columns + column];
         }

@@ -25,7 +25,7 @@ Reduction read_reduction(const Argument& argument) {
     argument.value_error("be 'mean', 'sum' or 'none'");
 }
 
-// The value of the loss; or those it is made of, in the dtype of the results.
+// The mean or sum; or the loss of each row or element, in the dtype of the results.
 Ref value_of(Reduction reduction, double loss, Array& losses, const Array& results) {
     if (reduction != Reduction::none) return Ref::checked(PyFloat_FromDouble(loss));
     if (results.dtype() == DType::float64) return losses.release();
@@ -39,7 +39,7 @@ Ref value_of(Reduction reduction, double loss, Array& losses, const Array& resul
 
 // ---- labels ----
 
-// Integers of any width and sign, each as it was given.
+// Integers of any width and signedness.
 class ClassIds {
 public:
     explicit ClassIds(const AnyArray& integers)
@@ -58,7 +58,7 @@ private:
     AnyArray array_;
 };
 
-// `ignore_index`: any integer; one beyond 64 bits is that of no label.
+// `ignore_index`: any integer; one that does not fit 64 bits equals no label.
 class Ignored {
 public:
     explicit Ignored(const Argument& argument) {
@@ -71,27 +71,27 @@ public:
         int overflow;
         bits_ = PyLong_AsLongLongAndOverflow(number.get(), &overflow);
         negative_ = bits_ < 0;
-        stands_ = overflow == 0;
+        fits_ = overflow == 0;
         if (overflow <= 0) return;
         bits_ = int64_t(PyLong_AsUnsignedLongLong(number.get()));
         negative_ = false;
-        stands_ = !PyErr_Occurred();
+        fits_ = !PyErr_Occurred();
         PyErr_Clear();
     }
     bool is(const ClassIds& ids, npy_intp i) const {
-        return stands_ && ids.bits(i) == bits_ && ids.is_negative(i) == negative_;
+        return fits_ && ids.bits(i) == bits_ && ids.is_negative(i) == negative_;
     }
     const std::string& text() const { return text_; }
 
 private:
     int64_t bits_ = 0;
-    bool stands_ = false, negative_ = false;
+    bool fits_ = false, negative_ = false;
     std::string text_;
 };
 
 constexpr int64_t no_label = -1;  // 0 .. K - 1 are labels
 
-// A copy, so that no other thread can change what has been checked. Ignored ones are `no_label`.
+// A copy, which no other thread can change after the check. Ignored labels become `no_label`.
 Scratch<int64_t> checked_labels(const Argument& argument, const ClassIds& ids, npy_intp classes,
                                 const Ignored& ignored) {
     Scratch<int64_t> labels(ids.size());
@@ -105,7 +105,7 @@ Scratch<int64_t> checked_labels(const Argument& argument, const ClassIds& ids, n
     return labels;
 }
 
-// Class ids, or probabilities: floating, or one-hot of any real dtype.
+// Class ids, rather than probabilities: floating-point, or one-hot of any real dtype.
 bool are_class_ids(const Argument& labels, const AnyArray& given, const Array& logits) {
     const int type = given.type_number();
     DType dtype;
@@ -159,7 +159,7 @@ Ref softmax_cross_entropy(const Arguments<docs::softmax_cross_entropy>& in) {
     return cross_entropy_result(value_of(reduction, loss, losses, logits), dlogits.release());
 }
 
-// scale times Huber's loss; of infinite delta it is the squared error / 2.
+// `scale` times Huber's loss, which is half the squared error where delta is infinite.
 template <const auto& doc, class Delta>
 Ref regression(const Arguments<doc>& in, double scale, const Delta& read_delta) {
     const Array pred = read(in["pred"]);

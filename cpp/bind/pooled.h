@@ -1,4 +1,4 @@
-// Mean and variance of parts with known counts, as of all values together (Chan, Golub and LeVeque 1983).
+// Mean and variance of all values from those of parts with known counts (Chan, Golub and LeVeque 1983).
 #pragma once
 #include <cmath>
 

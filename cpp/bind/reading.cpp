@@ -1,4 +1,4 @@
-// Arguments of the functions that are written in Python.
+// Reads arguments of functions that are written in Python.
 #include "docs/reading.h"
 
 #include "bind.h"

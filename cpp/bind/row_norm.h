@@ -1,4 +1,4 @@
-// The calls that layer norm and RMS norm share.
+// Calls that layer norm and RMS norm share.
 #pragma once
 #include "bind.h"
 
@@ -8,7 +8,7 @@ namespace trimtab {
 struct RowNormArguments {
     Argument x, residual = {}, gamma, beta = {}, axis, eps, out = {};
 };
-// Empty where nothing was asked for.
+// Empty where not asked for.
 struct RowNormResult {
     Ref y, summed, mean, rstd;
 };

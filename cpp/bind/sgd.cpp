@@ -51,7 +51,7 @@ struct Options {
     }
 };
 
-// What sgd_update works on, and how.
+// The arrays and options of an update, checked.
 struct Plan {
     ArraySequence params, grads, velocities, masters;
     Options options;
@@ -74,7 +74,7 @@ struct Plan {
             masters.require_like(params, DType::float32);
         }
         require_disjoint({&params, &grads, &velocities, &masters});
-        lay_out({&params, &grads, &velocities, &masters});
+        unify_order({&params, &grads, &velocities, &masters});
     }
     void gather() const {
         for (const ArraySequence* list : {&params, &grads, &velocities, &masters}) list->gather();
@@ -83,7 +83,9 @@ struct Plan {
         for (const ArraySequence* list : {&params, &velocities, &masters}) list->scatter();
         if (zero_grad) grads.scatter();
     }
-    bool stands() const { return params.stand() && grads.stand() && velocities.stand() && masters.stand(); }
+    bool is_valid() const {
+        return params.is_valid() && grads.is_valid() && velocities.is_valid() && masters.is_valid();
+    }
     double grads_norm() const {
         double norm;
         kernels->sgd->norm[int(grads.dtype())]({grads.list(), &norm});
@@ -91,7 +93,7 @@ struct Plan {
     }
 };
 
-// What differs from step to step.
+// The options that differ from step to step.
 struct Step {
     double lr, grad_scale;
     Scratch<bool> first_step;
@@ -169,7 +171,7 @@ const Plan& as_plan(const Argument& argument) {
 
 const Plan& read_plan(const Argument& argument) {
     const Plan& plan = as_plan(argument);
-    if (!plan.stands()) argument.fail(PyExc_ValueError, "hold writeable arrays that stay in place", "others");
+    if (!plan.is_valid()) argument.fail(PyExc_ValueError, "hold writeable arrays that stay in place", "others");
     return plan;
 }
 
@@ -189,11 +191,11 @@ Ref sgd_grad_norm(const Arguments<docs::sgd_grad_norm>& in) {
     return as_float(norm);
 }
 
-Ref sgd_stands(const Arguments<docs::sgd_stands>& in) {
-    return Ref::borrow(as_plan(in["plan"]).stands() ? Py_True : Py_False);
+Ref sgd_plan_is_valid(const Arguments<docs::sgd_plan_is_valid>& in) {
+    return Ref::borrow(as_plan(in["plan"]).is_valid() ? Py_True : Py_False);
 }
 
-// By limit / norm; where float would not hold that, in two steps of about the same size.
+// The factor limit / norm; in two factors of about the same size where float would not hold it.
 Scale by(double limit, double norm, const ArrayList& arrays) {
     const double factor = limit / norm;
     if (limit == 0 || factor > 1e-30) return {.arrays = arrays, .factor = factor};
@@ -205,7 +207,7 @@ Ref clip_grad_norm(const Arguments<docs::clip_grad_norm>& in) {
     ArraySequence grads(in["grads"], Access::write);
     const double limit = in["max_norm"].between(0, INFINITY, 0);
     require_disjoint({&grads});
-    lay_out({&grads});
+    unify_order({&grads});
     grads.gather();
     double norm = 0;
     {
@@ -219,13 +221,13 @@ Ref clip_grad_norm(const Arguments<docs::clip_grad_norm>& in) {
 
 Ref penalty(const Arguments<docs::penalty>& in) {
     ArraySequence params(in["params"], Access::read);
-    lay_out({&params});
+    unify_order({&params});
     const double l1 = in["l1"].non_negative(0), l2 = in["l2"].non_negative(0);
     double sums[2], norm = 0;
     {
         const Released released;
         kernels->sgd->weight_norms[int(params.dtype())]({params.list(), sums});
-        // Squares that overflow or vanish leave it to the norm, whose factors are the root of what is asked for.
+        // Where squares overflow or underflow the scaled norm is used, squared after the multiplication.
         if (l2 != 0 && !(sums[1] > 1e-280 && sums[1] < 1e280))
             kernels->sgd->norm[int(params.dtype())]({params.list(), &norm});
     }
@@ -238,6 +240,6 @@ Ref penalty(const Arguments<docs::penalty>& in) {
 void bind_sgd(PyObject* module) {
     statistics_result.create(module);
     add_functions(module, {method<sgd_update>(), method<sgd_plan>(), method<sgd_step>(), method<sgd_grad_norm>(),
-                           method<sgd_stands>(), method<clip_grad_norm>(), method<penalty>()});
+                           method<sgd_plan_is_valid>(), method<clip_grad_norm>(), method<penalty>()});
 }
 }  // namespace trimtab

@@ -1,4 +1,4 @@
-// Threads, memory, instruction set: what the library does with the machine.
+// Threads, memory and instruction set.
 #include "docs/system.h"
 
 #include "../parallel.h"

@@ -163,7 +163,7 @@ FUNCTIONS = {node.name: node for node in STUB.body if isinstance(node, ast.Funct
 RESULTS = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef)}
 PRIVATE = {  # what the Python side of the package calls
     *("as_array", "build_info", "convolve", "convolve_weights", "max_pool", "max_pool_backward", "transpose"),
-    *("sgd_grad_norm", "sgd_plan", "sgd_stands", "sgd_step"),
+    *("sgd_grad_norm", "sgd_plan", "sgd_plan_is_valid", "sgd_step"),
 }
 COMPILED = sorted(name for name in FUNCTIONS if name in tt.__all__)
 

@@ -131,8 +131,8 @@ constexpr auto sgd_grad_norm = join(
 The root of the sum of squares of all gradients of a plan.
 )");
 
-constexpr auto sgd_stands = join(
-    R"(sgd_stands(plan)
+constexpr auto sgd_plan_is_valid = join(
+    R"(sgd_plan_is_valid(plan)
 --
 
 Whether the arrays of a plan are still writeable and at the same address.

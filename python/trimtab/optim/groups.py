@@ -111,7 +111,7 @@ class Group:
             for parameter, value, grad in self._planned
             if parameter.value is not value or parameter.grad is not grad
         ]
-        if self._plans and not moved and all(map(kernels.sgd_stands, self._plans)):
+        if self._plans and not moved and all(map(kernels.sgd_plan_is_valid, self._plans)):
             return
         by_dtype: dict[np.dtype[Any], list[Slot]] = {}
         for slot in self.slots:
