@@ -12,17 +12,6 @@
 
 namespace trimtab {
 
-// Whether the interpreter ends. A daemon thread that is unwound then has no GIL; its references need no release.
-#if PY_VERSION_HEX >= 0x030D0000
-inline bool interpreter_ends() { return Py_IsFinalizing(); }
-#else
-inline bool interpreter_ends() { return _Py_IsFinalizing(); }
-#endif
-
-void Ref::drop(PyObject* object) {
-    if (!interpreter_ends()) Py_DECREF(object);
-}
-
 Function::Function(const char* doc) {
     const auto interned = [](std::string_view word) {
         PyObject* text = Ref::checked(PyUnicode_FromStringAndSize(word.data(), Py_ssize_t(word.size()))).release();

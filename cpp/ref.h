@@ -9,6 +9,13 @@ namespace trimtab {
 
 struct Raised {};  // thrown with a Python exception set
 
+// Whether the interpreter ends. A daemon thread that is unwound then has no GIL; its references need no release.
+#if PY_VERSION_HEX >= 0x030D0000
+inline bool interpreter_ends() { return Py_IsFinalizing(); }
+#else
+inline bool interpreter_ends() { return _Py_IsFinalizing(); }
+#endif
+
 // An owned reference.
 class Ref {
 public:
@@ -20,7 +27,7 @@ public:
         return *this;
     }
     ~Ref() {
-        if (object_) drop(object_);
+        if (object_ && !interpreter_ends()) Py_DECREF(object_);
     }
     static Ref borrow(PyObject* object) { return Ref(Py_XNewRef(object)); }
     static Ref none() { return borrow(Py_None); }
@@ -34,7 +41,6 @@ public:
     explicit operator bool() const { return object_; }
 
 private:
-    [[gnu::noinline]] static void drop(PyObject* object);
     PyObject* object_ = nullptr;
 };
 }  // namespace trimtab
