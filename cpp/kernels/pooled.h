@@ -1,5 +1,5 @@
-// Mean and variance of all values from those of their parts (Chan, Golub and LeVeque 1983). Without vectors, so that
-// bindings can include it.
+// Mean and variance of all values from those of parts with known counts (Chan, Golub and LeVeque 1983). Without vectors, so
+// that bindings can include it.
 #pragma once
 
 namespace trimtab {

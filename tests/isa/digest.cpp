@@ -231,7 +231,8 @@ void batch_norm(DType dtype, const Data& data) {
 }
 
 void group_norm(DType dtype, const Data& data) {
-    for (const GroupLayout layout : {GroupLayout{3, 1, 2, 3, 5}, {37, 1, 32, 2, 1}, {3, 1, 5, 1, 49}, {2, 1, 3, 2, 700}}) {
+    for (const GroupLayout layout :
+         {GroupLayout{3, 1, 2, 3, 5}, {37, 1, 32, 2, 1}, {3, 1, 5, 1, 49}, {2, 1, 3, 2, 700}}) {
         const auto [samples, outer, groups, group_channels, inner] = layout;
         const ptrdiff_t channels = groups * group_channels, size = samples * channels * inner, rows = samples * groups;
         const std::string shape = text({samples, groups, group_channels, inner});

@@ -163,7 +163,7 @@ RESULTS = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDe
 PRIVATE = {  # called by the Python modules of the package
     *("as_array", "avg_pool", "avg_pool_backward", "build_info", "convolve", "convolve_weights"),
     *("max_pool", "max_pool_backward", "transpose"),
-    *("sgd_grad_norm", "sgd_plan", "sgd_stands", "sgd_step"),
+    *("sgd_grad_norm", "sgd_plan", "sgd_plan_is_valid", "sgd_step"),
 }
 COMPILED = sorted(name for name in FUNCTIONS if name in tt.__all__)
 

@@ -107,7 +107,7 @@ class Group:
         TypeError, ValueError
             If an array can no longer be updated; the message names its parameter.
         """
-        if self._plans and not self._arrays_replaced() and all(map(kernels.sgd_stands, self._plans)):
+        if self._plans and not self._arrays_replaced() and all(map(kernels.sgd_plan_is_valid, self._plans)):
             return
         by_dtype: dict[np.dtype[Any], list[ParameterState]] = {}
         for state in self.states:
