@@ -94,13 +94,13 @@ bool holds_shape(PyArrayObject* array, const Shape& shape) {
     return next() == end;
 }
 
-Array empty(const Shape& shape, PyArray_Descr* descr, DType dtype) {
+AnyArray empty(const Shape& shape, PyArray_Descr* descr) {
     npy_intp bytes = PyDataType_ELSIZE(descr);
     bool recycled = true;
     for (const npy_intp extent : shape)
         if (extent == 0)
             recycled = false;
-        else if (__builtin_mul_overflow(bytes, extent, &bytes))  // NumPy refuses it even beside an extent of 0
+        else if (__builtin_mul_overflow(bytes, extent, &bytes))  // NumPy refuses it even if another extent is 0
             throw std::bad_alloc();
     recycled = recycled && std::size_t(bytes) >= recycled_bytes;
     const Ref before = recycled ? Ref::checked(PyDataMem_SetHandler(handler_capsule)) : Ref();
@@ -109,19 +109,21 @@ Array empty(const Shape& shape, PyArray_Descr* descr, DType dtype) {
         PyArray_NewFromDescr(&PyArray_Type, descr, int(shape.size()), shape.data(), nullptr, nullptr, 0, nullptr));
     if (recycled) Ref::checked(PyDataMem_SetHandler(before.get()));
     if (!array) throw Raised();
-    return Array(std::move(array), dtype);
+    return AnyArray(std::move(array));
 }
 
-Array empty_doubles(const Shape& shape) { return empty(shape, float64_descr, DType::float64); }
+Array empty_like(const Array& x, const Shape& shape) { return Array(empty(shape, x.descr()), x.dtype()); }
 
-Ref transposed(PyArrayObject* array, const std::vector<int>& axes) {
+Array empty_doubles(const Shape& shape) { return Array(empty(shape, float64_descr), DType::float64); }
+
+AnyArray transposed(const AnyArray& x, const std::vector<int>& axes) {
     std::vector<npy_intp> order(axes.begin(), axes.end());
     PyArray_Dims permutation{order.data(), int(order.size())};
-    return Ref::checked(PyArray_Transpose(array, &permutation));
+    return AnyArray(Ref::checked(PyArray_Transpose(x.get(), &permutation)));
 }
 
 Array reordered(const Array& x, const std::vector<int>& axes) {
-    const Ref view = transposed(x.get(), axes);
-    return Array(Ref::checked(PyArray_NewCopy(as_array(view.get()), NPY_CORDER)), x.dtype());
+    const AnyArray view = transposed(x, axes);
+    return Array(Ref::checked(PyArray_NewCopy(view.get(), NPY_CORDER)), x.dtype());
 }
 }  // namespace trimtab

@@ -100,7 +100,7 @@ Ref as_array(const Tensor& tensor) {
     return Ref::checked(PyArray_NewFromDescr(&PyArray_Type, descr, tensor.ndim, shape, strides, data, 0, nullptr));
 }
 
-// The capsule's tensor becomes the array's: the producer's deleter is called when the array goes.
+// The array takes the tensor over from the capsule and calls the producer's deleter when it is released.
 template <class Owner>
 Ref adopt(PyObject* capsule) {
     auto* const owner = static_cast<Owner*>(PyCapsule_GetPointer(capsule, Owner::name));
@@ -110,8 +110,8 @@ Ref adopt(PyObject* capsule) {
             throw Raised();
         }
     Ref array = as_array(owner->tensor);
-    const auto release = [](PyObject* held) {
-        auto* const tensor = static_cast<Owner*>(PyCapsule_GetPointer(held, nullptr));
+    const auto release = [](PyObject* base) {
+        auto* const tensor = static_cast<Owner*>(PyCapsule_GetPointer(base, nullptr));
         if (tensor->deleter) tensor->deleter(tensor);
     };
     Ref base = Ref::checked(PyCapsule_New(owner, nullptr, release));
@@ -132,7 +132,7 @@ bool on_host(PyObject* object) {
     return false;
 }
 
-// Old producers do not know the argument, and give a capsule without a version.
+// Producers before DLPack 1.0 do not take the argument and return a capsule without a version.
 Ref capsule_of(PyObject* dlpack) {
     const Ref none = Ref::checked(PyTuple_New(0)),
               keywords = Ref::checked(Py_BuildValue("{s(ii)}", "max_version", 1, 0));

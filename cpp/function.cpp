@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <memory>
+#include <new>
 #include <stdexcept>
 #include <string_view>
 
@@ -12,60 +12,49 @@
 
 namespace trimtab {
 
-void Signature::read() const {
-    if (parts_) return;
-    auto parts = std::make_unique<Parts>();
-    const std::string line(doc_, std::strcspn(doc_, "\n"));
-    const auto open = line.find('('), close = line.rfind(')');
-    parts->name = line.substr(0, open);
-    bool keyword_only = false;
-    for (std::size_t from = open + 1, to; from < close; from = to + 1) {
-        to = std::min(line.find(',', from), close);
-        const std::string parameter = line.substr(from, to - from);
-        const auto begin = parameter.find_first_not_of(' '), equals = parameter.find('=');
-        const std::string name = parameter.substr(begin, equals - begin);
-        if (begin == std::string::npos || name.find_first_of(")]}") != std::string::npos) continue;  // in a default
-        if (name == "*") {
-            keyword_only = true;
-            continue;
-        }
-        parts->names.push_back(Ref::checked(PyUnicode_InternFromString(name.c_str())).release());
-        if (!keyword_only) parts->positional = parts->names.size();
-        if (equals == std::string::npos) parts->required |= std::size_t(1) << (parts->names.size() - 1);
-    }
-    parts_ = parts.release();
+Function::Function(const char* doc) {
+    const auto interned = [](std::string_view word) {
+        PyObject* text = Ref::checked(PyUnicode_FromStringAndSize(word.data(), Py_ssize_t(word.size()))).release();
+        PyUnicode_InternInPlace(&text);
+        return text;
+    };
+    const Signature signature{doc};
+    name_ = interned(signature.name);
+    for (std::size_t i = 0; i < signature.count; ++i) parameters_[i] = interned(signature.parameters[i]);
+    count_ = signature.count;
+    positional_ = signature.positional;
+    required_ = signature.required;
 }
 
-Arguments::Arguments(const Signature& signature, PyObject* const* values, Py_ssize_t count, PyObject* keywords)
-    : signature_(signature) {
-    if (std::size_t(count) > signature.parts_->positional) {
-        PyErr_Format(PyExc_TypeError, "%s: takes at most %zu positional arguments, got %zd", signature.name(),
-                     signature.parts_->positional, count);
+BoundArguments::BoundArguments(const Function& function, PyObject* const* values, Py_ssize_t count, PyObject* keywords)
+    : function_(function) {
+    if (std::size_t(count) > function.positional_) {
+        PyErr_Format(PyExc_TypeError, "%s: takes at most %zu positional arguments, got %zd", function.name(),
+                     function.positional_, count);
         throw Raised();
     }
     for (Py_ssize_t i = 0; i < count; ++i) values_[std::size_t(i)] = values[i];
     if (keywords)
         for (Py_ssize_t i = 0, n = PyTuple_GET_SIZE(keywords); i < n; ++i)
             place(PyTuple_GET_ITEM(keywords, i), values[count + i]);
-    for (std::size_t i = 0; signature.parts_->required >> i; ++i)
-        if ((signature.parts_->required >> i & 1) && !values_[i]) {
-            PyErr_Format(PyExc_TypeError, "%s: missing required argument '%s'", signature.name(),
-                         signature.argument(i));
+    for (std::size_t i = 0; function.required_ >> i; ++i)
+        if ((function.required_ >> i & 1) && !values_[i]) {
+            PyErr_Format(PyExc_TypeError, "%s: missing required argument '%s'", function.name(), function.parameter(i));
             throw Raised();
         }
-    for (std::size_t i = 0; i < signature.size() && !guarded_; ++i) guarded_ = values_[i] && !is_inert(values_[i]);
+    for (std::size_t i = 0; i < function.count_ && !guarded_; ++i) guarded_ = values_[i] && !is_inert(values_[i]);
 }
 
-void Arguments::place(PyObject* keyword, PyObject* value) {
-    const auto& names = signature_.parts_->names;
-    std::size_t i = 0;
-    while (i < names.size() && names[i] != keyword) ++i;  // keywords in source code are interned
-    if (i == names.size())
-        for (i = 0; i < names.size() && PyUnicode_Compare(names[i], keyword) != 0;) ++i;
-    if (i == names.size())
-        PyErr_Format(PyExc_TypeError, "%s: got an unexpected keyword argument '%U'", signature_.name(), keyword);
+void BoundArguments::place(PyObject* keyword, PyObject* value) {
+    const auto begin = function_.parameters_.begin(), end = begin + function_.count_;
+    auto found = std::find(begin, end, keyword);  // keywords in source code are interned
+    if (found == end)
+        found = std::find_if(begin, end, [=](PyObject* name) { return PyUnicode_Compare(name, keyword) == 0; });
+    const auto i = std::size_t(found - begin);
+    if (found == end)
+        PyErr_Format(PyExc_TypeError, "%s: got an unexpected keyword argument '%U'", function_.name(), keyword);
     else if (values_[i])
-        PyErr_Format(PyExc_TypeError, "%s: got multiple values for argument '%U'", signature_.name(), keyword);
+        PyErr_Format(PyExc_TypeError, "%s: got multiple values for argument '%U'", function_.name(), keyword);
     else
         values_[i] = value;
     if (PyErr_Occurred()) throw Raised();
@@ -101,10 +90,10 @@ std::string repr(PyObject* object) {
         PyErr_Clear();
         return type_name(object);
     }
-    constexpr std::size_t most = 100;
+    constexpr std::size_t max_length = 100;
     const std::string whole(utf8);
-    if (whole.size() <= most) return whole;
-    std::size_t cut = most;
+    if (whole.size() <= max_length) return whole;
+    std::size_t cut = max_length;
     while (cut > 0 && (whole[cut] & 0xc0) == 0x80) --cut;  // not inside a character
     return whole.substr(0, cut) + "...";
 }
@@ -115,7 +104,7 @@ namespace {
 bool is_bool(PyObject* object) {
     return PyBool_Check(object) || std::strcmp(Py_TYPE(object)->tp_name, "numpy.bool") == 0;
 }
-// NumPy's complex scalars turn into floats with a mere warning.
+// NumPy converts complex scalars to floats with no more than a warning.
 bool is_complex(PyObject* object) {
     const std::string_view name = Py_TYPE(object)->tp_name;
     return name.starts_with("numpy.complex") || name.starts_with("numpy.clongdouble");
@@ -150,8 +139,8 @@ void Argument::raised(const std::string& rule) const {
     refused(rule, take_raised());
 }
 
-double Argument::number(double otherwise) const {
-    if (!value_) return otherwise;
+double Argument::number(double fallback) const {
+    if (!value_) return fallback;
     if (PyFloat_CheckExact(value_)) return PyFloat_AS_DOUBLE(value_);
     if (is_bool(value_) || is_complex(value_) || PyUnicode_Check(value_)) type_error("be a number");
     const double number = PyFloat_AsDouble(value_);
@@ -163,14 +152,14 @@ double Argument::number(double otherwise) const {
     return number;
 }
 
-double Argument::non_negative(double otherwise) const {
-    const double v = number(otherwise);
+double Argument::non_negative(double fallback) const {
+    const double v = number(fallback);
     if (!(std::isfinite(v) && v >= 0)) value_error("be finite and >= 0");
     return v;
 }
 
-double Argument::between(double low, double high, double otherwise) const {
-    const double v = number(otherwise);
+double Argument::between(double low, double high, double fallback) const {
+    const double v = number(fallback);
     if (!(v >= low && v <= high)) {
         char rule[64];
         std::snprintf(rule, sizeof rule, "be between %g and %g", low, high);
@@ -179,8 +168,8 @@ double Argument::between(double low, double high, double otherwise) const {
     return v;
 }
 
-bool Argument::flag(bool otherwise) const {
-    if (!value_) return otherwise;
+bool Argument::flag(bool fallback) const {
+    if (!value_) return fallback;
     if (!is_bool(value_)) type_error("be a bool");
     return value_ == Py_True || (value_ != Py_False && PyObject_IsTrue(value_) == 1);
 }
@@ -196,15 +185,27 @@ Py_ssize_t Argument::integer(const char* rule) const {
     return v;
 }
 
-void raise(const std::exception& error) {
-    if (dynamic_cast<const std::bad_alloc*>(&error) || dynamic_cast<const std::length_error*>(&error))
+void raise_caught() {
+    try {
+        throw;
+    } catch (const Raised&) {
+    } catch (const std::bad_alloc&) {
         PyErr_NoMemory();
-    else
+    } catch (const std::length_error&) {
+        PyErr_NoMemory();
+    } catch (const std::exception& error) {
         PyErr_SetString(PyExc_RuntimeError, error.what());
+    }
+}
+
+PyMethodDef method(const Function*& function, const char* doc, Entry entry) {
+    function = new Function(doc);
+    const auto untyped = reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(entry));
+    return {function->name(), untyped, METH_FASTCALL | METH_KEYWORDS, doc};
 }
 
 void add_functions(PyObject* module, std::initializer_list<PyMethodDef> functions) {
-    auto* table = new std::vector<PyMethodDef>(functions);  // lives as long as the functions: for ever
+    auto* table = new std::vector<PyMethodDef>(functions);  // lives as long as the functions: forever
     table->push_back({});
     if (PyModule_AddFunctions(module, table->data()) < 0) throw Raised();
 }
@@ -218,14 +219,5 @@ void ResultType::create(PyObject* module) {
     type_ = reinterpret_cast<PyTypeObject*>(Py_NewRef(type.get()));
 }
 
-PyObject* ResultType::operator()(std::initializer_list<PyObject*> owned) const {
-    PyObject* tuple = type_->tp_alloc(type_, Py_ssize_t(owned.size()));
-    Py_ssize_t i = 0;
-    for (PyObject* item : owned)
-        if (tuple)
-            PyTuple_SET_ITEM(tuple, i++, item);
-        else
-            Py_XDECREF(item);
-    return tuple;
-}
+Ref ResultType::allocate(Py_ssize_t size) const { return Ref::checked(type_->tp_alloc(type_, size)); }
 }  // namespace trimtab

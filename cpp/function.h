@@ -1,98 +1,52 @@
-// A function of the public interface: its signature, its arguments and the errors about them. Compiled functions are
-// entered through METH_FASTCALL | METH_KEYWORDS: no frame, no tuple, no dict between the caller and the kernel.
+// Functions of the public interface: their arguments, the errors about them, and their results. They are called through
+// METH_FASTCALL | METH_KEYWORDS: no frame, tuple or dict between the caller and the kernel.
 #pragma once
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
 #include <array>
-#include <exception>
+#include <concepts>
 #include <initializer_list>
-#include <new>
 #include <string>
-#include <utility>
 #include <vector>
+
+#include "ref.h"
+#include "signature.h"
 
 namespace trimtab {
 
-struct Raised {};  // thrown with a Python exception set
-
-// Whether the interpreter ends. A daemon thread that is unwound then has no GIL, and nobody misses what is not released.
-#if PY_VERSION_HEX >= 0x030D0000
-inline bool interpreter_ends() { return Py_IsFinalizing(); }
-#else
-inline bool interpreter_ends() { return _Py_IsFinalizing(); }
-#endif
-
-// An owned reference.
-class Ref {
+// A public function as Python sees it. Made at import and never destroyed: threads may still call while the process ends.
+class Function {
 public:
-    Ref() = default;
-    explicit Ref(PyObject* owned) : object_(owned) {}
-    Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-    Ref& operator=(Ref&& other) noexcept {
-        std::swap(object_, other.object_);
-        return *this;
-    }
-    ~Ref() {
-        if (object_ && !interpreter_ends()) Py_DECREF(object_);
-    }
-    static Ref borrow(PyObject* object) { return Ref(Py_XNewRef(object)); }
-    // Takes what a C API call returned.
-    static Ref checked(PyObject* owned) {
-        if (!owned) throw Raised();
-        return Ref(owned);
-    }
-    PyObject* get() const { return object_; }
-    PyObject* release() { return std::exchange(object_, nullptr); }
-    explicit operator bool() const { return object_; }
+    explicit Function(const char* doc);
+    const char* name() const { return PyUnicode_AsUTF8(name_); }
+    const char* parameter(std::size_t i) const { return PyUnicode_AsUTF8(parameters_[i]); }
 
 private:
-    PyObject* object_ = nullptr;
+    friend class BoundArguments;
+    PyObject* name_;                                         // interned, as are
+    std::array<PyObject*, max_parameters> parameters_ = {};  // the names of the parameters
+    std::size_t count_, positional_, required_;              // as of a Signature
 };
+template <const auto& doc>
+inline const Function* function_of = nullptr;
 
-constexpr std::size_t most_arguments = 20;
-
-// Read from the first line of the docstring, which is also what inspect.signature() shows:
-// "name(required, optional=None, *, keyword=1)".
-class Signature {
-public:
-    constexpr explicit Signature(const char* doc) : doc_(doc) {}
-    void read() const;  // at import; all else needs it
-    const char* doc() const { return doc_; }
-    const char* name() const { return parts_->name.c_str(); }
-    const char* argument(std::size_t i) const { return PyUnicode_AsUTF8(parts_->names[i]); }
-    std::size_t size() const { return parts_->names.size(); }
-
-private:
-    friend class Arguments;
-    struct Parts {
-        std::string name;
-        std::vector<PyObject*> names;  // interned
-        std::size_t positional = 0, required = 0;
-    };
-    const char* doc_;
-    mutable const Parts* parts_ = nullptr;  // never destroyed: threads may still call while the process ends
-};
-
-// The exception that is set, taken away.
+// The exception that is set; clears it.
 Ref take_raised();
-// Empty where the object does not have it; whatever else looking for it raises is passed on.
+// Empty where the object does not have it; other exceptions are passed on.
 Ref find_attribute(PyObject* object, const char* name);
 
 std::string repr(PyObject* object);
 std::string type_name(PyObject* object);
 
-// One argument: its name, its value, and every error that can be raised about it.
+// One argument: its name, its value, and the errors about it.
 class Argument {
 public:
     Argument() = default;
-    Argument(const Signature& function, std::size_t index, PyObject* value, bool guarded)
+    Argument(const Function& function, std::size_t index, PyObject* value, bool guarded)
         : function_(&function), index_(index), guarded_(guarded), value_(value) {}
     const char* function() const { return function_->name(); }
-    const char* name() const { return function_->argument(index_); }
+    const char* name() const { return function_->parameter(index_); }
     PyObject* value() const { return value_; }
     bool given() const { return value_ && value_ != Py_None; }
-    // Whether code of the caller's may run while the arguments of the call are read.
+    // Whether code of the caller may run while the arguments of the call are read.
     bool guarded() const { return guarded_; }
     Argument item(Py_ssize_t i) const {
         Argument argument = *this;
@@ -113,19 +67,19 @@ public:
     [[noreturn]] void fail(PyObject* exception, const std::string& rule, const std::string& got) const;
     [[noreturn]] void type_error(const std::string& rule) const { fail(PyExc_TypeError, rule, repr(value_)); }
     [[noreturn]] void value_error(const std::string& rule) const { fail(PyExc_ValueError, rule, repr(value_)); }
-    // Where Python code of the caller's has raised: a TypeError or ValueError is the cause of ours, all else passes.
+    // After Python code of the caller has raised: a TypeError or ValueError becomes the cause of ours, others are passed on.
     [[noreturn]] void raised(const std::string& rule) const;
-    // The same of an exception that was taken: always the cause, and what it says stands at the end.
+    // Ours with `cause`, whose message ends the message.
     [[noreturn]] void refused(const std::string& rule, Ref cause) const;
 
-    double number(double otherwise) const;        // any real number
-    double non_negative(double otherwise) const;  // finite and >= 0
-    double between(double low, double high, double otherwise) const;
-    bool flag(bool otherwise) const;             // True or False, NumPy's too
+    double number(double fallback) const;        // any real number
+    double non_negative(double fallback) const;  // finite and >= 0
+    double between(double low, double high, double fallback) const;
+    bool flag(bool fallback) const;              // True or False, NumPy's too
     Py_ssize_t integer(const char* rule) const;  // anything with __index__ but bool
 
 private:
-    const Signature* function_ = nullptr;
+    const Function* function_ = nullptr;
     std::size_t index_ = 0;
     bool guarded_ = false;
     Py_ssize_t element_ = -1;
@@ -133,37 +87,60 @@ private:
     PyObject* value_ = nullptr;  // borrowed; nullptr: not given
 };
 
-class Arguments {
+// The values that a call gave to the parameters of a function, by position.
+class BoundArguments {
 public:
-    Arguments(const Signature& signature, PyObject* const* values, Py_ssize_t count, PyObject* keywords);
-    Argument operator[](std::size_t i) const { return Argument(signature_, i, values_[i], guarded_); }
+    BoundArguments(const Function& function, PyObject* const* values, Py_ssize_t count, PyObject* keywords);
+
+protected:
+    Argument at(std::size_t i) const { return Argument(function_, i, values_[i], guarded_); }
 
 private:
     void place(PyObject* keyword, PyObject* value);
-    const Signature& signature_;
-    std::array<PyObject*, most_arguments> values_ = {};
+    const Function& function_;
+    std::array<PyObject*, max_parameters> values_ = {};
     bool guarded_ = false;
 };
 
-void raise(const std::exception& error);  // as the exception of Python that means the same
+// The same by name: in["eps"]. Names are looked up at compile time; one that is not in the signature does not compile.
+template <const auto& doc>
+class Arguments : public BoundArguments {
+    static constexpr Signature signature{doc};
 
-template <const Signature& signature, PyObject* (*body)(const Arguments&)>
+public:
+    using BoundArguments::BoundArguments;
+    struct Name {
+        std::size_t position;
+        consteval Name(const char* name) : position(signature.find(name)) {
+            if (position == signature.count) throw "the signature has no parameter of this name";
+        }
+    };
+    Argument operator[](Name name) const { return at(name.position); }
+};
+
+// In a handler of C++'s exception: raises the exception of Python that means the same.
+void raise_caught();
+
+template <const auto& doc, Ref (*body)(const Arguments<doc>&)>
 PyObject* entry(PyObject*, PyObject* const* values, Py_ssize_t count, PyObject* keywords) {
     // Not noexcept: Python 3.13 and before end a daemon thread by unwinding its stack while the interpreter ends.
     try {
-        return body(Arguments(signature, values, count, keywords));
-    } catch (const Raised&) {
-    } catch (const std::exception& error) {
-        raise(error);
+        return body(Arguments<doc>(*function_of<doc>, values, count, keywords)).release();
+    } catch (...) {
+        raise_caught();
+        return nullptr;
     }
-    return nullptr;
 }
 
-template <const Signature& signature, PyObject* (*body)(const Arguments&)>
+using Entry = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
+PyMethodDef method(const Function*& function, const char* doc, Entry entry);
+
+// A function for add_functions; its docstring is known from the type of its arguments.
+template <auto body>
 PyMethodDef method() {
-    signature.read();
-    const auto function = reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(entry<signature, body>));
-    return {signature.name(), function, METH_FASTCALL | METH_KEYWORDS, signature.doc()};
+    return []<const auto & doc>(Ref (*)(const Arguments<doc>&)) {
+        return method(function_of<doc>, doc.characters, entry<doc, body>);
+    }(body);
 }
 
 void add_functions(PyObject* module, std::initializer_list<PyMethodDef> functions);
@@ -173,9 +150,16 @@ class ResultType {
 public:
     ResultType(const char* name, const char* fields) : name_(name), fields_(fields) {}
     void create(PyObject* module);
-    PyObject* operator()(std::initializer_list<PyObject*> owned) const;
+    template <std::same_as<Ref>... Results>
+    Ref operator()(Results... results) const {
+        Ref tuple = allocate(sizeof...(results));
+        Py_ssize_t i = 0;
+        (PyTuple_SET_ITEM(tuple.get(), i++, results.release()), ...);
+        return tuple;
+    }
 
 private:
+    Ref allocate(Py_ssize_t size) const;
     const char *name_, *fields_;
     PyTypeObject* type_ = nullptr;
 };

@@ -5,7 +5,7 @@
 namespace trimtab {
 namespace {
 
-// Types written in C, with no methods of the caller's.
+// Types that are written in C, without methods of the caller.
 bool is_inert_item(PyObject* object) {
     if (PyArray_CheckExact(object)) return !PyDataType_REFCHK(PyArray_DESCR(reinterpret_cast<PyArrayObject*>(object)));
     if (object == Py_None || PyFloat_CheckExact(object) || PyLong_CheckExact(object) || PyBool_Check(object) ||
@@ -35,7 +35,7 @@ bool is_inert(PyObject* object) {
     return true;
 }
 
-// NumPy frees no memory of an array that is weakly referenced: neither in resize() nor where it is told not to count.
+// NumPy does not resize an array that is weakly referenced, not even with refcheck=False.
 Ref guarded(PyArrayObject* array) {
     auto* owner = reinterpret_cast<PyObject*>(array);
     for (PyObject* base = owner; base && PyArray_Check(base);

@@ -165,9 +165,9 @@ struct BatchNormBackwardApply {
     ChannelLayout layout;
 };
 
-// x (samples, groups, channels, inner), with statistics of each group of a sample and parameters (groups, channels).
+// x (samples, outer, groups, channels, inner), with statistics of each group of a sample and parameters (groups, channels).
 struct GroupLayout {
-    ptrdiff_t samples, groups, channels, inner;  // channels: of one group
+    ptrdiff_t samples, outer, groups, channels, inner;  // channels: of one group
 };
 struct GroupNormForward {
     const void *x, *gamma, *beta;
@@ -177,30 +177,11 @@ struct GroupNormForward {
     double eps;
 };
 struct GroupNormBackward {
-    const void *dy, *x, *gamma;
+    const void *dy, *x, *gamma;  // gamma: in double unless by_row
     const double *mean, *rstd;
     void* dx;
     double *dgamma, *dbeta;
     GroupLayout layout;
-};
-// A group whose values leave the range of the working type, as (outer, channels, inner). The outer index has a stride
-// of `stride` values in x and dy; results are contiguous.
-struct OneGroup {
-    ptrdiff_t outer, channels, inner, stride;
-};
-struct OneGroupForward {
-    const void *x, *gamma, *beta;
-    void* y;
-    double *mean, *rstd;
-    OneGroup group;
-    double eps;
-};
-struct OneGroupBackward {
-    const void *dy, *x;
-    const double *gamma, *mean, *rstd;
-    void* dx;
-    double *dgamma, *dbeta;
-    OneGroup group;
 };
 
 // Arrays of any size.
@@ -369,18 +350,16 @@ struct MaxPoolBackward {
     PoolLayout layout;
 };
 
-// count_include_pad: the mean is that over the whole kernel, not over its part inside of the image.
+// From x to y or, backward, from dy to dx. count_include_pad: means are over the whole kernel, else over its part inside of
+// the image. Lines are summed in double: widen and narrow are the conversions of the dtype, whose values have `bytes`.
 struct AvgPool {
-    const void* x;
-    void* y;
+    const void* from;
+    void* to;
     PoolLayout layout;
-    bool count_include_pad;
-};
-struct AvgPoolBackward {
-    const void* dy;
-    void* dx;
-    PoolLayout layout;
-    bool count_include_pad;
+    bool backward, count_include_pad;
+    ptrdiff_t bytes;
+    void (*widen)(const void* from, void* to, ptrdiff_t n);
+    void (*narrow)(const double* from, void* to, ptrdiff_t n);
 };
 
 template <class Arguments>
@@ -404,10 +383,9 @@ struct BatchNormKernels {
     Kernel<BatchNormBackwardApply> backward_apply[dtype_count];
 };
 struct GroupNormKernels {
+    bool (*by_row)(const GroupLayout&);  // do they take groups as rows, or channel by channel?
     Kernel<GroupNormForward> forward[dtype_count];
     Kernel<GroupNormBackward> backward[dtype_count];
-    Kernel<OneGroupForward> one_forward[dtype_count];
-    Kernel<OneGroupBackward> one_backward[dtype_count];
 };
 struct DropoutKernels {
     Kernel<DropoutMask> mask;
@@ -443,8 +421,7 @@ struct MaxPoolKernels {
     Kernel<MaxPoolBackward> backward[dtype_count];
 };
 struct AvgPoolKernels {
-    Kernel<AvgPool> forward[dtype_count];
-    Kernel<AvgPoolBackward> backward[dtype_count];
+    Kernel<AvgPool> pool;
 };
 
 // All families: the type of each one's table, and its name.
@@ -479,5 +456,7 @@ struct Kernels {
 #define TRIMTAB_EXPORT(Type, family)                           \
     extern const Type TRIMTAB_NAME(family, TRIMTAB_ISA_LEVEL); \
     const Type TRIMTAB_NAME(family, TRIMTAB_ISA_LEVEL)
+// The table of another family for the same instruction set.
+#define TRIMTAB_IMPORT(Type, family) extern const Type TRIMTAB_NAME(family, TRIMTAB_ISA_LEVEL)
 // A kernel for each storage type, in the order of DType.
 #define TRIMTAB_EACH_DTYPE(kernel) {kernel<float>, kernel<double>, kernel<half>, kernel<bfloat16>}

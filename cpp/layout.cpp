@@ -23,13 +23,13 @@ npy_intp product(const npy_intp* begin, const npy_intp* end) {
 }
 }  // namespace
 
-ChannelLayout channel_layout(const Argument& axis, const Array& x, Py_ssize_t otherwise) {
-    const int a = checked_axis(axis, axis.value() ? axis.integer("be an int") : otherwise, x);
+ChannelLayout channel_layout(const Argument& axis, const Array& x, Py_ssize_t fallback) {
+    const int a = checked_axis(axis, axis.value() ? axis.integer("be an int") : fallback, x);
     return {1, product(x.dims(), x.dims() + a), x.dims()[a], product(x.dims() + a + 1, x.dims() + x.ndim())};
 }
 
-ChannelLayout sample_layout(const Argument& axis, const Array& x, Py_ssize_t otherwise) {
-    const int a = checked_axis(axis, axis.value() ? axis.integer("be an int") : otherwise, x);
+ChannelLayout sample_layout(const Argument& axis, const Array& x, Py_ssize_t fallback) {
+    const int a = checked_axis(axis, axis.value() ? axis.integer("be an int") : fallback, x);
     if (a == 0) axis.value_error("not be that of the samples");
     return {x.dims()[0], product(x.dims() + 1, x.dims() + a), x.dims()[a],
             product(x.dims() + a + 1, x.dims() + x.ndim())};
@@ -62,7 +62,7 @@ RowLayout row_layout(const Argument& axis, const Array& x) {
         }
     layout.order.insert(layout.order.end(), axes.begin(), axes.end());
     for (const int a : axes) {
-        layout.normalised.push_back(x.dims()[a]);
+        layout.normalized.push_back(x.dims()[a]);
         layout.width *= x.dims()[a];
     }
     if (axes.front() == kept) layout.order.clear();

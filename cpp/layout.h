@@ -1,19 +1,19 @@
-// Shape and axis to the extents kernels work on. The only place that knows about dimensions.
+// From shape and axis to the extents of kernels. The only place that knows about dimensions.
 #pragma once
 #include "array.h"
 
 namespace trimtab {
 
-// Which axis holds the channels: x as (outer, channels, inner).
-ChannelLayout channel_layout(const Argument& axis, const Array& x, Py_ssize_t otherwise);
+// x as (outer, channels, inner) for a channel axis.
+ChannelLayout channel_layout(const Argument& axis, const Array& x, Py_ssize_t fallback);
 
-// The same of each sample, along axis 0: x as (samples, outer, channels, inner).
-ChannelLayout sample_layout(const Argument& axis, const Array& x, Py_ssize_t otherwise);
+// x as (samples, outer, channels, inner) for a channel axis; samples along axis 0.
+ChannelLayout sample_layout(const Argument& axis, const Array& x, Py_ssize_t fallback);
 
-// The axes normalised over: x as (rows, width).
+// x as (rows, width) for the axes to normalize over.
 struct RowLayout {
-    std::vector<int> order;  // of x's axes, the normalised ones last; empty where they are last already
-    Shape kept, normalised;  // extents of the other axes, of the normalised ones
+    std::vector<int> order;  // of x's axes, normalized axes last; empty where they are last already
+    Shape kept, normalized;  // extents of the other axes, of the normalized ones
     ptrdiff_t rows = 1, width = 1;
 };
 RowLayout row_layout(const Argument& axis, const Array& x);

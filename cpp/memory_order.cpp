@@ -47,8 +47,8 @@ char* MemoryOrder::begin(PyArrayObject* array) const {
     return PyArray_BYTES(array) - first() * PyArray_ITEMSIZE(array);
 }
 
-Array MemoryOrder::empty_like(PyArrayObject* shape, PyArray_Descr* descr, DType dtype) const {
-    Array memory = empty({PyArray_SIZE(shape)}, descr, dtype);
+AnyArray MemoryOrder::empty_like(PyArrayObject* shape, PyArray_Descr* descr) const {
+    AnyArray memory = empty({PyArray_SIZE(shape)}, descr);
     const npy_intp itemsize = memory.itemsize();
     Shape strides(std::size_t(PyArray_NDIM(shape)), itemsize);
     auto axis = axes_.begin();
@@ -58,7 +58,7 @@ Array MemoryOrder::empty_like(PyArrayObject* shape, PyArray_Descr* descr, DType 
     Ref view = Ref::checked(
         PyArray_NewFromDescr(&PyArray_Type, memory.descr(), PyArray_NDIM(shape), PyArray_DIMS(shape), strides.data(),
                              PyArray_BYTES(memory.get()) + first() * itemsize, NPY_ARRAY_WRITEABLE, nullptr));
-    if (PyArray_SetBaseObject(as_array(view.get()), memory.release()) < 0) throw Raised();
-    return Array(std::move(view), dtype);
+    if (PyArray_SetBaseObject(as_array(view.get()), memory.release().release()) < 0) throw Raised();
+    return AnyArray(std::move(view));
 }
 }  // namespace trimtab

@@ -1,4 +1,4 @@
-// In which order the elements of an array lie in memory.
+// The order of the elements of an array in memory.
 #pragma once
 #include <cstddef>
 #include <vector>
@@ -7,18 +7,18 @@
 
 namespace trimtab {
 
-// Arrays of the same order have the elements at the same places when their memory is read from its lowest address on.
-// Axes of length 1 do not count.
+// Arrays of the same order have elements of the same index at the same offset from their lowest address. Axes of length 1
+// do not count.
 class MemoryOrder {
 public:
     explicit MemoryOrder(PyArrayObject* array);
     static MemoryOrder c_contiguous(PyArrayObject* array);  // of its shape
-    bool dense() const;                                     // in any order, but without gaps
+    bool dense() const;                                     // no gaps between elements
     bool operator==(const MemoryOrder&) const = default;
     // The lowest address of an array of this order.
     char* begin(PyArrayObject* array) const;
     // A new dense array of this order and of another's shape.
-    Array empty_like(PyArrayObject* shape, PyArray_Descr* descr, DType dtype) const;
+    AnyArray empty_like(PyArrayObject* shape, PyArray_Descr* descr) const;
 
 private:
     struct Axis {
@@ -26,7 +26,7 @@ private:
         bool operator==(const Axis&) const = default;
     };
     static constexpr npy_intp no_step = 0;
-    npy_intp first() const;  // element in place (0, 0, ...), counted from the lowest address
+    npy_intp first() const;  // offset of the element (0, 0, ...) from the lowest address, in elements
     std::vector<Axis> axes_;
 };
 }  // namespace trimtab

@@ -8,18 +8,18 @@ namespace trimtab {
 namespace {
 
 // Whether a kernel may write to `target` while it reads its inputs.
-bool is_safe(PyArrayObject* target, std::initializer_list<const Array*> elementwise,
-             std::initializer_list<const Array*> others) {
-    const auto apart = [=](const Array* input) { return !*input || !overlap(target, input->get()); };
-    const auto in_place = [=](const Array* input) { return *input && same_elements(target, input->get()); };
-    return behaved(target) && std::all_of(others.begin(), others.end(), apart) &&
+bool is_safe(PyArrayObject* target, std::initializer_list<const AnyArray*> elementwise,
+             std::initializer_list<const AnyArray*> others) {
+    const auto disjoint = [=](const AnyArray* input) { return !*input || !overlap(target, input->get()); };
+    const auto in_place = [=](const AnyArray* input) { return *input && same_elements(target, input->get()); };
+    return behaved(target) && std::all_of(others.begin(), others.end(), disjoint) &&
            std::all_of(elementwise.begin(), elementwise.end(),
-                       [=](const Array* input) { return in_place(input) || apart(input); });
+                       [=](const AnyArray* input) { return in_place(input) || disjoint(input); });
 }
 }  // namespace
 
-Output::Output(const Argument& out, const Array& x, std::initializer_list<const Array*> elementwise,
-               std::initializer_list<const Array*> others, const std::vector<int>& axes)
+Output::Output(const Argument& out, const Array& x, std::initializer_list<const AnyArray*> elementwise,
+               std::initializer_list<const AnyArray*> others, const std::vector<int>& axes)
     : axes_(axes) {
     bool direct = axes.empty();
     if (out.given()) {
@@ -31,20 +31,20 @@ Output::Output(const Argument& out, const Array& x, std::initializer_list<const 
         require_shape(out, target, x.shape());
         require_writeable(out);
         returned_ = Ref::borrow(out.value());
-        target_ = held(out, out.value());
+        target_ = hold(out, out.value());
         direct = direct && is_safe(target, elementwise, others);
     }
     Shape shape = x.shape();
-    if (!target_) target_ = Ref(empty(shape, x.descr(), x.dtype()).release());
+    if (!target_) target_ = empty_like(x);
     for (std::size_t i = 0; i < axes.size(); ++i) shape[i] = x.dims()[axes[i]];
-    work_ = direct ? Array(Ref::borrow(target_.get()), x.dtype()) : empty(shape, x.descr(), x.dtype());
+    work_ = direct ? Array(target_.share(), x.dtype()) : empty_like(x, shape);
 }
 
-PyObject* Output::finish() {
-    if (work_.get() != as_array(target_.get())) {
-        const Ref view = axes_.empty() ? Ref::borrow(target_.get()) : transposed(as_array(target_.get()), axes_);
-        if (PyArray_CopyInto(as_array(view.get()), work_.get()) < 0) throw Raised();
+Ref Output::finish() {
+    if (work_.get() != target_.get()) {
+        const AnyArray view = axes_.empty() ? target_.share() : transposed(target_, axes_);
+        if (PyArray_CopyInto(view.get(), work_.get()) < 0) throw Raised();
     }
-    return (returned_ ? returned_ : target_).release();
+    return returned_ ? std::move(returned_) : target_.release();
 }
 }  // namespace trimtab

@@ -1,4 +1,4 @@
-// y or dx: a new array, or the caller's `out`.
+// Output arrays: y or dx, new or the caller's `out`.
 #pragma once
 #include <initializer_list>
 
@@ -6,20 +6,20 @@
 
 namespace trimtab {
 
-// Kernels write to data(), which is contiguous, and which is the memory of an input only where they write each element
-// after they have read it; finish() gives the array to return.
+// Kernels write to data(), which is contiguous. It shares memory with an input only where the kernel reads each element
+// before it writes it. finish() returns the result.
 class Output {
 public:
-    // `elementwise`: inputs of x's shape. `others`: those of which an element counts in several places.
-    // `axes`: the order in which the kernel sees x's axes; empty: as they are.
-    Output(const Argument& out, const Array& x, std::initializer_list<const Array*> elementwise,
-           std::initializer_list<const Array*> others = {}, const std::vector<int>& axes = {});
+    // `elementwise`: inputs of x's shape. `others`: inputs whose elements are read for several elements of the output.
+    // `axes`: the order of x's axes for the kernel; empty: as they are.
+    Output(const Argument& out, const Array& x, std::initializer_list<const AnyArray*> elementwise,
+           std::initializer_list<const AnyArray*> others = {}, const std::vector<int>& axes = {});
     void* data() const { return work_.data(); }
-    PyObject* finish();
+    Ref finish();
 
 private:
-    Ref returned_;  // the caller's `out`
-    Ref target_;    // it, or a new array
+    Ref returned_;     // the caller's `out`
+    AnyArray target_;  // it, or a new array
     Array work_;
     std::vector<int> axes_;
 };

@@ -10,7 +10,7 @@
 namespace trimtab {
 namespace {
 
-// What every distance between elements is a multiple of.
+// The greatest common divisor of the distances between elements.
 npy_intp common_stride(PyArrayObject* array) {
     npy_intp stride = 0;
     for (int i = 0; i < PyArray_NDIM(array); ++i)
@@ -18,16 +18,16 @@ npy_intp common_stride(PyArrayObject* array) {
     return stride;
 }
 
-// Whether the elements take turns: those of `b` lie between those of `a`, at the same places in each common stride.
-bool alternate(PyArrayObject* a, PyArrayObject* b) {
+// Whether the arrays interleave: in each common stride the elements of `b` lie between those of `a`.
+bool interleave(PyArrayObject* a, PyArrayObject* b) {
     const npy_intp stride = std::gcd(common_stride(a), common_stride(b));
     if (stride == 0) return false;
     const npy_intp distance = PyArray_BYTES(b) - PyArray_BYTES(a);
-    const npy_intp after = ((distance % stride) + stride) % stride;  // of an element of b after one of a
+    const npy_intp after = ((distance % stride) + stride) % stride;  // from an element of a to the next of b
     return after >= PyArray_ITEMSIZE(a) && after + PyArray_ITEMSIZE(b) <= stride;
 }
 
-// The general case is a hard problem of number theory; NumPy solves it. Where that would take long: true.
+// The general case is NP-hard and left to NumPy; true where it gives up.
 bool numpy_shares_memory(PyArrayObject* a, PyArrayObject* b) {
     constexpr int most_work = 100'000;
     const Ref numpy = Ref::checked(PyImport_ImportModule("numpy"));
@@ -53,9 +53,9 @@ Extent::Extent(PyArrayObject* array) {
 }
 
 bool overlap(PyArrayObject* a, PyArrayObject* b) {
-    if (!Extent(a).meets(Extent(b))) return false;
+    if (!Extent(a).intersects(Extent(b))) return false;
     if (PyArray_ISONESEGMENT(a) && PyArray_ISONESEGMENT(b)) return true;
-    return !alternate(a, b) && numpy_shares_memory(a, b);
+    return !interleave(a, b) && numpy_shares_memory(a, b);
 }
 
 bool overlaps_itself(PyArrayObject* array) {

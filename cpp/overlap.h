@@ -1,4 +1,4 @@
-// Which memory arrays have in common, byte by byte.
+// Overlap of the memory of arrays, to the byte.
 #pragma once
 #include "numpy.h"
 
@@ -9,13 +9,13 @@ struct Extent {
     const char *begin, *end;
     explicit Extent(PyArrayObject* array);
     bool empty() const { return begin == end; }
-    bool meets(const Extent& o) const { return !empty() && !o.empty() && begin < o.end && o.begin < end; }
+    bool intersects(const Extent& o) const { return !empty() && !o.empty() && begin < o.end && o.begin < end; }
 };
 
-// Whether they have a byte in common. Arrays that interleave have none.
+// Whether they have a byte in common. Interleaved arrays have none.
 bool overlap(PyArrayObject* a, PyArrayObject* b);
 // Whether two elements of an array have a byte in common.
 bool overlaps_itself(PyArrayObject* array);
-// Whether every element of one is the element of the other in the same place.
+// Whether the elements at the same index of both are the same memory.
 bool same_elements(PyArrayObject* a, PyArrayObject* b);
 }  // namespace trimtab

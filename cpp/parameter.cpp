@@ -8,7 +8,7 @@
 namespace trimtab {
 
 Parameter::Parameter(const Argument& argument, Real given, const Array& x, const Shape& shape, DType working,
-                     double otherwise, bool used)
+                     double fallback, bool used)
     : x_(x), given_(std::move(given)), data_(nullptr) {
     const Array& values = given_.values;
     if (values) {
@@ -26,7 +26,7 @@ Parameter::Parameter(const Argument& argument, Real given, const Array& x, const
     data_ = converted_;
     const Released released(0.3 * double(count));
     if (!values)
-        kernels->convert->fill[int(working)](converted_, otherwise, count);
+        kernels->convert->fill[int(working)](converted_, fallback, count);
     else
         kernels->convert->widen[int(values.dtype())][working == DType::float64](values.data(), converted_, count);
 }
@@ -34,20 +34,20 @@ Parameter::Parameter(const Argument& argument, Real given, const Array& x, const
 Gradient::Gradient(const Parameter& parameter, const Shape& shape) {
     const Real& given = parameter.given_;
     const bool floating = given && given.floating();
-    descr_ = floating ? PyArray_DESCR(as_array(given.given.get())) : parameter.x_.descr();
+    descr_ = floating ? given.given.descr() : parameter.x_.descr();
     const Array& like = floating ? given.values : parameter.x_;
-    result_ = empty(given ? given.values.shape() : shape, like.descr(), like.dtype());
+    result_ = empty_like(like, given ? given.values.shape() : shape);
     if (like.dtype() != DType::float64) wide_ = Scratch<double>(result_.size());
     sums_ = wide_ ? wide_ : result_.doubles();
 }
 
-PyObject* Gradient::finish() {
+Ref Gradient::finish() {
     if (wide_) {
         const Released released(0.5 * double(result_.size()));
         kernels->convert->narrow[int(result_.dtype())](wide_, result_.data(), result_.size());
     }
-    if (PyArray_TYPE(result_.get()) == descr_->type_num) return result_.release();
-    return Ref::checked(PyArray_Cast(result_.get(), descr_->type_num)).release();  // a long double
+    if (result_.type_number() == descr_->type_num) return result_.release();
+    return Ref::checked(PyArray_Cast(result_.get(), descr_->type_num));  // a long double
 }
 
 Running::Running(const Argument& argument, npy_intp channels) : argument_(argument) {
@@ -56,13 +56,13 @@ Running::Running(const Argument& argument, npy_intp channels) : argument_(argume
     values_ = read(argument);
     require_values(argument, values_.get(), {channels});
     require_writeable(argument);
-    target_ = held(argument, argument.value());
+    target_ = hold(argument, argument.value());
     wide_ = Scratch<double>(channels);
-    narrow_ = empty(values_.shape(), values_.descr(), values_.dtype());
+    narrow_ = empty_like(values_);
 }
 
-void Running::require_apart(const Argument& other) const {
-    if (given() && other.given() && overlap(as_array(target_.get()), as_array(other.value())))
+void Running::require_disjoint(const Argument& other) const {
+    if (given() && other.given() && overlap(target_.get(), as_array(other.value())))
         other.fail(PyExc_ValueError, std::string("not overlap ") + argument_.name(), "overlapping arrays");
 }
 
@@ -74,13 +74,13 @@ void Running::update(const double* batch, double momentum, double factor) {
     const npy_intp channels = values_.size();
     double* const v = wide_;
     widen(v);
-    // A factor of 0 leaves out what it stands for, be it infinite.
+    // A factor of 0 leaves out its term, even an infinite one.
     for (npy_intp c = 0; c < channels; ++c) {
         const double scaled = factor * batch[c];
         const double added = std::isinf(scaled) ? momentum * batch[c] * factor : momentum * scaled;
         v[c] = momentum == 0 ? v[c] : momentum == 1 ? scaled : (1 - momentum) * v[c] + added;
     }
     kernels->convert->narrow[int(narrow_.dtype())](v, narrow_.data(), channels);
-    if (PyArray_CopyInto(as_array(target_.get()), narrow_.get()) < 0) throw Raised();
+    if (PyArray_CopyInto(target_.get(), narrow_.get()) < 0) throw Raised();
 }
 }  // namespace trimtab

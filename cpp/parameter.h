@@ -1,20 +1,20 @@
-// gamma, beta, targets and per-channel constants; their gradients; running averages of them.
+// Parameters beside x (gamma, beta, targets, constants per channel), their gradients, and running statistics.
 #pragma once
 #include "read.h"
 
 namespace trimtab {
 
-// An array beside x, of any real dtype and of the given shape but for axes of length 1, in a working type of the kernels.
+// An array of any real dtype, converted to a working type of the kernels. It has the given shape but for axes of length 1.
 class Parameter {
 public:
-    // `working`: float32 or float64. Where the argument is not given every element is `otherwise`. Not `used`: checked, but
-    // not converted, as where x is empty, which may have as many channels as it likes.
-    Parameter(const Argument& argument, const Array& x, const Shape& shape, DType working, double otherwise,
+    // `working`: float32 or float64. Where the argument is not given every element is `fallback`. Not `used`: checked, but
+    // not converted, because an empty x may have any number of channels.
+    Parameter(const Argument& argument, const Array& x, const Shape& shape, DType working, double fallback,
               bool used = true)
-        : Parameter(argument, argument.given() ? read_real(argument) : Real(), x, shape, working, otherwise, used) {}
-    // Of what has been read.
+        : Parameter(argument, argument.given() ? read_real(argument) : Real(), x, shape, working, fallback, used) {}
+    // The same of an argument that has been read.
     Parameter(const Argument& argument, Real given, const Array& x, const Shape& shape, DType working,
-              double otherwise = 0, bool used = true);
+              double fallback = 0, bool used = true);
     const void* data() const { return data_; }
     const double* doubles() const { return static_cast<const double*>(data_); }
     const Array& array() const { return given_.values; }  // empty where not given
@@ -28,13 +28,13 @@ private:
 };
 inline DType working_type(const Array& x) { return x.dtype() == DType::float64 ? DType::float64 : DType::float32; }
 
-// The gradient of a parameter: sums for a kernel to fill, then an array of the parameter's shape and dtype. Where there is
-// none it has the given shape and x's dtype, which is also that of a parameter of ints.
+// The gradient of a parameter: sums that a kernel fills, then an array of the parameter's shape and dtype. Without a
+// parameter it has the given shape and x's dtype; for an integer parameter it has x's dtype, too.
 class Gradient {
 public:
     Gradient(const Parameter& parameter, const Shape& shape);
     double* sums() const { return sums_; }
-    PyObject* finish();
+    Ref finish();
 
 private:
     PyArray_Descr* descr_;  // borrowed
@@ -43,22 +43,22 @@ private:
     double* sums_;
 };
 
-// Running statistics: float arrays of the caller's, updated in place in their own dtype.
+// Running statistics: an array of the caller's, updated in place in its own dtype.
 class Running {
 public:
     Running(const Argument& argument, npy_intp channels);
     bool given() const { return bool(target_); }
-    // Both are written: neither could be right.
-    void require_apart(const Argument& other) const;
+    // Both are written, so they must not overlap.
+    void require_disjoint(const Argument& other) const;
     void widen(double* to) const;
     // running = (1 - momentum) * running + momentum * factor * batch
     void update(const double* batch, double momentum, double factor);
 
 private:
     Argument argument_;
-    Ref target_;
+    AnyArray target_;
     Array values_;
-    // Of the update, and had before anything is written: what fails for want of memory has changed nothing.
+    // Memory for the update, allocated before anything is written: a call that runs out of memory changes nothing.
     Scratch<double> wide_;
     Array narrow_;
 };

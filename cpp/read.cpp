@@ -9,7 +9,7 @@ namespace {
 
 constexpr const char* accepted_dtypes = "be a float32, float64, float16 or bfloat16 array";
 
-// Arrays that mean something else by their values (masks) or their axes; null: it is none of them.
+// Classes of arrays whose values (masks) or axes mean something else; null: none of them.
 const char* special_kind(PyObject* object) {
     constexpr struct {
         const char *module, *type, *name;
@@ -26,7 +26,7 @@ const char* special_kind(PyObject* object) {
     return nullptr;
 }
 
-// The first of them in nested lists and tuples, which NumPy would take for plain arrays.
+// The first of them in nested lists and tuples: NumPy would convert it to a plain array.
 const char* special_kind_inside(PyObject* object, int depth = 0) {
     if (depth > NPY_MAXDIMS || !(PyList_Check(object) || PyTuple_Check(object))) return special_kind(object);
     for (Py_ssize_t i = 0; i < PySequence_Size(object); ++i) {
@@ -42,7 +42,7 @@ void refuse_special(const Argument& argument, PyObject* object, const char* rule
     if (const char* const kind = special_kind_inside(object)) argument.fail(PyExc_TypeError, rule, kind);
 }
 
-// Why an object does not give its memory, where it may still convert itself.
+// The exception of an object that does not export its memory, but may still convert itself; others are passed on.
 Ref refusal() {
     for (PyObject* const type :
          {PyExc_BufferError, PyExc_TypeError, PyExc_ValueError, PyExc_RuntimeError, PyExc_AttributeError})
@@ -50,27 +50,28 @@ Ref refusal() {
     throw Raised();
 }
 
-// Whether the error is one of the interpreter or of the system, and not about the object.
+// Whether the exception comes from the interpreter or the system rather than from the object.
 bool is_grave() {
     return !PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(PyExc_MemoryError) ||
            PyErr_ExceptionMatches(PyExc_OSError);
 }
 
 // A base-class array with native bytes, aligned and contiguous.
-Ref contiguous(Ref object) {
-    PyArrayObject* array = as_array(object.get());
-    if (PyArray_CheckExact(object.get()) && behaved(array)) return object;
-    PyArray_Descr* descr = PyArray_DESCR(array);
-    PyArray_Descr* native = PyArray_ISNOTSWAPPED(array) ? descr : PyArray_DescrNewByteorder(descr, NPY_NATIVE);
+AnyArray contiguous(AnyArray array) {
+    if (PyArray_CheckExact(array.get()) && behaved(array.get())) return array;
+    PyArray_Descr* const descr = array.descr();
+    PyArray_Descr* const native =
+        PyArray_ISNOTSWAPPED(array.get()) ? descr : PyArray_DescrNewByteorder(descr, NPY_NATIVE);
     if (native == descr) Py_INCREF(descr);
     if (!native) throw Raised();
-    return Ref::checked(PyArray_FromArray(array, native, NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY));
+    constexpr int flags = NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY;
+    return AnyArray(Ref::checked(PyArray_FromArray(array.get(), native, flags)));
 }
 
-// What was given, in words: its dtype where that says most.
+// The argument in an error message: its dtype, or its repr where the dtype says less.
 std::string kind_text(const Argument& argument, PyArray_Descr* descr) {
-    const bool told = PyArray_Check(argument.value()) || PyTypeNum_ISNUMBER(descr->type_num);
-    return told || PyTypeNum_ISBOOL(descr->type_num) ? dtype_text(descr) : repr(argument.value());
+    const bool has_dtype = PyArray_Check(argument.value()) || PyTypeNum_ISNUMBER(descr->type_num);
+    return has_dtype || PyTypeNum_ISBOOL(descr->type_num) ? dtype_text(descr) : repr(argument.value());
 }
 
 bool is_real(PyArray_Descr* descr) {
@@ -79,15 +80,15 @@ bool is_real(PyArray_Descr* descr) {
 }
 }  // namespace
 
-Ref held(const Argument& argument, PyObject* array) {
-    return argument.guarded() ? guarded(as_array(array)) : Ref::borrow(array);
+AnyArray hold(const Argument& argument, PyObject* array) {
+    return AnyArray(argument.guarded() ? guarded(as_array(array)) : Ref::borrow(array));
 }
 
-Ref read_any(const Argument& argument, const char* rule) {
+AnyArray read_any(const Argument& argument, const char* rule) {
     PyObject* const object = argument.value();
-    if (PyArray_CheckExact(object)) return held(argument, object);
+    if (PyArray_CheckExact(object)) return hold(argument, object);
     refuse_special(argument, object, "be a plain numpy array");
-    if (PyArray_Check(object)) return held(argument, object);
+    if (PyArray_Check(object)) return hold(argument, object);
     Ref refused, array;
     if (!PyList_Check(object) && !PyTuple_Check(object)) {
         array = from_dlpack(object);
@@ -99,12 +100,12 @@ Ref read_any(const Argument& argument, const char* rule) {
     if (!array) argument.raised(rule);
     if (refused && PyArray_TYPE(as_array(array.get())) == NPY_OBJECT) argument.refused(rule, std::move(refused));
     refuse_special(argument, array.get(), "be a plain numpy array");
-    return held(argument, array.get());
+    return hold(argument, array.get());
 }
 
 Array read(const Argument& argument) {
-    Ref array = read_any(argument, accepted_dtypes);
-    PyArray_Descr* descr = PyArray_DESCR(as_array(array.get()));
+    AnyArray array = read_any(argument, accepted_dtypes);
+    PyArray_Descr* const descr = array.descr();
     DType dtype;
     if (!find_dtype(descr, dtype)) {
         const std::string advice = PyTypeNum_ISBOOL(descr->type_num) || PyTypeNum_ISINTEGER(descr->type_num)
@@ -129,20 +130,18 @@ Array read_statistic(const Argument& argument, const Shape& shape) {
     return array;
 }
 
-bool Real::floating() const {
-    return PyTypeNum_ISFLOAT(PyArray_TYPE(as_array(given.get()))) || values.dtype() == DType::bfloat16;
-}
+bool Real::floating() const { return PyTypeNum_ISFLOAT(given.type_number()) || values.dtype() == DType::bfloat16; }
 
-Real as_real(const Argument& argument, Ref array) {
-    PyArray_Descr* const descr = PyArray_DESCR(as_array(array.get()));
+Real as_real(const Argument& argument, AnyArray array) {
+    PyArray_Descr* const descr = array.descr();
     DType dtype;
     if (find_dtype(descr, dtype)) {
-        Ref given = Ref::borrow(array.get());
+        AnyArray given = array.share();
         return {Array(contiguous(std::move(array)), dtype), std::move(given)};
     }
     if (!is_real(descr)) argument.fail(PyExc_TypeError, "be an array of real numbers", kind_text(argument, descr));
     constexpr int flags = NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY | NPY_ARRAY_FORCECAST;
-    Ref values = Ref::checked(PyArray_FROM_OTF(array.get(), NPY_DOUBLE, flags));
+    Ref values = Ref::checked(PyArray_FROM_OTF(reinterpret_cast<PyObject*>(array.get()), NPY_DOUBLE, flags));
     return {Array(std::move(values), DType::float64), std::move(array)};
 }
 
@@ -157,7 +156,7 @@ Array read_in_place(const Argument& argument, bool written) {
     if (!find_dtype(PyArray_DESCR(array), dtype))
         argument.fail(PyExc_TypeError, accepted_dtypes, dtype_text(PyArray_DESCR(array)));
     if (written) require_writeable(argument);
-    return Array(held(argument, argument.value()), dtype);
+    return Array(hold(argument, argument.value()), dtype);
 }
 
 void require_ndarray(const Argument& argument) {

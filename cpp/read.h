@@ -1,33 +1,33 @@
-// From what callers give to arrays, with the errors about it.
+// Reads array arguments: conversion, checks and their errors.
 #pragma once
 #include "array.h"
 
 namespace trimtab {
 
-// An array that was given, to be kept while other arguments are read.
-Ref held(const Argument& argument, PyObject* array);
+// A reference to the array of an argument that stays valid while other arguments are read.
+AnyArray hold(const Argument& argument, PyObject* array);
 
-// The argument as an ndarray of any dtype. Takes ndarrays, whatever has __dlpack__ on the CPU, and array-likes; reads each
-// once. "Cannot be converted" breaks the rule; whatever else the caller's object raises is passed on.
-Ref read_any(const Argument& argument, const char* rule);
-// The argument as an Array: the caller's own memory where it is one, else a copy.
+// The argument as an ndarray of any dtype. Takes ndarrays, objects that have __dlpack__ on the CPU, and array-likes; reads
+// each once. An object that cannot be converted breaks the rule; other exceptions of the object are passed on.
+AnyArray read_any(const Argument& argument, const char* rule);
+// The argument as an Array: the caller's memory where it is contiguous, aligned and native, else a copy.
 Array read(const Argument& argument);
-// The same, of the dtype and shape of another argument's.
+// The same; must have the dtype and shape of another argument.
 Array read_like(const Argument& argument, const Array& other);
-// float64, of the given shape: statistics saved by a forward function.
+// The same; must be float64 and of the given shape: statistics saved by a forward function.
 Array read_statistic(const Argument& argument, const Shape& shape);
 
 // Numbers of any real dtype.
 struct Real {
-    Array values;  // of the dtype that was given where it is one of the four, else float64
-    Ref given;     // before that
+    Array values;    // of the dtype that was given where it is one of the four, else float64
+    AnyArray given;  // before conversion
     bool floating() const;
     explicit operator bool() const { return bool(values); }
 };
 Real read_real(const Argument& argument);
-Real as_real(const Argument& argument, Ref array);
+Real as_real(const Argument& argument, AnyArray array);
 
-// The argument itself, never a copy, in whatever order it lies: memory that is updated in place, or will be.
+// The argument itself, never a copy, in any memory order: it is updated in place, now or later.
 Array read_in_place(const Argument& argument, bool written);
 
 void require_ndarray(const Argument& argument);

@@ -1,7 +1,7 @@
 // Vectors of any instruction set. Vector types and intrinsics stand in simd/ alone.
 //
-// A kernel is written once for all instruction sets and storage types, as lambdas over vectors of a working type W, float or
-// double:
+// A kernel is written once for all instruction sets and storage types, as lambdas over vectors of a working type W,
+// float or double:
 //   sweep<W>(n, f)         calls f(i, at) for each vector of elements i.. of 0..n; `at` loads and stores it (Access)
 //   sweep<W>(n, f, cache)  the same with a cache policy: are the arrays in the caches (Cached) or not (Uncached)?
 //   broadcast<W>(value)    a vector with the value in all lanes
@@ -152,8 +152,8 @@ struct FirstLanes {
     }
 };
 
-// All lanes, of arrays that the caches do not hold. An input prefetches the line `prefetch_bytes` further on into the second
-// cache. An output is a streaming store if `streams`: its address is then a multiple of a register.
+// All lanes, of arrays that the caches do not hold. An input prefetches the line `prefetch_bytes` further on into the
+// second cache. An output is a streaming store if `streams`: its address is then a multiple of a register.
 template <class W, bool streams>
 struct UncachedVector : WholeVector<W> {
     ptrdiff_t prefetch_bytes;
@@ -199,8 +199,9 @@ TRIMTAB_INLINE void sweep(ptrdiff_t n, F&& f, Cache cache = {}) {
     if (i < n) f(i, FirstLanes<W>{n - i});
 }
 
-// A sweep without FirstLanes, whose store costs as much as several whole ones: the last vector overlaps the one before it.
-// It is computed first and stored last, so the output may be an input. f has one output, and neither loads nor stores.
+// A sweep without FirstLanes, whose store costs as much as several whole ones: the last vector overlaps the one before
+// it. It is computed first and stored last, so the output may be an input. f has one output, and neither loads nor
+// stores.
 template <class W, class T>
 struct DeferredStore {
     T*& to;
@@ -239,8 +240,8 @@ TRIMTAB_INLINE Vector<W> if_then_else(uint32_t bits, Vector<W> yes, Vector<W> no
     return ((Lanes{} + int(bits)) & weights) != 0 ? yes : no;
 }
 
-// A copy by streaming stores. Other threads see it after the next atomic operation of this one, such as that which takes or
-// ends a task.
+// A copy by streaming stores. Other threads see it after the next atomic operation of this one, such as that which
+// takes or ends a task.
 TRIMTAB_INLINE void copy_streaming(void* to, const void* from, ptrdiff_t bytes) {
     constexpr ptrdiff_t line = 64;
     char* const target = static_cast<char*>(to);

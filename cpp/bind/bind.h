@@ -1,4 +1,4 @@
-// What every family's binding needs, and the families there are.
+// Common includes of the bindings, and their list.
 #pragma once
 #include "../dispatch.h"
 #include "../layout.h"

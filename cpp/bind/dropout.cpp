@@ -1,8 +1,9 @@
+#include "docs/dropout.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "bind.h"
-#include "dropout_signatures.h"
 #include "random.h"
 
 namespace trimtab {
@@ -11,7 +12,7 @@ namespace {
 ResultType forward_result("DropoutForwardResult", "y mask");
 ResultType gaussian_result("GaussianDropoutForwardResult", "y noise");
 
-// ---- chance ----
+// ---- probabilities ----
 
 double probability(const Argument& p) { return p.between(0, 1, 0.5); }
 
@@ -21,7 +22,7 @@ double probability_below_1(const Argument& p) {
     return value;
 }
 
-// Dropped are random numbers of 72 bits, the byte first, below p * 2^72.
+// An element is dropped if a random number of 72 bits, its top byte drawn first, is below p * 2^72.
 Decisions decisions(double p, uint64_t seed) {
     const double byte = std::max(std::ceil(p * 256) - 1, 0.0), rest = p * 256 - byte;  // exact
     const bool ties = rest < 1;
@@ -31,17 +32,17 @@ Decisions decisions(double p, uint64_t seed) {
             .ties = ties};
 }
 
-// ---- masks: uint8 arrays, whose dtype() has no meaning ----
+// ---- masks: arrays of uint8 ----
 
 Shape mask_shape(npy_intp decisions) { return {decisions / 8 + (decisions % 8 != 0)}; }
 
-Array empty_mask(npy_intp decisions) { return empty(mask_shape(decisions), uint8_descr, DType()); }
+AnyArray empty_mask(npy_intp decisions) { return empty(mask_shape(decisions), uint8_descr); }
 
-uint8_t* bytes(const Array& mask) { return static_cast<uint8_t*>(mask.data()); }
+uint8_t* bytes(const AnyArray& mask) { return static_cast<uint8_t*>(mask.data()); }
 
 // ---- shared decisions ----
 
-// The dimensions of x, innermost first, neighbours of the same kind as one.
+// The axes of x, innermost first; adjacent axes are merged where both are shared or neither is.
 class SharedAxes {
 public:
     SharedAxes(const Array& x, const std::vector<bool>& shared) {
@@ -88,39 +89,42 @@ SharedAxes shared_but_the_first(const Array& x) {
 
 SharedAxes none_shared(const Array& x) { return SharedAxes(x, std::vector<bool>(std::size_t(x.ndim()))); }
 
-// ---- masks that are given ----
+// ---- masks of the backward pass ----
 
 struct Mask {
-    Array bits;
+    AnyArray bits;
     SharedAxes shared;
 };
 
-Array packed(PyArrayObject* bools) {
-    const Ref plain =
-        Ref::checked(PyArray_FROM_OF(reinterpret_cast<PyObject*>(bools), NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY));
-    const auto kept = static_cast<const uint8_t*>(PyArray_DATA(as_array(plain.get())));
-    const npy_intp count = PyArray_SIZE(bools);
-    Array mask = empty_mask(count);
+// The array itself where it is contiguous, aligned and of the base class; else a copy that is.
+AnyArray as_plain(const AnyArray& array) {
+    constexpr int flags = NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY;
+    return AnyArray(Ref::checked(PyArray_FROM_OF(reinterpret_cast<PyObject*>(array.get()), flags)));
+}
+
+AnyArray packed(const AnyArray& bools) {
+    const AnyArray plain = as_plain(bools);
+    const auto kept = static_cast<const uint8_t*>(plain.data());
+    const npy_intp count = plain.size();
+    AnyArray mask = empty_mask(count);
     std::fill_n(bytes(mask), mask.size(), uint8_t(0));
     const Released released(0.5 * double(count));
     for (npy_intp i = 0; i < count; ++i) bytes(mask)[i / 8] |= uint8_t((kept[i] != 0) << i % 8);
     return mask;
 }
 
-// Bits, or bools of the decisions' shape or of x's own.
+// Packed bits, or bools of the shape of the decisions or of x.
 Mask read_mask(const Argument& argument, const Array& x, SharedAxes shared) {
     constexpr const char* rule = "have dtype uint8 or bool";
-    Ref given = read_any(argument, rule);
-    PyArrayObject* const array = as_array(given.get());
-    if (PyArray_TYPE(array) == NPY_BOOL) {
-        const bool of_elements = PyArray_NDIM(array) == x.ndim() && PyArray_SAMESHAPE(array, x.get());
-        if (!of_elements) require_values(argument, array, shared.shape());
-        return {packed(array), of_elements ? none_shared(x) : std::move(shared)};
+    const AnyArray given = read_any(argument, rule);
+    if (given.type_number() == NPY_BOOL) {
+        const bool of_elements = given.ndim() == x.ndim() && PyArray_SAMESHAPE(given.get(), x.get());
+        if (!of_elements) require_values(argument, given.get(), shared.shape());
+        return {packed(given), of_elements ? none_shared(x) : std::move(shared)};
     }
-    if (PyArray_TYPE(array) != NPY_UINT8) argument.fail(PyExc_TypeError, rule, dtype_text(PyArray_DESCR(array)));
-    require_shape(argument, array, mask_shape(shared.decisions()));
-    constexpr int flags = NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY;
-    return {Array(Ref::checked(PyArray_FROM_OF(given.get(), flags)), DType()), std::move(shared)};
+    if (given.type_number() != NPY_UINT8) argument.fail(PyExc_TypeError, rule, dtype_text(given.descr()));
+    require_shape(argument, given.get(), mask_shape(shared.decisions()));
+    return {as_plain(given), std::move(shared)};
 }
 
 // ---- forward and backward ----
@@ -130,7 +134,7 @@ struct Affine {
     double scale, shift, dropped;
 };
 
-// -0.0 is the zero that leaves every number as it is, 0.0 and -0.0 too.
+// Adding -0.0 changes no number, neither 0.0 nor -0.0.
 Affine scaled(double p, bool inverted) { return {inverted && p < 1 ? 1 / (1 - p) : 1, -0.0, 0}; }
 
 constexpr double alpha = 1.7580993408473766;  // minus the limit of SELU at -infinity
@@ -140,11 +144,11 @@ Affine alpha_affine(double p) {
     return {a, a * alpha * p, a * alpha * (p - 1)};
 }
 
-PyObject* forward(const Array& x, double p, const Seed& seed, const Affine& affine, const SharedAxes& shared,
-                  const Argument& out, bool keep_mask) {
+Ref forward(const Array& x, double p, const Seed& seed, const Affine& affine, const SharedAxes& shared,
+            const Argument& out, bool keep_mask) {
     const Sharing sharing = shared.sharing();
     Output y(out, x, {&x});
-    Array mask = keep_mask || sharing.ndim ? empty_mask(shared.decisions()) : Array();
+    AnyArray mask = keep_mask || sharing.ndim ? empty_mask(shared.decisions()) : AnyArray();
     const Decisions chosen = decisions(p, seed.draw());
     {
         const Released released;
@@ -161,11 +165,10 @@ PyObject* forward(const Array& x, double p, const Seed& seed, const Affine& affi
                                .decisions = chosen,
                                .sharing = sharing});
     }
-    PyObject* const result = y.finish();
-    return keep_mask ? forward_result({result, mask.release()}) : result;
+    return keep_mask ? forward_result(y.finish(), mask.release()) : y.finish();
 }
 
-PyObject* backward(const Array& dy, const Mask& mask, const Affine& affine, const Argument& out) {
+Ref backward(const Array& dy, const Mask& mask, const Affine& affine, const Argument& out) {
     Output dx(out, dy, {&dy}, {&mask.bits});
     {
         const Released released;
@@ -182,60 +185,61 @@ PyObject* backward(const Array& dy, const Mask& mask, const Affine& affine, cons
     return dx.finish();
 }
 
-PyObject* dropout_forward(const Arguments& in, bool keep_mask) {
-    const Array x = read(in[0]);
-    const double p = probability(in[1]);
-    const Seed seed(in[2]);
-    const bool inverted = in[3].flag(true);
-    return forward(x, p, seed, scaled(p, inverted), shared_along(in[4], x), in[5], keep_mask);
+template <const auto& doc>
+Ref forward(const Arguments<doc>& in, bool keep_mask) {
+    const Array x = read(in["x"]);
+    const double p = probability(in["p"]);
+    const Seed seed(in["rng"]);
+    const bool inverted = in["inverted"].flag(true);
+    return forward(x, p, seed, scaled(p, inverted), shared_along(in["shared_axes"], x), in["out"], keep_mask);
 }
-PyObject* dropout(const Arguments& in) { return dropout_forward(in, false); }
-PyObject* dropout_forward(const Arguments& in) { return dropout_forward(in, true); }
+Ref dropout(const Arguments<docs::dropout>& in) { return forward(in, false); }
+Ref dropout_forward(const Arguments<docs::dropout_forward>& in) { return forward(in, true); }
 
-PyObject* dropout_backward(const Arguments& in) {
-    const Array dy = read(in[0]);
-    const Mask mask = read_mask(in[1], dy, shared_along(in[4], dy));
-    const double p = probability(in[2]);
-    return backward(dy, mask, scaled(p, in[3].flag(true)), in[5]);
-}
-
-PyObject* drop_path_forward(const Arguments& in) {
-    const Array x = read(in[0]);
-    const double p = probability(in[1]);
-    const Seed seed(in[2]);
-    return forward(x, p, seed, scaled(p, in[3].flag(true)), shared_but_the_first(x), in[4], true);
+Ref dropout_backward(const Arguments<docs::dropout_backward>& in) {
+    const Array dy = read(in["dy"]);
+    const Mask mask = read_mask(in["mask"], dy, shared_along(in["shared_axes"], dy));
+    const double p = probability(in["p"]);
+    return backward(dy, mask, scaled(p, in["inverted"].flag(true)), in["out"]);
 }
 
-PyObject* drop_path_backward(const Arguments& in) {
-    const Array dy = read(in[0]);
-    const Mask mask = read_mask(in[1], dy, shared_but_the_first(dy));
-    const double p = probability(in[2]);
-    return backward(dy, mask, scaled(p, in[3].flag(true)), in[4]);
+Ref drop_path_forward(const Arguments<docs::drop_path_forward>& in) {
+    const Array x = read(in["x"]);
+    const double p = probability(in["p"]);
+    const Seed seed(in["rng"]);
+    return forward(x, p, seed, scaled(p, in["inverted"].flag(true)), shared_but_the_first(x), in["out"], true);
 }
 
-PyObject* alpha_dropout_forward(const Arguments& in) {
-    const Array x = read(in[0]);
-    const double p = probability_below_1(in[1]);
-    const Seed seed(in[2]);
-    return forward(x, p, seed, alpha_affine(p), none_shared(x), in[3], true);
+Ref drop_path_backward(const Arguments<docs::drop_path_backward>& in) {
+    const Array dy = read(in["dy"]);
+    const Mask mask = read_mask(in["mask"], dy, shared_but_the_first(dy));
+    const double p = probability(in["p"]);
+    return backward(dy, mask, scaled(p, in["inverted"].flag(true)), in["out"]);
 }
 
-PyObject* alpha_dropout_backward(const Arguments& in) {
-    const Array dy = read(in[0]);
-    const Mask mask = read_mask(in[1], dy, none_shared(dy));
-    const double p = probability_below_1(in[2]);
-    return backward(dy, mask, {alpha_scale(p), -0.0, 0}, in[3]);
+Ref alpha_dropout_forward(const Arguments<docs::alpha_dropout_forward>& in) {
+    const Array x = read(in["x"]);
+    const double p = probability_below_1(in["p"]);
+    const Seed seed(in["rng"]);
+    return forward(x, p, seed, alpha_affine(p), none_shared(x), in["out"], true);
 }
 
-PyObject* add_dropout_forward(const Arguments& in) {
-    const Array x = read(in[0]);
+Ref alpha_dropout_backward(const Arguments<docs::alpha_dropout_backward>& in) {
+    const Array dy = read(in["dy"]);
+    const Mask mask = read_mask(in["mask"], dy, none_shared(dy));
+    const double p = probability_below_1(in["p"]);
+    return backward(dy, mask, {alpha_scale(p), -0.0, 0}, in["out"]);
+}
+
+Ref add_dropout_forward(const Arguments<docs::add_dropout_forward>& in) {
+    const Array x = read(in["x"]);
     const Shape row(x.dims() + std::max(x.ndim() - 1, 0), x.dims() + x.ndim());
-    const Parameter bias(in[1], x, row, working_type(x), 0);
-    const Array residual = read_like(in[2], x);
-    const double p = probability(in[3]);
-    const Seed seed(in[4]);
-    Output y(in[5], x, {&x, &residual}, {&bias.array()});
-    Array mask = empty_mask(x.size());
+    const Parameter bias(in["bias"], x, row, working_type(x), 0);
+    const Array residual = read_like(in["residual"], x);
+    const double p = probability(in["p"]);
+    const Seed seed(in["rng"]);
+    Output y(in["out"], x, {&x, &residual}, {&bias.array()});
+    AnyArray mask = empty_mask(x.size());
     const Decisions chosen = decisions(p, seed.draw());
     {
         const Released released;
@@ -249,15 +253,15 @@ PyObject* add_dropout_forward(const Arguments& in) {
                                                .scale = scaled(p, true).scale,
                                                .decisions = chosen});
     }
-    return forward_result({y.finish(), mask.release()});
+    return forward_result(y.finish(), mask.release());
 }
 
-PyObject* gaussian_dropout_forward(const Arguments& in) {
-    const Array x = read(in[0]);
-    const double p = probability_below_1(in[1]);
-    const Seed seed(in[2]);
-    Output y(in[3], x, {&x});
-    Array noise = empty(x.shape(), x.descr(), x.dtype());
+Ref gaussian_dropout_forward(const Arguments<docs::gaussian_dropout_forward>& in) {
+    const Array x = read(in["x"]);
+    const double p = probability_below_1(in["p"]);
+    const Seed seed(in["rng"]);
+    Output y(in["out"], x, {&x});
+    Array noise = empty_like(x);
     const uint64_t drawn = seed.draw();
     {
         const Released released;
@@ -268,12 +272,12 @@ PyObject* gaussian_dropout_forward(const Arguments& in) {
                                                     .seed = drawn,
                                                     .deviation = std::sqrt(p / (1 - p))});
     }
-    return gaussian_result({y.finish(), noise.release()});
+    return gaussian_result(y.finish(), noise.release());
 }
 
-PyObject* gaussian_dropout_backward(const Arguments& in) {
-    const Array dy = read(in[0]), noise = read_like(in[1], dy);
-    Output dx(in[2], dy, {&dy, &noise});
+Ref gaussian_dropout_backward(const Arguments<docs::gaussian_dropout_backward>& in) {
+    const Array dy = read(in["dy"]), noise = read_like(in["noise"], dy);
+    Output dx(in["out"], dy, {&dy, &noise});
     {
         const Released released;
         kernels->dropout->multiply[int(dy.dtype())](
@@ -294,11 +298,11 @@ npy_intp count_elements(const Argument& shape) {
     return count;
 }
 
-PyObject* dropout_mask(const Arguments& in) {
-    const npy_intp count = count_elements(in[0]);
-    const double p = probability(in[1]);
-    const Seed seed(in[2]);
-    Array mask = empty_mask(count);
+Ref dropout_mask(const Arguments<docs::dropout_mask>& in) {
+    const npy_intp count = count_elements(in["shape"]);
+    const double p = probability(in["p"]);
+    const Seed seed(in["rng"]);
+    AnyArray mask = empty_mask(count);
     const Decisions chosen = decisions(p, seed.draw());
     {
         const Released released;
@@ -312,14 +316,9 @@ void bind_dropout(PyObject* module) {
     forward_result.create(module);
     gaussian_result.create(module);
     add_functions(
-        module, {method<dropout_signature, dropout>(), method<dropout_forward_signature, dropout_forward>(),
-                 method<dropout_backward_signature, dropout_backward>(), method<dropout_mask_signature, dropout_mask>(),
-                 method<drop_path_forward_signature, drop_path_forward>(),
-                 method<drop_path_backward_signature, drop_path_backward>(),
-                 method<add_dropout_forward_signature, add_dropout_forward>(),
-                 method<alpha_dropout_forward_signature, alpha_dropout_forward>(),
-                 method<alpha_dropout_backward_signature, alpha_dropout_backward>(),
-                 method<gaussian_dropout_forward_signature, gaussian_dropout_forward>(),
-                 method<gaussian_dropout_backward_signature, gaussian_dropout_backward>()});
+        module, {method<dropout>(), method<dropout_forward>(), method<dropout_backward>(), method<dropout_mask>(),
+                 method<drop_path_forward>(), method<drop_path_backward>(), method<add_dropout_forward>(),
+                 method<alpha_dropout_forward>(), method<alpha_dropout_backward>(), method<gaussian_dropout_forward>(),
+                 method<gaussian_dropout_backward>()});
 }
 }  // namespace trimtab

@@ -1,3 +1,5 @@
+#include "docs/fold_batch_norm.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -6,81 +8,23 @@
 namespace trimtab {
 namespace {
 
-const Signature fold_batch_norm_signature(
-    R"(fold_batch_norm(weight, bias, mean, var, gamma=None, beta=None, *, eps=1e-5, axis=0)
---
-
-Batch normalization for inference as part of the linear or convolution layer before it.
-
-    scale  = gamma / sqrt(var + eps)
-    weight = weight * scale
-    bias   = (bias - mean) * scale + beta
-
-so that the layer gives what it gave together with `batch_norm`.
-
-Parameters
-----------
-weight : array_like
-    float32, float64, float16 or bfloat16; of any shape, with the C outputs of the layer along `axis`.
-bias : array_like or None
-    Shape (C,), of any real dtype; None: zeros.
-mean, var : array_like
-    Running mean and variance of each output, shape (C,), of any real dtype.
-gamma, beta : array_like, optional
-    Scale and shift of each output, shape (C,) or with axes of length 1 beside it, such as (1, C); of any real
-    dtype. Ones and zeros where not given.
-eps : float, default 1e-5
-    Added to the variance, inside the root; finite and >= 0.
-axis : int, default 0
-    The axis of `weight` along which the outputs lie: 0 for (C, inputs) and (C, inputs, height, width).
-
-Returns
--------
-weight : ndarray
-    Of `weight`'s shape and dtype.
-bias : ndarray
-    Shape (C,), of `bias`'s dtype (`weight`'s where it is None).
-
-Raises
-------
-TypeError
-    A dtype that is not one of the four, an array that is not real, an argument that is not of the right kind.
-ValueError
-    A shape that does not fit, `eps` out of range.
-numpy.exceptions.AxisError
-    An axis that `weight` does not have.
-
-See Also
---------
-trimtab.nn.fold : the same for a whole model.
-
-Notes
------
-Folding rounds the weights once more, and large means come back out of a sum of products: in float32 the results agree to
-about 1e-6 of the largest term of that sum.
-
-References
-----------
-Jacob, B., et al. (2018). Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference.
-CVPR. (Section 3.2.)
-)");
-
 ResultType result("FoldBatchNormResult", "weight bias");
 
-// Batch norm itself does it: of the weight with mean and beta 0, of the bias with its own.
-PyObject* fold_batch_norm(const Arguments& in) {
-    const Argument axis = in[7], eps = in[6];
-    const Array weight = read(in[0]);
-    const ChannelLayout layout = channel_layout(axis, weight, 0);
+// Batch norm of the weight, with mean and beta 0; the bias is folded here.
+Ref fold_batch_norm(const Arguments<docs::fold_batch_norm>& in) {
+    const Array weight = read(in["weight"]);
+    const ChannelLayout layout = channel_layout(in["axis"], weight, 0);
     const npy_intp channels = layout.channels;
     const Shape shape = {channels};
-    const Parameter bias(in[1], weight, shape, DType::float64, 0);
-    for (const Argument& statistic : {in[2], in[3]})
+    const Parameter bias(in["bias"], weight, shape, DType::float64, 0);
+    for (const Argument& statistic : {in["mean"], in["var"]})
         if (!statistic.given()) statistic.type_error("be an array");
-    const Parameter mean(in[2], weight, shape, DType::float64, 0), var(in[3], weight, shape, DType::float64, 1);
-    const Parameter gamma(in[4], weight, shape, DType::float64, 1), beta(in[5], weight, shape, DType::float64, 0);
-    const double epsilon = eps.non_negative(1e-5);
-    Array folded = empty(weight.shape(), weight.descr(), weight.dtype());
+    const Parameter mean(in["mean"], weight, shape, DType::float64, 0),
+        var(in["var"], weight, shape, DType::float64, 1);
+    const Parameter gamma(in["gamma"], weight, shape, DType::float64, 1),
+        beta(in["beta"], weight, shape, DType::float64, 0);
+    const double epsilon = in["eps"].non_negative(1e-5);
+    Array folded = empty_like(weight);
     Gradient folded_bias(bias, shape);
     const Parameter ones({}, weight, shape, working_type(weight), 1), zeros({}, weight, shape, working_type(weight), 0);
     const Scratch<double> scale(2 * channels);
@@ -102,12 +46,12 @@ PyObject* fold_batch_norm(const Arguments& in) {
                                                          .layout = layout,
                                                          .relu = false});
     }
-    return result({folded.release(), folded_bias.finish()});
+    return result(folded.release(), folded_bias.finish());
 }
 }  // namespace
 
 void bind_fold_batch_norm(PyObject* module) {
     result.create(module);
-    add_functions(module, {method<fold_batch_norm_signature, fold_batch_norm>()});
+    add_functions(module, {method<fold_batch_norm>()});
 }
 }  // namespace trimtab

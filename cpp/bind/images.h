@@ -1,4 +1,4 @@
-// Arguments of what moves a kernel over images.
+// Arguments of convolution and pooling.
 #pragma once
 #include <algorithm>
 #include <limits>
@@ -10,12 +10,12 @@ namespace trimtab {
 // Neither sums nor products of two of them overflow.
 constexpr npy_intp largest_extent = std::numeric_limits<int32_t>::max();
 
-inline Size2d read_plane(const Argument& argument, npy_intp least) {
+inline Size2d read_plane(const Argument& argument, npy_intp min) {
     const std::string rule =
-        "be a tuple of two ints from " + std::to_string(least) + " to " + std::to_string(largest_extent);
+        "be a tuple of two ints from " + std::to_string(min) + " to " + std::to_string(largest_extent);
     if (!PyTuple_Check(argument.value()) || PyTuple_GET_SIZE(argument.value()) != 2) argument.type_error(rule);
     const npy_intp height = argument.item(0).integer(rule.c_str()), width = argument.item(1).integer(rule.c_str());
-    if (std::min(height, width) < least || std::max(height, width) > largest_extent) argument.value_error(rule);
+    if (std::min(height, width) < min || std::max(height, width) > largest_extent) argument.value_error(rule);
     return {height, width};
 }
 

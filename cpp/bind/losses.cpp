@@ -1,3 +1,5 @@
+#include "docs/losses.h"
+
 #include <algorithm>
 #include <cmath>
 #include <optional>
@@ -6,140 +8,6 @@
 
 namespace trimtab {
 namespace {
-
-const Signature softmax_cross_entropy_signature(
-    R"(softmax_cross_entropy(logits, labels, *, label_smoothing=0.0, class_weight=None, ignore_index=None, reduction="mean")
---
-
-Cross entropy of the softmax of each row with its target, and its gradient.
-
-With K classes, p = softmax(row), and q the given probabilities or 1 at the label and 0 elsewhere:
-
-    t       = class_weight * ((1 - label_smoothing) * q + label_smoothing / K)
-    loss    = -sum of t * log(p)
-    dlogits = p * sum(t) - t
-
-Parameters
-----------
-logits : array_like
-    Shape (N, K), K >= 1: float32, float64, float16 or bfloat16.
-labels : array_like
-    Class ids, shape (N,) or (N, 1), integers of any width from 0 to K - 1, or bools; or probabilities, shape (N, K), of
-    any real dtype: one-hot rows of integers or bools, too. They are taken as they are: they need not add up to 1.
-label_smoothing : float, default 0.0
-    From 0 to 1: the share of the target that is spread evenly over the classes.
-class_weight : array_like, optional
-    Shape (K,), of any real dtype; ones where not given.
-ignore_index : int, optional
-    Rows with this label have loss 0 and gradient 0, whatever their logits. It may lie outside 0 to K - 1. Not with
-    probabilities.
-reduction : {"mean", "sum", "none"}, default "mean"
-    The mean of class ids weighs each row by the weight of its class: it divides by the sum of those weights, without the
-    ignored rows. The mean of probabilities divides by N.
-
-Returns
--------
-loss : float, or ndarray
-    The mean or sum; for "none" the losses of the rows, shape (N,), of `logits`' dtype. The mean of no rows at all is NaN.
-dlogits : ndarray
-    Gradient of the mean, for "sum" and "none" of the sum: of `logits`' shape and dtype.
-
-Raises
-------
-TypeError
-    Logits of a dtype that is not one of the four, labels that are not real, an argument that is not of the right kind.
-ValueError
-    A shape that does not fit, a label or `label_smoothing` out of range, an unknown `reduction`.
-
-Notes
------
-Rows are shifted by their largest logit and the losses are summed in double, so logits of any size are safe. -inf is a
-class that is left out: it has probability 0, and infinite loss where it is the target. NaN and infinity stay in their
-row.
-
-References
-----------
-Bridle, J. S. (1990). Probabilistic Interpretation of Feedforward Classification Network Outputs. Neurocomputing.
-Szegedy, C., Vanhoucke, V., Ioffe, S., Shlens, J., and Wojna, Z. (2016). Rethinking the Inception Architecture for
-Computer Vision. CVPR.
-)");
-
-const Signature mse_signature(
-    R"(mse(pred, target, *, reduction="mean")
---
-
-Squared error, and its gradient.
-
-    loss  = (pred - target)^2
-    dpred = 2 * (pred - target)
-
-Parameters
-----------
-pred : array_like
-    float32, float64, float16 or bfloat16; any shape.
-target : array_like
-    Of any real dtype and of `pred`'s shape; axes of length 1 do not count, so (N,) goes with (N, 1).
-reduction : {"mean", "sum", "none"}, default "mean"
-    Over all elements.
-
-Returns
--------
-loss : float, or ndarray
-    The mean or sum, taken in double; for "none" the loss of each element, of `pred`'s shape and dtype. The mean of no elements is
-    NaN.
-dpred : ndarray
-    Gradient of the mean, for "sum" and "none" of the sum: of `pred`'s shape and dtype.
-
-Raises
-------
-TypeError
-    A dtype that is not one of the four, a target that is not real, an argument that is not of the right kind.
-ValueError
-    A target of another shape, an unknown `reduction`.
-)");
-
-const Signature huber_signature(
-    R"(huber(pred, target, *, delta=1.0, reduction="mean")
---
-
-Huber's loss, and its gradient: squared near the target, straight beyond `delta`, so that outliers pull no harder.
-
-With d = pred - target:
-
-    loss  = d^2 / 2                       where |d| <= delta
-            delta * (|d| - delta / 2)     elsewhere
-    dpred = d, bounded to -delta .. delta
-
-Parameters
-----------
-pred : array_like
-    float32, float64, float16 or bfloat16; any shape.
-target : array_like
-    Of any real dtype and of `pred`'s shape; axes of length 1 do not count, so (N,) goes with (N, 1).
-delta : float, default 1.0
-    Finite and >= 0.
-reduction : {"mean", "sum", "none"}, default "mean"
-    Over all elements.
-
-Returns
--------
-loss : float, or ndarray
-    The mean or sum, taken in double; for "none" the loss of each element, of `pred`'s shape and dtype. The mean of no elements is
-    NaN.
-dpred : ndarray
-    Gradient of the mean, for "sum" and "none" of the sum: of `pred`'s shape and dtype.
-
-Raises
-------
-TypeError
-    A dtype that is not one of the four, a target that is not real, an argument that is not of the right kind.
-ValueError
-    A target of another shape, `delta` out of range, an unknown `reduction`.
-
-References
-----------
-Huber, P. J. (1964). Robust Estimation of a Location Parameter. Annals of Mathematical Statistics.
-)");
 
 ResultType cross_entropy_result("SoftmaxCrossEntropyResult", "loss dlogits");
 ResultType regression_result("RegressionLossResult", "loss dpred");
@@ -157,11 +25,11 @@ Reduction read_reduction(const Argument& argument) {
     argument.value_error("be 'mean', 'sum' or 'none'");
 }
 
-// The value of the loss; or those it is made of, in the dtype of the results.
-PyObject* value_of(Reduction reduction, double loss, Array& losses, const Array& results) {
-    if (reduction != Reduction::none) return PyFloat_FromDouble(loss);
+// The mean or sum; or the loss of each row or element, in the dtype of the results.
+Ref value_of(Reduction reduction, double loss, Array& losses, const Array& results) {
+    if (reduction != Reduction::none) return Ref::checked(PyFloat_FromDouble(loss));
     if (results.dtype() == DType::float64) return losses.release();
-    Array narrowed = empty(losses.shape(), results.descr(), results.dtype());
+    Array narrowed = empty_like(results, losses.shape());
     {
         const Released released(0.5 * double(losses.size()));
         kernels->convert->narrow[int(results.dtype())](losses.doubles(), narrowed.data(), losses.size());
@@ -171,27 +39,26 @@ PyObject* value_of(Reduction reduction, double loss, Array& losses, const Array&
 
 // ---- labels ----
 
-// Integers of any width and sign, each as it was given.
+// Integers of any width and signedness.
 class ClassIds {
 public:
-    explicit ClassIds(Ref integers)
-        : is_unsigned_(PyArray_TYPE(as_array(integers.get())) == NPY_UINT64 ||
-                       PyArray_TYPE(as_array(integers.get())) == NPY_ULONGLONG),
-          array_(Ref::checked(PyArray_FROM_OTF(integers.get(), NPY_INT64,
+    explicit ClassIds(const AnyArray& integers)
+        : is_unsigned_(integers.type_number() == NPY_UINT64 || integers.type_number() == NPY_ULONGLONG),
+          array_(Ref::checked(PyArray_FROM_OTF(reinterpret_cast<PyObject*>(integers.get()), NPY_INT64,
                                                NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY | NPY_ARRAY_FORCECAST))) {}
-    npy_intp size() const { return PyArray_SIZE(as_array(array_.get())); }
+    npy_intp size() const { return array_.size(); }
     bool is_negative(npy_intp i) const { return !is_unsigned_ && bits(i) < 0; }
-    int64_t bits(npy_intp i) const { return static_cast<const int64_t*>(PyArray_DATA(as_array(array_.get())))[i]; }
+    int64_t bits(npy_intp i) const { return static_cast<const int64_t*>(array_.data())[i]; }
     std::string text(npy_intp i) const {
         return is_unsigned_ ? std::to_string(uint64_t(bits(i))) : std::to_string(bits(i));
     }
 
 private:
     bool is_unsigned_;
-    Ref array_;
+    AnyArray array_;
 };
 
-// `ignore_index`: any integer; one beyond 64 bits is that of no label.
+// `ignore_index`: any integer; one that does not fit 64 bits equals no label.
 class Ignored {
 public:
     explicit Ignored(const Argument& argument) {
@@ -204,27 +71,27 @@ public:
         int overflow;
         bits_ = PyLong_AsLongLongAndOverflow(number.get(), &overflow);
         negative_ = bits_ < 0;
-        stands_ = overflow == 0;
+        fits_ = overflow == 0;
         if (overflow <= 0) return;
         bits_ = int64_t(PyLong_AsUnsignedLongLong(number.get()));
         negative_ = false;
-        stands_ = !PyErr_Occurred();
+        fits_ = !PyErr_Occurred();
         PyErr_Clear();
     }
     bool is(const ClassIds& ids, npy_intp i) const {
-        return stands_ && ids.bits(i) == bits_ && ids.is_negative(i) == negative_;
+        return fits_ && ids.bits(i) == bits_ && ids.is_negative(i) == negative_;
     }
     const std::string& text() const { return text_; }
 
 private:
     int64_t bits_ = 0;
-    bool stands_ = false, negative_ = false;
+    bool fits_ = false, negative_ = false;
     std::string text_;
 };
 
 constexpr int64_t no_label = -1;  // 0 .. K - 1 are labels
 
-// A copy, so that no other thread can change what has been checked. Ignored ones are `no_label`.
+// A copy, which no other thread can change after the check. Ignored labels become `no_label`.
 Scratch<int64_t> checked_labels(const Argument& argument, const ClassIds& ids, npy_intp classes,
                                 const Ignored& ignored) {
     Scratch<int64_t> labels(ids.size());
@@ -238,42 +105,40 @@ Scratch<int64_t> checked_labels(const Argument& argument, const ClassIds& ids, n
     return labels;
 }
 
-// Class ids, or probabilities: floating, or one-hot of any real dtype.
-bool are_class_ids(const Argument& labels, PyArrayObject* given, const Array& logits) {
-    const int type = PyArray_TYPE(given);
+// Class ids, rather than probabilities: floating-point, or one-hot of any real dtype.
+bool are_class_ids(const Argument& labels, const AnyArray& given, const Array& logits) {
+    const int type = given.type_number();
     DType dtype;
-    if (find_dtype(PyArray_DESCR(given), dtype) || type == NPY_LONGDOUBLE) return false;
+    if (find_dtype(given.descr(), dtype) || type == NPY_LONGDOUBLE) return false;
     if (!PyTypeNum_ISINTEGER(type) && !PyTypeNum_ISBOOL(type))
-        labels.fail(PyExc_TypeError, "be integers, or probabilities of a real dtype", dtype_text(PyArray_DESCR(given)));
+        labels.fail(PyExc_TypeError, "be integers, or probabilities of a real dtype", dtype_text(given.descr()));
     const Shape rows{logits.dims()[0]};
-    if (holds_shape(given, rows)) return true;
-    if (!holds_shape(given, logits.shape()))
+    if (holds_shape(given.get(), rows)) return true;
+    if (!holds_shape(given.get(), logits.shape()))
         labels.fail(PyExc_ValueError,
                     "have shape " + text(rows) + ", or " + text(logits.shape()) + " where they are probabilities",
-                    text(Shape(PyArray_DIMS(given), PyArray_DIMS(given) + PyArray_NDIM(given))));
+                    text(given.shape()));
     return false;
 }
 
-PyObject* softmax_cross_entropy(const Arguments& in) {
-    const Argument labels = in[1], ignore_index = in[4];
-    const Array logits = read(in[0]);
+Ref softmax_cross_entropy(const Arguments<docs::softmax_cross_entropy>& in) {
+    const Argument labels = in["labels"], ignore_index = in["ignore_index"];
+    const Array logits = read(in["logits"]);
     if (logits.ndim() != 2 || logits.dims()[1] == 0)
-        in[0].fail(PyExc_ValueError, "have shape (N, K) with K >= 1", text(logits.shape()));
+        in["logits"].fail(PyExc_ValueError, "have shape (N, K) with K >= 1", text(logits.shape()));
     const npy_intp rows = logits.dims()[0], classes = logits.dims()[1];
-    Ref given = read_any(labels, "be integers, or probabilities of a real dtype");
-    const bool by_id = are_class_ids(labels, as_array(given.get()), logits);
+    const AnyArray given = read_any(labels, "be integers, or probabilities of a real dtype");
+    const bool by_id = are_class_ids(labels, given, logits);
     std::optional<Parameter> probabilities;
     if (!by_id)
-        probabilities.emplace(labels, as_real(labels, Ref::borrow(given.get())), logits, logits.shape(),
-                              working_type(logits));
-    const double label_smoothing = in[2].between(0, 1, 0);
-    const Parameter weight(in[3], logits, {classes}, working_type(logits), 1);
+        probabilities.emplace(labels, as_real(labels, given.share()), logits, logits.shape(), working_type(logits));
+    const double label_smoothing = in["label_smoothing"].between(0, 1, 0);
+    const Parameter weight(in["class_weight"], logits, {classes}, working_type(logits), 1);
     if (ignore_index.given() && !by_id) ignore_index.value_error("be None where labels are probabilities");
     const Ignored ignored(ignore_index);
-    const Scratch<int64_t> ids =
-        by_id ? checked_labels(labels, ClassIds(std::move(given)), classes, ignored) : Scratch<int64_t>();
-    const Reduction reduction = read_reduction(in[5]);
-    Array dlogits = empty(logits.shape(), logits.descr(), logits.dtype()), losses = empty_doubles({rows});
+    const Scratch<int64_t> ids = by_id ? checked_labels(labels, ClassIds(given), classes, ignored) : Scratch<int64_t>();
+    const Reduction reduction = read_reduction(in["reduction"]);
+    Array dlogits = empty_like(logits), losses = empty_doubles({rows});
     double loss;
     {
         const Released released;
@@ -291,19 +156,19 @@ PyObject* softmax_cross_entropy(const Arguments& in) {
              .label_smoothing = label_smoothing,
              .mean = reduction == Reduction::mean});
     }
-    return cross_entropy_result({value_of(reduction, loss, losses, logits), dlogits.release()});
+    return cross_entropy_result(value_of(reduction, loss, losses, logits), dlogits.release());
 }
 
-// scale times Huber's loss; of infinite delta it is the squared error / 2.
-template <class Delta>
-PyObject* regression(const Arguments& in, double scale, const Delta& read_delta, const Argument& reduction_argument) {
-    const Array pred = read(in[0]);
-    if (!in[1].given()) in[1].type_error("be an array");
-    const Parameter target(in[1], pred, pred.shape(), working_type(pred), 0);
+// `scale` times Huber's loss, which is half the squared error where delta is infinite.
+template <const auto& doc, class Delta>
+Ref regression(const Arguments<doc>& in, double scale, const Delta& read_delta) {
+    const Array pred = read(in["pred"]);
+    if (!in["target"].given()) in["target"].type_error("be an array");
+    const Parameter target(in["target"], pred, pred.shape(), working_type(pred), 0);
     const double delta = read_delta();
-    const Reduction reduction = read_reduction(reduction_argument);
+    const Reduction reduction = read_reduction(in["reduction"]);
     const double divisor = reduction == Reduction::mean ? double(pred.size()) : 1;
-    Array dpred = empty(pred.shape(), pred.descr(), pred.dtype());
+    Array dpred = empty_like(pred);
     Array losses = reduction == Reduction::none ? empty_doubles(pred.shape()) : Array();
     double loss;
     {
@@ -319,21 +184,20 @@ PyObject* regression(const Arguments& in, double scale, const Delta& read_delta,
                                                    .gradient_scale = scale / divisor,
                                                    .divisor = divisor});
     }
-    return regression_result({value_of(reduction, loss, losses, pred), dpred.release()});
+    return regression_result(value_of(reduction, loss, losses, pred), dpred.release());
 }
 
-PyObject* mse(const Arguments& in) {
-    return regression(in, 2, [] { return INFINITY; }, in[2]);
+Ref mse(const Arguments<docs::mse>& in) {
+    return regression(in, 2, [] { return INFINITY; });
 }
-PyObject* huber(const Arguments& in) {
-    return regression(in, 1, [&] { return in[2].non_negative(1); }, in[3]);
+Ref huber(const Arguments<docs::huber>& in) {
+    return regression(in, 1, [&] { return in["delta"].non_negative(1); });
 }
 }  // namespace
 
 void bind_losses(PyObject* module) {
     cross_entropy_result.create(module);
     regression_result.create(module);
-    add_functions(module, {method<softmax_cross_entropy_signature, softmax_cross_entropy>(),
-                           method<mse_signature, mse>(), method<huber_signature, huber>()});
+    add_functions(module, {method<softmax_cross_entropy>(), method<mse>(), method<huber>()});
 }
 }  // namespace trimtab

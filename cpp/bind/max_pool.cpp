@@ -1,67 +1,17 @@
+#include "docs/max_pool.h"
+
 #include "pool.h"
 
 namespace trimtab {
 namespace {
 
-const Signature max_pool_signature(
-    R"(max_pool(x, kernel, before, stride, output)
---
-
-Largest values under a kernel that moves over images whose channels stand last.
-
-    y[n, i, j, c] = max over a, b of x[n, i * stride + a - before, j * stride + b - before, c]
-
-Parameters
-----------
-x : array_like
-    Shape (N, H, W, C), of one of the four dtypes.
-kernel, before, stride, output : tuple of two ints
-    For height and width: the extents of the kernel, of which what lies outside of the image does not count; by how much it
-    overhangs the image at first; its step; and its places.
-
-Returns
--------
-y : ndarray
-    Shape (N, *output, C), of `x`'s dtype. NaN counts as the largest; the maximum of nothing is -inf.
-
-Raises
-------
-TypeError, ValueError
-    An argument of the wrong dtype, kind, shape or range.
-)");
-
-const Signature max_pool_backward_signature(
-    R"(max_pool_backward(dy, x, y, kernel, before, stride)
---
-
-Gradient of `max_pool`: each `dy` goes to the first of the largest values, row by row; that of NaN is lost.
-
-Parameters
-----------
-dy : array_like
-    Gradient with respect to y, of one of the four dtypes.
-x, y : array_like
-    Of the forward pass, of `dy`'s dtype, and y of its shape.
-kernel, before, stride : tuple of two ints
-    As in the forward pass.
-
-Returns
--------
-dx : ndarray
-    Of the shape and dtype of `x`. Where windows overlap gradients add up, in the order of the places.
-
-Raises
-------
-TypeError, ValueError
-    An argument of the wrong dtype, kind, shape or range.
-)");
-
-PyObject* max_pool(const Arguments& in) {
-    const Array x = read(in[0]);
-    const npy_intp* const extents = read_extents(in[0], x, 4, "(N, H, W, C)");
-    PoolLayout layout = pool_layout(extents[0], extents[3], {extents[1], extents[2]}, in[1], in[2], in[3]);
-    layout.output = read_plane(in[4], 0);
-    Array y = empty({layout.samples, layout.output.height, layout.output.width, layout.channels}, x.descr(), x.dtype());
+Ref max_pool(const Arguments<docs::max_pool>& in) {
+    const Array x = read(in["x"]);
+    const npy_intp* const extents = read_extents(in["x"], x, 4, "(N, H, W, C)");
+    PoolLayout layout =
+        pool_layout(extents[0], extents[3], {extents[1], extents[2]}, in["kernel"], in["before"], in["stride"]);
+    layout.output = read_plane(in["output"], 0);
+    Array y = empty_like(x, {layout.samples, layout.output.height, layout.output.width, layout.channels});
     if (y.size() > 0) {
         const Released released;
         kernels->max_pool->forward[int(x.dtype())]({.x = x.data(), .y = y.data(), .layout = layout});
@@ -69,17 +19,17 @@ PyObject* max_pool(const Arguments& in) {
     return y.release();
 }
 
-PyObject* max_pool_backward(const Arguments& in) {
-    const Array dy = read(in[0]);
-    const npy_intp* const output = read_extents(in[0], dy, 4, "(N, *output, C)");
-    const Array x = read(in[1]), y = read_like(in[2], dy);
-    require_dtype(in[1], x, dy.dtype());
-    const npy_intp* const image = read_extents(in[1], x, 4, "(N, H, W, C)");
+Ref max_pool_backward(const Arguments<docs::max_pool_backward>& in) {
+    const Array dy = read(in["dy"]);
+    const npy_intp* const output = read_extents(in["dy"], dy, 4, "(N, *output, C)");
+    const Array x = read(in["x"]), y = read_like(in["y"], dy);
+    require_dtype(in["x"], x, dy.dtype());
+    const npy_intp* const image = read_extents(in["x"], x, 4, "(N, H, W, C)");
     if (image[0] != output[0] || image[3] != output[3])
-        in[1].fail(PyExc_ValueError, "have the samples and channels of dy", text(x.shape()));
-    PoolLayout layout = pool_layout(image[0], image[3], {image[1], image[2]}, in[3], in[4], in[5]);
+        in["x"].fail(PyExc_ValueError, "have the samples and channels of dy", text(x.shape()));
+    PoolLayout layout = pool_layout(image[0], image[3], {image[1], image[2]}, in["kernel"], in["before"], in["stride"]);
     layout.output = {output[1], output[2]};
-    Array dx = empty(x.shape(), x.descr(), x.dtype());
+    Array dx = empty_like(x);
     if (dx.size() > 0) {
         const Released released;
         kernels->max_pool->backward[int(x.dtype())](
@@ -89,8 +39,5 @@ PyObject* max_pool_backward(const Arguments& in) {
 }
 }  // namespace
 
-void bind_max_pool(PyObject* module) {
-    add_functions(module,
-                  {method<max_pool_signature, max_pool>(), method<max_pool_backward_signature, max_pool_backward>()});
-}
+void bind_max_pool(PyObject* module) { add_functions(module, {method<max_pool>(), method<max_pool_backward>()}); }
 }  // namespace trimtab

@@ -10,13 +10,13 @@
 namespace trimtab {
 namespace {
 
-// A draw looks up five attributes, and all of it should take a fraction of a microsecond.
+// A draw looks up five attributes; interned names keep it below a microsecond.
 struct {
     PyObject *bit_generator, *capsule, *lock, *acquire, *release;
 } names;
 
-// Not imported before it is needed: whoever has a Generator has it already. Whichever thread comes first sets it; a lock
-// around the import would wait for the GIL while its holder waits for the lock.
+// Imported when it is first needed: a caller with a Generator has imported it already. The first thread sets it. A lock
+// around the import could deadlock with the GIL.
 std::atomic<PyObject*> known_generator_type = nullptr;
 
 PyObject* generator_type() {

@@ -1,4 +1,4 @@
-// `rng=`: where the seed of a call's random stream comes from.
+// The argument `rng`: the seed of a call's random numbers.
 #pragma once
 #include <cstdint>
 
@@ -6,7 +6,7 @@
 
 namespace trimtab {
 
-void import_random();  // what is needed of it from the first draw on
+void import_random();  // interned names
 
 class Seed {
 public:

@@ -5,7 +5,7 @@
 namespace trimtab {
 namespace {
 
-// An argument with its axes in the order that the kernel sees.
+// An argument with its axes in the order of the kernel.
 class Source {
 public:
     Source(const Array& array, const RowLayout& layout)
@@ -27,14 +27,14 @@ RowNormResult row_norm_forward(const RowNormKernels& kernels, const RowNormArgum
     const bool added = in.residual.value();
     const Array residual = added ? read_like(in.residual, x) : Array();
     const RowLayout layout = row_layout(in.axis, x);
-    const Parameter gamma(in.gamma, x, layout.normalised, working_type(x), 1, x.size() > 0);
-    const Parameter beta(in.beta, x, layout.normalised, working_type(x), 0, x.size() > 0);
+    const Parameter gamma(in.gamma, x, layout.normalized, working_type(x), 1, x.size() > 0);
+    const Parameter beta(in.beta, x, layout.normalized, working_type(x), 0, x.size() > 0);
     const double epsilon = in.eps.non_negative(eps);
     Output y(in.out, x, {&x}, {&gamma.array(), &beta.array()}, layout.order);
     std::optional<Output> summed;
     if (added)
-        summed.emplace(Argument(), x, std::initializer_list<const Array*>(), std::initializer_list<const Array*>(),
-                       layout.order);
+        summed.emplace(Argument(), x, std::initializer_list<const AnyArray*>(),
+                       std::initializer_list<const AnyArray*>(), layout.order);
     Array mean = statistic(keep_mean, layout), rstd = statistic(keep_rstd, layout);
     const Source source(x, layout), addend(residual, layout);
     if (x.size() > 0 || mean || rstd) {  // empty rows may be more than can be counted
@@ -51,20 +51,20 @@ RowNormResult row_norm_forward(const RowNormKernels& kernels, const RowNormArgum
                                          .width = layout.width,
                                          .eps = epsilon});
     }
-    return {y.finish(), added ? summed->finish() : nullptr, mean.release(), rstd.release()};
+    return {y.finish(), added ? summed->finish() : Ref(), mean.release(), rstd.release()};
 }
 
 RowNormGradients row_norm_backward(const RowNormKernels& kernels, const RowNormBackwardArguments& in) {
     const Array dy = read(in.dy), x = read_like(in.x, dy);
     const RowLayout layout = row_layout(in.axis, x);
-    const bool centred = in.mean.value();
-    const Array mean = centred ? read_statistic(in.mean, layout.kept) : Array();
+    const bool centered = in.mean.value();
+    const Array mean = centered ? read_statistic(in.mean, layout.kept) : Array();
     const Array rstd = read_statistic(in.rstd, layout.kept);
-    const Parameter gamma(in.gamma, x, layout.normalised, working_type(x), 1, x.size() > 0);
+    const Parameter gamma(in.gamma, x, layout.normalized, working_type(x), 1, x.size() > 0);
     Output dx(in.out, x, {&dy, &x}, {&mean, &rstd, &gamma.array()}, layout.order);
-    Gradient dgamma(gamma, layout.normalised);
+    Gradient dgamma(gamma, layout.normalized);
     std::optional<Gradient> dbeta;
-    if (centred) dbeta.emplace(gamma, layout.normalised);
+    if (centered) dbeta.emplace(gamma, layout.normalized);
     const Source gradient(dy, layout), source(x, layout);
     {
         const Released released;
@@ -75,10 +75,10 @@ RowNormGradients row_norm_backward(const RowNormKernels& kernels, const RowNormB
                                           .rstd = rstd.doubles(),
                                           .dx = dx.data(),
                                           .dgamma = dgamma.sums(),
-                                          .dbeta = centred ? dbeta->sums() : nullptr,
+                                          .dbeta = centered ? dbeta->sums() : nullptr,
                                           .rows = layout.rows,
                                           .width = layout.width});
     }
-    return {dx.finish(), dgamma.finish(), centred ? dbeta->finish() : nullptr};
+    return {dx.finish(), dgamma.finish(), centered ? dbeta->finish() : Ref()};
 }
 }  // namespace trimtab

@@ -1,4 +1,4 @@
-// The calls that layer norm and RMS norm share.
+// Calls that layer norm and RMS norm share.
 #pragma once
 #include "bind.h"
 
@@ -8,9 +8,9 @@ namespace trimtab {
 struct RowNormArguments {
     Argument x, residual = {}, gamma, beta = {}, axis, eps, out = {};
 };
-// New references, null where nothing was asked for.
+// Empty where not asked for.
 struct RowNormResult {
-    PyObject *y, *summed = nullptr, *mean = nullptr, *rstd = nullptr;
+    Ref y, summed, mean, rstd;
 };
 RowNormResult row_norm_forward(const RowNormKernels& kernels, const RowNormArguments& in, double eps, bool keep_mean,
                                bool keep_rstd);
@@ -19,7 +19,7 @@ struct RowNormBackwardArguments {
     Argument dy, x, mean = {}, rstd, gamma, axis, out;
 };
 struct RowNormGradients {
-    PyObject *dx, *dgamma, *dbeta = nullptr;  // dbeta is null where there is no mean
+    Ref dx, dgamma, dbeta;  // dbeta is empty where there is no mean
 };
 RowNormGradients row_norm_backward(const RowNormKernels& kernels, const RowNormBackwardArguments& in);
 }  // namespace trimtab

@@ -1,267 +1,91 @@
+#include "docs/sgd.h"
+
 #include <cmath>
 #include <memory>
 
-#include "../arrays.h"
+#include "../array_sequence.h"
 #include "bind.h"
 
 namespace trimtab {
 namespace {
 
-const Signature sgd_update_signature(
-    R"(sgd_update(params, grads, momentum_buffers=None, *, lr, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0, l1=0.0, decoupled=False, proximal=False, maximize=False, grad_scale=1.0, first_step=False, zero_grad=False, masters=None, statistics=False, skip_nonfinite=False)
---
-
-One step of stochastic gradient descent on any number of arrays, in place, in one pass over memory.
-
-With sign(0) = 0, for each element w of a parameter, g of its gradient and v of its momentum buffer, in this order:
-
-    g = grad_scale * g;  g = -g                       where maximize
-    g = g + weight_decay * w + l1 * sign(w)           unless decoupled; without l1 where proximal
-    v = momentum * v + (1 - dampening) * g            v = g on the first step
-    g = g + momentum * v                              where nesterov; else g = v
-    g = g + weight_decay * w + l1 * sign(w)           where decoupled; without l1 where proximal
-    w = w - lr * g
-    w = sign(w) * max(|w| - lr * l1, 0)               where proximal
-
-Parameters
-----------
-params : ndarray, or sequence or mapping of ndarray
-    Updated in place. All of one dtype: float32, float64, float16 or bfloat16; writeable. They may lie in memory in any
-    order: dense ones, such as Fortran-ordered, at full speed where the others at their place lie alike. Of mappings, the
-    arrays of equal keys belong together.
-grads : ndarray, or sequence or mapping of ndarray
-    The gradient of each parameter, of its dtype and of its shape but for axes of length 1. No two arrays of the call
-    overlap.
-momentum_buffers : ndarray, or sequence or mapping of ndarray, optional
-    v, of each parameter's shape and of the dtype of `masters` where they are given, of `params` elsewhere. Updated in
-    place. Needed where `momentum` is not 0; where they are not given there is no v, and `dampening` does not count.
-lr : float
-    Learning rate, finite and >= 0, as are all numbers below.
-momentum : float, default 0.0
-    Weight of the old v.
-dampening : float, default 0.0
-    1 minus the weight of the new gradient in v.
-nesterov : bool, default False
-    Whether to look ahead along v; needs `momentum`.
-weight_decay : float, default 0.0
-    c of the penalty c/2 * sum of w^2, whose gradient is c * w.
-l1 : float, default 0.0
-    a of the penalty a * sum of |w|.
-decoupled : bool, default False
-    Whether decay stays outside the momentum and untouched by `grad_scale` and `maximize`.
-proximal : bool, default False
-    Whether the L1 penalty acts as a soft threshold after the step, which gives exact zeros; its sub-gradient gives none.
-maximize : bool, default False
-    Whether to climb. Penalties still shrink.
-grad_scale : float, default 1.0
-    Factor of the gradients: 1 over the scale of the loss, or what clipping asks for.
-first_step : bool or sequence of bool, default False
-    Whether v starts here, for all parameters or for each; the old contents of the buffer are then not read.
-zero_grad : bool, default False
-    Whether to leave zeros in `grads`, which must then be writeable.
-masters : ndarray, or sequence or mapping of ndarray, optional
-    For float16 and bfloat16 parameters: their float32 originals, which are updated in place; `params` become their
-    rounded copies.
-statistics : bool, default False
-    Whether to return norms, from the same pass.
-skip_nonfinite : bool, default False
-    Whether to look at all gradients first, and change nothing at all where their norm is not finite. Returns the norms,
-    so that a skipped step can be told from `grad_norm`. Without it NaN and Inf spread to the elements they belong to.
-
-Returns
--------
-None, or where `statistics` or `skip_nonfinite` is asked for
-l1_norm : float
-    Sum of |w| before the step.
-l2_norm_sq : float
-    Sum of w^2 before the step.
-grad_norm : float
-    Root of the sum of squares of all gradients, times `grad_scale`; before decay.
-
-Raises
-------
-TypeError
-    Something that is not an ndarray, a dtype that is not one of the four or not that of the first parameter, an argument
-    that is not of the right kind.
-ValueError
-    Lists of different lengths, other keys, a shape that does not fit, arrays that overlap or are read-only, a number out of range, `momentum` without buffers, `nesterov` without momentum. Nothing has been changed
-    then.
-
-See Also
---------
-penalty : the value of the penalties.
-clip_grad_norm : bounds the norm of gradients.
-
-Notes
------
-Arithmetic is in float32 (float64: in float64), sums are in double. The bits of every element depend on nothing but that
-element: not on the number of threads, the instruction set, or how arrays are grouped into calls.
-
-References
-----------
-Polyak, B. T. (1964). Some methods of speeding up the convergence of iteration methods. (Momentum.)
-Nesterov, Y. (1983). A method of solving a convex programming problem with convergence rate O(1/k^2).
-Loshchilov, I., and Hutter, F. (2019). Decoupled Weight Decay Regularization. ICLR.
-Daubechies, I., Defrise, M., and De Mol, C. (2004). An iterative thresholding algorithm for linear inverse problems with
-a sparsity constraint. (The proximal step.)
-)");
-
-const Signature sgd_plan_signature(
-    R"(sgd_plan(params, grads, momentum_buffers=None, *, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0, l1=0.0, decoupled=False, proximal=False, maximize=False, zero_grad=False, masters=None, decays=True)
---
-
-What `sgd_update` takes, checked once for many steps; `grads` must be writeable.
-
-`decays`, a bool or a sequence of bools: whether `weight_decay` and `l1` apply, to all parameters or to each.
-
-Returns
--------
-plan : capsule
-    Holds on to the arrays.
-)");
-
-const Signature sgd_step_signature(
-    R"(sgd_step(plan, lr, grad_scale=1.0, first_step=False, statistics=False)
---
-
-`sgd_update` of what a plan holds.
-)");
-
-const Signature sgd_grad_norm_signature(
-    R"(sgd_grad_norm(plan)
---
-
-The root of the sum of squares of all gradients of a plan.
-)");
-
-const Signature sgd_stands_signature(
-    R"(sgd_stands(plan)
---
-
-Whether the arrays of a plan can still be written where they were found.
-)");
-
-const Signature clip_grad_norm_signature(
-    R"(clip_grad_norm(grads, max_norm)
---
-
-Scale gradients in place so that their common norm is at most `max_norm`.
-
-    g = g * min(1, max_norm / norm),  norm = sqrt(sum of g^2 over all arrays)
-
-Parameters
-----------
-grads : ndarray, or sequence or mapping of ndarray
-    All of one dtype: float32, float64, float16 or bfloat16; writeable, not overlapping, in any order in memory.
-max_norm : float
-    >= 0; infinity only measures.
-
-Returns
--------
-norm : float
-    The norm before. Where it is NaN or infinite, nothing has been changed.
-
-Raises
-------
-TypeError
-    Something that is not an ndarray, a dtype that is not one of the four or not that of the first array, a `max_norm`
-    that is not a number.
-ValueError
-    Arrays that overlap or are read-only; `max_norm` out of range. Nothing has been changed
-    then.
-
-Notes
------
-Gradients that `sgd_update` will read need no pass of their own: measure with an infinite `max_norm`, and give
-``grad_scale=min(1, max_norm / norm)`` to the update.
-
-References
-----------
-Pascanu, R., Mikolov, T., and Bengio, Y. (2013). On the difficulty of training recurrent neural networks. ICML.
-)");
-
-const Signature penalty_signature(
-    R"(penalty(params, *, l1=0.0, l2=0.0)
---
-
-The value of the L1 and L2 penalties of any number of arrays.
-
-    l1 * (sum of |w|) + l2 / 2 * (sum of w^2)
-
-Parameters
-----------
-params : array_like, or sequence or mapping of array_like
-    All of one dtype: float32, float64, float16 or bfloat16.
-l1, l2 : float, default 0.0
-    Finite and >= 0. With `l1` and ``weight_decay=l2``, `sgd_update` descends the gradient of this penalty.
-
-Returns
--------
-value : float
-
-Raises
-------
-TypeError
-    A dtype that is not one of the four or not that of the first array, a factor that is not a number.
-ValueError
-    A factor out of range.
-)");
-
 ResultType statistics_result("SgdStatistics", "l1_norm l2_norm_sq grad_norm");
 
-// The options of sgd_update that stay the same from step to step: from `momentum` to `maximize`, the first of which is
-// argument number `first`.
+// The arguments that sgd_update and sgd_plan share.
+struct PlanArguments {
+    Argument params, grads, momentum_buffers, masters;
+    Argument momentum, dampening, nesterov, weight_decay, l1, decoupled, proximal, maximize;
+    template <const auto& doc>
+    explicit PlanArguments(const Arguments<doc>& in)
+        : params(in["params"]),
+          grads(in["grads"]),
+          momentum_buffers(in["momentum_buffers"]),
+          masters(in["masters"]),
+          momentum(in["momentum"]),
+          dampening(in["dampening"]),
+          nesterov(in["nesterov"]),
+          weight_decay(in["weight_decay"]),
+          l1(in["l1"]),
+          decoupled(in["decoupled"]),
+          proximal(in["proximal"]),
+          maximize(in["maximize"]) {}
+};
+
+// The options that stay the same from step to step.
 struct Options {
     double momentum, dampening;
     bool nesterov;
     double weight_decay, l1;
     bool decoupled, proximal, maximize;
-    Options(const Arguments& in, std::size_t first, bool has_velocities)
-        : momentum(in[first].non_negative(0)),
-          dampening(in[first + 1].non_negative(0)),
-          nesterov(in[first + 2].flag(false)),
-          weight_decay(in[first + 3].non_negative(0)),
-          l1(in[first + 4].non_negative(0)),
-          decoupled(in[first + 5].flag(false)),
-          proximal(in[first + 6].flag(false)),
-          maximize(in[first + 7].flag(false)) {
-        if (momentum != 0 && !has_velocities) in[first].value_error("be 0 where there are no momentum_buffers");
-        if (nesterov && momentum == 0) in[first + 2].value_error("be False where momentum is 0");
+    Options(const PlanArguments& in, bool has_velocities)
+        : momentum(in.momentum.non_negative(0)),
+          dampening(in.dampening.non_negative(0)),
+          nesterov(in.nesterov.flag(false)),
+          weight_decay(in.weight_decay.non_negative(0)),
+          l1(in.l1.non_negative(0)),
+          decoupled(in.decoupled.flag(false)),
+          proximal(in.proximal.flag(false)),
+          maximize(in.maximize.flag(false)) {
+        if (momentum != 0 && !has_velocities) in.momentum.value_error("be 0 where there are no momentum_buffers");
+        if (nesterov && momentum == 0) in.nesterov.value_error("be False where momentum is 0");
     }
 };
 
-// What sgd_update works on, and how. The first three arguments are the parameters, gradients and momentum buffers.
+// The arrays and options of an update, checked.
 struct Plan {
-    Arrays params, grads, velocities, masters;
+    ArraySequence params, grads, velocities, masters;
     Options options;
     bool zero_grad;
     Scratch<bool> decays;  // one for each parameter; empty: all do
-    Plan(const Arguments& in, std::size_t first_option, const Argument& originals, bool zero_grad, bool writes_grads)
-        : params(in[0], Access::write),
-          grads(in[1], writes_grads ? Access::write : Access::keep, &params),
-          velocities(in[2].given() ? Arrays(in[2], Access::write, &params) : Arrays()),
-          masters(originals.given() ? Arrays(originals, Access::write, &params) : Arrays()),
-          options(in, first_option, velocities.given()),
+    Plan(const PlanArguments& in, bool zero_grad, bool writes_grads)
+        : params(in.params, Access::write),
+          grads(in.grads, writes_grads ? Access::write : Access::keep, &params),
+          velocities(in.momentum_buffers.given() ? ArraySequence(in.momentum_buffers, Access::write, &params)
+                                                 : ArraySequence()),
+          masters(in.masters.given() ? ArraySequence(in.masters, Access::write, &params) : ArraySequence()),
+          options(in, velocities.given()),
           zero_grad(zero_grad) {
         grads.require_like(params, params.dtype());
         if (velocities.given()) velocities.require_like(params, masters.given() ? DType::float32 : params.dtype());
         if (masters.given()) {
             if (params.dtype() != DType::float16 && params.dtype() != DType::bfloat16)
-                originals.fail(PyExc_TypeError, "go with float16 or bfloat16 params",
-                               "params of " + params.dtype_text());
+                in.masters.fail(PyExc_TypeError, "go with float16 or bfloat16 params",
+                                "params of " + params.dtype_text());
             masters.require_like(params, DType::float32);
         }
         require_disjoint({&params, &grads, &velocities, &masters});
-        lay_out({&params, &grads, &velocities, &masters});
+        unify_order({&params, &grads, &velocities, &masters});
     }
     void gather() const {
-        for (const Arrays* list : {&params, &grads, &velocities, &masters}) list->gather();
+        for (const ArraySequence* list : {&params, &grads, &velocities, &masters}) list->gather();
     }
     void scatter() const {
-        for (const Arrays* list : {&params, &velocities, &masters}) list->scatter();
+        for (const ArraySequence* list : {&params, &velocities, &masters}) list->scatter();
         if (zero_grad) grads.scatter();
     }
-    bool stands() const { return params.stand() && grads.stand() && velocities.stand() && masters.stand(); }
+    bool is_valid() const {
+        return params.is_valid() && grads.is_valid() && velocities.is_valid() && masters.is_valid();
+    }
     double grads_norm() const {
         double norm;
         kernels->sgd->norm[int(grads.dtype())]({grads.list(), &norm});
@@ -269,20 +93,22 @@ struct Plan {
     }
 };
 
-// What differs from step to step.
+// The options that differ from step to step.
 struct Step {
     double lr, grad_scale;
     Scratch<bool> first_step;
     bool statistics;
-    Step(const Plan& plan, const Argument& lr, const Argument& grad_scale, const Argument& first_step,
-         const Argument& statistics)
-        : lr(lr.non_negative(0)),
-          grad_scale(grad_scale.non_negative(1)),
-          first_step(read_flags(first_step, plan.params.size(), false)),
-          statistics(statistics.flag(false)) {}
+    template <const auto& doc>
+    Step(const Plan& plan, const Arguments<doc>& in)
+        : lr(in["lr"].non_negative(0)),
+          grad_scale(in["grad_scale"].non_negative(1)),
+          first_step(read_flags(in["first_step"], plan.params.size(), false)),
+          statistics(in["statistics"].flag(false)) {}
 };
 
-PyObject* step(const Plan& plan, const Step& step, bool skip_nonfinite) {
+Ref as_float(double value) { return Ref::checked(PyFloat_FromDouble(value)); }
+
+Ref step(const Plan& plan, const Step& step, bool skip_nonfinite) {
     const double lr = step.lr, grad_scale = step.grad_scale;
     const bool statistics = step.statistics || skip_nonfinite;
     const Options& o = plan.options;
@@ -311,30 +137,30 @@ PyObject* step(const Plan& plan, const Step& step, bool skip_nonfinite) {
                                                             .zero_grad = plan.zero_grad,
                                                             .sums = statistics ? sums : nullptr});
         } else {
-            const Arrays& weights = plan.masters.given() ? plan.masters : plan.params;
+            const ArraySequence& weights = plan.masters.given() ? plan.masters : plan.params;
             kernels->sgd->weight_norms[int(weights.dtype())]({weights.list(), sums});
         }
     }
     plan.scatter();
-    if (!statistics) Py_RETURN_NONE;
-    return statistics_result({PyFloat_FromDouble(sums[l1_norm]), PyFloat_FromDouble(sums[l2_norm_sq]),
-                              PyFloat_FromDouble(grad_scale * sums[grad_norm])});
+    if (!statistics) return Ref::none();
+    return statistics_result(as_float(sums[l1_norm]), as_float(sums[l2_norm_sq]),
+                             as_float(grad_scale * sums[grad_norm]));
 }
 
-PyObject* sgd_update(const Arguments& in) {
-    const bool zero_grad = in[14].flag(false);
-    const Plan plan(in, 4, in[15], zero_grad, zero_grad);
-    return step(plan, Step(plan, in[3], in[12], in[13], in[16]), in[17].flag(false));
+Ref sgd_update(const Arguments<docs::sgd_update>& in) {
+    const bool zero_grad = in["zero_grad"].flag(false);
+    const Plan plan(PlanArguments(in), zero_grad, zero_grad);
+    return step(plan, Step(plan, in), in["skip_nonfinite"].flag(false));
 }
 
 constexpr const char* plan_name = "trimtab.sgd_plan";
 
-PyObject* sgd_plan(const Arguments& in) {
-    auto plan = std::make_unique<Plan>(in, 3, in[12], in[11].flag(false), true);
-    plan->decays = read_flags(in[13], plan->params.size(), true);
+Ref sgd_plan(const Arguments<docs::sgd_plan>& in) {
+    auto plan = std::make_unique<Plan>(PlanArguments(in), in["zero_grad"].flag(false), true);
+    plan->decays = read_flags(in["decays"], plan->params.size(), true);
     const auto destroy = [](PyObject* capsule) { delete static_cast<Plan*>(PyCapsule_GetPointer(capsule, plan_name)); };
-    PyObject* capsule = PyCapsule_New(plan.get(), plan_name, destroy);
-    if (capsule) plan.release();
+    Ref capsule = Ref::checked(PyCapsule_New(plan.get(), plan_name, destroy));
+    plan.release();  // the capsule owns it
     return capsule;
 }
 
@@ -345,29 +171,31 @@ const Plan& as_plan(const Argument& argument) {
 
 const Plan& read_plan(const Argument& argument) {
     const Plan& plan = as_plan(argument);
-    if (!plan.stands()) argument.fail(PyExc_ValueError, "hold writeable arrays that stay in place", "others");
+    if (!plan.is_valid()) argument.fail(PyExc_ValueError, "hold writeable arrays that stay in place", "others");
     return plan;
 }
 
-PyObject* sgd_step(const Arguments& in) {
-    const Step options(as_plan(in[0]), in[1], in[2], in[3], in[4]);
-    return step(read_plan(in[0]), options, false);  // reading the options may have moved the arrays of the plan
+Ref sgd_step(const Arguments<docs::sgd_step>& in) {
+    const Step options(as_plan(in["plan"]), in);
+    return step(read_plan(in["plan"]), options, false);  // reading the options may have moved the arrays of the plan
 }
 
-PyObject* sgd_grad_norm(const Arguments& in) {
-    const Plan& plan = read_plan(in[0]);
+Ref sgd_grad_norm(const Arguments<docs::sgd_grad_norm>& in) {
+    const Plan& plan = read_plan(in["plan"]);
     double norm;
     plan.grads.gather();
     {
         const Released released;
         norm = plan.grads_norm();
     }
-    return PyFloat_FromDouble(norm);
+    return as_float(norm);
 }
 
-PyObject* sgd_stands(const Arguments& in) { return PyBool_FromLong(as_plan(in[0]).stands()); }
+Ref sgd_plan_is_valid(const Arguments<docs::sgd_plan_is_valid>& in) {
+    return Ref::borrow(as_plan(in["plan"]).is_valid() ? Py_True : Py_False);
+}
 
-// By limit / norm; where float would not hold that, in two steps of about the same size.
+// The factor limit / norm; in two factors of about the same size where float would not hold it.
 Scale by(double limit, double norm, const ArrayList& arrays) {
     const double factor = limit / norm;
     if (limit == 0 || factor > 1e-30) return {.arrays = arrays, .factor = factor};
@@ -375,11 +203,11 @@ Scale by(double limit, double norm, const ArrayList& arrays) {
     return {.arrays = arrays, .factor = limit / unit / norm, .power_of_two = unit};
 }
 
-PyObject* clip_grad_norm(const Arguments& in) {
-    Arrays grads(in[0], Access::write);
-    const double limit = in[1].between(0, INFINITY, 0);
+Ref clip_grad_norm(const Arguments<docs::clip_grad_norm>& in) {
+    ArraySequence grads(in["grads"], Access::write);
+    const double limit = in["max_norm"].between(0, INFINITY, 0);
     require_disjoint({&grads});
-    lay_out({&grads});
+    unify_order({&grads});
     grads.gather();
     double norm = 0;
     {
@@ -388,32 +216,30 @@ PyObject* clip_grad_norm(const Arguments& in) {
         if (norm > limit && std::isfinite(norm)) kernels->sgd->scale[int(grads.dtype())](by(limit, norm, grads.list()));
     }
     grads.scatter();
-    return PyFloat_FromDouble(norm);
+    return as_float(norm);
 }
 
-PyObject* penalty(const Arguments& in) {
-    Arrays params(in[0], Access::read);
-    lay_out({&params});
-    const double l1 = in[1].non_negative(0), l2 = in[2].non_negative(0);
+Ref penalty(const Arguments<docs::penalty>& in) {
+    ArraySequence params(in["params"], Access::read);
+    unify_order({&params});
+    const double l1 = in["l1"].non_negative(0), l2 = in["l2"].non_negative(0);
     double sums[2], norm = 0;
     {
         const Released released;
         kernels->sgd->weight_norms[int(params.dtype())]({params.list(), sums});
-        // Squares that overflow or vanish leave it to the norm, whose factors are the root of what is asked for.
+        // Where squares overflow or underflow the scaled norm is used, squared after the multiplication.
         if (l2 != 0 && !(sums[1] > 1e-280 && sums[1] < 1e280))
             kernels->sgd->norm[int(params.dtype())]({params.list(), &norm});
     }
     const double root = std::sqrt(l2 / 2) * norm;
     const double of_magnitudes = l1 == 0 ? 0 : l1 * sums[0], of_squares = l2 == 0 ? 0 : l2 / 2 * sums[1];
-    return PyFloat_FromDouble(of_magnitudes + (norm == 0 ? of_squares : root * root));
+    return as_float(of_magnitudes + (norm == 0 ? of_squares : root * root));
 }
 }  // namespace
 
 void bind_sgd(PyObject* module) {
     statistics_result.create(module);
-    add_functions(module, {method<sgd_update_signature, sgd_update>(), method<sgd_plan_signature, sgd_plan>(),
-                           method<sgd_step_signature, sgd_step>(), method<sgd_grad_norm_signature, sgd_grad_norm>(),
-                           method<sgd_stands_signature, sgd_stands>(),
-                           method<clip_grad_norm_signature, clip_grad_norm>(), method<penalty_signature, penalty>()});
+    add_functions(module, {method<sgd_update>(), method<sgd_plan>(), method<sgd_step>(), method<sgd_grad_norm>(),
+                           method<sgd_plan_is_valid>(), method<clip_grad_norm>(), method<penalty>()});
 }
 }  // namespace trimtab

@@ -1,8 +1,10 @@
-// Average pooling of images x (samples, image, channels) to y (samples, output, channels):
+// Average pooling of images x (samples, image, channels) to y (samples, output, channels), and its gradient:
 //   y[n, i, j, c] = sum of x[n, :, :, c] in the window at (i, j) / count
 //   dx            = sum of dy / count over the windows that the element is in
-// count is the size of the kernel or, if padding does not count, of its part inside of the image. Lines are summed in
-// double: only the loops over values are compiled for each dtype.
+// count is the size of the kernel or, if padding does not count, of its part inside of the image.
+//
+// A line of the result, y or dx, is a sum of lines of the source, x or dy, which are widened to double. So the kernel
+// is compiled once for all dtypes.
 #include "../memory.h"
 #include "../parallel.h"
 #include "windows.h"
@@ -10,130 +12,72 @@
 namespace trimtab {
 namespace {
 
-// Loops over n values of a storage type.
-struct Storage {
-    ptrdiff_t bytes;                                                       // of a value
-    void (*add)(const void* x, double factor, double* sums, ptrdiff_t n);  // sums += factor * x
-    void (*store)(const double* sums, void* y, ptrdiff_t n);
-};
+void add_line(const AvgPool& a, ptrdiff_t i, const double* source, double scale, double* sums);
 
-// f(j, column, n): the columns from `column` on are in the windows of positions j..j + n, at one element of the
-// kernel's rows. n is 1, unless neighboring positions may be `merged`.
-template <class F>
-TRIMTAB_INLINE void for_columns(const PoolLayout& l, bool merged, F&& f) {
-    const ptrdiff_t stride = l.stride.width, padding = l.padding.width;
-    const ptrdiff_t end = min(l.kernel.width, l.image.width + padding);
-    for (ptrdiff_t b = max(0, padding - (l.output.width - 1) * stride); b < end; ++b) {
-        const ptrdiff_t column = b - padding;  // of position 0
-        const ptrdiff_t first = column < 0 ? ceil_div(-column, stride) : 0;
-        const ptrdiff_t stop = min(l.output.width, ceil_div(l.image.width - column, stride));
-        for (ptrdiff_t j = first, n = merged ? stop - first : 1; j < stop; j += n) f(j, j * stride + column, n);
-    }
-}
-
-TRIMTAB_INLINE void clear(double* sums, ptrdiff_t n) {
-    sweep<double>(n, [&](ptrdiff_t i, auto at) { at.store(sums + i, Doubles{}); });
-}
-TRIMTAB_INLINE bool all_finite(const double* sums, ptrdiff_t n) {
+TRIMTAB_INLINE ptrdiff_t whole_vectors(ptrdiff_t n) { return ceil_div(n, lanes<double>) * lanes<double>; }
+TRIMTAB_INLINE bool all_finite(const double* values, ptrdiff_t n) {
     Longs others = {};
-    sweep<double>(n, [&](ptrdiff_t i, auto at) {
-        const Doubles v = at.load(sums + i);
+    for (ptrdiff_t i = 0; i < n; i += lanes<double>) {
+        const Doubles v = load<double>(values + i);
         others |= v - v != 0;
-    });
+    }
     return !any(others);
 }
 
-// Sums of factor * x for all positions of a line of y.
-TRIMTAB_LOOP void sum_windows(const AvgPool& a, const Storage& storage, ptrdiff_t line, double factor, double* sums) {
+void avg_pool(const AvgPool& a) {
     const PoolLayout& l = a.layout;
-    const char* const x = static_cast<const char*>(a.x) + line / l.output.height * image_size(l) * storage.bytes;
-    const Range rows = window_rows(l, line % l.output.height);
-    clear(sums, l.output.width * l.channels);
-    for (ptrdiff_t row = rows.begin; row < rows.end; ++row)
-        for_columns(l, l.stride.width == 1, [&](ptrdiff_t j, ptrdiff_t column, ptrdiff_t n) {
-            storage.add(x + (row * l.image.width + column) * l.channels * storage.bytes, factor, sums + j * l.channels,
-                        n * l.channels);
-        });
-}
-
-TRIMTAB_OUTLINE void forward(const AvgPool& a, const Storage& storage) {
-    const PoolLayout& l = a.layout;
-    const ptrdiff_t width = l.output.width * l.channels;
-    parallel_for(l.samples * l.output.height, cost_of(l), [&](ptrdiff_t begin, ptrdiff_t end) {
-        const Scratch<double> sums(width), scaled_sums(width);
-        for (ptrdiff_t line = begin; line < end; ++line) {
-            // Of large values the sum overflows, but not the mean.
+    const Size2d source = a.backward ? l.output : l.image, result = a.backward ? l.image : l.output;
+    const ptrdiff_t width = source.width * l.channels, size = result.width * l.channels, padded = whole_vectors(size);
+    parallel_for(l.samples * result.height, cost_of(l), [&](ptrdiff_t begin, ptrdiff_t end) {
+        const Scratch<double> buffer(width + 2 * padded);
+        double *const sums = buffer, *const scaled_sums = sums + padded, *const line = scaled_sums + padded;
+        const auto sum_lines = [&](ptrdiff_t sample, ptrdiff_t row, double scale, double* to) TRIMTAB_INLINE_LAMBDA {
+            const Range rows = a.backward ? positions_over(l, row) : window_rows(l, row);
+            __builtin_memset(to, 0, size_t(padded) * sizeof(double));
+            for (ptrdiff_t r = rows.begin; r < rows.end; ++r) {
+                a.widen(static_cast<const char*>(a.from) + (sample * source.height + r) * width * a.bytes, line, width);
+                add_line(a, a.backward ? r : row, line, scale, to);
+            }
+        };
+        for (ptrdiff_t row = begin; row < end; ++row) {
+            // The sum of large doubles may overflow where its quotient does not.
             constexpr double scale = 0x1p-64;
-            sum_windows(a, storage, line, 1, sums);
-            const bool finite = all_finite(sums, width);
-            if (!finite) sum_windows(a, storage, line, scale, scaled_sums);
-            const double* const scaled = finite ? sums : scaled_sums;
-            const ptrdiff_t n = a.count_include_pad ? width : l.channels;
-            for (ptrdiff_t j = 0, i = 0; i < width; ++j, i += n) {
-                const double count = double(window_size(l, line % l.output.height, j, a.count_include_pad));
-                sweep<double>(n, [&](ptrdiff_t c, auto at) {
-                    const Doubles sum = at.load(sums + i + c);
-                    at.store(sums + i + c, sum - sum == 0 ? sum / count : at.load(scaled + i + c) / count / scale);
-                });
+            const double count = a.count_include_pad ? double(l.kernel.height * l.kernel.width) : 1;
+            const ptrdiff_t sample = row / result.height;
+            sum_lines(sample, row % result.height, 1, sums);
+            const bool finite = all_finite(sums, padded);
+            if (!finite) sum_lines(sample, row % result.height, scale, scaled_sums);
+            for (ptrdiff_t i = 0; i < padded; i += lanes<double>) {
+                const Doubles sum = load<double>(sums + i), scaled = load<double>((finite ? sums : scaled_sums) + i);
+                store<double>(sums + i, sum - sum == 0 ? sum / count : scaled / count / scale);
             }
-            storage.store(sums, static_cast<char*>(a.y) + line * width * storage.bytes, width);
+            a.narrow(sums, static_cast<char*>(a.to) + row * size * a.bytes, size);
         }
     });
 }
 
-TRIMTAB_OUTLINE void backward(const AvgPoolBackward& a, const Storage& storage) {
+// Adds a line of x, or of dy, at all columns of the kernel. i: the line of the positions.
+__attribute__((noinline)) void add_line(const AvgPool& a, ptrdiff_t i, const double* source, double scale,
+                                        double* sums) {
     const PoolLayout& l = a.layout;
-    const ptrdiff_t width = l.image.width * l.channels;
-    parallel_for(l.samples * l.image.height, cost_of(l), [&](ptrdiff_t begin, ptrdiff_t end) {
-        const Scratch<double> sums(width);
-        for (ptrdiff_t line = begin; line < end; ++line) {  // of dx
-            const ptrdiff_t sample = line / l.image.height;
-            const Range positions = positions_over(l, line % l.image.height);
-            clear(sums, width);
-            for (ptrdiff_t i = positions.begin; i < positions.end; ++i) {
-                const char* const dy = static_cast<const char*>(a.dy) +
-                                       (sample * l.output.height + i) * l.output.width * l.channels * storage.bytes;
-                for_columns(l, l.stride.width == 1 && a.count_include_pad,
-                            [&](ptrdiff_t j, ptrdiff_t column, ptrdiff_t n) {
-                    storage.add(dy + j * l.channels * storage.bytes,
-                                1 / double(window_size(l, i, j, a.count_include_pad)), sums + column * l.channels,
-                                n * l.channels);
-                });
-            }
-            storage.store(sums, static_cast<char*>(a.dx) + line * width * storage.bytes, width);
+    const ptrdiff_t stride = l.stride.width, end = min(l.kernel.width, l.image.width + l.padding.width);
+    const ptrdiff_t rows = window_rows(l, i).size();
+    for (ptrdiff_t b = max(0, l.padding.width - (l.output.width - 1) * stride); b < end; ++b) {
+        const ptrdiff_t left = b - l.padding.width;  // the column at position 0
+        const ptrdiff_t stop = min(l.output.width, ceil_div(l.image.width - left, stride));
+        for (ptrdiff_t j = left < 0 ? ceil_div(-left, stride) : 0, positions; j < stop; j += positions) {
+            positions = stride == 1 && a.count_include_pad ? stop - j : 1;  // whose columns are neighbors
+            const double count = a.count_include_pad ? 1 : double(rows * window_columns(l, j).size());
+            const ptrdiff_t of_image = (j * stride + left) * l.channels, of_output = j * l.channels;
+            const double* const from = source + (a.backward ? of_output : of_image);
+            double* const to = sums + (a.backward ? of_image : of_output);
+            sweep<double>(positions * l.channels, [&](ptrdiff_t c, auto at) {
+                at.store(to + c, fma(at.load(from + c), broadcast(scale / count), at.load(to + c)));
+            });
         }
-    });
-}
-
-// ---- loops over values ----
-
-template <class T>
-TRIMTAB_LOOP void add(const void* x, double factor, double* sums, ptrdiff_t n) {
-    const T* const from = static_cast<const T*>(x);
-    sweep<double>(n, [&](ptrdiff_t i, auto at) {
-        at.store(sums + i, fma(at.load(from + i), broadcast(factor), at.load(sums + i)));
-    });
-}
-template <class T>
-TRIMTAB_LOOP void store_all(const double* sums, void* y, ptrdiff_t n) {
-    T* const to = static_cast<T*>(y);
-    sweep<double>(n, [&](ptrdiff_t i, auto at) { at.store(to + i, at.load(sums + i)); });
-}
-template <class T>
-constexpr Storage storage_of{sizeof(T), add<T>, store_all<T>};
-
-template <class T>
-void avg_pool_forward(const AvgPool& a) {
-    forward(a, storage_of<T>);
-}
-template <class T>
-void avg_pool_backward(const AvgPoolBackward& a) {
-    backward(a, storage_of<T>);
+    }
 }
 }  // namespace
 
-TRIMTAB_EXPORT(AvgPoolKernels, avg_pool) = {
-    .forward = TRIMTAB_EACH_DTYPE(avg_pool_forward),
-    .backward = TRIMTAB_EACH_DTYPE(avg_pool_backward),
-};
+TRIMTAB_EXPORT(AvgPoolKernels, avg_pool) = {.pool = avg_pool};
 }  // namespace trimtab

@@ -1,6 +1,6 @@
 // Conversions between storage types, n values each:
 //   widen   a parameter, such as gamma, to the working type or to double
-//   narrow  sums for the gradients of parameters, from double to a storage type
+//   narrow  sums, such as the gradients of parameters, from double to a storage type
 //   fill    a constant parameter
 #include "../simd.h"
 
@@ -20,14 +20,7 @@ void widen_all(const void* from, void* to, ptrdiff_t n) {
 template <class To>
 void narrow_all(const double* from, void* to, ptrdiff_t n) {
     const auto out = static_cast<To*>(to);
-    for (ptrdiff_t i = 0; i < n; ++i) {
-        if constexpr (is_same<Work<To>, double>) {
-            out[i] = from[i];
-        } else {
-            const float value = float(from[i]);
-            FirstLanes<float>{1}.store(out + i, Floats{} + value);
-        }
-    }
+    sweep<double>(n, [&](ptrdiff_t i, auto at) { at.store(out + i, at.load(from + i)); });
 }
 
 template <class To>

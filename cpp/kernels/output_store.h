@@ -6,10 +6,10 @@ namespace trimtab {
 namespace {
 
 // Kinds of stores:
-//   direct     ordinary stores. Chosen where the arrays of the call fit the caches, and the next reader finds them there.
+//   direct     ordinary stores. Chosen if the arrays of the call fit the caches: the next reader finds the results there.
 //   streaming  streaming stores, from registers to memory: no line is read before it is overwritten. Chosen beyond the
-//              caches, where rows begin with a cache line and a register holds elements as they are stored.
-//   buffered   ordinary stores to a buffer in the first cache, which streaming stores copy to memory. Chosen beyond the
+//              caches if every row begins with a cache line and T is W.
+//   buffered   ordinary stores to a buffer in the L1 cache, which streaming stores copy to memory. Chosen beyond the
 //              caches for all other rows.
 enum class StoreKind { direct, streaming, buffered };
 
@@ -28,8 +28,8 @@ public:
         return streams ? StoreKind::streaming : StoreKind::buffered;
     }
 
-    // Stores the row y[0..n): f(begin, end, to, cache) sweeps over results begin..end with the cache policy and writes them
-    // to `to`, which is y + begin or a buffer.
+    // Stores the row y[0..n): f(begin, end, to, cache) sweeps over results begin..end with the cache policy and writes
+    // them to `to`, which is y + begin or a buffer.
     template <class F>
     TRIMTAB_INLINE void write(T* y, ptrdiff_t n, F&& f) {
         write(y, n, 1, 0,

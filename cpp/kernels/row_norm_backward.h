@@ -183,7 +183,7 @@ private:
         });
     }
 
-    const RowNormBackward& a_;
+    const RowNormBackward a_;
     const ptrdiff_t width_, rows_per_panel_, panels_;
     const bool uncached_;
     const Scratch<double> panel_sums_;  // [panel][dgamma, dbeta][width]

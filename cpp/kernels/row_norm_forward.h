@@ -97,7 +97,7 @@ private:
         }
     }
 
-    const RowNormForward& a_;
+    const RowNormForward a_;
     const ptrdiff_t width_, rows_per_task_;
     const bool uncached_;
     const W *gamma_, *beta_;

@@ -50,6 +50,7 @@ public:
     AnyArray(const double* data) : AnyArray(data, DType::float64) {}
     AnyArray(const half* data) : AnyArray(data, DType::float16) {}
     AnyArray(const bfloat16* data) : AnyArray(data, DType::bfloat16) {}
+    AnyArray(const void* data, DType dtype) : data_(const_cast<void*>(data)), dtype_(dtype) {}
     explicit operator bool() const { return data_; }
     // f(pointer to its first value)
     template <class F>
@@ -63,7 +64,6 @@ public:
     }
 
 private:
-    AnyArray(const void* data, DType dtype) : data_(const_cast<void*>(data)), dtype_(dtype) {}
     void* data_;
     DType dtype_;
 };

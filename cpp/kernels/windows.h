@@ -23,11 +23,6 @@ TRIMTAB_INLINE Range window_columns(const PoolLayout& l, ptrdiff_t position) {
     return window(position, l.stride.width, l.padding.width, l.kernel.width, l.image.width);
 }
 
-// The elements of a window: all of the kernel, or those inside of the image.
-TRIMTAB_INLINE ptrdiff_t window_size(const PoolLayout& l, ptrdiff_t i, ptrdiff_t j, bool count_include_pad) {
-    if (count_include_pad) return l.kernel.height * l.kernel.width;
-    return max(0, window_rows(l, i).size()) * max(0, window_columns(l, j).size());
-}
 // The positions whose windows a row of the image is in.
 TRIMTAB_INLINE Range positions_over(const PoolLayout& l, ptrdiff_t row) {
     const ptrdiff_t last = row + l.padding.height, before = last - l.kernel.height;  // in the padded image

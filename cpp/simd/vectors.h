@@ -1,5 +1,5 @@
-// Types of vectors that fill a register of the target. Arithmetic and comparisons are operators of the compiler's vector
-// extensions. The header of each instruction set has what these lack or compile badly:
+// Types of vectors that fill a register of the target. Arithmetic and comparisons are operators of the compiler's
+// vector extensions. The header of each instruction set has what these lack or compile badly:
 //   lower_half, upper_half            halves of a vector
 //   widen_float, narrow_double        float <-> double, of half a vector of floats
 //   widen_half, narrow_half           float16 <-> float
@@ -104,8 +104,8 @@ TRIMTAB_INLINE void unroll_halves(F&& f) {
     }
 }
 
-// Copies count < size elements where there are no masked loads and stores: size / 2 of them, size / 4, and so on. A load of
-// a register stalls where its bytes were just stored one element at a time.
+// Copies count < size elements where there are no masked loads and stores: size / 2 of them, size / 4, and so on. A
+// load of a register stalls where its bytes were just stored one element at a time.
 template <class T, int size>
 TRIMTAB_INLINE void copy_halves(T* to, const T* from, ptrdiff_t count) {
     unroll_halves<size>([&](auto whole) TRIMTAB_INLINE_LAMBDA {

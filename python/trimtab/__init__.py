@@ -1,13 +1,14 @@
 """Normalization, dropout and weight-decay kernels for NumPy arrays on the CPU, and a thin training layer.
 
-The kernels stand here, compiled, arrays in and arrays out; the training layer is in the submodules. What is
-written in Python is loaded when it is first used.
+The functions of this module are compiled: arrays in, arrays out. The training layer, written in Python, is in
+the submodules, which are imported when they are first used.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from trimtab._config import follow_threadpoolctl, show_config
+from trimtab._config import __version__ as __version__
+from trimtab._config import show_config
 from trimtab._core import (
     add_dropout_forward,
     add_layer_norm_forward,
@@ -67,18 +68,27 @@ from trimtab._core import (
     tanh_backward,
     trim_memory,
 )
+from trimtab._threadpoolctl import register_with_threadpoolctl
 
 if TYPE_CHECKING:
-    from trimtab import augment, callbacks, datasets, early_stopping, losses, nn, optim
+    from trimtab import augment, callbacks, datasets, early_stopping_theory, losses, nn, optim
     from trimtab.gradients import gradcheck
-    from trimtab.trainer import History, Trainer
+    from trimtab.trainer import Trainer
+    from trimtab.training.history import History
     from trimtab.whitening import whiten_backward, whiten_forward
 
-__version__ = "0.2.0"
-
-_submodules = ("augment", "callbacks", "datasets", "early_stopping", "losses", "nn", "optim")
+_submodules = (
+    "augment",
+    "callbacks",
+    "datasets",
+    "early_stopping",  # the name of early_stopping_theory up to version 0.1
+    "early_stopping_theory",
+    "losses",
+    "nn",
+    "optim",
+)
 _members = {
-    "History": "trainer",
+    "History": "training.history",
     "Trainer": "trainer",
     "gradcheck": "gradients",
     "whiten_backward": "whitening",
@@ -113,7 +123,7 @@ __all__ = [
     "dropout_backward",
     "dropout_forward",
     "dropout_mask",
-    "early_stopping",
+    "early_stopping_theory",
     "fold_batch_norm",
     "gaussian_dropout_backward",
     "gaussian_dropout_forward",
@@ -159,7 +169,7 @@ __all__ = [
 ]
 
 
-follow_threadpoolctl()
+register_with_threadpoolctl()
 
 
 def __getattr__(name: str) -> Any:

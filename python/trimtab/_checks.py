@@ -1,7 +1,8 @@
-"""Checks of arguments, as the compiled functions make them.
+"""Checks of single arguments, by the rules of the compiled functions.
 
-Each returns the value as Python's own type, or raises an error that begins with the name it is given, such as
-``"SGD: momentum"``, and quotes the value.
+Each check returns the value as Python's own type, or raises an error. The message begins with `name`, the
+function or class and the argument, such as ``"SGD: momentum"``, and quotes the value. Arrays, generators and
+paths are read by `trimtab._inputs`.
 """
 
 from __future__ import annotations
@@ -30,28 +31,13 @@ def number(
     ValueError
         If it is out of range.
     """
-    result = value if type(value) is float else _float(name, value)
+    result = value if type(value) is float else _as_float(name, value)
     if not (isfinite(result) and low <= result <= high and above < result < below):
-        rules = [
-            text
-            for text, limit in (
-                (f">= {low:g}", low),
-                (f"> {above:g}", above),
-                (f"<= {high:g}", high),
-                (f"< {below:g}", below),
-            )
-            if isfinite(limit)
-        ]
-        if isfinite(low) and isfinite(high):
-            *others, last = [f"between {low:g} and {high:g}"]
-        else:
-            *others, last = ["finite", *rules]
-        rule = f"{', '.join(others)} and {last}" if others else last
-        raise ValueError(f"{name} must be {rule}, got {shown(value, str)}")
+        raise ValueError(f"{name} must be {_range_text(low, high, above, below)}, got {shown(value, str)}")
     return result
 
 
-def _float(name: str, value: Any) -> float:
+def _as_float(name: str, value: Any) -> float:
     """Return the value as a float, infinite where it is too large."""
     scalar = hasattr(type(value), "__float__") or hasattr(type(value), "__index__")
     if not scalar or _kind(value) in "bc" or getattr(value, "ndim", 0) != 0:
@@ -64,13 +50,22 @@ def _float(name: str, value: Any) -> float:
         raise TypeError(f"{name} must be a number, got {shown(value)}") from error
 
 
+def _range_text(low: float, high: float, above: float, below: float) -> str:
+    """Describe a range: ``between 0 and 1``, or ``finite, >= 0 and < 1``."""
+    if isfinite(low) and isfinite(high):
+        return f"between {low:g} and {high:g}"
+    limits = (">=", low), (">", above), ("<=", high), ("<", below)
+    *others, last = ["finite", *(f"{sign} {limit:g}" for sign, limit in limits if isfinite(limit))]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def whole(name: str, value: Any, low: int | None = None) -> int:
     """Return an int, NumPy's included, of at least `low`.
 
     Raises
     ------
     TypeError
-        If the value is no int; a float or a bool is none.
+        If the value is not an int; a float or a bool is not one.
     ValueError
         If it is below `low`.
     """
@@ -108,18 +103,25 @@ def one_of(name: str, value: Any, choices: Sequence[str]) -> str:
     return value
 
 
+def instance(name: str, value: Any, kind: type[Any], rule: str) -> Any:
+    """Return an instance of a class; raise a TypeError with the rule, such as "be a Module", otherwise."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must {rule}, got {shown(value)}")
+    return value
+
+
 def items(name: str, value: Any, rule: str) -> list[Any]:
-    """Return what is in an iterable; raise a TypeError with the rule for text and all else."""
+    """Return the items of an iterable; raise a TypeError with the rule for text and anything else."""
     try:
         if isinstance(value, str | bytes):
             raise TypeError("text has no items")
         return list(value)
-    except (TypeError, NotImplementedError) as error:  # a memory view of several axes
+    except (TypeError, NotImplementedError) as error:  # the latter by a memory view of several axes
         raise TypeError(f"{name} must {rule}, got {shown(value)}") from error
 
 
 def shown(value: Any, form: Callable[[Any], str] = repr) -> str:
-    """The text of a value, or its type where it gives none."""
+    """Return the text of a value, or its type if making the text fails."""
     try:
         return form(value)
     except MemoryError:
@@ -129,7 +131,7 @@ def shown(value: Any, form: Callable[[Any], str] = repr) -> str:
 
 
 def _kind(value: Any) -> str:
-    """The kind of dtype: "b" of bools, "c" of complex numbers, "f" of others that do not say."""
+    """Return the kind of dtype: "b" for bools, "c" for complex numbers, "f" for values without a dtype."""
     if isinstance(value, bool):
         return "b"
     if isinstance(value, complex):

@@ -30,7 +30,7 @@ def at_least(low: int) -> Callable[[str], int]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands; each names the function that prepares it."""
+    """Return the parser of all commands; each sets the function that prepares its work."""
     root = argparse.ArgumentParser(
         prog="trimtab", description="Normalization, dropout and weight-decay kernels for NumPy arrays."
     )
@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def caches() -> list[tuple[str, str]]:
-    """Return the level and size of each data cache of the first CPU, where the system tells."""
+    """Return the level and size of each data cache of the first CPU, if the system has this information."""
     found = []
     for cache in sorted(CACHES.glob("index*")):
         level, kind, size = ((cache / name).read_text().strip() for name in ("level", "type", "size"))
@@ -73,33 +73,33 @@ def caches() -> list[tuple[str, str]]:
 
 
 def show_info() -> None:
-    """Show what this build is and what it found on this machine."""
+    """Show the configuration and the caches of the machine."""
     width = max(map(len, trimtab.show_config()))
     for name, size in caches():
         print(f"{name:<{width}}  {size}")
 
 
 def prepare_info(options: argparse.Namespace) -> Work:
-    """Return what shows the build."""
+    """Return the function that shows the configuration."""
     return show_info
 
 
 def prepare_demo(options: argparse.Namespace) -> Work:
-    """Return what trains and plots."""
+    """Check the options of the demo; return the function that trains and plots."""
     from trimtab import demo
 
     return demo.prepare(options.out, options.epochs, options.seed)
 
 
 def prepare_bench(options: argparse.Namespace) -> Work:
-    """Return what measures and reports."""
+    """Check the options of the benchmark; return the function that measures and reports."""
     from trimtab import bench
 
     return bench.prepare(options.ops, options.quick, options.threads, options.json, options.plot)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0, or 2 where it cannot begin, 1 where it fails, 130 after Ctrl-C."""
+    """Run a command; return 0, 1 if it fails, 2 if it cannot start, 130 after Ctrl-C."""
     options = parser().parse_args(arguments)
     failed = 2
     try:

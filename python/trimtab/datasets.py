@@ -1,4 +1,4 @@
-"""Real data to train on."""
+"""Data sets of real images: digits and clothes."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
 class IdxSource(NamedTuple):
     """A data set in four IDX files: train and then test, images before labels."""
 
-    name: str  # of its folder
-    address: str  # where to get the files
-    digests: dict[str, str]  # SHA-256 of each file, uncompressed
+    name: str  # of the folder
+    address: str  # where to download the files
+    digests: dict[str, str]  # file name: SHA-256 of the uncompressed file
 
 
 MNIST = IdxSource(
@@ -52,7 +52,7 @@ FASHION_MNIST = IdxSource(
 
 
 class Dataset(NamedTuple):
-    """Samples and labels, apart for training and for testing."""
+    """Samples and labels for training, and others for testing."""
 
     x_train: Array
     y_train: Array
@@ -67,8 +67,8 @@ def load_digits() -> Dataset:
     -------
     Dataset
         ``x_*`` float32 (N, 64): images of 8 by 8 pixels, scaled from 0..16 to 0..1; ``y_*`` int64 (N,).
-        Sorted by class, each fifth image is for testing: 1,437 and 360 images, always the same ones, with the
-        classes evenly in both parts.
+        Every fifth image of each class is for testing: 1,437 images for training and 360 for testing, always
+        the same ones.
 
     Raises
     ------
@@ -89,37 +89,37 @@ def load_mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
     Parameters
     ----------
     folder : path_like, optional
-        Where the four files of the original are, ``train-images-idx3-ubyte`` and so on, as they are or
-        gzipped (``.gz``). By default the folder ``mnist`` in the one that the environment variable
-        TRIMTAB_DATA names.
+        The folder of the four original files, ``train-images-idx3-ubyte`` and so on, uncompressed or gzipped
+        (``.gz``). By default the folder ``mnist`` in the folder named by the environment variable
+        TRIMTAB_DATA.
 
     Returns
     -------
     Dataset
-        ``x_*`` float32 (N, 28, 28): pixels scaled from 0..255 to 0..1, 0 the background; ``y_*`` int64 (N,)
-        from 0 to 9. 60,000 images to train on and 10,000 to test. ``x[:, None]`` is (N, 1, 28, 28), for
-        convolutions, and ``x.reshape(len(x), -1)`` is (N, 784).
+        ``x_*`` float32 (N, 28, 28): pixels scaled from 0..255 to 0..1, the background is 0; ``y_*`` int64
+        (N,) from 0 to 9. 60,000 images for training and 10,000 for testing. ``x[:, None]`` has the shape
+        (N, 1, 28, 28) for convolutions, ``x.reshape(len(x), -1)`` the shape (N, 784).
 
     Raises
     ------
     FileNotFoundError
-        If the folder or a file is not there; the message says where to get it.
+        If the folder or a file is missing; the message says where to download it.
     ValueError
-        If a file is truncated or altered: every byte is checked by SHA-256, and the message names the file.
+        If a file is truncated or altered, according to its SHA-256; the message names the file.
     """
     return _load_idx("load_mnist", folder, MNIST)
 
 
 def load_fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
-    """Load the pictures of clothes of Fashion-MNIST (Xiao, Rasul and Vollgraf 2017).
+    """Load the images of clothes of Fashion-MNIST (Xiao, Rasul and Vollgraf 2017).
 
-    T-shirt, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot: classes 0 to 9. Files,
-    arrays and errors are those of `load_mnist`.
+    The classes 0 to 9 are T-shirt, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot.
+    Files, arrays and errors are as for `load_mnist`.
 
     Parameters
     ----------
     folder : path_like, optional
-        By default the folder ``fashion-mnist`` in the one that the environment variable TRIMTAB_DATA names.
+        By default the folder ``fashion-mnist`` in the folder named by the environment variable TRIMTAB_DATA.
 
     Returns
     -------
@@ -129,12 +129,12 @@ def load_fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
 
 
 def read_idx(path: str | os.PathLike[str], digest: str | None = None) -> Array:
-    """Read an array of bytes in the IDX format: 0, 0, type, rank, extents as big-endian uint32, elements.
+    """Read an array of bytes in the IDX format: 0, 0, type, rank, shape as big-endian uint32, elements.
 
     Parameters
     ----------
     path : path_like
-        Gzipped if it ends in ``.gz``.
+        A name that ends in ``.gz`` is a gzipped file.
     digest : str, optional
         SHA-256 of the uncompressed file, in hexadecimal.
 
@@ -171,7 +171,7 @@ def read_idx(path: str | os.PathLike[str], digest: str | None = None) -> Array:
 
 
 def _load_idx(function: str, folder: str | os.PathLike[str] | None, source: IdxSource) -> Dataset:
-    """Load the files of a source from a folder, or from its own in the one of the environment variable."""
+    """Load the files of a source from a folder, by default the one below TRIMTAB_DATA."""
     root = os.environ.get(FOLDER_VARIABLE)
     if folder is None and not root:
         raise ValueError(f"{function}: folder must be given where {FOLDER_VARIABLE} is not set, got None")

@@ -1,4 +1,4 @@
-"""What normalization does for training: one network on real digits, without it and with it."""
+"""The effect of normalization: one network trained on real digits, without it and with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trimtab.trainer import Trainer
 
 DEPTH, WIDTH, CLASSES = 8, 64, 10
 BATCH, LEARNING_RATE = 32, 0.05
-# Weights of variance 1/n, half of what ReLU asks for: the signal fades with depth unless it is normalized
+# Weights of variance 1/n, half of He's for ReLU: the signal fades with depth unless it is normalized
 GAIN = 1.0
 RUNS = 3
 GOAL = 0.95
@@ -34,14 +34,14 @@ COLORS = {"no normalization": "#7f7f7f", "batch norm": "#0072b2", "layer norm": 
 
 
 class Outcome(NamedTuple):
-    """Test accuracy (runs, epochs) and the seconds of one run."""
+    """The test accuracy (runs, epochs), and the seconds of one run."""
 
     accuracy: np.ndarray
     seconds: float
 
 
 def network(norm: Callable[[int], list[nn.Module]], inputs: int, seed: int) -> nn.Sequential:
-    """Build ReLU layers of equal width, each normalized before its nonlinearity."""
+    """Build layers of equal width, each normalized before its ReLU."""
     rng = np.random.default_rng(seed)
     widths = [inputs] + [WIDTH] * DEPTH
     hidden = [
@@ -53,7 +53,7 @@ def network(norm: Callable[[int], list[nn.Module]], inputs: int, seed: int) -> n
 
 
 def train(name: str, digits: Dataset, epochs: int, seed: int) -> Outcome:
-    """Train one kind of network several times, from the seeds that every kind gets."""
+    """Train one kind of network several times, from the same seeds as the others."""
     curves = []
     began = perf_counter()
     for run in range(RUNS):
@@ -82,7 +82,7 @@ def epochs_to_goal(accuracy: np.ndarray) -> str:
 
 
 def plot(outcomes: dict[str, Outcome], path: Path) -> None:
-    """Draw the mean test accuracy by epoch, and the range over the runs as a band."""
+    """Plot the mean test accuracy over the epochs, with the range over the runs as a band."""
     figure = extras.load("matplotlib.figure").Figure(figsize=(8, 4.8), dpi=150, layout="constrained")
     axes = figure.subplots()
     for name, (accuracy, _) in outcomes.items():
@@ -103,12 +103,12 @@ def plot(outcomes: dict[str, Outcome], path: Path) -> None:
 
 
 def prepare(out: Path, epochs: int, seed: int) -> Callable[[], None]:
-    """Return what trains every kind of network, prints the table and writes the plot.
+    """Return the function that trains every kind of network, prints the table and writes the plot.
 
     Raises
     ------
     MissingExtra, ValueError
-        If something that it needs is not there, or the plot could not be written.
+        If a dependency is missing, or the plot cannot be written.
     """
     extras.require_figure("demo: out", out)
     extras.load("tqdm")

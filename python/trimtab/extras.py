@@ -1,4 +1,4 @@
-"""Optional dependencies: loaded where they are used, and asked for by name where they are absent."""
+"""Imports optional dependencies where they are used; if one is missing, the error says how to install it."""
 
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +17,7 @@ def load(module: str, extra: str = "demo") -> ModuleType:
     Raises
     ------
     MissingExtra
-        If it is not installed; `extra` is the set of dependencies that brings it.
+        If it is not installed; `extra` names the set of dependencies that includes it.
     """
     try:
         return import_module(module)
@@ -35,7 +35,7 @@ def require_figure(name: str, path: Path, extra: str = "demo") -> None:
     MissingExtra
         If matplotlib is not installed.
     ValueError
-        If a file cannot be written there, or not in the format of its suffix; the message begins with `name`.
+        If a file cannot be written there, or not in the format of the suffix; the message begins with `name`.
     """
     require_writable(name, path)
     formats = load("matplotlib.figure", extra).Figure().canvas.get_supported_filetypes()

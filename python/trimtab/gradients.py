@@ -1,8 +1,9 @@
-"""Backward passes against central differences."""
+"""`gradcheck` compares a backward function with central differences; `trimtab.nn.gradcheck` a whole model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import ArrayLike
 from trimtab import _checks
 from trimtab._inputs import real_array
 from trimtab._typing import Array
+
+EPSILON = float(np.finfo(np.float64).eps)
+ROUNDING_UNITS = 64.0  # the assumed error of a value of forward, in units of its last place
 
 
 class GradientError(AssertionError):
@@ -27,26 +31,28 @@ def gradcheck(
 ) -> bool:
     """Compare a backward function with central differences in float64.
 
-    With a fixed random ``dy``, each element of each input is moved by ``h = step * max |x|``, of that input,
-    both ways, and ``sum(dy * (forward(x + h) - forward(x - h))) / 2h`` is compared with ``backward(dy,
-    *inputs)``, element by element. What is right or wrong is so at any scale of values and gradients.
+    For a fixed random ``dy``, ``backward(dy, *inputs)`` is compared with
+    ``sum(dy * (forward(x + h) - forward(x - h))) / 2h``, one element of one input x at a time, where
+    ``h = step * max |x|`` over that input. The result does not depend on the scale of values and gradients.
+    `trimtab.nn.gradcheck` checks a model.
 
     Parameters
     ----------
     forward : callable
         ``forward(*inputs) -> y``, an array.
     backward : callable
-        ``backward(dy, *inputs) ->`` the gradients: one array for one input, else a sequence with one for each
-        input, None where there is none to check.
+        ``backward(dy, *inputs) -> gradients``: one array for one input, otherwise a sequence with a gradient
+        for each input, None for those not to check.
     inputs : numpy.ndarray or sequence of array_like
-        Converted to float64. Small ones: every element costs two forward passes. Keep away from kinks. The h
-        of an input that is all 0 is ``step`` times the largest value of the others, or ``step``.
+        Converted to float64. Use small ones: every element costs two forward passes. Stay away from kinks. If
+        an input is all zeros, h is ``step`` times the largest value of the others, or ``step``.
     tolerance : float
-        Largest difference allowed, relative to the central difference of that element; more only by what
-        rounding makes uncertain in it, and curvature, this by so much of the largest of the input at most.
+        Largest difference allowed, relative to the central difference of the element. The bound also allows
+        for the rounding error of the difference, and for the curvature of ``forward``: up to `tolerance`
+        times the largest central difference of the input.
     step : float
-        Of the differences, > 0. The error is about ``step**2`` from curvature and ``1e-16 / step`` from
-        rounding.
+        Relative step of the differences, > 0. Their relative error is about ``step**2`` from curvature and
+        ``1e-16 / step`` from rounding.
 
     Returns
     -------
@@ -58,7 +64,8 @@ def gradcheck(
     GradientError
         If a gradient is wrong, or not finite.
     ValueError
-        If there are not as many gradients as inputs, or one has another shape than its input.
+        If the number of gradients is not that of the inputs, or a gradient does not have the shape of its
+        input.
 
     Examples
     --------
@@ -75,7 +82,7 @@ def gradcheck(
     ]
     y = np.array(forward(*arrays), np.float64)
     dy = np.random.default_rng(0).standard_normal(y.shape)
-    of_sum = UNITS * EPSILON * np.sum(np.abs(dy * y))  # what rounding may be in sum(dy * y)
+    rounding = ROUNDING_UNITS * EPSILON * np.sum(np.abs(dy * y))  # of sum(dy * y)
     gradients = backward(dy, *(array.copy() for array in arrays))
     if isinstance(gradients, np.ndarray):
         gradients = (gradients,)
@@ -83,44 +90,53 @@ def gradcheck(
         raise ValueError(f"gradcheck: backward must return {len(arrays)} gradients, got {len(gradients)}")
 
     largest = [float(np.abs(array).max(initial=0.0)) for array in arrays]
-    for position, (array, gradient) in enumerate(zip(arrays, gradients, strict=True)):
+    for position, gradient in enumerate(gradients):
         if gradient is None:
             continue
-        if np.shape(gradient) != array.shape:
-            raise ValueError(
-                f"gradcheck: gradient {position} must have shape {array.shape}, got {np.shape(gradient)}"
-            )
+        name, shape = f"gradcheck: gradient {position}", arrays[position].shape
+        if np.shape(gradient) != shape:
+            raise ValueError(f"{name} must have shape {shape}, got {np.shape(gradient)}")
         gradient = np.asarray(gradient, np.float64)
-        length = largest[position] or max(largest) or 1.0
-        h = step * length
-        expected, rounding = _central_differences(forward, dy, arrays, array, h, np.full(array.shape, True))
-        rounding += of_sum / length
-        error = np.abs(gradient - expected)
-        bound = tolerance * np.abs(expected) + rounding
-        # NaN compares false with everything, so it counts as wrong
-        wrong = ~(error <= bound)
-        if wrong.any():
-            farther, _ = _central_differences(forward, dy, arrays, array, 2 * h, wrong)
-            largest_slope = np.abs(expected).max(initial=0.0)
-            bound[wrong] += np.minimum(np.abs(farther - expected), tolerance * largest_slope)[wrong]
-            wrong = ~(error <= bound)
-        if wrong.any():
-            index = np.unravel_index(np.argmax(_excess(error, bound)), array.shape)
-            place = tuple(map(int, index))
-            raise GradientError(
-                f"gradcheck: gradient {position} must be {expected[index]:.9g} at {place}, "
-                f"got {gradient[index]:.9g}; {wrong.sum()} of {wrong.size} are off by more than "
-                f"{tolerance:.1g} of them"
-            )
+        differences = partial(_central_differences, forward, dy, arrays, arrays[position])
+        scale = largest[position] or max(largest) or 1.0
+        _require_equal(name, gradient, differences, step * scale, rounding / scale, tolerance)
     return True
 
 
-EPSILON = float(np.finfo(np.float64).eps)
-UNITS = 64.0  # in the last place, by which a value may be wrong
+def _require_equal(
+    name: str,
+    gradient: Array,
+    differences: Callable[[float, Array], tuple[Array, Array]],
+    h: float,
+    rounding: float,
+    tolerance: float,
+) -> None:
+    """Raise a GradientError unless a gradient equals the central differences of step h.
+
+    `rounding` is the rounding error that all of them have, in addition to their own.
+    """
+    expected, own_rounding = differences(h, np.full(gradient.shape, True))
+    error = np.abs(gradient - expected)
+    bound = tolerance * np.abs(expected) + (own_rounding + rounding)
+    # NaN compares false with everything, so it counts as wrong
+    wrong = ~(error <= bound)
+    if wrong.any():  # allow for curvature, by how much differences of twice the step differ
+        of_twice_the_step, _ = differences(2 * h, wrong)
+        curvature = np.abs(of_twice_the_step - expected)
+        largest = np.abs(expected).max(initial=0.0)
+        bound[wrong] += np.minimum(curvature, tolerance * largest)[wrong]
+        wrong = ~(error <= bound)
+    if wrong.any():
+        index = np.unravel_index(np.argmax(_excess(error, bound)), gradient.shape)
+        place = tuple(map(int, index))
+        raise GradientError(
+            f"{name} must be {expected[index]:.9g} at {place}, got {gradient[index]:.9g}; "
+            f"{wrong.sum()} of {wrong.size} are off by more than {tolerance:.1g} of them"
+        )
 
 
 def _excess(error: Array, bound: Array) -> Array:
-    """How often the error is beyond the bound; infinite where it is NaN."""
+    """Return the errors as multiples of the bounds; infinite where an error is NaN."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.nan_to_num(error / bound, nan=np.inf, posinf=np.inf)
 
@@ -128,7 +144,10 @@ def _excess(error: Array, bound: Array) -> Array:
 def _central_differences(
     function: Callable[..., Array], dy: Array, arrays: list[Array], array: Array, h: float, where: Array
 ) -> tuple[Array, Array]:
-    """Return the slopes of ``sum(dy * function(*arrays))`` in an array, and what rounding may add to them."""
+    """Differentiate ``sum(dy * function(*arrays))`` by elements of one of the arrays.
+
+    Returns the slopes and the bounds of their rounding errors, both of the array's shape.
+    """
     slopes, rounding = np.zeros_like(array), np.zeros_like(array)
     for index in map(tuple, np.argwhere(where)):
         value = float(array[index])
@@ -140,6 +159,6 @@ def _central_differences(
         above, below = results
         width = ends[0] - ends[1]
         slopes[index] = np.sum(dy * (above - below)) / width
-        touched = np.abs(dy) * (np.abs(above) + np.abs(below)) * (above != below)
-        rounding[index] = UNITS * EPSILON * np.sum(touched) / width
+        changed = np.abs(dy) * (np.abs(above) + np.abs(below)) * (above != below)
+        rounding[index] = ROUNDING_UNITS * EPSILON * np.sum(changed) / width
     return slopes, rounding

@@ -1,4 +1,18 @@
-"""Losses: what training minimizes, and the metrics that are reported beside it."""
+"""Losses: what training minimizes, and the metrics that are reported beside it.
+
+Each loss is a mean, and its gradient is that of the mean. For N samples of K classes or outputs:
+
+    CrossEntropy   mean over the samples of  -Σ_k t_k log p_k,  p = softmax(z)
+                   gradient by the logits z  (p Σ_k t_k - t) / N
+    MSE            mean over the elements of  d²,  d = y - t
+                   gradient by the output y  2 d / (N K)
+    Huber          mean over the elements of  d² / 2 if |d| <= δ, δ (|d| - δ / 2) otherwise
+                   gradient by the output y  clip(d, -δ, δ) / (N K)
+
+The target t of a class id is 1 at that class and 0 elsewhere. Label smoothing s turns t into
+``(1 - s) t + s / K``. Class weights multiply t class by class; the mean of class ids then divides by the sum
+of the weights of these classes instead of N.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +25,7 @@ from numpy.typing import ArrayLike
 
 import trimtab._core as kernels
 from trimtab import _checks
-from trimtab._inputs import as_array, real_array
+from trimtab._inputs import as_array, is_real, real_array
 from trimtab._typing import Array
 from trimtab.metrics import Mean, Metric, accuracy, top_k
 
@@ -19,17 +33,17 @@ __all__ = ["MSE", "CrossEntropy", "Huber", "Loss", "LossResult", "Mean", "Metric
 
 
 class LossResult(NamedTuple):
-    """What a loss returns.
+    """The result of a loss.
 
     Attributes
     ----------
     loss : float
         The mean loss.
     gradient : numpy.ndarray
-        With respect to the output, of its shape and dtype.
+        Its gradient with respect to the output, of the output's shape and dtype.
     weight : float
-        Of how much `loss` is the mean: the number of samples or elements that counted, or the sum of their
-        weights. 0 where nothing counted: then the loss and its gradient are 0, too.
+        The divisor of the mean: the number of samples or elements that counted, or the sum of their weights.
+        If nothing counted, it is 0, as are the loss and the gradient.
     """
 
     loss: float
@@ -40,13 +54,13 @@ class LossResult(NamedTuple):
 class Loss:
     """A function ``loss(output, target) -> (loss, gradient, weight)``: see `LossResult`.
 
-    The mean over several batches is ``sum(weight * loss) / sum(weight)``. A loss of your own may return
-    ``(loss, gradient)`` alone, a mean over the samples: its weight is their number.
+    The mean over several batches is ``sum(weight * loss) / sum(weight)``. A loss of your own may return just
+    ``(loss, gradient)`` if it is a mean over the samples: the weight is then their number.
 
-    ``metrics`` maps names to functions ``metric(output, target)`` that are reported by a trainer: they return
-    a float, the mean over the samples, or ``(value, weight)`` or a `Mean` where something else counts. Each
-    loss has a mapping of its own, to be changed or replaced. The mean over the batches of a metric that is no
-    mean over samples, such as an F1 score, depends on the size of the batches.
+    ``metrics`` maps names to functions ``metric(output, target)`` whose values a trainer reports. They return
+    a float, the mean over the samples, or ``(value, weight)`` or a `Mean` if the weight is another. Each loss
+    has its own mapping, which may be changed or replaced. If a metric is not a mean over samples, such as an
+    F1 score, its mean over the batches depends on the batch size.
 
     Examples
     --------
@@ -62,54 +76,51 @@ class Loss:
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """The metrics by name, in the order in which they are reported."""
+        """The metrics by name, in the order of the report."""
         metrics: dict[str, Metric] = vars(self).setdefault("_metrics", {})
         return metrics
 
     @metrics.setter
     def metrics(self, metrics: Mapping[str, Metric]) -> None:
-        if not isinstance(metrics, Mapping):
-            raise TypeError(
-                f"{type(self).__name__}: metrics must map names to functions, got {_checks.shown(metrics)}"
-            )
+        _checks.instance(f"{type(self).__name__}: metrics", metrics, Mapping, "map names to functions")
         vars(self)["_metrics"] = dict(metrics)
 
     def __call__(self, output: Array, target: Any) -> LossResult | tuple[float, Array]:
-        """Return the mean loss and its gradient with respect to `output`, and what it is the mean of."""
+        """Return the mean loss, its gradient with respect to `output`, and the weight of the mean."""
         raise NotImplementedError(f"{type(self).__name__}: __call__ is not defined")
 
     def check_targets(self, name: str, targets: Array, output: Array) -> None:
-        """Raise an error that begins with `name` if one of the targets does not go with such an output.
+        """Raise an error that begins with `name` if a target does not match the output of the model.
 
         Parameters
         ----------
         name : str
-            Of the argument, such as ``"fit: y"``.
+            The function and the argument, such as ``"fit: y"``.
         targets : numpy.ndarray
-            Of all samples.
+            The targets of all samples.
         output : numpy.ndarray
-            Of the model, for one sample.
+            The output of the model for one sample.
         """
 
     def aligned(self, target: Array, output: Array) -> Array:
-        """Return the targets of a batch as the metrics get them: in the shape that goes with its output."""
+        """Return the targets of a batch in the shape that the metrics expect beside its output."""
         return target
 
 
 class CrossEntropy(Loss):
-    """Softmax cross entropy of logits (N, K): `trimtab.softmax_cross_entropy`, which states it in full.
+    """Softmax cross entropy of logits (N, K), as `trimtab.softmax_cross_entropy` documents it.
 
-    The targets are class ids (N,) or (N, 1) of any integer dtype, or probabilities (N, K), among them one-hot
-    rows of any real or bool dtype. Reports ``accuracy``.
+    Targets are class ids (N,) or (N, 1) of any integer dtype, or probabilities (N, K) of any real dtype,
+    which include one-hot rows of integers or bools. Reports ``accuracy``.
 
     Parameters
     ----------
     label_smoothing : float
         From 0 to 1: the share of the target that is spread evenly over the classes (Szegedy et al. 2016).
     class_weight : array_like, optional
-        A factor >= 0 for each class. The mean is weighted by that of each label.
+        A factor >= 0 for each class. The mean of class ids is weighted by the factors of their classes.
     ignore_index : int, optional
-        Samples with this class id count for nothing.
+        Samples with this class id are ignored.
     """
 
     def __init__(
@@ -119,43 +130,47 @@ class CrossEntropy(Loss):
         ignore_index: int | None = None,
     ) -> None:
         self.label_smoothing = _checks.number("CrossEntropy: label_smoothing", label_smoothing, 0, 1)
-        self.class_weight = None if class_weight is None else _class_weight(class_weight)
+        self.class_weight = None if class_weight is None else _read_class_weight(class_weight)
         self.ignore_index = (
             None if ignore_index is None else _checks.whole("CrossEntropy: ignore_index", ignore_index)
         )
         self.metrics = {"accuracy": partial(accuracy, ignore_index=self.ignore_index)}
 
     def __call__(self, output: Array, target: ArrayLike) -> LossResult:
-        """Return the loss, its gradient, and the sum of the weights of the labels that counted.
+        """Return the loss, its gradient, and the weight of the mean.
 
-        The mean of class ids is weighted by `class_weight`, the mean of probabilities is over the samples.
+        For class ids it is the sum of the weights of their classes, for probabilities the number of samples.
         """
         logits = real_array("CrossEntropy: output", output)
-        labels = self._labels("CrossEntropy", as_array("CrossEntropy: target", target), logits.shape)
+        labels = as_array("CrossEntropy: target", target)
+        labels = _read_labels("CrossEntropy", labels, logits.shape)
         loss, gradient = kernels.softmax_cross_entropy(
             logits,
-            labels if labels.ndim == 1 else _floating(labels, logits),
+            labels if labels.ndim == 1 else _as_target(labels, logits),
             label_smoothing=self.label_smoothing,
             class_weight=self.class_weight,
             ignore_index=self.ignore_index,
         )
+        return _result(loss, gradient, self._weight(labels))
+
+    def _weight(self, labels: Array) -> float:
+        """Return the divisor of the mean over class ids (N,) or probabilities (N, K)."""
         if labels.ndim > 1:
-            weight = float(len(labels))
-        else:
-            counted = labels if self.ignore_index is None else labels[labels != self.ignore_index]
-            weight = float(len(counted) if self.class_weight is None else self.class_weight[counted].sum())
-        return _result(loss, gradient, weight)
+            return float(len(labels))
+        if self.ignore_index is not None:
+            labels = labels[labels != self.ignore_index]
+        return float(len(labels) if self.class_weight is None else self.class_weight[labels].sum())
 
     def check_targets(self, name: str, targets: Array, output: Array) -> None:
-        """Raise a ValueError that quotes the first label that is no class."""
+        """Raise an error that quotes the first label that is not a class."""
         classes = output.shape[1] if output.ndim > 1 else 0
-        labels = self._labels(name, targets, (len(targets), *output.shape[1:]))
+        labels = _read_labels(name, targets, (len(targets), *output.shape[1:]))
         if self.class_weight is not None and len(self.class_weight) != classes:
             raise ValueError(
                 f"CrossEntropy: class_weight must have {classes} entries, got {len(self.class_weight)}"
             )
         if labels.ndim > 1:
-            _require_probabilities(name, labels)
+            _require_distributions(name, labels)
             return
         wrong = (labels < 0) | (labels >= classes)
         if self.ignore_index is not None:
@@ -167,57 +182,82 @@ class CrossEntropy(Loss):
                 f"got {labels[sample]} at sample {sample}"
             )
 
-    def _labels(self, name: str, labels: Array, shape: tuple[int, ...]) -> Array:
-        """Return class ids (N,) or probabilities (N, K) for logits of a shape."""
-        kind = labels.dtype.kind
-        if kind not in "iubf" and not np.can_cast(labels.dtype, np.float64, "same_kind"):
-            raise TypeError(
-                f"{name}: labels must be class ids or probabilities, got dtype {labels.dtype}; "
-                "numpy.unique(labels, return_inverse=True) gives ids to names"
-            )
-        if labels.ndim == 2 and labels.shape[1] == 1 and kind in "iub":
-            labels = labels[:, 0]
-        if labels.ndim == 1 and kind not in "iub":
-            rule = f"labels must be integers, or probabilities of shape {shape}"
-            if kind == "f":
-                rule = "class ids must be integers"
-            raise TypeError(f"{name}: {rule}, got dtype {labels.dtype}")
-        if labels.ndim != 1 and labels.shape != shape:
-            raise ValueError(
-                f"{name}: labels must have shape {shape[:1]}, or {shape} where they are probabilities, "
-                f"got {labels.shape}"
-            )
-        if labels.ndim > 1 and kind in "iub":
-            wrong = labels[(labels != 0) & (labels != 1)]
-            if wrong.size:
-                raise ValueError(f"{name}: labels of shape {shape} must be one-hot, got {wrong[0]}")
-        return labels
-
     def aligned(self, target: Array, output: Array) -> Array:
-        """Return class ids (N, 1) as (N,): a metric would pair each of (N,) with all of (N, 1)."""
+        """Return class ids (N, 1) as (N,): a metric would broadcast (N,) and (N, 1) to (N, N)."""
         return target[:, 0] if target.ndim == 2 and target.shape[1] == 1 != output.shape[1] else target
 
 
+def _read_labels(name: str, labels: Array, shape: tuple[int, ...]) -> Array:
+    """Return class ids (N,), their range unchecked, or probabilities (N, K) for logits of a shape."""
+    is_integral = labels.dtype.kind in "iub"
+    if not is_real(labels.dtype):
+        raise TypeError(
+            f"{name}: labels must be class ids or probabilities, got dtype {labels.dtype}; "
+            "numpy.unique(labels, return_inverse=True) gives ids to names"
+        )
+    if is_integral and labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 1:
+        if not is_integral:
+            raise TypeError(f"{name}: class ids must be integers, got dtype {labels.dtype}")
+        return labels
+    if labels.shape != shape:
+        raise ValueError(
+            f"{name}: labels must have shape {shape[:1]}, or {shape} where they are probabilities, "
+            f"got {labels.shape}"
+        )
+    if is_integral:
+        wrong = labels[(labels != 0) & (labels != 1)]
+        if wrong.size:
+            raise ValueError(f"{name}: labels of shape {shape} must be one-hot, got {wrong[0]}")
+    return labels
+
+
+def _require_distributions(name: str, labels: Array) -> None:
+    """Raise a ValueError that quotes the first row that is not a distribution over the classes."""
+    if labels.shape[1] == 1:
+        raise ValueError(f"{name}: probabilities must be of two classes at least, got shape {labels.shape}")
+    rows = labels.astype(np.float64)
+    # 16-bit floats have three digits. NaN is left to the training, which names the batch
+    wrong = (rows < 0).any(axis=1) | (abs(rows.sum(axis=1) - 1) > 0.01)
+    if wrong.any():
+        sample = int(np.argmax(wrong))
+        raise ValueError(
+            f"{name}: probabilities must be >= 0 and add up to 1, got {labels[sample]} at sample {sample}"
+        )
+
+
+def _read_class_weight(given: ArrayLike) -> Array:
+    """Return the factors of the classes as float64 (K,)."""
+    factors = real_array("CrossEntropy: class_weight", given).astype(np.float64)
+    if factors.ndim != 1 or not np.all(np.isfinite(factors) & (factors >= 0)):
+        raise ValueError(
+            "CrossEntropy: class_weight must be a finite factor >= 0 for each class, "
+            f"got {_checks.shown(given)}"
+        )
+    return factors
+
+
 class _Regression(Loss):
-    """A mean over all elements; targets of the shape of the output, but for axes of length 1, any dtype."""
+    """A mean over all elements. Targets have any dtype, and the output's shape up to axes of length 1."""
 
     def __call__(self, output: Array, target: ArrayLike) -> LossResult:
         """Return the loss, its gradient, and the number of elements."""
         name = type(self).__name__
         pred = real_array(f"{name}: output", output)
         targets = real_array(f"{name}: target", target)
-        loss, gradient = self._kernel(pred, _floating(targets, pred))
+        loss, gradient = self._kernel(pred, _as_target(targets, pred))
         return _result(loss, gradient, float(pred.size))
 
     def aligned(self, target: Array, output: Array) -> Array:
-        """Return targets in the shape of the output: a metric would pair each of (N,) with all of (N, 1)."""
+        """Return targets in the shape of the output: a metric would broadcast (N,) and (N, 1) to (N, N)."""
         return target.reshape(output.shape) if target.size == output.size else target
 
     def _kernel(self, pred: Array, target: Array) -> tuple[float, Array]:
         raise NotImplementedError(f"{type(self).__name__}: _kernel is not defined")
 
     def check_targets(self, name: str, targets: Array, output: Array) -> None:
-        """Raise a ValueError unless the targets have the shape of the output, but for axes of length 1."""
+        """Raise a ValueError unless the targets have the shape of the output, up to axes of length 1."""
         shape = real_array(name, targets).shape
         if [size for size in shape[1:] if size != 1] != [size for size in output.shape[1:] if size != 1]:
             wanted = (len(targets), *output.shape[1:])
@@ -225,19 +265,19 @@ class _Regression(Loss):
 
 
 class MSE(_Regression):
-    """Mean squared error over all elements: `trimtab.mse`. Targets of the output's shape, any real dtype."""
+    """Mean squared error, `trimtab.mse`. Targets have the output's shape and any real dtype."""
 
     def _kernel(self, pred: Array, target: Array) -> tuple[float, Array]:
         return kernels.mse(pred, target)
 
 
 class Huber(_Regression):
-    """Huber's loss, a mean over all elements: `trimtab.huber`. Targets of the output's shape, any real dtype.
+    """Huber's loss, `trimtab.huber`. Targets have the output's shape and any real dtype.
 
     Parameters
     ----------
     delta : float
-        The distance from which on it is straight; finite and >= 0.
+        The distance from the target beyond which the loss is linear; finite and >= 0.
     """
 
     def __init__(self, delta: float = 1.0) -> None:
@@ -248,35 +288,12 @@ class Huber(_Regression):
 
 
 def _result(loss: float, gradient: Array, weight: float) -> LossResult:
+    """Return the result of a kernel, or zeros if nothing counted: the kernel's mean is then NaN."""
     if weight == 0:
         return LossResult(0.0, np.zeros_like(gradient), 0.0)
     return LossResult(float(loss), gradient, weight)
 
 
-def _floating(target: Array, output: Array) -> Array:
-    """Return targets as the kernels take them beside the output: of its dtype, or of one with every value."""
+def _as_target(target: Array, output: Array) -> Array:
+    """Return a target in a dtype that the kernels take beside the output: the output's own, or float64."""
     return target if target.dtype == output.dtype else target.astype(np.float64)
-
-
-def _require_probabilities(name: str, labels: Array) -> None:
-    """Raise a ValueError that quotes the first row that is no distribution over the classes."""
-    if labels.shape[1] == 1:
-        raise ValueError(f"{name}: probabilities must be of two classes at least, got shape {labels.shape}")
-    rows = labels.astype(np.float64)
-    # 16 bits keep three digits; NaN is left to the training, which names the batch
-    wrong = (rows < 0).any(axis=1) | (abs(rows.sum(axis=1) - 1) > 0.01)
-    if wrong.any():
-        sample = int(np.argmax(wrong))
-        raise ValueError(
-            f"{name}: probabilities must be >= 0 and add up to 1, got {labels[sample]} at sample {sample}"
-        )
-
-
-def _class_weight(given: ArrayLike) -> Array:
-    factors = real_array("CrossEntropy: class_weight", given).astype(np.float64)
-    if factors.ndim != 1 or not np.all(np.isfinite(factors) & (factors >= 0)):
-        raise ValueError(
-            "CrossEntropy: class_weight must be a finite factor >= 0 for each class, "
-            f"got {_checks.shown(given)}"
-        )
-    return factors

@@ -1,11 +1,11 @@
-"""Metrics: means over samples that are reported beside a loss, and their means over batches."""
+"""Metrics that are reported beside a loss: means over samples, and their means over batches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import nan
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,22 +14,19 @@ from trimtab import _checks
 from trimtab._inputs import real_array
 from trimtab._typing import Array
 
-if TYPE_CHECKING:
-    from trimtab.losses import Loss
-
 Metric: TypeAlias = Callable[[Array, Any], float | tuple[float, float]]
 
 
 class Mean(float):
-    """A mean together with its weight: of how much it is the mean.
+    """A mean with its weight, a float otherwise.
 
-    It is a float in every respect. A metric that leaves samples out returns one, so that the mean over
-    several batches is that of all samples at once.
+    A metric that ignores samples returns one: with the weight, the mean over several batches equals the mean
+    over all samples.
 
     Attributes
     ----------
     weight : float
-        The number of samples that counted, or the sum of their weights.
+        The divisor of the mean: the number of samples that counted, or the sum of their weights.
     """
 
     weight: float
@@ -41,21 +38,21 @@ class Mean(float):
 
 
 def accuracy(logits: Array, labels: ArrayLike, *, ignore_index: int | None = None) -> float:
-    """Return the share of samples whose largest logit (the first of equal ones) stands at the label.
+    """Return the share of samples whose largest logit (the first of equal ones) is that of the label.
 
     Parameters
     ----------
     logits : array_like
-        Shape (N, K). NaN is larger than every number, and never a hit.
+        Shape (N, K). NaN counts as larger than every number, and never as a hit.
     labels : array_like
-        Class ids (N,) or (N, 1), or probabilities (N, K), whose largest counts.
+        Class ids (N,) or (N, 1), or probabilities (N, K), of which the largest is the label.
     ignore_index : int, optional
-        Samples with this class id are left out.
+        Samples with this class id are ignored.
 
     Returns
     -------
     float
-        A `Mean`, whose weight is the number of samples that counted; NaN where none did.
+        A `Mean` whose weight is the number of samples that counted; NaN if none did.
 
     Examples
     --------
@@ -66,15 +63,15 @@ def accuracy(logits: Array, labels: ArrayLike, *, ignore_index: int | None = Non
 
 
 def top_k(k: int, *, ignore_index: int | None = None) -> Metric:
-    """Return the metric "share of samples whose label is among the k largest logits".
+    """Return the metric that is the share of samples whose label is among the k largest logits.
 
     Parameters
     ----------
     k : int
-        At least 1. Of equal logits those of smaller ids come first; NaN comes before every number, and is
-        never a hit.
+        At least 1. Of equal logits, those of smaller ids come first. NaN counts as larger than every number,
+        and never as a hit.
     ignore_index : int, optional
-        Samples with this class id are left out.
+        Samples with this class id are ignored.
 
     Examples
     --------
@@ -87,6 +84,8 @@ def top_k(k: int, *, ignore_index: int | None = None) -> Metric:
 
 @dataclass(frozen=True)
 class _TopK:
+    """The metric of `top_k`, as an object that can be pickled."""
+
     k: int
     ignore_index: int | None
 
@@ -95,6 +94,7 @@ class _TopK:
 
 
 def _share_of_hits(name: str, logits: ArrayLike, labels: ArrayLike, k: int, ignore_index: int | None) -> Mean:
+    """Return the share of the samples that count whose label is among the k largest logits."""
     scores, given = real_array(f"{name}: logits", logits), real_array(f"{name}: labels", labels)
     if scores.ndim != 2:
         raise ValueError(f"{name}: logits must have shape (N, K), got {scores.shape}")
@@ -114,33 +114,35 @@ def _share_of_hits(name: str, logits: ArrayLike, labels: ArrayLike, k: int, igno
     if not len(ids):
         return Mean(nan, 0.0)
     with np.errstate(invalid="ignore"):  # bfloat16 warns of comparisons with NaN
-        hits = _largest(scores, ids) if k == 1 else _among_largest(scores, ids, k)
+        hits = _is_largest(scores, ids) if k == 1 else _is_among_largest(scores, ids, k)
     return Mean(np.count_nonzero(hits) / len(ids), len(ids))
 
 
-def _largest(scores: Array, ids: Array) -> Array:
-    largest = np.argmax(scores, axis=1)  # the first NaN where there is one
+def _is_largest(scores: Array, ids: Array) -> Array:
+    """Whether the score of each row's id is the first of the largest, and not NaN."""
+    largest = np.argmax(scores, axis=1)  # the first NaN if there is one
     hits: Array = (largest == ids) & ~np.isnan(scores[np.arange(len(ids)), largest])
     return hits
 
 
-def _among_largest(scores: Array, ids: Array, k: int) -> Array:
+def _is_among_largest(scores: Array, ids: Array, k: int) -> Array:
+    """Whether fewer than k scores come before that of each row's id, and that is not NaN."""
     classes = scores.shape[1]
-    known = (ids >= 0) & (ids < classes)
-    own = scores[np.arange(len(ids)), np.where(known, ids, 0).astype(np.intp)][:, None]
+    is_class = (ids >= 0) & (ids < classes)
+    own = scores[np.arange(len(ids)), np.where(is_class, ids, 0).astype(np.intp)][:, None]
     before = ~(scores <= own) | ((scores == own) & (np.arange(classes) < ids[:, None]))
-    hits: Array = (before.sum(axis=1) < k) & known & ~np.isnan(own[:, 0])
+    hits: Array = (before.sum(axis=1) < k) & is_class & ~np.isnan(own[:, 0])
     return hits
 
 
 class Means:
-    """Weighted means, in float64, of values that come batch by batch."""
+    """Weighted means of metrics over batches, in float64."""
 
     def __init__(self, sums: Mapping[str, tuple[float, float]] | None = None) -> None:
         self.sums = {name: (total, weight) for name, (total, weight) in (sums or {}).items()}
 
     def add(self, values: Mapping[str, Mean]) -> None:
-        """Add the values of a batch, each with its weight. What has no weight adds nothing, NaN included."""
+        """Add the values of a batch, each with its weight. A value of weight 0 adds nothing, even if NaN."""
         for name, value in values.items():
             total, weight = self.sums.get(name, (0.0, 0.0))
             if value.weight:
@@ -148,39 +150,5 @@ class Means:
             self.sums[name] = total, weight + value.weight
 
     def values(self) -> dict[str, float]:
-        """Return the means so far, NaN where nothing has counted."""
+        """Return the means so far, NaN if nothing has counted."""
         return {name: total / weight if weight else nan for name, (total, weight) in self.sums.items()}
-
-
-def measured(function: str, loss: Loss, output: Array, target: Array) -> tuple[dict[str, Mean], Array]:
-    """Return the loss and its metrics, each with its weight, and the gradient of the loss."""
-    result = loss(output, target)
-    if not isinstance(result, tuple) or len(result) not in (2, 3):
-        raise TypeError(
-            f"{function}: loss must return (loss, gradient) or (loss, gradient, weight), "
-            f"got {_checks.shown(result)}"
-        )
-    value, gradient, weight = (*result, len(output))[:3]
-    values = {"loss": _as_mean(f"{function}: loss", value, weight)}
-    target = loss.aligned(target, output)
-    for name, metric in loss.metrics.items():
-        values[name] = _as_mean(f"{function}: metric {name!r}", metric(output, target), len(output))
-    gradient = real_array(f"{function}: gradient of the loss", gradient)
-    if gradient.shape != output.shape:
-        raise ValueError(
-            f"{function}: gradient of the loss must have shape {output.shape}, got {gradient.shape}"
-        )
-    return values, gradient.astype(output.dtype, copy=False)
-
-
-def _as_mean(name: str, value: Any, weight: float) -> Mean:
-    pair = (value, value.weight) if isinstance(value, Mean) else value
-    try:
-        number, weight = pair if isinstance(pair, tuple) else (pair, weight)
-        mean = Mean(float(number), float(weight))
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"{name} must be a float, or a float and its weight, got {_checks.shown(value)}"
-        ) from error
-    _checks.number(f"{name}: weight", mean.weight, 0)
-    return mean

@@ -1,4 +1,4 @@
-"""What a terminal can show, and tables for it."""
+"""Output to a terminal: status lines and tables, as far as the terminal can show them."""
 
 import os
 import sys
@@ -7,12 +7,12 @@ from typing import TextIO
 
 
 def can_style(stream: TextIO) -> bool:
-    """Whether the stream is a terminal that understands ANSI styles and NO_COLOR is not set."""
+    """Whether the stream is a terminal with ANSI styles, and NO_COLOR is not set."""
     return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
 
 
 def can_encode(text: str, stream: TextIO) -> bool:
-    """Whether the stream's encoding has every character of the text."""
+    """Whether the encoding of the stream has all characters of the text."""
     try:
         text.encode(stream.encoding or "ascii")
     except UnicodeEncodeError:
@@ -21,15 +21,15 @@ def can_encode(text: str, stream: TextIO) -> bool:
 
 
 def print_status(text: str, stays: bool = False) -> None:
-    """Print a line on stderr, in place of the last one where the terminal can do so and it need not stay."""
-    rewrites = can_style(sys.stderr)
-    start, end = "\r\033[K" if rewrites else "", "" if rewrites and not stays else "\n"
-    if rewrites or text:
+    """Print a line on stderr. On a terminal it replaces the last one, unless that one stays."""
+    replaces = can_style(sys.stderr)
+    start, end = "\r\033[K" if replaces else "", "" if replaces and not stays else "\n"
+    if replaces or text:
         print(start + text, end=end, file=sys.stderr, flush=True)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print aligned columns, the first to the left and all others to the right, below a header and a rule."""
+    """Print a header, a rule and rows; the first column is aligned to the left, the others to the right."""
     stream = sys.stdout
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
 

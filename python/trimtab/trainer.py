@@ -1,4 +1,4 @@
-"""The training loop: `Trainer`, and what it shows of the folder ``training``."""
+"""`Trainer`: trains, evaluates and applies a model. Its parts are in the folder ``training``."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from trimtab._inputs import as_generator
 from trimtab._typing import Array, Seed
 from trimtab.callbacks import Callback
 from trimtab.losses import Loss
-from trimtab.metrics import Means, measured
 from trimtab.nn.module import Module
 from trimtab.nn.passes import evaluation
 from trimtab.optim import SGD
-from trimtab.training.batches import Data, batch_slices, read_pair, read_samples
+from trimtab.training.batches import batch_slices, read_pair, read_samples
+from trimtab.training.evaluation import BATCH_SIZE, dtype_of, evaluate
 from trimtab.training.history import History
+from trimtab.training.interrupts import interrupt_calls
 from trimtab.training.loop import Loop
-from trimtab.training.plan import Augment, Nan, Plan, parameters_left_out, plan_fit, require_callbacks
+from trimtab.training.modes import mode_of_training, without_dx
+from trimtab.training.parts import require_callbacks, untrained_parameters
+from trimtab.training.plan import Augment, Nan, plan_fit
 from trimtab.training.position import Position
-from trimtab.training.saving import Saved, save
-from trimtab.training.surroundings import ends_on_interrupt, in_fit, mode_of_training, without_dx
+from trimtab.training.saving import SavedTraining, save
+from trimtab.training.start import exclusive, started
 
 __all__ = ["History", "Trainer", "batch_slices"]
-
-EVALUATION_BATCH = 256
 
 
 class Trainer:
@@ -38,24 +39,24 @@ class Trainer:
     ----------
     model : Module
     loss : Loss
-        It brings the metrics that are reported (``loss.metrics``).
+        Its ``metrics`` are reported, too.
     optimizer : SGD
-        Made of parameters of `model`. Those that it does not hold stay as they are.
+        Holds parameters of `model`; the other parameters are not trained.
     callbacks : sequence of Callback
-        Called in order at every hook.
+        Their hooks are called in this order.
     rng : int, numpy.random.Generator, numpy.random.RandomState or None
-        The one source of chance: the order of samples, augmentation, and every layer that draws.
+        The only source of randomness: the order of samples, augmentation, and every layer that draws.
 
     Attributes
     ----------
     history : History
-        Of the current or last `fit`.
+        The metrics of the current or last `fit`.
     metric_names : tuple of str
         The metrics of each epoch of that `fit`, in order.
     position : Position
         Where that `fit` stands.
     skipped : int
-        Number of batches that it has left out because of NaN or Inf.
+        Number of batches that it has skipped because of NaN or Inf.
 
     Examples
     --------
@@ -73,14 +74,12 @@ class Trainer:
     def __init__(
         self, model: Module, loss: Loss, optimizer: SGD, callbacks: Sequence[Callback] = (), rng: Seed = None
     ) -> None:
-        if not isinstance(model, Module):
-            raise TypeError(f"Trainer: model must be a Module, got {_checks.shown(model)}")
-        if not isinstance(loss, Loss):
-            raise TypeError(f"Trainer: loss must be a Loss, got {_checks.shown(loss)}")
+        self.model = _checks.instance("Trainer: model", model, Module, "be a Module")
+        self.loss = _checks.instance("Trainer: loss", loss, Loss, "be a Loss")
         if isinstance(optimizer, type) or not hasattr(optimizer, "parameters"):
             raise TypeError(f"Trainer: optimizer must be an optimizer, got {_checks.shown(optimizer)}")
         require_callbacks("Trainer", callbacks)
-        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.optimizer = optimizer
         self.callbacks = list(callbacks)
         self.rng = as_generator("Trainer: rng", rng)
         self.history = History()
@@ -88,8 +87,7 @@ class Trainer:
         self.position = Position()
         self.skipped = 0
         self.stopping = False
-        # Parameters that are not trained on purpose, and by whom: a layer that comes later is no such
-        self.fixed = optimizer, parameters_left_out("Trainer", model, optimizer)
+        self.untrained = optimizer, untrained_parameters("Trainer", model, optimizer)
 
     def fit(
         self,
@@ -110,56 +108,55 @@ class Trainer:
         Parameters
         ----------
         x, y : array_like
-            Samples and targets, paired along axis 0. Samples are converted to the dtype of the parameters,
-            batch by batch: a memory map is never in memory as a whole.
+            Samples and targets, paired along axis 0. Samples are converted to the dtype of the parameters
+            batch by batch: a memory map is never loaded as a whole.
         validation_data : tuple of array_like, optional
-            Samples and targets that are evaluated after each epoch.
+            Samples and targets to evaluate after each epoch.
         validation_split : float
-            Share of x and y, taken from their end, that is held out as validation data; 0 <= share < 1.
+            Share of x and y, taken from their end, to hold out as validation data; 0 <= share < 1.
         epochs, batch_size : int
-            At least 1. The last batch of an epoch may be shorter; a single sample left over joins the batch
+            At least 1. The last batch of an epoch may be shorter. A single sample left over joins the batch
             before it, so that batch statistics are always defined.
         augment : callable, optional
             ``augment(batch, rng=generator) -> batch``, applied to every training batch (`trimtab.augment`).
-            Batches are of the dtype of the parameters; what it returns is converted to that again.
+            Batches have the dtype of the parameters; the result is converted back to it.
         shuffle : bool
-            Whether each epoch draws a new order.
+            Whether each epoch draws a new order of the samples.
         progress : bool
             Whether to show a progress bar (if tqdm is installed).
         resume : path_like, optional
-            A file that `save`, or the callback `Checkpoint`, wrote in a training with these arguments: go on
-            where it was saved, in the middle of an epoch, too, up to `epochs` in all. The result has the bits
-            of a training that was never interrupted.
+            A file written by `save` or by the callback `Checkpoint` in a training with these arguments.
+            Training continues where it was saved, also in the middle of an epoch, up to `epochs` in all. The
+            result has the same bits as a training that was never interrupted.
         nan : {"stop", "skip", "ignore"}
-            What becomes of a batch whose loss or gradients have a NaN or Inf: training stops with a
-            FloatingPointError; the batch is left out, of weights, running statistics and metrics, and counted
-            in ``skipped``; or it is trained on like any other. With the optimizer's ``skip_nonfinite``
-            batches are left out instead of stopping.
+            What to do with a batch whose loss or gradients have a NaN or Inf: "stop" ends training with a
+            FloatingPointError; "skip" leaves the batch out of weights, running statistics and metrics, and
+            counts it in ``skipped``; "ignore" trains on it. If the optimizer has ``skip_nonfinite``, such
+            batches are skipped instead of stopping.
 
         Returns
         -------
         History
-            Mean metrics of each complete epoch, whatever the size of the batches: of the batches as they were
-            trained, and of the validation data; NaN where nothing counted. Ctrl-C, or a callback, ends
-            training after the batch; an epoch that is cut short is not recorded. A second Ctrl-C interrupts
+            The mean metrics of each complete epoch, independent of the batch size: over the batches as they
+            were trained on, and over the validation data; NaN if nothing counted. Ctrl-C, or a callback, ends
+            training after the current batch; an incomplete epoch is not recorded. A second Ctrl-C interrupts
             at once.
 
         Raises
         ------
         TypeError, ValueError
             If an argument is of the wrong kind or out of range, x and y have different lengths or none,
-            targets do not go with the loss and the output of the model, the optimizer holds parameters that
-            are not those of the model, a callback cannot do its work, or `resume` is no checkpoint of such a
+            targets do not match the loss and the output of the model, the optimizer holds parameters that
+            are not in the model, a callback cannot do its work, or `resume` is not a checkpoint of such a
             training; nothing has been changed then.
         FloatingPointError
-            If a loss or gradient is not finite, unless `nan` says otherwise; the weights are those before the
-            batch.
+            If a loss or gradient is not finite, depending on `nan`; the weights are those before the batch.
 
         Notes
         -----
-        Layers train, unless they have been put into evaluation one by one in a model that trains: these stay
-        so, as frozen batch norms do. A model in evaluation trains as a whole. Afterwards it has the modes it
-        had before.
+        If the model is in training mode, its layers keep their modes: layers that were put into evaluation
+        one by one stay there, as frozen batch norms do. A model in evaluation is trained as a whole. After
+        the fit all modes are as before.
         """
         plan = plan_fit(
             self,
@@ -175,41 +172,21 @@ class Trainer:
             resume=resume,
             nan=nan,
         )
-        with in_fit(self):
-            return self._run(plan)
-
-    def _run(self, plan: Plan) -> History:
-        before = self.history, self.metric_names, self.position, self.skipped
-        if plan.saved is None:
-            loaded, states = None, {}
-            self.history, self.position = History(), Position()
-        else:
-            loaded, states = plan.saved.load_into(self), plan.saved.states
-        self.position.settings = plan.settings
-        self.metric_names, self.skipped, self.stopping = plan.metric_names, 0, False
-        begun = False
-        try:
-            with (
-                ends_on_interrupt(self),
-                without_dx(self.model),
-                mode_of_training(self.model) as modes,
-                plan.callbacks.running(plan.epochs, len(plan.batches)),
-            ):
-                plan.callbacks.resume(states)
-                begun = True
-                self.model.use_rng(self.rng)
-                try:
-                    Loop(self, plan, modes).run()
-                finally:
-                    self.position.leave(self.model)
-        except BaseException:
-            if not begun:
-                self.history, self.metric_names, self.position, self.skipped = before
-                if loaded is not None:
-                    loaded.undo()
-            raise
-        finally:
-            self.position.settle(self.model)
+        with (
+            exclusive(self, "fit"),
+            started(self, plan) as start,
+            interrupt_calls(self.stop),
+            without_dx(self.model),
+            mode_of_training(self.model) as modes,
+            plan.callbacks.running(plan.epochs, len(plan.batches)),
+        ):
+            plan.callbacks.resume(plan.callback_states)
+            start.begun = True  # from here on, an error leaves the trainer as it is
+            self.model.use_rng(self.rng)
+            try:
+                Loop(self, plan, modes).run()
+            finally:
+                self.position.end_training(self.model)
         return self.history
 
     def stop(self) -> None:
@@ -221,54 +198,55 @@ class Trainer:
         """Means over the batches of the current epoch so far."""
         return self.position.means.values()
 
-    def evaluate(self, x: ArrayLike, y: ArrayLike, batch_size: int = EVALUATION_BATCH) -> dict[str, float]:
+    def evaluate(self, x: ArrayLike, y: ArrayLike, batch_size: int = BATCH_SIZE) -> dict[str, float]:
         """Return the loss and its metrics on samples x with targets y, the model in evaluation.
 
-        They are those of all samples at once, whatever `batch_size`. A model that trains evaluates as after
-        `Module.eval`; one in evaluation keeps the modes of its layers, such as those of
-        ``eval(dropout=True)``. Nothing is kept and no mode is switched: several threads may evaluate at once.
+        They are the means over all samples, independent of `batch_size`. A model in training mode evaluates
+        as after `Module.eval`; a model in evaluation keeps the modes of its layers, such as those of
+        ``eval(dropout=True)``. Nothing is saved and no mode is changed, so several threads may evaluate at
+        the same time.
         """
-        size = _checks.whole("evaluate: batch_size", batch_size, 1)
-        return self.measure(read_pair("evaluate", x, y), size)
+        batch_size = _checks.whole("evaluate: batch_size", batch_size, 1)
+        return evaluate(self.model, self.loss, read_pair("evaluate", x, y), batch_size)
 
-    def predict(self, x: ArrayLike, batch_size: int = EVALUATION_BATCH) -> Array:
-        """Return the model's output for samples x, the model in evaluation, as for `evaluate`.
+    def predict(self, x: ArrayLike, batch_size: int = BATCH_SIZE) -> Array:
+        """Return the output of the model for samples x, the model in evaluation, as for `evaluate`.
 
-        No samples give the empty output of the model.
+        For no samples it is the empty output of the model.
         """
-        size = _checks.whole("predict: batch_size", batch_size, 1)
-        samples, dtype = read_samples("predict: x", x), self.dtype
-        parts = batch_slices(len(samples), size) or [slice(0, 0)]
+        batch_size = _checks.whole("predict: batch_size", batch_size, 1)
+        samples, dtype = read_samples("predict: x", x), dtype_of(self.model)
+        batches = batch_slices(len(samples), batch_size) or [slice(0, 0)]
         with evaluation(self.model):
             return np.concatenate(
-                [self.model.forward(samples[part].astype(dtype, copy=False)) for part in parts]
+                [self.model.forward(samples[batch].astype(dtype, copy=False)) for batch in batches]
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write model, optimizer, generator, history and the state of the callbacks to a safetensors file.
 
-        Arrays are stored as ``model/<name>``, ``optimizer/<name>`` and so on, the rest as JSON in the
+        Arrays are stored as ``model/<name>``, ``optimizer/<name>`` and so on, everything else as JSON in the
         metadata. The file appears whole or not at all. A training may be saved in any hook of a callback,
-        after Ctrl-C, and after an error, and goes on from just there.
+        after Ctrl-C and after an error, and resumes exactly there.
 
         Parameters
         ----------
         path : path_like
-            File to write; replaced if there is one.
+            File to write; an existing file is replaced.
 
         Raises
         ------
         RuntimeError
-            In the middle of a batch, from another thread or a signal handler.
+            If it is called in the middle of a batch, by another thread or a signal handler.
         OSError
-            If the file cannot be written; the old one is left alone.
+            If the file cannot be written; an existing file is unchanged.
         MissingExtra
             If safetensors is not installed.
         """
         save(self, path)
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Take back model, optimizer, generator and history from a file that `save` wrote.
+        """Restore model, optimizer, generator and history from a file written by `save`.
 
         Parameters
         ----------
@@ -279,26 +257,17 @@ class Trainer:
         OSError
             If the file cannot be read.
         ValueError
-            If it is damaged, or of another model, optimizer or kind of generator; nothing has been changed.
+            If it is damaged, or of another model, optimizer or kind of generator; nothing has been changed
+            then.
         RuntimeError
-            In a hook of a callback: the `fit` that goes on would not know of it.
+            In a hook of a callback, since the running `fit` would not notice it.
         MissingExtra
             If safetensors is not installed.
         """
-        with in_fit(self, "load"):
-            Saved("load", path, self).load_into(self)
-
-    def measure(self, data: Data, batch_size: int = EVALUATION_BATCH) -> dict[str, float]:
-        """Do as `evaluate`, on data that has been read."""
-        means, dtype = Means(), self.dtype
-        with evaluation(self.model):
-            for part in batch_slices(len(data.x), batch_size):
-                output = self.model.forward(data.x[part].astype(dtype, copy=False))
-                means.add(measured("evaluate", self.loss, output, data.y[part])[0])
-        return means.values()
+        with exclusive(self, "load"):
+            SavedTraining("load", path, self).load_into(self)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the samples that the model takes: that of its first parameter."""
-        dtype: np.dtype[Any] = self.model.parameters()[0].value.dtype
-        return dtype
+        """The dtype of the samples that the model takes: that of its first parameter."""
+        return dtype_of(self.model)

@@ -3,6 +3,8 @@
 import random
 import sys
 import threading
+import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -142,3 +144,33 @@ def test_long_calls_let_other_threads_run(name, threads):
         if ran.is_set():
             return
     pytest.fail("held the GIL")
+
+
+def test_results_are_released_where_one_of_them_cannot_be_written():
+    """Another thread makes `out` read-only while the kernel runs, whose result has yet to be copied there."""
+    x = np.ones((4, 8, 1 << 17), np.float32)
+    of_channels = np.ones(8)
+    out = np.empty((*x.shape, 2), np.float32)[..., 0]
+
+    def protect():
+        time.sleep(0.001)
+        out.flags.writeable = False
+
+    def fails():
+        out.flags.writeable = True
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(protect)
+            try:
+                tt.batch_norm_backward(x, x, of_channels, of_channels, residual=True, out=out)
+            except ValueError as error:
+                return "assignment destination is read-only" in str(error)
+        return False
+
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        assert any(fails() for _ in range(200))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < x.nbytes

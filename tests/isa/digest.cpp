@@ -231,8 +231,9 @@ void batch_norm(DType dtype, const Data& data) {
 }
 
 void group_norm(DType dtype, const Data& data) {
-    for (const GroupLayout layout : {GroupLayout{3, 2, 3, 5}, {37, 32, 2, 1}, {3, 5, 1, 49}, {2, 3, 2, 700}}) {
-        const auto [samples, groups, group_channels, inner] = layout;
+    for (const GroupLayout layout :
+         {GroupLayout{3, 1, 2, 3, 5}, {37, 1, 32, 2, 1}, {3, 1, 5, 1, 49}, {2, 1, 3, 2, 700}}) {
+        const auto [samples, outer, groups, group_channels, inner] = layout;
         const ptrdiff_t channels = groups * group_channels, size = samples * channels * inner, rows = samples * groups;
         const std::string shape = text({samples, groups, group_channels, inner});
         Array x(dtype, size, data), dy(dtype, size, ordinary);
@@ -459,10 +460,17 @@ void avg_pool(DType dtype, const Data& data) {
                                     .output = {5, 12}};
             Array x(dtype, 3 * 9 * 11 * channels, data), dx(dtype, 3 * 9 * 11 * channels);
             Array y(dtype, 3 * 5 * 12 * channels), dy(dtype, 3 * 5 * 12 * channels, ordinary);
-            kernels->avg_pool->forward[int(dtype)](
-                {.x = x, .y = y, .layout = layout, .count_include_pad = count_include_pad});
-            kernels->avg_pool->backward[int(dtype)](
-                {.dy = dy, .dx = dx, .layout = layout, .count_include_pad = count_include_pad});
+            AvgPool pool{.from = x,
+                         .to = y,
+                         .layout = layout,
+                         .backward = false,
+                         .count_include_pad = count_include_pad,
+                         .bytes = dtype_bytes[int(dtype)],
+                         .widen = kernels->convert->widen[int(dtype)][1],
+                         .narrow = kernels->convert->narrow[int(dtype)]};
+            kernels->avg_pool->pool(pool);
+            pool.from = dy, pool.to = dx, pool.backward = true;
+            kernels->avg_pool->pool(pool);
             print("avg_pool", dtype, data.name, text({channels, count_include_pad}), {&y, &dx});
         }
 }

@@ -64,14 +64,14 @@ def test_copy_into_converts_to_the_dtype_of_the_target(dtype):
     assert_array_equal(target, [1, 2, 3])
     for value, error, message in (
         (np.ones((1, 3), dtype), ValueError, r"^a must have shape \(3,\), got \(1, 3\)"),
-        (np.ones(3) * 1j, TypeError, "^a must be a real array of a kind with .*, got dtype complex128"),
+        (np.ones(3) * 1j, TypeError, "^a must be a real array castable to .*, got dtype complex128"),
         (np.ma.array([1, 2, 3]), TypeError, "^a must be a plain array, got a MaskedArray"),
     ):
         with pytest.raises(error, match=message):
             _inputs.copy_into(target, "a", value)
     assert_array_equal(target, [1, 2, 3])
     if dtype == np.int64:
-        with pytest.raises(TypeError, match="a must be a real array of a kind with int64, got dtype float64"):
+        with pytest.raises(TypeError, match="a must be a real array castable to int64, got dtype float64"):
             _inputs.copy_into(target, "a", [1.5, 2, 3])
 
 
@@ -103,5 +103,5 @@ def test_other_values_than_seeds_are_refused_by_name(bad):
 def test_deep_and_recursive_lists_are_refused():
     endless = []
     endless.append(endless)
-    with pytest.raises(ValueError, match=r"^f: x must be an array, got a list with too many others inside"):
+    with pytest.raises(ValueError, match=r"^f: x must be an array, got lists that are nested too deeply"):
         _inputs.as_array("f: x", endless)

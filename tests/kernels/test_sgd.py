@@ -318,13 +318,13 @@ def test_a_plan_checks_its_arrays(rng):
         _core.sgd_plan(w, g, v, decays=[True, False])
     with pytest.raises(TypeError, match=r"^sgd_step: plan must be a plan, got array"):
         _core.sgd_step(w, 0.1)
-    with pytest.raises(TypeError, match=r"^sgd_stands: plan must be a plan, got array"):
-        _core.sgd_stands(w)
+    with pytest.raises(TypeError, match=r"^sgd_plan_is_valid: plan must be a plan, got array"):
+        _core.sgd_plan_is_valid(w)
     plan = _core.sgd_plan(w, g, v)
-    assert _core.sgd_stands(plan) is True
+    assert _core.sgd_plan_is_valid(plan) is True
     before = w.copy()
     w.flags.writeable = False
-    assert _core.sgd_stands(plan) is False
+    assert _core.sgd_plan_is_valid(plan) is False
     with pytest.raises(ValueError, match=r"^sgd_step: plan must hold writeable arrays that stay in place"):
         _core.sgd_step(plan, 0.1)
     np.testing.assert_array_equal(w, before)

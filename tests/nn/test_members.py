@@ -226,7 +226,7 @@ def test_assigned_values_are_copied_into_the_array(dtype):
         (
             np.ones((3, 2), complex),
             TypeError,
-            "must be a real array of a kind with float32, got dtype complex128",
+            "must be a real array castable to float32, got dtype complex128",
         ),
         (None, TypeError, "must be a real array"),
         (np.ma.array(np.ones((3, 2))), TypeError, "must be a plain array, got a MaskedArray"),

@@ -7,13 +7,12 @@ from reference.max_pool import pooled_at
 
 
 def avg_pool(x, kernel, before, stride, output, count_include_pad=True):
-    """y[n, i, j, c] = sum of x[n, :, :, c] under the kernel at (i, j) / count"""
+    """y[n, i, j, c] = sum of x[n, :, :, c] under the kernel at (i, j) / count; 0 where there is nothing"""
     y = np.empty((len(x), *output, x.shape[3]))
     for position in np.ndindex(*output):
         under = wide(x[pooled_at(position, kernel, before, stride)])
-        count = np.prod(kernel if count_include_pad else under.shape[1:3])
-        with np.errstate(invalid="ignore"):
-            y[:, *position] = under.sum((1, 2)) / count
+        count = max(np.prod(kernel if count_include_pad else under.shape[1:3]), 1)
+        y[:, *position] = under.sum((1, 2)) / count
     return y
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from helpers.training import Script, jitter, state_of
 from numpy.testing import assert_array_equal
-from trimtab import checkpoint, extras, nn
+from trimtab import extras, nn
 from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 from trimtab.losses import CrossEntropy
 from trimtab.optim import SGD
 from trimtab.trainer import Trainer
+from trimtab.training import checkpoint_file as checkpoint
 
 pytest.importorskip("safetensors")
 
@@ -351,7 +352,7 @@ def test_a_full_disk_leaves_the_old_file(path, run_python):
     checkpoint.write(path, {}, "old")
     code = f"""
 import resource, numpy as np
-from trimtab import checkpoint
+from trimtab.training import checkpoint_file as checkpoint
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
     checkpoint.write({str(path)!r}, {{"group": {{"a": np.ones(10000)}}}}, "new")

@@ -97,3 +97,9 @@ def test_items_of_iterables_are_checked():
     for value in (3, None, "ab", b"ab", np.array(3)):
         with pytest.raises(TypeError, match=r"^f: a must be a pair, got "):
             _checks.items("f: a", value, "be a pair")
+
+
+def test_an_instance_of_a_class():
+    assert _checks.instance("f: a", "text", str, "be a name") == "text"
+    with pytest.raises(TypeError, match=r"^f: a must be a name, got 3$"):
+        _checks.instance("f: a", 3, str, "be a name")

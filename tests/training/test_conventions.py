@@ -36,7 +36,7 @@ def test_each_convention_has_the_value_of_its_formula(rng):
     }
     for expected, strengths in formulas.items():
         assert penalty_of(strengths, w) == pytest.approx(expected, rel=1e-12)
-    with pytest.raises(ValueError, match=r"^lambda_over_n: samples must be > 0, got 0$"):
+    with pytest.raises(ValueError, match=r"^lambda_over_n: samples must be finite and > 0, got 0$"):
         conventions.lambda_over_n(0.1, samples=0)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from trimtab.early_stopping import descend, descend_exactly, step_sizes, stopping_time
+from trimtab.early_stopping_theory import descend, descend_exactly, step_sizes, stopping_time
 
 SPREAD = 0.3
 
@@ -131,9 +131,9 @@ def test_the_error_rises_after_the_stopping_time(rng):
     [
         (lambda: stopping_time(0, 1), "stopping_time: samples must be at least 1, got 0"),
         (lambda: stopping_time(9, 0), "stopping_time: smoothness must be finite and > 0, got 0"),
-        (lambda: stopping_time(9, 1, 1.0), "stopping_time: theta must be at least 0 and below 1, got 1.0"),
+        (lambda: stopping_time(9, 1, 1.0), "stopping_time: theta must be finite, >= 0 and < 1, got 1.0"),
         (lambda: step_sizes(-1), "step_sizes: steps must be at least 0, got -1"),
-        (lambda: step_sizes(1, -0.1), "step_sizes: theta must be at least 0 and below 1, got -0.1"),
+        (lambda: step_sizes(1, -0.1), "step_sizes: theta must be finite, >= 0 and < 1, got -0.1"),
         (lambda: step_sizes(1, 0, 0), "step_sizes: kappa_squared must be finite and > 0, got 0"),
         (lambda: descend(np.eye(3), [], 1), r"descend: y must have at least one entry, got shape \(0,\)"),
         (

@@ -265,7 +265,7 @@ def test_targets_that_are_not_finite_are_named(data):
     ],
 )
 def test_metadata_of_a_checkpoint_are_checked_before_anything_changes(note, value, data, tmp_path):
-    from trimtab import checkpoint
+    from trimtab.training import checkpoint_file as checkpoint
 
     path, own = tmp_path / "one.safetensors", trainer()
     fit(own, *data)

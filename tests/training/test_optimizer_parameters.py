@@ -109,17 +109,17 @@ NOT_UNDERSTOOD = {
     "one twice": (
         lambda: [*PARAMETERS, PARAMETERS[1]],
         ValueError,
-        r"parameters must be given once each, got parameters\[1\] and parameters\[4\], which are one",
+        r"parameters must be given once each, got the same one as parameters\[1\] and parameters\[4\]",
     ),
     "one in two groups": (
         lambda: [{"parameters": MODEL}, {"parameters": [PARAMETERS[0]]}],
         ValueError,
-        r"parameters must be given once each, got parameters\[0\].0.weight and parameters\[1\]\[0\], which",
+        r"parameters must be given once each, got the same one as parameters\[0\].0.weight and par",
     ),
     "a layer and its model": (
         lambda: {"model": MODEL, "layer": LAYERS[1]},
         ValueError,
-        "parameters must be given once each, got model.1.weight and layer.weight, which are one",
+        "parameters must be given once each, got the same one as model.1.weight and layer.weight",
     ),
 }
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from helpers.training import jitter, state_of
 from numpy.testing import assert_array_equal
-from trimtab import checkpoint, nn
+from trimtab import nn
 from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 from trimtab.losses import CrossEntropy, top_k
 from trimtab.optim import SGD
 from trimtab.trainer import Trainer
+from trimtab.training import checkpoint_file as checkpoint
 
 pytest.importorskip("safetensors")
 
@@ -200,7 +201,7 @@ def test_an_interrupted_update_cannot_be_resumed(fit, path):
     other = learner()
     before = state_of(other)
     with pytest.raises(
-        ValueError, match=r"must be of a training that can go on, got one that ended in the mid"
+        ValueError, match=r"must be of a training that can be resumed, got one that ended in the mid"
     ):
         fit(other, resume=path)
     assert state_of(other) == before

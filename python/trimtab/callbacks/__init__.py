@@ -1,9 +1,11 @@
-"""Callbacks: what a trainer calls while it trains.
+"""Callbacks: objects whose hooks a trainer calls while it trains.
 
 ====================  =========================================================
 module                contents
 ====================  =========================================================
 ``base``              `Callback`: the hooks
+``protocol``          `TrainerLike`: what callbacks see of a trainer
+``dispatch``          the calls of the hooks of all callbacks
 ``early_stopping``    `EarlyStopping`
 ``checkpoint``        `Checkpoint`
 ``csv_logger``        `CSVLogger`
@@ -11,8 +13,7 @@ module                contents
 ``monitor``           `Monitor`: the best value of a metric so far
 ====================  =========================================================
 
-A schedule of the learning rate needs no callback: it is the ``lr`` of the optimizer, see
-`trimtab.optim.schedules`.
+A learning-rate schedule is not a callback: it is the ``lr`` of the optimizer, see `trimtab.optim.schedules`.
 """
 
 from trimtab.callbacks.base import Callback
@@ -21,5 +22,6 @@ from trimtab.callbacks.csv_logger import CSVLogger
 from trimtab.callbacks.early_stopping import EarlyStopping
 from trimtab.callbacks.monitor import Monitor
 from trimtab.callbacks.progress import ProgressBar
+from trimtab.callbacks.protocol import TrainerLike
 
-__all__ = ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "Monitor", "ProgressBar"]
+__all__ = ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "Monitor", "ProgressBar", "TrainerLike"]

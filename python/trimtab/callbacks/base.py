@@ -1,37 +1,34 @@
-"""The hooks around training."""
+"""The hooks that a trainer calls."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from trimtab._typing import Array
-
-if TYPE_CHECKING:
-    from trimtab.trainer import Trainer
+from trimtab.callbacks.protocol import TrainerLike
 
 
 class Callback:
-    """Hooks around training; override those of interest.
+    """The base class of callbacks; override the hooks of interest.
 
-    ``trainer.stop()`` inside a hook ends training. `epoch` counts from 1, `batch` counts from 0 in its epoch.
-    ``logs`` maps the names of metrics to values: ``loss`` and the metrics of the loss, and after an epoch the
-    same with the prefix ``val_`` if there are validation data; ``trainer.metric_names`` lists those of an
-    epoch from the beginning.
+    Hooks are called by position. ``trainer.stop()`` in a hook ends training. `epoch` counts from 1, `batch`
+    from 0 in its epoch. ``logs`` maps the names of metrics to values: ``loss`` and the metrics of the loss;
+    after an epoch with validation data, also the same with the prefix ``val_``. ``trainer.metric_names``
+    lists the metrics of an epoch from the start.
 
-    A callback that remembers something from one hook to another begins anew in `on_fit_begin`, returns what
-    it remembers from `state_dict`, and takes it back in `on_resume`; then a resumed training is the same as
-    one that was never interrupted. A state goes to the callback of the same `identity`: others may be added,
-    left out or reordered, and one without a state begins anew.
+    A callback with state resets it in `on_fit_begin`, returns it from `state_dict` and restores it in
+    `on_resume`. Then a resumed training equals one that was never interrupted. A state goes to the callback
+    with the same `identity`: other callbacks may be added, removed or reordered, and a callback without a
+    state starts afresh.
 
-    A fit that is going to fail fails before it changes anything: `check_fit` of every callback comes before
-    any other hook. Each callback whose `on_fit_begin` has returned sees `on_fit_end`, whatever others raise;
-    the first error is the one that is raised, and later ones are notes to it.
+    A fit that would fail does so before it changes anything: `check_fit` of every callback comes before all
+    other hooks. Every callback whose `on_fit_begin` has returned gets its `on_fit_end`, whatever other
+    callbacks raise. The first error is raised; later ones are notes to it.
 
     Attributes
     ----------
     name : str or None
-        To be set where two callbacks of the same kind and options are to be told apart in a checkpoint.
+        Set it to tell two callbacks of the same kind and options apart in a checkpoint.
 
     Examples
     --------
@@ -49,48 +46,48 @@ class Callback:
 
     @property
     def identity(self) -> str:
-        """What a saved state is matched by: the name, or else the kind and what makes the state its own."""
+        """The key of the saved state: the name, or else the class and the options the state depends on."""
         return self.name or type(self).__name__
 
-    def check_fit(self, trainer: Trainer, metric_names: Sequence[str], epochs: int, batches: int) -> None:
-        """Raise an error if training, with these metrics in each epoch, would fail; change nothing.
+    def check_fit(self, trainer: TrainerLike, metric_names: Sequence[str], epochs: int, batches: int) -> None:
+        """Raise an error if a training with these metrics in each epoch would fail; change nothing.
 
         ``trainer`` is as it was before the fit.
         """
 
-    def on_fit_begin(self, trainer: Trainer, epochs: int, batches: int) -> None:
-        """Training up to epoch `epochs`, of `batches` batches each, begins.
+    def on_fit_begin(self, trainer: TrainerLike, epochs: int, batches: int) -> None:
+        """Called when training up to epoch `epochs`, each of `batches` batches, begins.
 
-        ``trainer.history`` has the epochs that a resumed training has behind it.
+        ``trainer.history`` has the epochs before the point at which training resumes.
         """
 
-    def on_resume(self, trainer: Trainer, state: Mapping[str, Array]) -> None:
-        """Training goes on from a checkpoint, which has `state` of this callback; after `on_fit_begin`.
+    def on_resume(self, trainer: TrainerLike, state: Mapping[str, Array]) -> None:
+        """Called after `on_fit_begin` if training resumes from a checkpoint with a `state` of this callback.
 
-        In the middle of an epoch it goes on with the next hook that this callback has not yet seen.
+        In the middle of an epoch, the next hook is the first one that it had not seen when it was saved.
         """
 
-    def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
-        """An epoch begins."""
+    def on_epoch_begin(self, trainer: TrainerLike, epoch: int) -> None:
+        """Called before the first batch of an epoch."""
 
-    def on_batch_begin(self, trainer: Trainer, batch: int) -> None:
-        """A batch begins."""
+    def on_batch_begin(self, trainer: TrainerLike, batch: int) -> None:
+        """Called before each batch."""
 
-    def on_batch_end(self, trainer: Trainer, batch: int, logs: Mapping[str, float]) -> None:
-        """The parameters have been updated; `logs` are of this batch.
+    def on_batch_end(self, trainer: TrainerLike, batch: int, logs: Mapping[str, float]) -> None:
+        """Called after each batch, with its metrics.
 
-        So they are where the batch was left out because it has a NaN: see `Trainer.fit`.
+        The parameters have been updated, unless the batch was skipped because of a NaN: see `Trainer.fit`.
         """
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, float]) -> None:
-        """An epoch is complete and in ``trainer.history``."""
+    def on_epoch_end(self, trainer: TrainerLike, epoch: int, logs: Mapping[str, float]) -> None:
+        """Called after each epoch, which is in ``trainer.history`` already."""
 
-    def on_checkpoint(self, trainer: Trainer, epoch: int, logs: Mapping[str, float]) -> None:
-        """Every callback has seen the end of the epoch: what ``trainer.save`` writes now is consistent."""
+    def on_checkpoint(self, trainer: TrainerLike, epoch: int, logs: Mapping[str, float]) -> None:
+        """Called after `on_epoch_end` of all callbacks: ``trainer.save`` now writes the state of them all."""
 
-    def on_fit_end(self, trainer: Trainer) -> None:
-        """Training has ended, for whatever reason, errors included."""
+    def on_fit_end(self, trainer: TrainerLike) -> None:
+        """Called when training has ended, for whatever reason, errors included."""
 
     def state_dict(self) -> dict[str, Array]:
-        """Return what has to be remembered in a checkpoint, as arrays."""
+        """Return the state to be saved in a checkpoint, as arrays by name."""
         return {}

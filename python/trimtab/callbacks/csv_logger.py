@@ -1,4 +1,4 @@
-"""The history of a training as a table in a file."""
+"""Writes the history of a training to a CSV file."""
 
 from __future__ import annotations
 
@@ -6,64 +6,61 @@ import csv
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trimtab._inputs import path_text, require_writable
 from trimtab.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from trimtab.trainer import Trainer
+from trimtab.callbacks.protocol import TrainerLike
 
 
 class CSVLogger(Callback):
-    """Writes the metrics of each epoch to a comma-separated file, readable at any time.
+    """Writes the metrics of each epoch to a comma-separated file, complete after every epoch.
 
-    The columns are ``epoch`` and the metrics, their digits enough to give the same float64 back. A resumed
-    training writes the epochs it has behind it first, so that the file is always its whole history.
+    The columns are ``epoch`` and the metrics, with enough digits to restore the same float64. A resumed
+    training writes its earlier epochs first: the file always has the whole history.
 
     Parameters
     ----------
     path : path_like
-        File to write, in an existing folder; overwritten when the first epoch begins.
+        File to write, in an existing folder; replaced when the first epoch begins.
 
     Raises
     ------
     TypeError
-        If it is no path.
+        If `path` is not a path.
     ValueError
-        Before training, if the file could not be written.
+        Before training, if the file cannot be written.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path_text("CSVLogger: path", path))
         self._columns: list[str] = []
-        self._written = -1  # epochs in the file; -1: it is still that of an earlier training
+        self._written = -1  # number of epochs in the file; -1 if it is not yet the file of this training
 
-    def check_fit(self, trainer: Trainer, metric_names: Sequence[str], epochs: int, batches: int) -> None:
-        """Find out whether the file can be written."""
+    def check_fit(self, trainer: TrainerLike, metric_names: Sequence[str], epochs: int, batches: int) -> None:
+        """Raise an error unless the file can be written."""
         require_writable("CSVLogger: path", self.path)
 
-    def on_fit_begin(self, trainer: Trainer, epochs: int, batches: int) -> None:
-        """Take the names of the columns; the file is left alone as long as another callback may fail."""
+    def on_fit_begin(self, trainer: TrainerLike, epochs: int, batches: int) -> None:
+        """Note the columns. The file stays as it is, since another callback may still fail."""
         self._columns = list(trainer.metric_names)
         self._written = -1
 
-    def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
-        """Write the header and the epochs done, if that has not been."""
-        self._begin(trainer)
+    def on_epoch_begin(self, trainer: TrainerLike, epoch: int) -> None:
+        """Write the header and the earlier epochs, if this has not been done."""
+        self._write_header_once(trainer)
 
-    def on_batch_begin(self, trainer: Trainer, batch: int) -> None:
-        """Do so where training goes on in the middle of an epoch."""
-        self._begin(trainer)
+    def on_batch_begin(self, trainer: TrainerLike, batch: int) -> None:
+        """Do the same if training resumes in the middle of an epoch."""
+        self._write_header_once(trainer)
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainerLike, epoch: int, logs: Mapping[str, float]) -> None:
         """Append the epoch."""
-        self._begin(trainer)
+        self._write_header_once(trainer)
         if epoch > self._written:
             self._write("a", [[epoch, *(logs[name] for name in self._columns)]])
             self._written = epoch
 
-    def _begin(self, trainer: Trainer) -> None:
+    def _write_header_once(self, trainer: TrainerLike) -> None:
         if self._written >= 0:
             return
         done = [*zip(*(trainer.history.get(name, []) for name in self._columns), strict=True)]

@@ -1,30 +1,29 @@
-"""Calling the callbacks of a fit: the one place that does."""
+"""Calls the hooks of all callbacks of a fit; nothing else does."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trimtab._typing import Array
 from trimtab.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from trimtab.trainer import Trainer
+from trimtab.callbacks.protocol import TrainerLike
 
 
 class CallbackList:
     """The callbacks of one fit, in order.
 
-    While a hook is called, ``trainer.position`` says which callbacks have not yet seen it.
+    While a hook is being called, ``trainer.position.pending`` lists the callbacks that have not yet seen it:
+    a checkpoint saved inside the hook resumes with these.
     """
 
-    def __init__(self, callbacks: Sequence[Callback], trainer: Trainer) -> None:
+    def __init__(self, callbacks: Sequence[Callback], trainer: TrainerLike) -> None:
         self._labeled, self._trainer = labeled(callbacks), trainer
 
     def check_fit(self, metric_names: Sequence[str], epochs: int, batches: int) -> None:
-        """Ask every callback whether it can do its work."""
+        """Call `Callback.check_fit` of each; raise a ValueError if an object is listed twice."""
         if len({id(callback) for _, callback in self._labeled}) < len(self._labeled):
             raise ValueError(f"fit: callbacks must be different objects, got {[*dict(self._labeled)]}")
         for _, callback in self._labeled:
@@ -32,7 +31,10 @@ class CallbackList:
 
     @contextmanager
     def running(self, epochs: int, batches: int) -> Iterator[None]:
-        """Begin, and end every callback that began, however the body ends."""
+        """Call `on_fit_begin` of each, and after the body `on_fit_end` of those that have begun.
+
+        The first error is raised; later ones are notes to it.
+        """
         begun: list[Callback] = []
         failure: BaseException | None = None
         try:
@@ -54,7 +56,7 @@ class CallbackList:
             raise failure
 
     def resume(self, states: Mapping[str, Mapping[str, Array]]) -> None:
-        """Give the states of a checkpoint to the callbacks that they came from."""
+        """Call `on_resume` of the callbacks whose labels have a state in the checkpoint."""
         for label, callback in self._labeled:
             if label in states:
                 try:
@@ -64,10 +66,10 @@ class CallbackList:
                         f"fit: resume must have the whole state of {label}, got no {error}"
                     ) from error
 
-    def __call__(self, hook: str, *arguments: Any, waiting: Sequence[str] | None = None) -> None:
-        """Call a hook of every callback, or of those that are still waiting for it."""
+    def notify(self, hook: str, *arguments: Any, only: Sequence[str] | None = None) -> None:
+        """Call a hook of each, or of the callbacks with the labels in `only`."""
         position = self._trainer.position
-        called = [pair for pair in self._labeled if waiting is None or pair[0] in waiting]
+        called = [pair for pair in self._labeled if only is None or pair[0] in only]
         for number, (_, callback) in enumerate(called, start=1):
             position.pending = hook, arguments, [label for label, _ in called[number:]]
             getattr(callback, hook)(self._trainer, *arguments)
@@ -75,7 +77,7 @@ class CallbackList:
 
 
 def labeled(callbacks: Sequence[Callback]) -> list[tuple[str, Callback]]:
-    """Pair callbacks with labels: their identities, numbered where several have the same."""
+    """Pair each callback with a label: its identity, numbered from the second with the same identity on."""
     seen: Counter[str] = Counter()
     pairs = []
     for callback in callbacks:

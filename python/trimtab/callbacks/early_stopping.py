@@ -1,9 +1,8 @@
-"""Ending training when it has stopped to help."""
+"""Ends training when a metric no longer improves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,54 +10,54 @@ from trimtab import _checks
 from trimtab._typing import Array
 from trimtab.callbacks.base import Callback
 from trimtab.callbacks.monitor import Monitor
+from trimtab.callbacks.protocol import TrainerLike
 from trimtab.nn.options import Option, optional
-
-if TYPE_CHECKING:
-    from trimtab.trainer import Trainer
 
 COUNTERS = ("wait", "best_epoch", "stopped_epoch")
 WEIGHTS = "weights."
 
 
 class EarlyStopping(Callback):
-    """Ends training once a metric has not become better for some epochs (Prechelt 1998).
+    """Ends training once a metric has not improved for some epochs (Prechelt 1998).
 
-    An epoch improves if its value is better than every value before it by more than `min_delta`; NaN never
-    is. Training ends after an epoch that does not improve, the `patience`-th since the last that did.
+    An epoch improves if its value is better than every earlier value by more than `min_delta`; NaN never is.
+    Training ends after the `patience`-th epoch in a row that does not improve. The theory of when to stop is
+    in `trimtab.early_stopping_theory`.
 
     Parameters
     ----------
     monitor : str
         Name of the metric.
     min_delta : float
-        What a value must be better by to count as an improvement, >= 0.
+        The amount by which a value must be better to count as an improvement, >= 0.
     patience : float
-        Number of epochs in a row without improvement that end training. 0 is as 1: the first one does.
+        Number of epochs in a row without improvement that end training. 0 is the same as 1.
     mode : {"auto", "min", "max"}
-        Which values are better: see `Monitor`.
+        Whether smaller or larger values are better: see `Monitor`.
     baseline : float, optional
-        A value to beat, by more than `min_delta`: until then epochs that improve count as waiting, too,
-        though training never ends at one.
+        A value to beat by more than `min_delta`. Until it is beaten, epochs that improve also count as
+        epochs without improvement, but training does not end at one of them.
     restore_best_weights : bool
-        Whether the model gets the parameters and buffers of the best epoch back when training ends, however
-        it ends: by this callback, after the last epoch, by Ctrl-C or an error. Where no epoch has been an
-        improvement, it keeps those of the end.
+        Whether the model gets the parameters and buffers of the best epoch when training ends: by this
+        callback, after the last epoch, by Ctrl-C or by an error. If no epoch has improved, it keeps the last
+        ones.
     start_from_epoch : float
-        Number of first epochs that are ignored.
+        Number of epochs to ignore at the start.
 
     Attributes
     ----------
     best : float
         The best value so far.
     best_epoch, stopped_epoch : int
-        When it was reached, and when training was ended; 0 where that has not happened.
+        The epoch of the best value, and the epoch after which this callback ended training; 0 if there is
+        none.
     wait : int
-        Number of epochs without improvement up to now.
+        Number of epochs without improvement so far.
 
     Raises
     ------
     ValueError
-        If an option is out of range; when training begins, if there is no such metric.
+        If an option is out of range; before training, if there is no such metric.
     """
 
     patience = Option(_checks.number, 0)
@@ -79,9 +78,9 @@ class EarlyStopping(Callback):
         self._monitor = Monitor("EarlyStopping", monitor, mode, min_delta)
         self.patience, self.baseline = patience, baseline
         self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._monitor.reset()
         self.wait = self.best_epoch = self.stopped_epoch = 0
         self._weights: dict[str, Array] = {}
@@ -93,12 +92,12 @@ class EarlyStopping(Callback):
 
     @property
     def mode(self) -> str:
-        """Which values are better, "min" or "max"."""
+        """Whether smaller or larger values are better: "min" or "max"."""
         return self._monitor.mode
 
     @property
     def min_delta(self) -> float:
-        """What a value must be better by."""
+        """The amount by which a value must be better."""
         return self._monitor.min_delta
 
     @min_delta.setter
@@ -112,19 +111,19 @@ class EarlyStopping(Callback):
 
     @property
     def identity(self) -> str:
-        """The name, or the kind, the metric and its mode."""
+        """The name, or the class, the metric and its mode."""
         return self.name or self._monitor.identity
 
-    def check_fit(self, trainer: Trainer, metric_names: Sequence[str], epochs: int, batches: int) -> None:
-        """Refuse a metric that there is not going to be."""
+    def check_fit(self, trainer: TrainerLike, metric_names: Sequence[str], epochs: int, batches: int) -> None:
+        """Raise an error unless the training has the metric."""
         self._monitor.require(metric_names)
 
-    def on_fit_begin(self, trainer: Trainer, epochs: int, batches: int) -> None:
-        """Begin anew."""
-        self._begin()
+    def on_fit_begin(self, trainer: TrainerLike, epochs: int, batches: int) -> None:
+        """Reset the best value and the counters."""
+        self._reset()
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, float]) -> None:
-        """Compare the epoch with the best one, and end training if that was too long ago."""
+    def on_epoch_end(self, trainer: TrainerLike, epoch: int, logs: Mapping[str, float]) -> None:
+        """Compare the epoch with the best one; end training if there was no improvement for too long."""
         if epoch <= self.start_from_epoch:
             return
         value = logs[self._monitor.name]
@@ -139,20 +138,20 @@ class EarlyStopping(Callback):
             self.stopped_epoch = epoch
             trainer.stop()
 
-    def on_fit_end(self, trainer: Trainer) -> None:
-        """Give the model the best weights."""
+    def on_fit_end(self, trainer: TrainerLike) -> None:
+        """Restore the best weights."""
         if self._weights:
             trainer.model.load_state_dict(self._weights)
             self._weights = {}
 
     def state_dict(self) -> dict[str, Array]:
-        """Return the best value and weights and the counters."""
+        """Return the best value, the best weights and the counters."""
         counters = {name: np.array(getattr(self, name)) for name in COUNTERS}
         weights = {WEIGHTS + name: array for name, array in self._weights.items()}
         return {"best": np.array(self.best, np.float64)} | counters | weights
 
-    def on_resume(self, trainer: Trainer, state: Mapping[str, Array]) -> None:
-        """Go on waiting; a training that had been ended stays so."""
+    def on_resume(self, trainer: TrainerLike, state: Mapping[str, Array]) -> None:
+        """Restore the state; a training that this callback had ended stays ended."""
         self._monitor.best = float(state["best"])
         for name in COUNTERS:
             setattr(self, name, int(state[name]))

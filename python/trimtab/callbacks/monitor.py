@@ -1,4 +1,4 @@
-"""The best value of a metric so far."""
+"""Keeps the best value of a metric so far."""
 
 from __future__ import annotations
 
@@ -9,40 +9,38 @@ from math import inf
 from trimtab import _checks
 
 DIRECTIONS = {"min": -1, "max": 1}
-# Names of metrics that say themselves which way is better
-KNOWN = {"min": re.compile(r"(^|_)(loss|error)$"), "max": re.compile(r"accuracy$|(^|_)top_\d+$")}
+# The mode of metrics whose name says which values are better
+MODE_OF_NAME = {"min": re.compile(r"(^|_)(loss|error)$"), "max": re.compile(r"accuracy$|(^|_)top_\d+$")}
 
 
 class Monitor:
-    """Follows a metric and keeps its best value. NaN is never the best, nor the worst of the infinities.
+    """Follows a metric and keeps its best value. NaN and the worst infinity are never the best.
 
     Parameters
     ----------
     owner : str
-        Who asks; errors begin with it.
+        The class that uses the monitor; messages of errors begin with it.
     name : str
-        Of the metric.
+        Name of the metric.
     mode : {"auto", "min", "max"}
-        Which values are better: smaller or larger ones; "auto" is "min" for names that end in ``loss`` or
-        ``error`` and "max" for those that end in ``accuracy`` or, like ``top_5``, count the best guesses.
+        Whether smaller or larger values are better. "auto" is "min" for names that end in ``loss`` or
+        ``error``, and "max" for names that end in ``accuracy`` or are like ``top_5``.
     min_delta : float
-        What a value must be better by, >= 0.
+        The amount by which a value must be better, >= 0.
 
     Attributes
     ----------
     best : float
-        The best value so far; at first the worst there can be, an infinity.
+        The best value so far; at first the worst possible, an infinity.
     """
 
     def __init__(self, owner: str, name: str, mode: str, min_delta: float = 0.0) -> None:
-        if not isinstance(owner, str):
-            raise TypeError(f"Monitor: owner must be a name, got {_checks.shown(owner)}")
+        owner = _checks.instance("Monitor: owner", owner, str, "be a name")
         mode = _checks.one_of(f"{owner}: mode", mode, ["auto", *DIRECTIONS])
-        if not isinstance(name, str):
-            raise TypeError(f"{owner}: monitor must be the name of a metric, got {_checks.shown(name)}")
+        name = _checks.instance(f"{owner}: monitor", name, str, "be the name of a metric")
         min_delta = _checks.number(f"{owner}: min_delta", min_delta, 0)
         if mode == "auto":
-            modes = [mode for mode, pattern in KNOWN.items() if pattern.search(name)]
+            modes = [mode for mode, pattern in MODE_OF_NAME.items() if pattern.search(name)]
             if not modes:
                 raise ValueError(f"{owner}: mode must be 'min' or 'max' for {name!r}, got 'auto'")
             (mode,) = modes
@@ -52,11 +50,11 @@ class Monitor:
 
     @property
     def identity(self) -> str:
-        """What tells its best value from those of others: the owner, the metric and its mode."""
+        """The owner, the metric and its mode: monitors with the same identity have the same best value."""
         return f"{self.owner}({self.name}, {self.mode})"
 
     def reset(self) -> None:
-        """Forget what has been seen."""
+        """Forget the values seen so far."""
         self.best = -self._sign * inf
 
     def require(self, names: Iterable[str]) -> None:
@@ -70,7 +68,7 @@ class Monitor:
         return self._sign * value - self.min_delta > self._sign * reference
 
     def improves(self, value: float) -> bool:
-        """Whether a value is better than the best, which it then becomes."""
+        """Whether a value is better than the best so far; if so, it becomes the best."""
         improved = self.beats(value, self.best)
         if improved:
             self.best = value

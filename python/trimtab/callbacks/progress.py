@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trimtab import extras
 from trimtab.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from trimtab.trainer import Trainer
+from trimtab.callbacks.protocol import TrainerLike
 
 
 class ProgressBar(Callback):
-    """A tqdm bar over all batches of a fit, with the metrics so far; nothing where tqdm is not installed.
+    """Shows a tqdm bar over all batches of a fit, with the metrics so far. Without tqdm it shows nothing.
 
     Parameters
     ----------
     description : str
-        Stands before the bar.
+        The text before the bar.
     leave : bool
         Whether the bar stays on the screen after training.
     """
@@ -28,9 +26,9 @@ class ProgressBar(Callback):
         self._bar: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_bar": None}  # what is on the screen stays with the original
+        return vars(self) | {"_bar": None}  # a copy has no bar on the screen
 
-    def on_fit_begin(self, trainer: Trainer, epochs: int, batches: int) -> None:
+    def on_fit_begin(self, trainer: TrainerLike, epochs: int, batches: int) -> None:
         """Open the bar."""
         try:
             tqdm = extras.load("tqdm").tqdm
@@ -46,17 +44,17 @@ class ProgressBar(Callback):
             desc=self.description or None,
         )
 
-    def on_batch_end(self, trainer: Trainer, batch: int, logs: Mapping[str, float]) -> None:
-        """Advance by one batch; each time the bar is drawn, take the means of the epoch up to here."""
+    def on_batch_end(self, trainer: TrainerLike, batch: int, logs: Mapping[str, float]) -> None:
+        """Advance by one batch; whenever the bar is redrawn, show the means of the epoch so far."""
         if self._bar is not None and self._bar.update():
             self._show(trainer.history.epochs + 1, trainer.running_metrics)
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainerLike, epoch: int, logs: Mapping[str, float]) -> None:
         """Show the metrics of the epoch."""
         if self._bar is not None:
             self._show(epoch, logs)
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: TrainerLike) -> None:
         """Close the bar."""
         if self._bar is not None:
             self._bar.close()

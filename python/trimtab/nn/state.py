@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from numpy.typing import ArrayLike
 
-from trimtab._inputs import as_array, require_castable
+from trimtab._inputs import as_array, require_castable, require_state
 from trimtab._typing import Array
 
 
@@ -15,8 +15,7 @@ def copy_state(own: Mapping[str, Array], state: Mapping[str, ArrayLike], owner: 
 
     Everything is checked before the first array is written. `owner` is for the message.
     """
-    if not isinstance(state, Mapping):
-        raise TypeError(f"load_state_dict: state must be a mapping of arrays, got {type(state).__name__}")
+    require_state(state)
     given = {name: as_array(f"load_state_dict: {name}", array) for name, array in state.items()}
     shared = own.keys() & given.keys()
     faults = {

@@ -1,15 +1,15 @@
-"""Optimizers, schedules of the learning rate, and the conventions in which the strength of decay is stated.
+"""Optimizers, learning-rate schedules, and conversions of weight penalties from other conventions.
 
-===============  ========================================================
+===============  =============================================================
 module           contents
-===============  ========================================================
+===============  =============================================================
 ``sgd``          `SGD`
+``options``      the options that each group may have for itself
+``parameters``   the `parameters` argument: named parameters in groups
+``groups``       the state of each parameter, and the update of a group
 ``schedules``    `Constant`, `Step`, `Cosine`, `Warmup`, `OneCycle`
-``conventions``  strengths of penalties as others state them, in ours
-``options``      the options of a group, checked
-``parameters``   what is given to be trained, as named parameters
-``groups``       what is kept for each parameter, and the update
-===============  ========================================================
+``conventions``  weight penalties in the conventions of other libraries
+===============  =============================================================
 """
 
 from trimtab.optim import conventions

@@ -1,6 +1,7 @@
-"""Learning rates as functions of the number of updates done so far. Any callable will do.
+"""Schedules: learning rates as functions of the number of updates done so far.
 
-Those here are checked when they are made, and are defined for every update however late.
+Any function of the step is a schedule. Those here check their arguments when they are made, and are defined
+for every step.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ Schedule: TypeAlias = Callable[[int], float]
 
 
 @dataclass(frozen=True)
-class _Checked(ABC):
-    """A schedule whose fields and steps are checked."""
+class _CheckedSchedule(ABC):
+    """A schedule that checks its fields and its steps."""
 
-    def _keep(self, **fields: Any) -> None:
-        """Replace fields by what their checks returned, in ``__post_init__``."""
+    def _set(self, **fields: Any) -> None:
+        """Set fields of the frozen dataclass to the values that their checks returned."""
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
     def _named(self, argument: str) -> str:
+        """Return the name of an argument for error messages."""
         return f"{type(self).__name__}: {argument}"
 
     def __call__(self, step: int) -> float:
@@ -37,32 +39,32 @@ class _Checked(ABC):
 
     @abstractmethod
     def _rate(self, step: int) -> float:
-        """Return the learning rate of a step that has been checked."""
+        """Return the learning rate of a checked step."""
 
 
 @dataclass(frozen=True)
-class Constant(_Checked):
-    """The same learning rate `lr` >= 0 always."""
+class Constant(_CheckedSchedule):
+    """The constant learning rate `lr` >= 0."""
 
     lr: float
 
     def __post_init__(self) -> None:
-        self._keep(lr=number(self._named("lr"), self.lr, 0))
+        self._set(lr=number(self._named("lr"), self.lr, 0))
 
     def _rate(self, step: int) -> float:
         return self.lr
 
 
 @dataclass(frozen=True)
-class Step(_Checked):
-    """``lr * factor ** (step // every)``: down by a `factor` > 0 after `every` >= 1 updates."""
+class Step(_CheckedSchedule):
+    """``lr * factor ** (step // every)``: multiplied by `factor` > 0 after every `every` >= 1 updates."""
 
     lr: float
     every: int
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        self._keep(
+        self._set(
             lr=number(self._named("lr"), self.lr, 0),
             every=whole(self._named("every"), self.every, 1),
             factor=number(self._named("factor"), self.factor, above=0),
@@ -77,7 +79,7 @@ class Step(_Checked):
 
 
 @dataclass(frozen=True)
-class Cosine(_Checked):
+class Cosine(_CheckedSchedule):
     """Half a cosine from `lr` to `end` over `steps` >= 1 updates, then `end` (Loshchilov and Hutter 2017)."""
 
     lr: float
@@ -85,52 +87,52 @@ class Cosine(_Checked):
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        self._keep(
+        self._set(
             lr=number(self._named("lr"), self.lr, 0),
             steps=whole(self._named("steps"), self.steps, 1),
             end=number(self._named("end"), self.end, 0),
         )
 
     def _rate(self, step: int) -> float:
-        return _between(self.lr, self.end, min(step, self.steps) / self.steps)
+        return _half_cosine(self.lr, self.end, min(step, self.steps) / self.steps)
 
 
 @dataclass(frozen=True)
-class Warmup(_Checked):
-    """In `steps` >= 0 equal strides up to the beginning of another schedule, then that (Goyal et al. 2017).
+class Warmup(_CheckedSchedule):
+    """Linear growth over `steps` >= 0 updates to the start of another schedule (Goyal et al. 2017).
 
-    Update `steps` is the first one of the other `schedule`, which begins at its own step 0.
+    Update `steps` is step 0 of the other `schedule`, which is followed from then on.
     """
 
     steps: int
     schedule: Schedule
 
     def __post_init__(self) -> None:
-        self._keep(steps=whole(self._named("steps"), self.steps, 0))
+        self._set(steps=whole(self._named("steps"), self.steps, 0))
         try:
-            begin = self.schedule(0)
+            start = self.schedule(0)
         except TypeError as error:
             raise TypeError(
                 f"{self._named('schedule')} must be a function of the step, got {shown(self.schedule)}"
             ) from error
-        number(self._named("schedule(0)"), begin, 0)
+        number(self._named("schedule(0)"), start, 0)
 
-    def _follow(self, step: int) -> float:
-        """Return what the other schedule says."""
+    def _rate_of_schedule(self, step: int) -> float:
+        """Return the learning rate of the other schedule."""
         return number(self._named(f"schedule({step})"), self.schedule(step), 0)
 
     def _rate(self, step: int) -> float:
         if step < self.steps:
-            return self._follow(0) * (step + 1) / (self.steps + 1)
-        return self._follow(step - self.steps)
+            return self._rate_of_schedule(0) * (step + 1) / (self.steps + 1)
+        return self._rate_of_schedule(step - self.steps)
 
 
 @dataclass(frozen=True)
-class OneCycle(_Checked):
+class OneCycle(_CheckedSchedule):
     """Half a cosine from ``lr / 25`` up to `lr`, another down to ``lr / 1e5`` (after Smith and Topin 2018).
 
-    `rise` is the share of the `steps` >= 1 updates that goes up, between 0 and 1 but neither. After them the
-    learning rate stays where it is.
+    It rises during the share `rise` of the `steps` >= 1 updates, 0 < rise < 1. After `steps` updates it stays
+    constant.
     """
 
     lr: float
@@ -138,7 +140,7 @@ class OneCycle(_Checked):
     rise: float = 0.3
 
     def __post_init__(self) -> None:
-        self._keep(
+        self._set(
             lr=number(self._named("lr"), self.lr, 0),
             steps=whole(self._named("steps"), self.steps, 1),
             rise=number(self._named("rise"), self.rise, above=0, below=1),
@@ -147,11 +149,11 @@ class OneCycle(_Checked):
     def _rate(self, step: int) -> float:
         done = min(step, self.steps) / self.steps
         if done < self.rise:
-            return _between(self.lr / 25, self.lr, done / self.rise)
-        return _between(self.lr, self.lr / 1e5, (done - self.rise) / (1 - self.rise))
+            return _half_cosine(self.lr / 25, self.lr, done / self.rise)
+        return _half_cosine(self.lr, self.lr / 1e5, (done - self.rise) / (1 - self.rise))
 
 
-def _between(begin: float, end: float, share: float) -> float:
-    """Half a cosine from `begin` (share 0) to `end` (share 1), both exact."""
-    left = (1 + cos(pi * share)) / 2
-    return begin * left + end * (1 - left)
+def _half_cosine(start: float, end: float, share: float) -> float:
+    """Return the value at a share of half a cosine from `start` (share 0) to `end` (share 1), both exact."""
+    weight = (1 + cos(pi * share)) / 2
+    return start * weight + end * (1 - weight)

@@ -1,14 +1,21 @@
-"""How a trainer trains.
+"""The parts of `trimtab.Trainer`, in the order in which a fit uses them.
 
-====================  =========================================================
+====================  ===========================================================
 module                contents
-====================  =========================================================
-``plan``              what a fit is going to do, checked before anything changes
-``loop``              epochs and batches
+====================  ===========================================================
+``plan``              the plan of a fit, checked before anything is changed
+``parts``             checks that model, optimizer and callbacks go together
+``start``             the start of a fit, undone by an error until training has begun
 ``batches``           the data: read, paired, cut into batches
-``position``          where a training stands
-``saving``            saving a training, and going on with it
-``surroundings``      modes, interrupts, the way back from an error
-``history``           `History`: what is reported
-====================  =========================================================
+``interrupts``        Ctrl-C
+``modes``             the modes of the layers
+``loop``              the loop over epochs and batches
+``evaluation``        the loss and the metrics of a model
+``undo``              the way back from an error
+``position``          the position of a training, from which it can be resumed
+``history``           `History`: the metrics of each epoch
+``saving``            saving a training, and reading it back
+``checkpoint_file``   the file format of checkpoints
+``protocol``          what these modules see of a trainer
+====================  ===========================================================
 """

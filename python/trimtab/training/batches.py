@@ -1,4 +1,4 @@
-"""The data of a training: read, paired, and cut into batches."""
+"""Reads the data of a training, and cuts it into batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trimtab._typing import Array
 
 
 class Data(NamedTuple):
-    """Samples and targets as they were given; samples become those of the model batch by batch."""
+    """Samples and targets as the caller gave them; samples are converted batch by batch."""
 
     x: Array
     y: Array
@@ -29,7 +29,7 @@ def read_samples(name: str, x: ArrayLike) -> Array:
 
 
 def read_pair(function: str, x: ArrayLike, y: ArrayLike, of: str = "") -> Data:
-    """Return samples and targets, at least one of each."""
+    """Return paired samples and targets, at least one; `of` ends the names of the arguments in errors."""
     samples = read_samples(f"{function}: x{of}", x)
     if len(samples) == 0:
         raise ValueError(f"{function}: x{of} must hold at least one sample, got shape {samples.shape}")
@@ -42,7 +42,7 @@ def read_pair(function: str, x: ArrayLike, y: ArrayLike, of: str = "") -> Data:
 
 
 def hold_out(data: Data, share: float) -> tuple[Data, Data]:
-    """Split off the last share of the samples."""
+    """Split the data into the first samples and the last share of them."""
     x, y = data
     kept = round(len(x) * (1 - share)) if 0 < share < 1 else 0
     if not 0 < kept < len(x):
@@ -51,7 +51,7 @@ def hold_out(data: Data, share: float) -> tuple[Data, Data]:
 
 
 def batch_slices(samples: int, batch_size: int) -> list[slice]:
-    """Cut range(samples) into slices; the last may be shorter, and a single sample left over joins it."""
+    """Cut range(samples) into slices of `batch_size`; the last may be shorter, or longer by one sample."""
     edges = [*range(0, samples, batch_size), samples]
     if batch_size > 1 and len(edges) > 2 and edges[-1] - edges[-2] == 1:
         del edges[-2]
@@ -59,7 +59,7 @@ def batch_slices(samples: int, batch_size: int) -> list[slice]:
 
 
 def augmented(samples: Array, augment: Callable[..., ArrayLike], rng: np.random.Generator) -> Array:
-    """Return a batch as `augment` changes it, in the dtype that it had."""
+    """Return the batch that `augment` makes of a batch, in the same dtype."""
     changed = real_array("fit: result of augment", augment(samples, rng=rng))
     if changed.shape[:1] != samples.shape[:1]:
         raise ValueError(

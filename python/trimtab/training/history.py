@@ -1,4 +1,4 @@
-"""What a training reports, epoch by epoch."""
+"""The metrics of a training, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class History(dict[str, list[float]]):
 
     @classmethod
     def from_notes(cls, notes: Mapping[str, Any]) -> History:
-        """Return the history that these are the notes of; raise a ValueError where they are not whole."""
+        """Return the history from the notes of a checkpoint; raise a ValueError if they are damaged."""
         history = cls({name: [float(value) for value in values] for name, values in notes.items()})
         if len(set(map(len, history.values()))) > 1:
             raise ValueError("metrics of different length in the history")
@@ -29,12 +29,12 @@ class History(dict[str, list[float]]):
         return min(map(len, self.values()), default=0)
 
     def plot(self, axes: Any = None) -> Any:
-        """Draw the curves: the loss, and the other metrics if there are any; validation dashed.
+        """Plot the loss and the other metrics over the epochs, those of validation dashed.
 
         Parameters
         ----------
         axes : sequence of matplotlib.axes.Axes, optional
-            One for each metric; a new figure where absent.
+            One for each metric; by default those of a new figure.
 
         Returns
         -------

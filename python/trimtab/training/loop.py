@@ -3,106 +3,132 @@
 from __future__ import annotations
 
 from math import isfinite, nan
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import trimtab._core as kernels
 from trimtab._typing import Array
-from trimtab.metrics import Mean, measured
+from trimtab.metrics import Mean
+from trimtab.optim import SGD
 from trimtab.training.batches import augmented
+from trimtab.training.evaluation import dtype_of, evaluate, evaluate_batch
 from trimtab.training.history import VALIDATION
-from trimtab.training.surroundings import Modes, restored_on_error
-
-if TYPE_CHECKING:
-    from trimtab.optim import SGD
-    from trimtab.trainer import Trainer
-    from trimtab.training.plan import Plan
+from trimtab.training.modes import Modes
+from trimtab.training.plan import Plan
+from trimtab.training.protocol import TrainerState
+from trimtab.training.undo import BatchUndo, undone_on_error
 
 
 class Loop:
-    """Trains from where the position of a trainer is up to the last epoch of a plan, or until it stops."""
+    """Trains from the position of a trainer to the last epoch of a plan, or until the trainer stops."""
 
-    def __init__(self, trainer: Trainer, plan: Plan, modes: Modes) -> None:
+    def __init__(self, trainer: TrainerState, plan: Plan, modes: Modes) -> None:
         self._trainer, self._plan, self._modes = trainer, plan, modes
-        self._position, self._call, self._dtype = trainer.position, plan.callbacks, trainer.dtype
+        self._position, self._callbacks = trainer.position, plan.callbacks
+        self._dtype = dtype_of(trainer.model)
         self._buffers = [*trainer.model.buffers().values()]
 
     def run(self) -> None:
-        """Finish the hook that the training was saved in, and train."""
-        hook, arguments, waiting = self._position.pending or ("", (), [])
-        if hook:
-            self._call(hook, *arguments, waiting=waiting)
-        if hook == "on_epoch_end":
-            self._call("on_checkpoint", *arguments)
-        begun = hook == "on_batch_begin"
+        """Finish the hook that the training was saved in, if any, and train."""
+        batch_has_begun = self._finish_pending_hook() == "on_batch_begin"
         for epoch in range(self._trainer.history.epochs + 1, self._plan.epochs + 1):
-            if self._trainer.stopping or not self._train_batches(epoch, begun):
+            if self._trainer.stopping or not self._train_batches(epoch, batch_has_begun):
                 break
-            begun = False
-            logs = self._position.means.values()
-            if self._plan.validation is not None:
-                validation = self._trainer.measure(self._plan.validation)
-                logs |= {VALIDATION + name: value for name, value in validation.items()}
-            self._position.end_epoch()
-            for name, value in logs.items():
-                self._trainer.history.setdefault(name, []).append(value)
-            self._call("on_epoch_end", epoch, logs)
-            self._call("on_checkpoint", epoch, logs)
+            batch_has_begun = False
+            self._end_epoch(epoch)
 
-    def _train_batches(self, epoch: int, begun: bool) -> bool:
-        """Train the batches of an epoch that are left; return whether it came to its end.
+    def _finish_pending_hook(self) -> str:
+        """Call the hook that the training was saved in, for the callbacks that had not seen it; return it."""
+        hook, arguments, labels = self._position.pending or ("", (), [])
+        if hook:
+            self._callbacks.notify(hook, *arguments, only=labels)
+        if hook == "on_epoch_end":
+            self._callbacks.notify("on_checkpoint", *arguments)
+        return hook
 
-        The first of them may have `begun`, for the callbacks.
+    def _train_batches(self, epoch: int, batch_has_begun: bool) -> bool:
+        """Train on the batches that are left of an epoch; return whether it is complete.
+
+        `batch_has_begun` says whether the callbacks have already seen `on_batch_begin` of the first of them.
         """
-        position, rng, samples = self._position, self._trainer.rng, len(self._plan.data.x)
-        first = position.epoch_rng is None
-        if first:
-            position.begin_epoch(rng.bit_generator.state)
-        order = position.order(samples, rng, first=first) if self._plan.shuffle else np.arange(samples)
-        if first:
-            self._call("on_epoch_begin", epoch)
-        for batch in range(position.batch, len(self._plan.batches)):
+        order = self._begin_epoch(epoch)
+        for batch in range(self._position.batch, len(self._plan.batches)):
             if self._trainer.stopping:
                 return False
-            if not begun:
-                self._call("on_batch_begin", batch)
-            begun = False
-            self._modes.ensure()
+            if not batch_has_begun:
+                self._callbacks.notify("on_batch_begin", batch)
+            batch_has_begun = False
+            self._modes.restore_if_changed()
             logs = self._train_batch(order[self._plan.batches[batch]], f"epoch {epoch}, batch {batch}")
-            self._call("on_batch_end", batch, logs)
+            self._callbacks.notify("on_batch_end", batch, logs)
         return True
 
+    def _begin_epoch(self, epoch: int) -> Array:
+        """Return the order of the samples in an epoch that begins, or continues after a resume."""
+        position, rng, samples = self._position, self._trainer.rng, len(self._plan.data.x)
+        begins = position.epoch_rng is None
+        if begins:
+            position.begin_epoch(rng.bit_generator.state)
+        order = position.order(samples, rng, first=begins) if self._plan.shuffle else np.arange(samples)
+        if begins:
+            self._callbacks.notify("on_epoch_begin", epoch)
+        return order
+
+    def _end_epoch(self, epoch: int) -> None:
+        """Evaluate the validation data, record the epoch and tell the callbacks."""
+        trainer = self._trainer
+        logs = self._position.means.values()
+        if self._plan.validation is not None:
+            validation = evaluate(trainer.model, trainer.loss, self._plan.validation)
+            logs |= {VALIDATION + name: value for name, value in validation.items()}
+        self._position.end_epoch()
+        for name, value in logs.items():
+            trainer.history.setdefault(name, []).append(value)
+        self._callbacks.notify("on_epoch_end", epoch, logs)
+        self._callbacks.notify("on_checkpoint", epoch, logs)
+
     def _train_batch(self, chosen: Array, place: str) -> dict[str, float]:
-        """Train on some samples; return the metrics."""
-        trainer, position, plan = self._trainer, self._position, self._plan
-        model, optimizer = trainer.model, trainer.optimizer
-        with restored_on_error(self._buffers, trainer.rng, position) as undo:
-            samples = plan.data.x.take(chosen, axis=0).astype(self._dtype, copy=False)
-            if plan.augment is not None:
-                samples = augmented(samples, plan.augment, trainer.rng)
-            output, targets = model.forward(samples), plan.data.y.take(chosen, axis=0)
-            values, gradient = measured("fit", trainer.loss, output, targets)
+        """Train on the chosen samples; return the metrics. Errors name the `place`."""
+        trainer, position = self._trainer, self._position
+        with undone_on_error(self._buffers, trainer.rng, position) as undo:
+            samples, targets = self._read_batch(chosen)
+            output = trainer.model.forward(samples)
+            values, gradient = evaluate_batch("fit", trainer.loss, output, targets)
             fault = self._fault_of_loss(values["loss"])
             if not fault:
-                model.backward(gradient)
+                trainer.model.backward(gradient)
                 fault = self._fault_of_gradients()
-            if fault and plan.nan == "stop" and not optimizer.skip_nonfinite:
+            if fault and self._plan.nan == "stop" and not trainer.optimizer.skip_nonfinite:
                 raise FloatingPointError(_message(fault, place, samples, targets))
-            skipped = optimizer.skipped
-            if not fault:
-                undo.possible = False
-                optimizer.step()
-            elif optimizer.skip_nonfinite:
-                optimizer.skipped += 1
-            if fault or optimizer.skipped > skipped:
-                undo.buffers()
+            if self._update(fault, undo):
+                position.means.add(values)
+            else:
+                undo.restore_buffers()
                 trainer.skipped += 1
                 position.means.add(dict.fromkeys(values, Mean(nan, 0)))
-            else:
-                position.means.add(values)
             position.batch += 1
         return {name: float(value) for name, value in values.items()}
+
+    def _read_batch(self, chosen: Array) -> tuple[Array, Array]:
+        """Return samples in the dtype of the model, augmented, and their targets."""
+        data, augment = self._plan.data, self._plan.augment
+        samples = data.x.take(chosen, axis=0).astype(self._dtype, copy=False)
+        if augment is not None:
+            samples = augmented(samples, augment, self._trainer.rng)
+        return samples, data.y.take(chosen, axis=0)
+
+    def _update(self, fault: str, undo: BatchUndo) -> bool:
+        """Step the optimizer unless the batch has a fault; return whether the weights have been updated."""
+        optimizer = self._trainer.optimizer
+        if fault:
+            if optimizer.skip_nonfinite:
+                optimizer.skipped += 1
+            return False
+        skipped = optimizer.skipped
+        undo.possible = False
+        optimizer.step()
+        return optimizer.skipped == skipped
 
     def _fault_of_loss(self, loss: float) -> str:
         if self._plan.nan == "ignore" or isfinite(loss):
@@ -121,7 +147,7 @@ def have_finite_gradients(optimizer: SGD) -> bool:
     by_dtype: dict[Any, list[Array]] = {}
     for parameter in optimizer.parameters:
         by_dtype.setdefault(parameter.grad.dtype, []).append(parameter.grad)
-    # No norm is longer than infinity, so nothing is clipped
+    # With an infinite bound, the norm is computed and nothing is clipped
     return all(isfinite(kernels.clip_grad_norm(gradients, np.inf)) for gradients in by_dtype.values())
 
 

@@ -1,4 +1,4 @@
-"""Where a training stands."""
+"""The position of a training, from which it can be resumed."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ class Position:
     Attributes
     ----------
     batch : int
-        Number of batches done in the epoch that is under way.
+        Number of batches done in the current epoch.
     epoch_rng : mapping or None
         State of the generator before it drew the order of that epoch; None between epochs.
     means : Means
-        Of the metrics of that epoch so far, or of the last one.
+        Means of the metrics over that epoch so far, or over the last one.
     pending : tuple or None
         The hook that is being called, its arguments, and the labels of the callbacks that have not yet seen
-        it: it ended in an error, or the training is saved from inside of it.
+        it: either it raised an error, or the training is saved inside it.
     settings : dict
-        Arguments of `fit` without which the rest of the epochs would be others.
+        The arguments of `fit` that a resumed training must share.
     fault : str
-        Why no training can go on from here; empty where one can.
+        Why training cannot be resumed from here; empty if it can.
     in_batch : bool
-        Whether a batch is under way.
+        Whether a batch is being trained on.
+    trained_checksum : int or None
+        Checksum of the model when training ended, until all callbacks have ended, too.
     """
 
     batch: int = 0
@@ -45,18 +47,21 @@ class Position:
     settings: dict[str, Any] = field(default_factory=dict)
     fault: str = ""
     in_batch: bool = False
-    left: int | None = None  # checksum of the weights when training ended, until every callback has, too
+    trained_checksum: int | None = None
 
     def begin_epoch(self, rng: Mapping[str, Any]) -> None:
-        """An epoch begins, with the generator in a state."""
+        """Note that an epoch begins, and the state of the generator."""
         self.batch, self.epoch_rng, self.means = 0, rng, Means()
 
     def end_epoch(self) -> None:
-        """The epoch is complete."""
+        """Note that the epoch is complete."""
         self.batch, self.epoch_rng = 0, None
 
     def order(self, samples: int, rng: np.random.Generator, *, first: bool) -> Array:
-        """Draw the order of the epoch under way, or repeat what was drawn, and leave the generator alone."""
+        """Draw the order of the samples in the current epoch.
+
+        If it is not the `first` time, repeat the draw and leave the generator as it is.
+        """
         generator, now = rng.bit_generator, rng.bit_generator.state
         if not first and self.epoch_rng is not None:
             generator.state = self.epoch_rng
@@ -65,31 +70,31 @@ class Position:
             generator.state = now
         return order
 
-    def leave(self, model: Module) -> None:
-        """Training has ended; callbacks may yet change the weights, as `EarlyStopping` does."""
-        self.left = checksum(model)
+    def end_training(self, model: Module) -> None:
+        """Note that training has ended. Callbacks may still replace the weights, as `EarlyStopping` does."""
+        self.trained_checksum = checksum(model)
 
-    def settle(self, model: Module) -> None:
-        """Every callback has ended."""
-        self.fault, self.left = self.fault_of(model), None
+    def end_fit(self, model: Module) -> None:
+        """Note that all callbacks have ended."""
+        self.fault, self.trained_checksum = self.fault_of(model), None
 
     def fault_of(self, model: Module) -> str:
-        """Why no training can go on from here with the model as it is."""
-        if self.left is not None and self.left != checksum(model):
+        """Return why training cannot be resumed from here with the current weights; empty if it can."""
+        if self.trained_checksum is not None and self.trained_checksum != checksum(model):
             return "whose weights a callback has replaced at its end, such as by the best ones"
         return self.fault
 
     def require_settings(self, path: str, settings: Mapping[str, Any]) -> None:
-        """Raise a ValueError unless a training with these settings can go on from here."""
+        """Raise a ValueError unless a training with these settings can resume from here."""
         if self.fault:
-            raise ValueError(f"fit: {path} must be of a training that can go on, got one {self.fault}")
+            raise ValueError(f"fit: {path} must be of a training that can be resumed, got one {self.fault}")
         for name, value in settings.items():
             saved = self.settings.get(name, value)
             if saved != value:
                 raise ValueError(f"fit: {name} must be {saved} as in {path}, got {value}")
 
     def notes(self, model: Module) -> dict[str, Any]:
-        """Return it as JSON can state it."""
+        """Return the position as values for JSON."""
         return {
             "batch": self.batch,
             "epoch_rng": self.epoch_rng,
@@ -101,7 +106,7 @@ class Position:
 
     @classmethod
     def from_notes(cls, notes: Mapping[str, Any]) -> Position:
-        """Return the position that these are the notes of."""
+        """Return the position from its `notes`."""
         _checks.whole("batch", notes["batch"], 0)
         pending = notes["pending"]
         if pending is not None:
@@ -111,7 +116,7 @@ class Position:
 
 
 def checksum(model: Module) -> int:
-    """Return a number that another state of the model hardly has, too."""
+    """Return the CRC-32 of the parameters and buffers of a model."""
     total = 0
     for array in model.state_dict().values():
         total = zlib.crc32(array.tobytes(), total)

@@ -1,11 +1,10 @@
-// The public face of the dropout family.
+// Signatures and docstrings of dropout.
 #pragma once
-#include "../function.h"
+#include "paragraphs.h"
 
-namespace trimtab {
-namespace {
+namespace trimtab::docs {
 
-const Signature dropout_signature(
+constexpr auto dropout = join(
     R"(dropout(x, p=0.5, *, rng=None, inverted=True, shared_axes=(), out=None)
 --
 
@@ -16,22 +15,22 @@ Dropout: each element is dropped with probability `p`, independently of all othe
 
 Parameters
 ----------
-x : array_like
-    float32, float64, float16 or bfloat16; any shape.
-p : float, default 0.5
-    The probability of dropping, 0 to 1, not rounded to what the decisions are made of.
+)",
+    x_of_any_shape,
+    R"(p : float, default 0.5
+    The probability of dropping, 0 to 1; exact, although a decision takes few random bits.
 rng : numpy.random.Generator, numpy.random.RandomState, int or None
-    Where chance comes from. An int, 0 to 2**64 - 1, is the seed: the same mask for ever, whatever the shape, dtype and
-    memory of `x`, the number of threads and the machine. A Generator or RandomState gives a seed: 64 of its bits a call.
-    None: the seed is the system's entropy.
+    The source of randomness. An int, 0 to 2**64 - 1, is the seed: it gives the same mask forever, whatever the shape,
+    dtype and memory of `x`, the number of threads and the machine. A Generator or RandomState gives a seed, 64 bits per
+    call. None: the seed is entropy of the system.
 inverted : bool, default True
-    True: what is kept is scaled so that the mean stays, and nothing is to be done at inference. False: the classical form;
-    at inference the result is to be multiplied by 1 - p.
+    True: kept elements are scaled to preserve the mean, and inference needs no change. False: the classical form; at
+    inference the result has to be multiplied by 1 - p.
 shared_axes : int or tuple of ints, default ()
     Axes along which one decision is shared. ``(2, 3)`` drops whole channels of (N, C, H, W): spatial dropout.
-out : ndarray, optional
-    Where to write the result: of `x`'s shape and dtype, writeable. May be `x` itself.
-
+)",
+    out_for_y,
+    R"(
 Returns
 -------
 y : ndarray
@@ -39,22 +38,22 @@ y : ndarray
 
 Raises
 ------
-TypeError
-    A dtype that is not one of the four, an argument that is not of the right kind.
-ValueError
-    `p` or a seed out of range, `shared_axes` that repeat, an `out` that does not fit or is read-only. Nothing has been
-    drawn from the generator then.
-numpy.exceptions.AxisError
-    An axis that `x` does not have.
-
+)",
+    type_error,
+    R"(ValueError
+    `p` or a seed out of range, `shared_axes` that repeat, an `out` of the wrong shape or read-only. Then nothing has
+    been drawn from the generator.
+)",
+    axis_error,
+    R"(
 See Also
 --------
 dropout_forward : returns what the backward pass needs, too.
 
 Notes
 -----
-A decision takes one byte of a Philox4x32-10 stream, and 64 bits more where the byte leaves it open (1 in 256). Decisions
-are numbered in C order: the first rows of an array get the decisions that they get alone.
+A decision takes one byte of a Philox4x32-10 stream, and 64 bits more where the byte does not decide (1 in 256).
+Decisions are numbered in C order: the first rows of an array get the same decisions as an array of these rows alone.
 
 References
 ----------
@@ -64,7 +63,7 @@ Tompson, J., Goroshin, R., Jain, A., LeCun, Y., and Bregler, C. (2015). Efficien
 Networks. CVPR. (Spatial dropout.)
 )");
 
-const Signature dropout_forward_signature(
+constexpr auto dropout_forward = join(
     R"(dropout_forward(x, p=0.5, *, rng=None, inverted=True, shared_axes=(), out=None)
 --
 
@@ -78,9 +77,9 @@ x, p, rng, inverted, shared_axes, out
 Returns
 -------
 y : ndarray
-    The result, as of `dropout`.
+    The result, as returned by `dropout`.
 mask : ndarray of uint8
-    The decisions, a bit each, 1 = kept, in C order as ``numpy.packbits(..., bitorder="little")`` packs them: of `x`'s
+    The decisions, one bit each, 1 = kept, in C order as ``numpy.packbits(..., bitorder="little")`` packs them: of `x`'s
     elements, or of an array of `x`'s shape with extent 1 along `shared_axes`.
 
 See Also
@@ -89,7 +88,7 @@ dropout : formula, errors, source.
 dropout_backward : takes `mask`.
 )");
 
-const Signature dropout_backward_signature(
+constexpr auto dropout_backward = join(
     R"(dropout_backward(dy, mask, p=0.5, *, inverted=True, shared_axes=(), out=None)
 --
 
@@ -100,11 +99,11 @@ Gradient of dropout.
 
 Parameters
 ----------
-dy : array_like
-    Gradient with respect to y, of one of the four dtypes.
-mask : array_like of uint8 or bool
-    As `dropout_forward` returned it; or bools, True where kept: of `dy`'s shape, or of that of the decisions, which have
-    no `shared_axes` (or length 1 there).
+)",
+    dy,
+    R"(mask : array_like of uint8 or bool
+    As `dropout_forward` returned it; or bools, True where kept: of `dy`'s shape, or of the shape of the decisions,
+    without `shared_axes` (or with length 1 there).
 p, inverted, shared_axes
     As in the forward pass.
 out : ndarray, optional
@@ -112,20 +111,20 @@ out : ndarray, optional
 
 Returns
 -------
-dx : ndarray
-    Gradient with respect to x, of `dy`'s shape and dtype; `out` where it is given.
-
+)",
+    dx_like_dy,
+    R"(
 Raises
 ------
 TypeError, ValueError, numpy.exceptions.AxisError
     As `dropout`; also where `mask` is neither uint8 nor bool, or does not fit.
 )");
 
-const Signature dropout_mask_signature(
+constexpr auto dropout_mask = join(
     R"(dropout_mask(shape, p=0.5, *, rng=None)
 --
 
-The decisions that dropout makes about an array of a given shape.
+The decisions of dropout for an array of a given shape.
 
 Parameters
 ----------
@@ -137,7 +136,7 @@ p, rng
 Returns
 -------
 mask : ndarray of uint8
-    A bit an element, 1 = kept, as ``numpy.packbits(..., bitorder="little")`` packs them.
+    One bit for each element, 1 = kept, as ``numpy.packbits(..., bitorder="little")`` packs them.
 
 Raises
 ------
@@ -145,7 +144,7 @@ TypeError, ValueError
     As `dropout`; also where `shape` is negative or too large.
 )");
 
-const Signature drop_path_forward_signature(
+constexpr auto drop_path_forward = join(
     R"(drop_path_forward(x, p=0.5, *, rng=None, inverted=True, out=None)
 --
 
@@ -159,9 +158,9 @@ x, p, rng, inverted, out
 Returns
 -------
 y : ndarray
-    The result, as of `dropout` with ``shared_axes`` every axis but 0.
+    The result, as returned by `dropout` with every axis but 0 in `shared_axes`.
 mask : ndarray of uint8
-    A bit a sample, 1 = kept, packed as of `dropout_forward`.
+    One bit for each sample, 1 = kept, packed as by `dropout_forward`.
 
 See Also
 --------
@@ -172,7 +171,7 @@ References
 Huang, G., Sun, Y., Liu, Z., Sedra, D., and Weinberger, K. (2016). Deep Networks with Stochastic Depth. ECCV.
 )");
 
-const Signature drop_path_backward_signature(
+constexpr auto drop_path_backward = join(
     R"(drop_path_backward(dy, mask, p=0.5, *, inverted=True, out=None)
 --
 
@@ -185,15 +184,15 @@ dy, mask, p, inverted, out
 
 Returns
 -------
-dx : ndarray
-    Gradient with respect to x, of `dy`'s shape and dtype; `out` where it is given.
-
+)",
+    dx_like_dy,
+    R"(
 See Also
 --------
 dropout_backward : formula, errors.
 )");
 
-const Signature add_dropout_forward_signature(
+constexpr auto add_dropout_forward = join(
     R"(add_dropout_forward(x, bias, residual, p, *, rng=None, out=None)
 --
 
@@ -203,33 +202,33 @@ Bias, dropout and residual in one pass.
 
 Parameters
 ----------
-x : array_like
-    float32, float64, float16 or bfloat16; any shape.
-bias : array_like or None
+)",
+    x_of_any_shape,
+    R"(bias : array_like or None
     Added to every row: of the shape of `x`'s last axis and of any real dtype. None: nothing is added.
-residual : array_like
-    Of `x`'s shape and dtype.
-p, rng, out
+)",
+    residual_like_x,
+    R"(p, rng, out
     As for `dropout`.
 
 Returns
 -------
-y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given.
-mask : ndarray of uint8
-    As of `dropout_forward`. The gradients with respect to x + bias are those of `dropout_backward`; that with respect to
-    the residual is dy.
+)",
+    y_like_x,
+    R"(mask : ndarray of uint8
+    As returned by `dropout_forward`. The gradients with respect to x + bias are those of `dropout_backward`; that with
+    respect to the residual is dy.
 
 See Also
 --------
 dropout : errors, source.
 )");
 
-const Signature alpha_dropout_forward_signature(
+constexpr auto alpha_dropout_forward = join(
     R"(alpha_dropout_forward(x, p=0.5, *, rng=None, out=None)
 --
 
-Alpha dropout: what is dropped becomes the lowest value of SELU, and mean 0 and variance 1 are kept.
+Alpha dropout: dropped elements become the lowest value of SELU; mean 0 and variance 1 are preserved.
 
     y = a * (x where kept, -alpha where dropped) + a * alpha * p
     a = 1 / sqrt((alpha**2 * p + 1) * (1 - p)),  alpha = 1.7580993408473766
@@ -243,10 +242,10 @@ p : float, default 0.5
 
 Returns
 -------
-y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given.
-mask : ndarray of uint8
-    As of `dropout_forward`.
+)",
+    y_like_x,
+    R"(mask : ndarray of uint8
+    As returned by `dropout_forward`.
 
 See Also
 --------
@@ -257,7 +256,7 @@ References
 Klambauer, G., Unterthiner, T., Mayr, A., and Hochreiter, S. (2017). Self-Normalizing Neural Networks. NeurIPS.
 )");
 
-const Signature alpha_dropout_backward_signature(
+constexpr auto alpha_dropout_backward = join(
     R"(alpha_dropout_backward(dy, mask, p=0.5, *, out=None)
 --
 
@@ -274,19 +273,19 @@ p : float, default 0.5
 
 Returns
 -------
-dx : ndarray
-    Gradient with respect to x, of `dy`'s shape and dtype; `out` where it is given.
-
+)",
+    dx_like_dy,
+    R"(
 See Also
 --------
 dropout_backward : errors.
 )");
 
-const Signature gaussian_dropout_forward_signature(
+constexpr auto gaussian_dropout_forward = join(
     R"(gaussian_dropout_forward(x, p=0.5, *, rng=None, out=None)
 --
 
-Gaussian dropout: each element times a normal number of mean 1 and variance p / (1 - p), those of inverted dropout.
+Gaussian dropout: multiplies by normal numbers of mean 1 and variance p / (1 - p), like those of inverted dropout.
 
     y = x * noise
 
@@ -295,21 +294,21 @@ Parameters
 x, rng, out
     As for `dropout`.
 p : float, default 0.5
-    The probability of dropping of the dropout it stands for, at least 0 and less than 1.
+    The probability of dropping of the dropout that it approximates, at least 0 and less than 1.
 
 Returns
 -------
-y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given.
-noise : ndarray
-    Of `x`'s shape and dtype. With an int seed it is the same for ever, rounded to that dtype.
+)",
+    y_like_x,
+    R"(noise : ndarray
+    Of `x`'s shape and dtype. With an int seed it is the same forever, rounded to that dtype.
 
 See Also
 --------
 dropout : errors, source.
 )");
 
-const Signature gaussian_dropout_backward_signature(
+constexpr auto gaussian_dropout_backward = join(
     R"(gaussian_dropout_backward(dy, noise, *, out=None)
 --
 
@@ -319,22 +318,21 @@ Gradient of Gaussian dropout.
 
 Parameters
 ----------
-dy : array_like
-    Gradient with respect to y, of one of the four dtypes.
-noise : array_like
+)",
+    dy,
+    R"(noise : array_like
     As `gaussian_dropout_forward` returned it: of `dy`'s shape and dtype.
 out : ndarray, optional
     Where to write `dx`: of `dy`'s shape and dtype, writeable. May be `dy` or `noise` itself.
 
 Returns
 -------
-dx : ndarray
-    Gradient with respect to x, of `dy`'s shape and dtype; `out` where it is given.
-
+)",
+    dx_like_dy,
+    R"(
 Raises
 ------
 TypeError, ValueError
-    A dtype or shape that does not fit, a read-only `out`.
+    A wrong dtype or shape, a read-only `out`.
 )");
-}  // namespace
-}  // namespace trimtab
+}  // namespace trimtab::docs

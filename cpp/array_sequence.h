@@ -1,10 +1,10 @@
-// Several arrays given as one argument: their dtype, their shapes, their memory, and that no two of them overlap.
+// Several arrays that are given as one argument: reading, checks, and one memory order for those that belong together.
 #pragma once
 #include "read.h"
 
 namespace trimtab {
 
-// What was given as one argument: the items of a sequence, the values of a mapping, or a single object.
+// The objects of one argument: the items of a sequence, the values of a mapping, or a single object.
 class Items {
 public:
     Items() = default;
@@ -23,25 +23,26 @@ private:
 };
 
 // A flag for each of `count` arrays: one for all, or a sequence of them.
-Scratch<bool> read_flags(const Argument& argument, std::size_t count, bool otherwise);
+Scratch<bool> read_flags(const Argument& argument, std::size_t count, bool fallback);
 
-enum class Access { read, keep, write };  // a copy will do; the array itself, whose values stay; or change
+// The values are read, perhaps from a copy; read from the array itself; or written to the array itself.
+enum class Access { read, keep, write };
 
-// Arrays of one dtype, in any order and with any gaps. Kernels see the elements of each in one piece.
-class Arrays {
+// Arrays of one dtype, in any memory order, with or without gaps. Kernels see each as a dense run of elements.
+class ArraySequence {
 public:
-    Arrays() = default;
-    Arrays(const Argument& argument, Access access, const Arrays* like = nullptr);
+    ArraySequence() = default;
+    ArraySequence(const Argument& argument, Access access, const ArraySequence* like = nullptr);
     // One for each of `others`, of its values' shape.
-    void require_like(const Arrays& others, DType dtype) const;
-    // Gives the arrays of all lists that stand at the same place one order in memory: that of the first, where it is
-    // dense. Those that lie otherwise get memory beside them.
-    friend void lay_out(std::initializer_list<Arrays*> lists);
-    // Before and after a kernel: from those arrays to the memory beside them, and back.
+    void require_like(const ArraySequence& others, DType dtype) const;
+    // Gives arrays at the same position in all lists one memory order: that of the first list's array where it is dense,
+    // else C order. Arrays in another order get a copy.
+    friend void unify_order(std::initializer_list<ArraySequence*> lists);
+    // Before and after a kernel: from those arrays to their copies, and back.
     void gather() const;
     void scatter() const;
-    // Whether the arrays can still be written where they were found.
-    bool stand() const;
+    // Whether the arrays are still writeable, at the same address and of the same size.
+    bool is_valid() const;
     Argument item(std::size_t i) const { return items_[i]; }
     PyArrayObject* array(std::size_t i) const { return members_[i].array.get(); }
     bool given() const { return items_.given(); }
@@ -57,17 +58,17 @@ public:
 private:
     struct Member {
         Array array;
-        void* found;   // where it began
-        Array beside;  // of the same shape; empty where the array itself is used
+        void* address;  // when it was read
+        AnyArray copy;  // in another memory order; empty where the array itself is used
     };
     Items items_;
     std::vector<Member> members_;
     std::vector<void*> data_;  // for kernels
     std::vector<ptrdiff_t> sizes_;
     ptrdiff_t length_ = 0;
-    bool any_beside_ = false;
+    bool any_copy_ = false;
 };
 
-void lay_out(std::initializer_list<Arrays*> lists);
-void require_disjoint(std::initializer_list<const Arrays*> lists);
+void unify_order(std::initializer_list<ArraySequence*> lists);
+void require_disjoint(std::initializer_list<const ArraySequence*> lists);
 }  // namespace trimtab

@@ -1,4 +1,4 @@
-"""The file of a checkpoint: arrays in groups, and notes, in the safetensors format."""
+"""The file format of checkpoints: arrays in named groups, and notes, in safetensors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trimtab import extras
 from trimtab._typing import Array
 
 EXTRA = "checkpoint"
-NOTES = "trimtab.checkpoint.1"  # where the notes stand in the metadata; another layout takes another number
+NOTES = "trimtab.checkpoint.1"  # the key of the notes in the metadata; a new layout gets a new number
 SEPARATOR = "/"
 
 Groups = dict[str, dict[str, Array]]
@@ -31,15 +31,15 @@ def require_safetensors() -> None:
 
 
 def write(path: str | os.PathLike[str], groups: Mapping[str, Mapping[str, Array]], notes: Any) -> None:
-    """Write arrays in named groups, and notes that JSON can state; a file is there whole or not at all.
+    """Write arrays in named groups, and notes for JSON. The file appears whole or not at all.
 
-    An array is stored as ``group/name`` in C order, whatever its own: safetensors takes memory as it lies.
-    The file has the mode of any other new file; a symbolic link goes on pointing to it.
+    An array is stored as ``group/name`` in C order, because safetensors ignores strides. The file has the
+    mode of any other new file; a symbolic link keeps pointing to it.
 
     Raises
     ------
     OSError
-        If the file cannot be written; the message names it, and the old one is left alone.
+        If the file cannot be written; the message names it, and an existing file is unchanged.
     """
     safetensors = extras.load("safetensors.numpy", EXTRA)
     arrays = {
@@ -54,9 +54,9 @@ def write(path: str | os.PathLike[str], groups: Mapping[str, Mapping[str, Array]
         with open(unfinished, "xb") as file:
             mode = os.fstat(file.fileno()).st_mode
         safetensors.save_file(arrays, unfinished, metadata={NOTES: text})
-        os.chmod(unfinished, stat.S_IMODE(mode))  # safetensors makes files of its owner alone
+        os.chmod(unfinished, stat.S_IMODE(mode))  # safetensors lets only the owner read
         with open(unfinished, "rb+") as file:
-            os.fsync(file.fileno())  # the new name must not be on the disk before the contents
+            os.fsync(file.fileno())  # the contents must reach the disk before the new name
         unfinished.replace(path)
     except (OSError, extras.load("safetensors").SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -67,17 +67,17 @@ def write(path: str | os.PathLike[str], groups: Mapping[str, Mapping[str, Array]
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Groups, Any]:
-    """Return the groups and the notes of a file that `write` wrote.
+    """Return the groups and the notes of a file written by `write`.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is damaged, or something else; the message names it.
+        If it is damaged, or not a checkpoint; the message names it.
     """
     safetensors = extras.load("safetensors", EXTRA)
-    with suppress(ImportError):  # NumPy knows bfloat16 once this has been imported
+    with suppress(ImportError):  # it registers bfloat16 with NumPy
         import_module("ml_dtypes")
     if os.path.isdir(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))

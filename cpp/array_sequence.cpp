@@ -1,4 +1,4 @@
-#include "arrays.h"
+#include "array_sequence.h"
 
 #include <algorithm>
 
@@ -18,7 +18,7 @@ bool is_mapping(PyObject* value) {
     return answer;
 }
 
-// Is this a sequence of arrays, rather than something that is an array by itself?
+// Whether this is a sequence of arrays rather than an object that is an array by itself.
 bool is_list(PyObject* value) {
     if (PyList_Check(value) || PyTuple_Check(value)) return true;
     if (PyArray_Check(value) || PyUnicode_Check(value) || PyBytes_Check(value) || PyObject_CheckBuffer(value))
@@ -87,7 +87,7 @@ void Items::require_size(std::size_t size, const char* unit) const {
         argument_.fail(PyExc_ValueError, "have " + std::to_string(size) + " " + unit, std::to_string(this->size()));
 }
 
-Scratch<bool> read_flags(const Argument& argument, std::size_t count, bool otherwise) {
+Scratch<bool> read_flags(const Argument& argument, std::size_t count, bool fallback) {
     Scratch<bool> flags{ptrdiff_t(count)};
     const bool each = argument.value() && PySequence_Check(argument.value()) && !PyMemoryView_Check(argument.value());
     const Ref values = each ? as_tuple(argument, "be a bool or a sequence of bools") : Ref();
@@ -97,25 +97,25 @@ Scratch<bool> read_flags(const Argument& argument, std::size_t count, bool other
     for (std::size_t i = 0; i < count; ++i) {
         const auto place = Py_ssize_t(i);
         flags[place] =
-            (each ? argument.element(place, PyTuple_GET_ITEM(values.get(), place)) : argument).flag(otherwise);
+            (each ? argument.element(place, PyTuple_GET_ITEM(values.get(), place)) : argument).flag(fallback);
     }
     return flags;
 }
 
 namespace {
-// Where the elements of an array lie in one piece it is taken as it is.
+// A dense array is taken as it is, in any memory order.
 Array read_dense(const Argument& argument) {
     DType dtype;
     if (PyArray_CheckExact(argument.value())) {
         PyArrayObject* const array = as_array(argument.value());
         if (find_dtype(PyArray_DESCR(array), dtype) && usable(array) && MemoryOrder(array).dense())
-            return Array(held(argument, argument.value()), dtype);
+            return Array(hold(argument, argument.value()), dtype);
     }
     return read(argument);
 }
 }  // namespace
 
-Arrays::Arrays(const Argument& argument, Access access, const Arrays* like)
+ArraySequence::ArraySequence(const Argument& argument, Access access, const ArraySequence* like)
     : items_(argument, like ? &like->items_ : nullptr) {
     const std::size_t count = items_.size();
     members_.reserve(count), data_.reserve(count), sizes_.reserve(count);
@@ -125,12 +125,12 @@ Arrays::Arrays(const Argument& argument, Access access, const Arrays* like)
         data_.push_back(array.data());
         sizes_.push_back(array.size());
         length_ += sizes_[i];
-        members_.push_back({std::move(array), data_[i], Array()});
+        members_.push_back({std::move(array), data_[i], AnyArray()});
         require_dtype(item, members_[i].array, dtype());
     }
 }
 
-void Arrays::require_like(const Arrays& others, DType dtype) const {
+void ArraySequence::require_like(const ArraySequence& others, DType dtype) const {
     items_.require_size(others.size(), "arrays");
     for (std::size_t i = 0; i < size(); ++i) {
         require_dtype(items_[i], members_[i].array, dtype);
@@ -139,15 +139,15 @@ void Arrays::require_like(const Arrays& others, DType dtype) const {
     }
 }
 
-void lay_out(std::initializer_list<Arrays*> lists) {
-    const Arrays& first = **lists.begin();
+void unify_order(std::initializer_list<ArraySequence*> lists) {
+    const ArraySequence& first = **lists.begin();
     for (std::size_t i = 0; i < first.size(); ++i) {
         if (std::all_of(lists.begin(), lists.end(),
-                        [=](const Arrays* list) { return !list->given() || behaved(list->array(i)); }))
+                        [=](const ArraySequence* list) { return !list->given() || behaved(list->array(i)); }))
             continue;
         MemoryOrder order(first.array(i));
         if (!usable(first.array(i)) || !order.dense()) order = MemoryOrder::c_contiguous(first.array(i));
-        for (Arrays* const list : lists) {
+        for (ArraySequence* const list : lists) {
             if (!list->given()) continue;
             PyArrayObject* const array = list->array(i);
             if (usable(array) && MemoryOrder(array) == order) {
@@ -155,43 +155,43 @@ void lay_out(std::initializer_list<Arrays*> lists) {
                 continue;
             }
             PyArray_Descr* const native = PyArray_DescrNewByteorder(PyArray_DESCR(array), NPY_NATIVE);
-            const Ref held = Ref::checked(reinterpret_cast<PyObject*>(native));
-            Array& beside = list->members_[i].beside;
-            beside = order.empty_like(array, native, list->dtype());
-            list->data_[i] = order.begin(beside.get());
-            list->any_beside_ = true;
+            const Ref owner = Ref::checked(reinterpret_cast<PyObject*>(native));
+            AnyArray& copy = list->members_[i].copy;
+            copy = order.empty_like(array, native);
+            list->data_[i] = order.begin(copy.get());
+            list->any_copy_ = true;
         }
     }
 }
 
-void Arrays::gather() const {
-    if (!any_beside_) return;
+void ArraySequence::gather() const {
+    if (!any_copy_) return;
     for (const Member& member : members_)
-        if (member.beside && PyArray_CopyInto(member.beside.get(), member.array.get()) < 0) throw Raised();
+        if (member.copy && PyArray_CopyInto(member.copy.get(), member.array.get()) < 0) throw Raised();
 }
 
-void Arrays::scatter() const {
-    if (!any_beside_) return;
+void ArraySequence::scatter() const {
+    if (!any_copy_) return;
     for (const Member& member : members_)
-        if (member.beside && PyArray_CopyInto(member.array.get(), member.beside.get()) < 0) throw Raised();
+        if (member.copy && PyArray_CopyInto(member.array.get(), member.copy.get()) < 0) throw Raised();
 }
 
-bool Arrays::stand() const {
+bool ArraySequence::is_valid() const {
     for (std::size_t i = 0; i < size(); ++i)
-        if (PyArray_DATA(array(i)) != members_[i].found || PyArray_SIZE(array(i)) != sizes_[i] ||
+        if (PyArray_DATA(array(i)) != members_[i].address || PyArray_SIZE(array(i)) != sizes_[i] ||
             !PyArray_ISWRITEABLE(array(i)))
             return false;
     return true;
 }
 
-void require_disjoint(std::initializer_list<const Arrays*> lists) {
+void require_disjoint(std::initializer_list<const ArraySequence*> lists) {
     struct Placed {
         Extent extent;
         std::size_t list, item;
     };
     std::vector<Placed> all;
     std::size_t count = 0;
-    for (const Arrays* list : lists) count += list->size();
+    for (const ArraySequence* list : lists) count += list->size();
     all.reserve(count);
     const auto array = [&](const Placed& p) { return lists.begin()[p.list]->array(p.item); };
     for (std::size_t list = 0; list < lists.size(); ++list)

@@ -1,0 +1,122 @@
+// Signatures and docstrings of threads, memory and instruction sets.
+#pragma once
+#include "paragraphs.h"
+
+namespace trimtab::docs {
+
+constexpr auto set_num_threads = join(
+    R"(set_num_threads(n)
+--
+
+Set the largest number of threads a call may use.
+
+It holds for the whole process, and may exceed the number of CPUs. A limit of OpenMP (threadpoolctl sets one) bounds it
+while that is in effect. Results do not depend on it.
+
+Parameters
+----------
+n : int
+    At least 1.
+
+Raises
+------
+TypeError
+    `n` is not an int.
+ValueError
+    `n` is less than 1.
+)");
+
+constexpr auto get_num_threads = join(
+    R"(get_num_threads()
+--
+
+The largest number of threads a call may use.
+
+Returns
+-------
+n : int
+    The number set by `set_num_threads`; without it, the minimum of the environment variables TRIMTAB_NUM_THREADS and
+    OMP_NUM_THREADS, the CPUs this thread may run on now and the quota of the control group at import. Never more than a
+    limit of OpenMP in effect: one that threadpoolctl has set, or that of the OpenMP runtime whose symbols the process
+    sees, where it differs from the initial one of that runtime. Such a limit takes the place of OMP_NUM_THREADS.
+
+Examples
+--------
+>>> import trimtab as tt
+>>> tt.set_num_threads(1)
+>>> tt.get_num_threads()
+1
+)");
+
+constexpr auto isa = join(
+    R"(isa()
+--
+
+The instruction set whose kernels run: the best this CPU has, or the one the environment variable TRIMTAB_ISA named when
+trimtab was imported.
+
+Returns
+-------
+name : str
+    "avx512", "avx2", "neon" or "baseline".
+)");
+
+constexpr auto trim_memory = join(
+    R"(trim_memory()
+--
+
+Release the memory that is kept for later large results.
+
+Returns
+-------
+bytes : int
+    The number of bytes released.
+)");
+
+constexpr auto get_memory_cap = join(
+    R"(get_memory_cap()
+--
+
+The maximum number of bytes kept for later large results; see `set_memory_cap`.
+
+Returns
+-------
+bytes : int
+)");
+
+constexpr auto set_memory_cap = join(
+    R"(set_memory_cap(bytes)
+--
+
+Bound the memory that is kept for later large results.
+
+The memory of a result of 64 KiB or more is kept when the array dies and given to a later one: touching fresh pages costs
+more than most kernels. The environment variable TRIMTAB_MEMORY_CAP sets the first bound, in bytes or in units such as
+512M or 1G; without it, it is an eighth of the memory that the machine, the control group and RLIMIT_AS leave to the
+process, at most 1 GiB.
+
+Parameters
+----------
+bytes : int
+    At least 0; 0 keeps nothing.
+
+Raises
+------
+TypeError
+    `bytes` is not an int.
+ValueError
+    `bytes` is negative.
+)");
+
+constexpr auto build_info = join(
+    R"(build_info()
+--
+
+How the compiled module was built and what it found.
+
+Returns
+-------
+info : dict
+    "isa", "isa_levels" (those this machine can run, best first), "compiler", "num_threads", "memory_cap".
+)");
+}  // namespace trimtab::docs

@@ -1,0 +1,73 @@
+"""The loss and the metrics of a model, on one batch and on a data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from trimtab import _checks
+from trimtab._inputs import real_array
+from trimtab._typing import Array
+from trimtab.losses import Loss
+from trimtab.metrics import Mean, Means
+from trimtab.nn.module import Module
+from trimtab.nn.passes import evaluation
+from trimtab.training.batches import Data, batch_slices
+
+BATCH_SIZE = 256  # of evaluation and prediction
+
+
+def evaluate(model: Module, loss: Loss, data: Data, batch_size: int = BATCH_SIZE) -> dict[str, float]:
+    """Return the loss and its metrics on all samples, the model in evaluation."""
+    means, dtype = Means(), dtype_of(model)
+    with evaluation(model):
+        for batch in batch_slices(len(data.x), batch_size):
+            output = model.forward(data.x[batch].astype(dtype, copy=False))
+            values, _ = evaluate_batch("evaluate", loss, output, data.y[batch])
+            means.add(values)
+    return means.values()
+
+
+def evaluate_batch(function: str, loss: Loss, output: Array, target: Array) -> tuple[dict[str, Mean], Array]:
+    """Return the loss and its metrics, each with its weight, and the gradient of the loss.
+
+    Errors name the `function` that was called: ``"fit"`` or ``"evaluate"``.
+    """
+    result = loss(output, target)
+    if not isinstance(result, tuple) or len(result) not in (2, 3):
+        raise TypeError(
+            f"{function}: loss must return (loss, gradient) or (loss, gradient, weight), "
+            f"got {_checks.shown(result)}"
+        )
+    value, gradient, weight = (*result, len(output))[:3]
+    values = {"loss": _as_mean(f"{function}: loss", value, weight)}
+    target = loss.aligned(target, output)
+    for name, metric in loss.metrics.items():
+        values[name] = _as_mean(f"{function}: metric {name!r}", metric(output, target), len(output))
+    gradient = real_array(f"{function}: gradient of the loss", gradient)
+    if gradient.shape != output.shape:
+        raise ValueError(
+            f"{function}: gradient of the loss must have shape {output.shape}, got {gradient.shape}"
+        )
+    return values, gradient.astype(output.dtype, copy=False)
+
+
+def _as_mean(name: str, value: Any, weight: float) -> Mean:
+    """Return a mean: the value is one, or a pair of mean and weight, or a mean of the default `weight`."""
+    pair = (value, value.weight) if isinstance(value, Mean) else value
+    try:
+        number, weight = pair if isinstance(pair, tuple) else (pair, weight)
+        mean = Mean(float(number), float(weight))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name} must be a float, or a float and its weight, got {_checks.shown(value)}"
+        ) from error
+    _checks.number(f"{name}: weight", mean.weight, 0)
+    return mean
+
+
+def dtype_of(model: Module) -> np.dtype[Any]:
+    """Return the dtype of the samples that a model takes: that of its first parameter."""
+    dtype: np.dtype[Any] = model.parameters()[0].value.dtype
+    return dtype

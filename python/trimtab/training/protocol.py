@@ -1,0 +1,28 @@
+"""What the modules of this package see of a trainer."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from trimtab.callbacks.base import Callback
+from trimtab.callbacks.protocol import TrainerLike
+from trimtab.nn.parameter import Parameter
+from trimtab.optim import SGD
+
+
+class TrainerState(TrainerLike, Protocol):
+    """The state of `trimtab.Trainer`: what callbacks see of it, and the rest.
+
+    Attributes
+    ----------
+    callbacks : list of Callback
+    stopping : bool
+        Whether the fit ends after the current batch.
+    untrained : tuple of SGD and list of Parameter
+        The parameters that an optimizer left out when the trainer first had it: they are not trained on
+        purpose, unlike those of a layer that is added later.
+    """
+
+    callbacks: list[Callback]
+    stopping: bool
+    untrained: tuple[SGD, list[Parameter]]
