@@ -185,6 +185,26 @@ def test_a_function_in_a_composition_does_not_change_the_dtype(dtype):
     assert_array_equal(changed, (np.rint(twice) if dtype.kind in "iu" else twice).astype(dtype))
 
 
+@pytest.mark.parametrize("axis", IMAGE_SHAPES)
+def test_a_custom_transform_gets_channels_last(axis, rng):
+    class Weighted(Transform):
+        def change(self, images, rng):
+            shapes.append(images.shape)
+            return images * np.arange(images.shape[-1])
+
+        def change_masks(self, masks, images, rng):
+            shapes.append(masks.shape)
+            return masks
+
+    given, shapes = rng.random(IMAGE_SHAPES[axis]), []
+    channels = 1 if axis is None else 3
+    changed, masks = Weighted(axis)(given, masks=given > 0.5)
+    assert shapes == [(8, 9, 7, channels)] * 2
+    last = given[..., None] if axis is None else np.moveaxis(given, axis, -1)
+    assert_array_equal(changed, np.moveaxis(last * np.arange(channels), -1, axis or -1).reshape(given.shape))
+    assert_array_equal(masks, given > 0.5)
+
+
 def test_presets_have_the_published_settings():
     light, heavy = augment.light(), augment.heavy(axis=-1)
     flip, shift, warps, brightness, contrast = heavy.transforms

@@ -30,7 +30,7 @@ def exact(name, x):
 
 
 def exact_backward(name, dy, y):
-    """Its gradient, in the widest floating type there is."""
+    """The gradient in the widest floating type of NumPy."""
     dy, y = (np.asarray(values, np.longdouble) for values in (dy, y))
     return {
         "relu": lambda: np.where(y > 0, dy, 0),

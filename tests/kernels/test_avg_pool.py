@@ -1,10 +1,10 @@
-"""The kernels of average pooling, beyond what its layer asks of them: dtypes, bits, errors."""
+"""Kernels of average pooling: dtypes, bits, errors."""
 
 import numpy as np
 import pytest
 import reference
 import trimtab as tt
-from helpers.faults import assert_refused
+from helpers.faults import assert_argument_refused
 from helpers.strategies import DTYPES, LAYOUTS, at_offset
 from numpy.testing import assert_array_equal, assert_array_max_ulp
 from trimtab import _core
@@ -13,14 +13,14 @@ CASES = [  # kernel, before, stride, output, image
     ((2, 2), (0, 0), (2, 2), (3, 3), (6, 7)),
     ((3, 2), (1, 0), (1, 2), (5, 3), (5, 6)),  # overlapping
     ((3, 3), (1, 1), (1, 1), (5, 6), (5, 6)),  # overlapping, at neighboring positions
-    ((2, 3), (0, 0), (3, 4), (2, 2), (6, 8)),  # elements that no window sees
-    ((5, 5), (9, 3), (4, 4), (5, 2), (4, 3)),  # windows that see nothing
+    ((2, 3), (0, 0), (3, 4), (2, 2), (6, 8)),  # elements under no window
+    ((5, 5), (9, 3), (4, 4), (5, 2), (4, 3)),  # windows without elements
     ((2, 2), (-1, -2), (1, 1), (3, 2), (5, 6)),  # a part of the image
 ]
 
 
 def assert_rounded(found, expected, dtype):
-    """To the nearest value but for ties, in float64 within the error of its sum."""
+    """Rounded to the nearest value except for ties; in float64, within the error of the sum."""
     assert found.dtype == dtype
     if dtype == np.float64:
         np.testing.assert_allclose(found, expected, rtol=1e-15)
@@ -35,8 +35,10 @@ def assert_rounded(found, expected, dtype):
 @pytest.mark.parametrize("channels", [1, 3, 67])
 @pytest.mark.parametrize("count_include_pad", [True, False])
 @pytest.mark.parametrize(("kernel", "before", "stride", "output", "image"), CASES)
-def test_pooling(rng, kernel, before, stride, output, image, count_include_pad, channels, dtype):
-    sign = rng.choice([-1, 1], channels)  # of all values of a channel: sums of both signs lose digits
+def test_pooling_and_its_gradient_are_accurate(
+    rng, kernel, before, stride, output, image, count_include_pad, channels, dtype
+):
+    sign = rng.choice([-1, 1], channels)  # the same for all values of a channel, as sums of both signs cancel
     x = (sign * rng.uniform(1, 2, (3, *image, channels))).astype(dtype)
     dy = (sign * rng.uniform(1, 2, (3, *output, channels))).astype(dtype)
     y = _core.avg_pool(x, kernel, before, stride, output, count_include_pad)
@@ -58,7 +60,7 @@ def test_padding_counts_by_default(rng):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_special_values_reach_the_windows_they_are_in(value, dtype):
+def test_nan_and_inf_stay_in_their_windows(value, dtype):
     for channel in range(21):
         x = np.ones((1, 4, 4, 21), dtype)
         x[0, 1, 2, channel] = value
@@ -74,7 +76,7 @@ def test_special_values_reach_the_windows_they_are_in(value, dtype):
     ("dtype", "value"), [("f2", 65504), ("f4", 3.4e38), ("f8", 1.7e308), ("f8", -1.7e308), ("f8", 5e-324)]
 )
 def test_the_mean_of_equal_values_is_their_value(dtype, value):
-    """Their sum overflows, beside values whose sum does not, and a part of which would underflow."""
+    """Even where the sum of large values overflows, or parts of small values underflow."""
     x = np.full((1, 3, 3, 21), value, dtype)
     x[..., ::2] = 1.5
     y = _core.avg_pool(x, (3, 3), (0, 0), (1, 1), (1, 1))
@@ -94,7 +96,7 @@ def test_bits_depend_on_neither_threads_nor_alignment(rng):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts(rng, layout):
+def test_inputs_may_have_any_layout(rng, layout):
     x = LAYOUTS[layout](rng.standard_normal((2, 4, 6, 3)).astype(np.float32))
     y = _core.avg_pool(x, (2, 2), (0, 0), (2, 2), (2, 3))
     assert_rounded(y, reference.avg_pool(x, (2, 2), (0, 0), (2, 2), (2, 3)), np.float32)
@@ -105,7 +107,7 @@ def test_layouts(rng, layout):
 @pytest.mark.parametrize("samples", [0, 2])
 @pytest.mark.parametrize("output", [(0, 2), (1, 1)])
 @pytest.mark.parametrize("channels", [0, 3])
-def test_empty(samples, output, channels):
+def test_empty_batches_give_empty_results(samples, output, channels):
     x = np.ones((samples, 2, 2, channels), np.float32)
     y = _core.avg_pool(x, (2, 2), (0, 0), (2, 2), output)
     assert y.shape == (samples, *output, channels)
@@ -139,5 +141,5 @@ PAIR = "must be a tuple of two ints from {} to 2147483647, got {}"
         ("avg_pool_backward", 5, 2, TypeError, "count_include_pad must be a bool, got 2"),
     ],
 )
-def test_errors(function, position, value, error, message):
-    assert_refused(getattr(_core, function), VALID[function], position, value, error, message)
+def test_wrong_arguments_are_refused_by_name(function, position, value, error, message):
+    assert_argument_refused(getattr(_core, function), VALID[function], position, value, error, message)

@@ -1,7 +1,7 @@
 """Results are finite wherever the exact ones are, from subnormal numbers to the largest of the dtype.
 
-With eps = 0 a norm does not depend on the unit of its values. Powers of two change no digit: of values and
-gradients in such a unit, the result and dx are those of unit 1, and the statistics are in the unit.
+With eps = 0 a norm does not depend on the scale of its values. Powers of two are exact: for values and
+gradients times such a scale, the result and dx are those of scale 1, and the statistics have the scale.
 """
 
 import ml_dtypes
@@ -15,7 +15,7 @@ DTYPES = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
 SHAPES = [((5, 6, 4), 1), ((4, 6, 7, 7), 1), ((3, 6, 300), 1), ((3, 4, 5, 6), -1)]
 NORMS = ["layer_norm", "rms_norm", "group_norm", "instance_norm", "batch_norm"]
 DENORMAL = 5e-324
-# dtype and exponent of a unit: about 1e±30 in float32, 1e±300 in float64
+# dtype and exponent of a scale: about 1e±30 in float32, 1e±300 in float64
 EXTREMES = [(np.float32, 100), (np.float32, -100), (np.float64, 996), (np.float64, -996)]
 extremes = pytest.mark.parametrize(("dtype", "k"), EXTREMES)
 
@@ -35,18 +35,18 @@ def norm_of(module, name, axis):
 
 
 def numbers(rng, shape, dtype):
-    """Values below 2 that are rounded to few bits, so that they are exact in subnormal units, too."""
+    """Values below 2 that are rounded to few bits, so that they are exact at subnormal scales, too."""
     return (np.round(np.clip(rng.standard_normal(shape), -1.9, 1.9) * 64) / 64).astype(dtype)
 
 
-def units(dtype):
-    """Exponents of units, from the smallest that keeps the values exact to the largest that is finite."""
+def exponents(dtype):
+    """Exponents of scales, from the smallest that keeps the values exact to the largest that is finite."""
     info = ml_dtypes.finfo(dtype)
     least, most = info.minexp - info.nmant + 6, np.frexp(float(info.max))[1] - 1
     return [int(k) for k in (least, least // 2, most // 2, most)]
 
 
-def in_unit(k, *arrays):
+def scaled_by(k, *arrays):
     """The arrays times 2^k, in their dtypes."""
     scaled = [np.ldexp(array.astype(float), k).astype(array.dtype) for array in arrays]
     return scaled if len(arrays) > 1 else scaled[0]
@@ -60,20 +60,20 @@ def assert_scaled(result, expected, k, dtype):
 
 
 def half(dtype, k):
-    """An exponent of a unit whose square is in the range of float64."""
+    """The exponent of a scale whose square is in the range of float64."""
     return k // 2 if dtype == np.float64 else k
 
 
 @pytest.mark.parametrize(("shape", "axis"), SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NORMS)
-def test_results_do_not_depend_on_the_unit(rng, name, dtype, shape, axis):
+def test_results_do_not_depend_on_the_scale(rng, name, dtype, shape, axis):
     forward, backward = norm_of(tt, name, axis)
     x, dy = numbers(rng, shape, dtype), numbers(rng, shape, dtype)
     y, *statistics = forward(x, eps=0)
     dx = backward(dy, x, *statistics).dx
     error = max(4 * float(ml_dtypes.finfo(dtype).eps), 1e-13)
-    for k in units(dtype):
+    for k in exponents(dtype):
         scaled = np.ldexp(x.astype(float), k).astype(dtype)
         result, *scaled_statistics = forward(scaled, eps=0)
         np.testing.assert_allclose(result.astype(float), y.astype(float), rtol=error, atol=error)
@@ -159,14 +159,14 @@ def test_rows_without_values_have_no_statistics():
     assert np.isnan(tt.rms_norm_forward(np.zeros((40, 0))).rstd).all()
 
 
-@pytest.mark.parametrize("unit", [1e-200, 1.0, 1e150, 1e200])
-def test_moments_of_parts_combine_in_any_unit(rng, unit):
-    means = np.array([[1.0], [3.0]]) * unit
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e150, 1e200])
+def test_moments_of_parts_combine_at_any_scale(rng, scale):
+    means = np.array([[1.0], [3.0]]) * scale
     variances = np.zeros((2, 1))
     mean, var, count = tt.combine_moments(means, variances, [2, 2])
-    np.testing.assert_allclose(mean, 2 * unit, rtol=1e-15)
+    np.testing.assert_allclose(mean, 2 * scale, rtol=1e-15)
     with np.errstate(over="ignore"):
-        np.testing.assert_allclose(var, np.square(np.float64(unit)), rtol=1e-14)
+        np.testing.assert_allclose(var, np.square(np.float64(scale)), rtol=1e-14)
     assert count == 4
 
 
@@ -179,7 +179,7 @@ def test_running_statistics_of_constants_near_the_largest_number_are_exact():
 
 
 @pytest.mark.parametrize("value", [1e-200, 1e-320, 1e200, 8e307])
-def test_the_norm_of_gradients_is_finite_in_any_unit(value):
+def test_the_norm_of_gradients_is_finite_at_any_scale(value):
     g = np.full(4, value)
     norm = tt.clip_grad_norm([g], value / 2)
     np.testing.assert_allclose(norm, np.float64(2) * value, rtol=1e-2 if value < 1e-300 else 1e-12)
@@ -201,11 +201,11 @@ def test_losses_and_lengths_near_the_largest_number_are_finite(dtype):
     np.testing.assert_allclose(tt.max_norm(w, 2.0, axis=1), np.full((1, 2), np.sqrt(2)), rtol=1e-6)
 
 
-# ---- functions in units of 1e±30 and 1e±300 ----
+# ---- functions at scales of 1e±30 and 1e±300 ----
 
 
 @extremes
-def test_inference_does_not_depend_on_the_unit(rng, dtype, k):
+def test_inference_does_not_depend_on_the_scale(rng, dtype, k):
     x, residual = numbers(rng, (2, 6, 5, 7), dtype)
     mean, var, gamma, beta = (
         rng.standard_normal(5),
@@ -216,16 +216,16 @@ def test_inference_does_not_depend_on_the_unit(rng, dtype, k):
     options = {"residual": residual, "activation": "relu", "eps": 0}
     y = tt.batch_norm(x, mean, var, gamma, beta, **options)
     np.testing.assert_allclose(y, reference.batch_norm(x, mean, var, gamma, beta, **options), atol=1e-5)
-    by_gamma = tt.batch_norm(in_unit(k, x), in_unit(k, mean), var, in_unit(-k, gamma), beta, **options)
+    by_gamma = tt.batch_norm(scaled_by(k, x), scaled_by(k, mean), var, scaled_by(-k, gamma), beta, **options)
     assert_scaled(by_gamma, y, 0, dtype)
     h = half(dtype, k)
-    by_var = tt.batch_norm(in_unit(h, x), in_unit(h, mean), in_unit(2 * h, var), gamma, beta, **options)
+    by_var = tt.batch_norm(scaled_by(h, x), scaled_by(h, mean), scaled_by(2 * h, var), gamma, beta, **options)
     assert_scaled(by_var, y, 0, dtype)
 
 
 @extremes
 @pytest.mark.parametrize("size", [None, 2, 4])
-def test_batch_norm_in_blocks_does_not_depend_on_the_unit(rng, dtype, k, size):
+def test_batch_norm_in_blocks_does_not_depend_on_the_scale(rng, dtype, k, size):
     x, dy = numbers(rng, (2, 6, 5, 7), dtype)
     gamma, beta = rng.uniform(1, 2, (2, 5)).astype(dtype)
 
@@ -233,13 +233,13 @@ def test_batch_norm_in_blocks_does_not_depend_on_the_unit(rng, dtype, k, size):
         y, mean, rstd = tt.batch_norm_forward(x, gamma, beta, eps=0, virtual_batch_size=size)
         return y, mean, rstd, *tt.batch_norm_backward(dy, x, mean, rstd, gamma, virtual_batch_size=size)[:3]
 
-    powers = (0, 1, -1, 0, 1, 1)  # of the unit: y, mean, rstd, dx, dgamma, dbeta
-    for result, expected, power in zip(run(*in_unit(k, x, dy)), run(x, dy), powers, strict=True):
+    powers = (0, 1, -1, 0, 1, 1)  # of the scale: y, mean, rstd, dx, dgamma, dbeta
+    for result, expected, power in zip(run(*scaled_by(k, x, dy)), run(x, dy), powers, strict=True):
         assert_scaled(result, expected, power * k, dtype)
 
 
 @extremes
-def test_batch_renorm_does_not_depend_on_the_unit(rng, dtype, k):
+def test_batch_renorm_does_not_depend_on_the_scale(rng, dtype, k):
     x, dy = numbers(rng, (2, 6, 5, 7), dtype)
     gamma, beta, running_mean = rng.uniform(1, 2, (3, 5)).astype(dtype)
     running_std = rng.uniform(0.5, 2, 5).astype(dtype)
@@ -264,20 +264,20 @@ def test_batch_renorm_does_not_depend_on_the_unit(rng, dtype, k):
         1,
     )  # y, mean, rstd, r, d, both running statistics, dx, dgamma, dbeta
     arrays = x, dy, running_mean, running_std
-    for result, expected, power in zip(run(*in_unit(k, *arrays)), run(*arrays), powers, strict=True):
+    for result, expected, power in zip(run(*scaled_by(k, *arrays)), run(*arrays), powers, strict=True):
         assert_scaled(result, expected, power * k, dtype)
 
 
 @extremes
-def test_parts_of_batch_norm_do_not_depend_on_the_unit(rng, dtype, k):
+def test_parts_of_batch_norm_do_not_depend_on_the_scale(rng, dtype, k):
     x, dy = numbers(rng, (2, 6, 5, 7), dtype)
     gamma, beta = rng.uniform(1, 2, (2, 5))
     h = half(dtype, k)
     mean, var, count = tt.batch_moments(x)
-    moments = tt.batch_moments(in_unit(h, x))
+    moments = tt.batch_moments(scaled_by(h, x))
     assert_scaled(moments.mean, mean, h, dtype)
     assert_scaled(moments.var, var, 2 * h, dtype)
-    assert_scaled(tt.batch_moments(in_unit(k, x)).mean, mean, k, dtype)
+    assert_scaled(tt.batch_moments(scaled_by(k, x)).mean, mean, k, dtype)
 
     def run(x, dy, mean, rstd):
         sums = tt.batch_norm_backward_sums(dy, x, mean, rstd)
@@ -285,7 +285,7 @@ def test_parts_of_batch_norm_do_not_depend_on_the_unit(rng, dtype, k):
         return tt.batch_norm_apply(x, mean, rstd, gamma, beta), *sums, dx
 
     rstd = 1 / np.sqrt(var)
-    scaled = run(*in_unit(k, x, dy, mean), in_unit(-k, rstd))
+    scaled = run(*scaled_by(k, x, dy, mean), scaled_by(-k, rstd))
     for result, expected, power in zip(scaled, run(x, dy, mean, rstd), (0, 1, 1, 0), strict=True):
         assert_scaled(result, expected, power * k, dtype)
 
@@ -310,25 +310,25 @@ def test_units_of_one_value_give_exactly_beta_and_no_gradient(rng, dtype, eps):
 
 @extremes
 @pytest.mark.parametrize("name", NORMS)
-def test_parameter_gradients_have_the_unit_of_dy(rng, name, dtype, k):
-    """For an x in any unit; dy may even be in the reciprocal unit."""
+def test_parameter_gradients_have_the_scale_of_dy(rng, name, dtype, k):
+    """For an x of any scale; dy may even have the reciprocal scale."""
     forward, backward = norm_of(tt, name, 1)
     x, dy = numbers(rng, (2, 4, 6, 7, 7), dtype)
     expected = backward(dy, x, *forward(x, eps=0)[1:])
-    scaled = in_unit(k, x)
+    scaled = scaled_by(k, x)
     statistics = forward(scaled, eps=0)[1:]
-    for unit in (0, k, -k):
-        gradients = backward(in_unit(unit, dy), scaled, *statistics)
+    for exponent in (0, k, -k):
+        gradients = backward(scaled_by(exponent, dy), scaled, *statistics)
         for result, value in zip(gradients[1:3], expected[1:3], strict=True):
             if result is not None:
-                assert_scaled(result, value, unit, dtype)
+                assert_scaled(result, value, exponent, dtype)
 
 
 @extremes
 @pytest.mark.parametrize("name", NORMS)
-def test_memory_order_does_not_change_bits_in_any_unit(rng, name, dtype, k):
+def test_memory_order_does_not_change_bits_at_any_scale(rng, name, dtype, k):
     forward, backward = norm_of(tt, name, 1)
-    x, dy = in_unit(k, *numbers(rng, (2, 4, 6, 5, 8), dtype))
+    x, dy = scaled_by(k, *numbers(rng, (2, 4, 6, 5, 8), dtype))
     expected = forward(x, eps=0)
     gradients = backward(dy, x, *expected[1:])
     for layout in ("Fortran", "last axis outermost", "every other", "every third, backwards"):
@@ -341,25 +341,25 @@ def test_memory_order_does_not_change_bits_in_any_unit(rng, name, dtype, k):
 
 
 @extremes
-def test_penalties_and_squared_errors_are_in_the_square_of_the_unit(rng, dtype, k):
+def test_penalties_and_squared_errors_have_the_square_of_the_scale(rng, dtype, k):
     w, target = numbers(rng, (2, 50, 30), dtype)
     h = half(dtype, k)
-    assert_scaled(tt.penalty([in_unit(k, w), w[:0]], l1=1.0), tt.penalty(w, l1=1.0), k, dtype)
-    assert_scaled(tt.penalty(in_unit(h, w), l2=1.0), tt.penalty(w, l2=1.0), 2 * h, dtype)
+    assert_scaled(tt.penalty([scaled_by(k, w), w[:0]], l1=1.0), tt.penalty(w, l1=1.0), k, dtype)
+    assert_scaled(tt.penalty(scaled_by(h, w), l2=1.0), tt.penalty(w, l2=1.0), 2 * h, dtype)
     for reduction in ("mean", "sum"):
         loss, dpred = tt.mse(w, target, reduction=reduction)
-        assert_scaled(tt.mse(*in_unit(h, w, target), reduction=reduction).loss, loss, 2 * h, dtype)
-        assert_scaled(tt.mse(*in_unit(k, w, target), reduction=reduction).dpred, dpred, k, dtype)
+        assert_scaled(tt.mse(*scaled_by(h, w, target), reduction=reduction).loss, loss, 2 * h, dtype)
+        assert_scaled(tt.mse(*scaled_by(k, w, target), reduction=reduction).dpred, dpred, k, dtype)
 
 
 @extremes
-def test_the_update_and_its_statistics_are_in_the_unit(rng, dtype, k):
+def test_the_update_and_its_statistics_have_the_scale(rng, dtype, k):
     arrays = numbers(rng, (3, 50, 30), dtype)
     h = half(dtype, k)
     options = {"lr": 0.5, "momentum": 0.5, "weight_decay": 0.25, "grad_scale": 0.5, "statistics": True}
 
-    def run(unit):
-        w, g, v = in_unit(unit, *arrays)
+    def run(exponent):
+        w, g, v = scaled_by(exponent, *arrays)
         return w, v, tt.sgd_update(w, g, v, **options)
 
     w, v, sums = run(0)

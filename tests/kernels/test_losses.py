@@ -81,7 +81,7 @@ def test_cross_entropy_is_accurate(data, rows, classes, dtype, reduction, smooth
 
 @pytest.mark.parametrize("dtype", "bBhHiIlLqQ?")
 @pytest.mark.parametrize("shape", [(4,), (4, 1), (1, 4)])
-def test_class_ids_of_any_dtype_and_shape(rng, dtype, shape):
+def test_class_ids_may_have_any_integer_dtype_and_shape(rng, dtype, shape):
     x, ids = rng.standard_normal((4, 2)), np.array([0, 1, 1, 0])
     expected = reference.softmax_cross_entropy(x, ids)
     got = tt.softmax_cross_entropy(x, ids.astype(dtype).reshape(shape))
@@ -90,7 +90,7 @@ def test_class_ids_of_any_dtype_and_shape(rng, dtype, shape):
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, "g", "?", *"bBhHiIlLqQ"], ids=str)
-def test_one_hot_rows_of_any_dtype(rng, dtype):
+def test_one_hot_rows_may_have_any_dtype(rng, dtype):
     x, ids = rng.standard_normal((4, 3)), np.array([0, 1, 2, 0])
     expected = reference.softmax_cross_entropy(x, ids)
     got = tt.softmax_cross_entropy(x, np.eye(3, dtype=dtype)[ids])

@@ -73,7 +73,7 @@ def test_a_tie_is_decided_by_all_of_its_bits(below):
     assert kept == below == (ceil(Fraction(p) * 2**72) <= byte * 2**64 + further)
 
 
-def test_elements_beyond_32_bits():
+def test_elements_beyond_32_bits_follow_the_definition():
     """Tie blocks have numbers above 32 bits there; byte blocks do not, as each serves 16 elements."""
     count = 2**32 + 5000
     mask = tt.dropout_mask(count, 0.1, rng=11)

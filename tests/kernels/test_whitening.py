@@ -76,18 +76,18 @@ def test_gradients_agree_with_central_differences(rng, kind):
 
 
 @pytest.mark.parametrize("exponents", [(-660, 660), (-1000, 300), (900, 0)])
-def test_results_do_not_depend_on_the_units_of_groups(rng, exponents):
+def test_results_do_not_depend_on_the_scales_of_groups(rng, exponents):
     """Powers of two are exact, although squares overflow or underflow."""
     x, dy = rng.standard_normal((2, 20, 6))
     y, mean, matrix, saved = tt.whiten_forward(x, num_groups=2, eps=0)
-    units = np.repeat(exponents, 3)
-    scaled = tt.whiten_forward(np.ldexp(x, units), num_groups=2, eps=0)
+    scales = np.repeat(exponents, 3)
+    scaled = tt.whiten_forward(np.ldexp(x, scales), num_groups=2, eps=0)
     assert_allclose(scaled.y, y, rtol=1e-12, atol=1e-13)
-    assert_allclose(scaled.mean, np.ldexp(mean, units), rtol=1e-12)
+    assert_allclose(scaled.mean, np.ldexp(mean, scales), rtol=1e-12)
     unit_of_group = np.reshape(exponents, (2, 1, 1))
     assert_allclose(np.ldexp(scaled.matrix, unit_of_group), matrix, rtol=1e-11, atol=1e-13)
     dx = tt.whiten_backward(dy, scaled.saved)
-    assert_allclose(np.ldexp(dx, units), tt.whiten_backward(dy, saved), rtol=1e-10, atol=1e-13)
+    assert_allclose(np.ldexp(dx, scales), tt.whiten_backward(dy, saved), rtol=1e-10, atol=1e-13)
 
 
 def test_nan_and_inf_stay_in_their_group(rng):
@@ -145,7 +145,7 @@ def divisors(_):
 
 
 def axes(valid):
-    """As of the compiled functions, but that every int is out of bounds, however large."""
+    """As for compiled functions, except that ints of any size are out of bounds."""
     yield Fault(2**80, np.exceptions.AxisError, f"{2**80} is out of bounds for an array of 2 dimensions")
     yield from (fault for fault in FAULTS["axis"](valid) if fault.text != "must ... got ...")
 

@@ -34,7 +34,7 @@ def assert_gradients(forward, backward, inputs, rng):
 
 
 @pytest.mark.parametrize("axis", [-1, 1, (1, 2), (-1, 1), (0, 1, 2)])
-def test_gradients_of_layer_norm_and_rms_norm(rng, axis):
+def test_layer_norm_and_rms_norm_have_the_right_gradients(rng, axis):
     shape = (3, 2, 5)
     of_axes = [shape[a] for a in sorted(np.atleast_1d(axis) % 3)]
     x, gamma, beta = rng.standard_normal(shape), rng.standard_normal(of_axes), rng.standard_normal(of_axes)
@@ -56,7 +56,7 @@ def test_gradients_of_layer_norm_and_rms_norm(rng, axis):
 
 @pytest.mark.parametrize(("shape", "axis"), AXES_OF_X)
 @pytest.mark.parametrize("num_groups", [1, 2, C])
-def test_gradients_of_group_norm(rng, shape, axis, num_groups):
+def test_group_norm_has_the_right_gradients(rng, shape, axis, num_groups):
     if num_groups == C and len(shape) == 2:
         shape = (*shape, 2)  # a single value has no variance
     x, gamma, beta = rng.standard_normal(shape), rng.standard_normal(C), rng.standard_normal(C)
@@ -83,7 +83,7 @@ def test_group_norm_with_one_group_is_layer_norm(rng):
 @pytest.mark.parametrize(("shape", "axis"), AXES_OF_X)
 @pytest.mark.parametrize("virtual_batch_size", [None, 2, 3])
 @pytest.mark.parametrize("activation", [None, "relu"])
-def test_gradients_of_batch_norm(rng, shape, axis, virtual_batch_size, activation):
+def test_batch_norm_has_the_right_gradients(rng, shape, axis, virtual_batch_size, activation):
     shape = (5, *shape[1:])  # the last virtual batch is shorter, or one value longer
     x, residual = rng.standard_normal((2, *shape))
     gamma, beta = rng.standard_normal((2, C))
@@ -99,7 +99,7 @@ def test_gradients_of_batch_norm(rng, shape, axis, virtual_batch_size, activatio
     assert_gradients(lambda *a: forward(*a).y, backward, (x, gamma, beta, residual), rng)
 
 
-def test_gradients_of_batch_norm_with_constant_statistics(rng):
+def test_batch_norm_with_constant_statistics_has_the_right_gradients(rng):
     x, gamma, beta, mean = rng.standard_normal((N, C)), *rng.standard_normal((3, C))
     var = rng.uniform(0.5, 2, C)
 
@@ -143,7 +143,7 @@ def test_parts_of_batch_norm_make_the_whole(rng):
 
 
 @pytest.mark.parametrize(("r_max", "d_max"), [(1, 0), (1.05, 0.1), (np.inf, np.inf)])
-def test_gradients_and_limits_of_batch_renorm(rng, r_max, d_max):
+def test_batch_renorm_has_the_right_gradients_and_limits(rng, r_max, d_max):
     """r and d are constants, so the differences keep them fixed."""
     x = rng.standard_normal((N, C, 2))
     gamma, beta = rng.standard_normal((2, C))
@@ -265,7 +265,7 @@ def test_alpha_dropout_keeps_mean_and_variance(rng):
     )
 
 
-def test_gaussian_dropout_and_add_dropout_by_hand(rng):
+def test_gaussian_dropout_and_add_dropout_agree_with_results_by_hand(rng):
     noise, x, residual = rng.standard_normal((3, 3, 4))
     assert_gradients(
         lambda x: reference.gaussian_dropout(x, noise),
@@ -296,13 +296,13 @@ def test_gaussian_dropout_and_add_dropout_by_hand(rng):
         ({"maximize": True, "grad_scale": 2.0}, 3.0, -2.0),
     ],
 )
-def test_sgd_update_by_hand(options, expected_w, expected_v):
+def test_sgd_update_agrees_with_results_by_hand(options, expected_w, expected_v):
     w, g, v = np.array([2.0]), np.array([1.0]), np.array([4.0])
     reference.sgd_update([w], [g], [v], lr=0.5, **options)
     assert (w.item(), v.item()) == (expected_w, expected_v)
 
 
-def test_penalty_max_norm_and_clipping_by_hand(rng):
+def test_penalty_max_norm_and_clipping_agree_with_results_by_hand(rng):
     w = np.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
     np.testing.assert_allclose(reference.max_norm(w, 1.0, axis=1), [[0.6, 0.8], [0.3, 0.4], [0, 0]])
     assert reference.penalty([w[0], w[1]], l1=2, l2=4) == pytest.approx(2 * 7.7 + 2 * 25.25)
@@ -314,7 +314,7 @@ def test_penalty_max_norm_and_clipping_by_hand(rng):
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"class_weight": np.arange(1.0, 6)}])
 @pytest.mark.parametrize("kind", ["ids", "ignored", "probabilities"])
-def test_gradients_of_softmax_cross_entropy(rng, reduction, options, kind):
+def test_softmax_cross_entropy_has_the_right_gradients(rng, reduction, options, kind):
     logits = rng.standard_normal((4, 5))
     labels = rng.dirichlet(np.ones(5), 4) if kind == "probabilities" else np.array([4, 0, 2, 2])
     options = {**options, "reduction": reduction, "ignore_index": 0 if kind == "ignored" else None}
@@ -326,7 +326,7 @@ def test_gradients_of_softmax_cross_entropy(rng, reduction, options, kind):
     )
 
 
-def test_softmax_cross_entropy_by_hand():
+def test_softmax_cross_entropy_agrees_with_results_by_hand():
     logits = np.log([[0.5, 0.25, 0.25], [0.2, 0.6, 0.2]])
     loss, _ = reference.softmax_cross_entropy(
         logits, np.array([0, 1]), class_weight=[1, 3, 1], label_smoothing=0.3
@@ -338,7 +338,7 @@ def test_softmax_cross_entropy_by_hand():
     np.testing.assert_array_equal(gradient, [[1, -1]])
 
 
-def test_gradients_of_regression_and_activations(rng):
+def test_regression_and_activations_have_the_right_gradients(rng):
     x = rng.standard_normal((3, 4))
     target = rng.standard_normal((3, 4))
     assert_gradients(
@@ -359,8 +359,8 @@ def test_gradients_of_regression_and_activations(rng):
 
 
 @pytest.mark.parametrize("count_include_pad", [True, False])
-def test_pooling(rng, count_include_pad):
-    """The maxima of continuous random numbers are apart."""
+def test_pooling_has_the_right_gradients(rng, count_include_pad):
+    """Random maxima differ, so max pooling has a gradient."""
     x = rng.standard_normal((2, 5, 4, 2))
     window, output = ((3, 2), (1, 1), (2, 1)), (3, 5)
     assert_gradients(

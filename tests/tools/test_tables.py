@@ -1,4 +1,4 @@
-"""Every compiled function stands in the tables that tests go through, whatever their family."""
+"""Every compiled function is in the tables of the tests."""
 
 import re
 from inspect import isbuiltin

@@ -63,7 +63,7 @@ def test_forward_has_the_bits_of_results_in_place(way, shape, values):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_forward_of_16_bits_has_the_bits_of_parts(way, values):
+def test_forward_of_16_bits_has_the_bits_of_results_in_place(way, values):
     (_, shape), op = WAYS[way]
     x = shaped(np.concatenate([values, values]).astype(np.float16), *shape)
     in_place = x.copy()
@@ -82,7 +82,7 @@ NORMS = {
 
 
 @pytest.mark.parametrize("name", NORMS)
-def test_statistics_and_gradients(name, values):
+def test_statistics_and_gradients_are_accurate(name, values):
     shape, norm_of = NORMS[name]
     x = shaped(values, *shape)
     norm = norm_of(x.shape)
@@ -92,7 +92,7 @@ def test_statistics_and_gradients(name, values):
 
 
 @pytest.mark.parametrize("shape", [(64,), (67,), (32, 40, 40)])
-def test_gradient_of_the_residual(shape, values):
+def test_the_gradient_of_the_residual_is_exact(shape, values):
     x = shaped(values, *shape)
     dy = x[::-1]
     y, mean, rstd = tt.batch_norm_forward(x, residual=x, activation="relu")[:3]
@@ -109,7 +109,7 @@ def test_moments_of_arrays_that_exceed_all_caches_are_accurate(channels, values)
 
 
 @pytest.mark.parametrize("shape", [(769,), (768,), (5003,), (5008,), (9,), (16,)])
-def test_backward_of_rows(shape, values):
+def test_backward_of_rows_has_the_bits_of_parts(shape, values):
     """Rows are independent: those of a part that fits the caches are those of the whole."""
     x = shaped(values, *shape)
     dy = x[::-1]
