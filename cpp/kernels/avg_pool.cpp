@@ -67,13 +67,17 @@ __attribute__((noinline)) void add_line(const AvgPool& a, ptrdiff_t i, const dou
         const ptrdiff_t stop = min(l.output.width, ceil_div(l.image.width - left, stride));
         for (ptrdiff_t j = left < 0 ? ceil_div(-left, stride) : 0, positions; j < stop; j += positions) {
             positions = stride == 1 && a.count_include_pad ? stop - j : 1;  // whose columns are neighbors
-            const double count = a.count_include_pad ? 1 : double(rows * window_columns(l, j).size());
+            const double factor = a.count_include_pad ? scale : scale / double(rows * window_columns(l, j).size());
+            const ptrdiff_t n = positions * l.channels;
             const ptrdiff_t of_image = (j * stride + left) * l.channels, of_output = j * l.channels;
             const double* const from = source + (a.backward ? of_output : of_image);
             double* const to = sums + (a.backward ? of_image : of_output);
-            sweep<double>(positions * l.channels, [&](ptrdiff_t c, auto at) {
-                at.store(to + c, fma(at.load(from + c), broadcast(scale / count), at.load(to + c)));
-            });
+            if (n < lanes<double>)  // quicker than a partial vector
+                for (ptrdiff_t c = 0; c < n; ++c) to[c] = __builtin_fma(from[c], factor, to[c]);
+            else
+                sweep<double>(n, [&](ptrdiff_t c, auto at) {
+                    at.store(to + c, fma(at.load(from + c), broadcast(factor), at.load(to + c)));
+                });
         }
     }
 }
