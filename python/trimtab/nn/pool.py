@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
-
-import numpy as np
 
 import trimtab._core as kernels
 from trimtab._inputs import real_array
 from trimtab._typing import Array
 from trimtab.nn.arguments import as_gradient, as_input
-from trimtab.nn.dtypes import FLOAT64, compute_dtype
 from trimtab.nn.module import Module
-from trimtab.nn.windows import Grid, Padding, Size, Windows
+from trimtab.nn.windows import Padding, Size, Windows
 
 
 class _Pool2d(Module):
@@ -78,40 +74,18 @@ class AvgPool2d(_Pool2d):
         """Return y of shape (N, C, height, width), or channels last."""
         x = as_input(self, x)
         grid = self.windows.grid(self, x.shape)
-        padded = self.windows.pad(x, grid)
-        with np.errstate(over="ignore"):
-            y = self._sums(padded, grid, compute_dtype(x)) / self._size
-        if not np.isfinite(y).all():  # sums of large values overflow, their mean does not
-            power = 2.0 ** self._size.bit_length()
-            y = self._sums(padded, grid, FLOAT64, 1 / power) * (power / self._size)
-        self.saved = y.shape, x.dtype, grid
-        return np.moveaxis(y.astype(x.dtype, copy=False), 1, self.windows.axis)
+        x = self.windows.channels_last(x)
+        self.saved = len(x), x.shape[-1], x.dtype, grid
+        y = kernels.avg_pool(x, self.windows.kernel, grid.before, self.windows.stride, grid.output)
+        return self.windows.in_layout(y)
 
     def backward(self, dy: Array) -> Array:
         """Return dx: the dy of each window spread evenly over it, summed where windows overlap."""
-        shape, dtype, grid = self.saved
-        dy = as_gradient(self, dy, self.windows.shape(shape[0], shape[1], grid.output), dtype)
-        share = self.windows.channels_first(dy).astype(compute_dtype(dy)) / self._size
-        dpadded = self.windows.padded(share, grid)
-        for offset in self.windows.offsets():
-            target = self.windows.under(dpadded, offset, grid)
-            target += share
-        dx = self.windows.inside(dpadded, grid).astype(dtype, copy=False)
-        return np.moveaxis(dx, 1, self.windows.axis)
-
-    def _sums(self, padded: Array, grid: Grid, dtype: np.dtype[Any], factor: float = 1.0) -> Array:
-        """Of each window, of values times a power of two."""
-        first, *others = self.windows.offsets()
-        sums = self.windows.under(padded, first, grid).astype(dtype, order="K", copy=True)
-        sums *= factor
-        for offset in others:
-            values = self.windows.under(padded, offset, grid)
-            sums += values if factor == 1 else values.astype(dtype) * factor
-        return sums
-
-    @property
-    def _size(self) -> int:
-        return self.windows.kernel[0] * self.windows.kernel[1]
+        samples, channels, dtype, grid = self.saved
+        dy = as_gradient(self, dy, self.windows.shape(samples, channels, grid.output), dtype)
+        dy = self.windows.channels_last(dy)
+        dx = kernels.avg_pool_backward(dy, grid.image, self.windows.kernel, grid.before, self.windows.stride)
+        return self.windows.in_layout(dx)
 
 
 class Flatten(Module):

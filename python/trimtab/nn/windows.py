@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Sequence
 from math import prod
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -23,7 +22,6 @@ class Grid(NamedTuple):
 
     image: tuple[int, int]
     before: tuple[int, int]  # padding above and to the left
-    padded: tuple[int, int]  # size of the image with its padding
     output: tuple[int, int]  # number of positions
 
 
@@ -60,22 +58,22 @@ class Windows:
             raise ValueError(f"{layer!r}: x must have shape {layout}, got {shape}")
         image = shape[2:] if self.axis == 1 else shape[1:3]
         extents = [self._along(axis, length) for axis, length in enumerate(image)]
-        before, padded, output = (tuple(pair) for pair in zip(*extents, strict=True))
+        before, output = (tuple(pair) for pair in zip(*extents, strict=True))
         if min(output) < 1:
             raise ValueError(
                 f"{layer!r}: x must be at least as large as the kernel {self.kernel}, got shape {shape}"
             )
-        return Grid(image, before, padded, output)
+        return Grid(image, before, output)
 
-    def _along(self, axis: int, length: int) -> tuple[int, int, int]:
-        """The padding before, the padded length and the number of positions along one axis."""
+    def _along(self, axis: int, length: int) -> tuple[int, int]:
+        """The padding before, and the number of positions, along one axis."""
         kernel, stride = self.kernel[axis], self.stride[axis]
         if self.padding is None:
             output = -(-length // stride)
             padded = max(length, (output - 1) * stride + kernel)
-            return (padded - length) // 2, padded, output
+            return (padded - length) // 2, output
         padded = length + 2 * self.padding[axis]
-        return self.padding[axis], padded, (padded - kernel) // stride + 1
+        return self.padding[axis], (padded - kernel) // stride + 1
 
     def shape(self, samples: int, channels: int, size: tuple[int, int]) -> tuple[int, ...]:
         """The shape of images of that size, in the layout of the layer."""
@@ -96,42 +94,6 @@ class Windows:
         return kernels.transpose(images.reshape(samples, prod(image), channels)).reshape(
             samples, channels, *image
         )
-
-    def channels_first(self, x: Array) -> Array:
-        """A view (N, C, H, W) of images in the layout of the layer."""
-        return np.moveaxis(x, self.axis, 1)
-
-    def pad(self, x: Array, grid: Grid, value: float = 0.0) -> Array:
-        """A view (N, C, H, W) of x with its padding; of x itself if there is no padding."""
-        images = self.channels_first(x)
-        if grid.padded == grid.image:
-            return images
-        padded = self.padded(images, grid, value)
-        self.inside(padded, grid)[...] = images
-        return padded
-
-    def padded(self, like: Array, grid: Grid, value: float = 0.0) -> Array:
-        """A view (N, C, H, W) of new padded images of one value; all but their size is as of `like`."""
-        shape = self.shape(len(like), like.shape[1], grid.padded)
-        return self.channels_first(np.full(shape, value, like.dtype))
-
-    def inside(self, padded: Array, grid: Grid) -> Array:
-        """The part (N, C, H, W) of padded images that is not padding."""
-        (top, left), (height, width) = grid.before, grid.image
-        return padded[:, :, top : top + height, left : left + width]
-
-    def offsets(self) -> Iterator[tuple[int, int]]:
-        """The elements of the kernel: row and column."""
-        rows, columns = self.kernel
-        return product(range(rows), range(columns))
-
-    def under(self, padded: Array, offset: tuple[int, int], grid: Grid) -> Array:
-        """A view (..., output height, output width) of what lies under one element of the kernel."""
-        rows, columns = (
-            slice(first, first + stride * (count - 1) + 1, stride)
-            for first, stride, count in zip(offset, self.stride, grid.output, strict=True)
-        )
-        return padded[..., rows, columns]
 
 
 def _pair(layer: str, name: str, value: Padding, low: int, others: str = "") -> tuple[int, int]:
