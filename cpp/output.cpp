@@ -35,7 +35,7 @@ Output::Output(const Argument& out, const Array& x, std::initializer_list<const 
         direct = direct && is_safe(target, elementwise, others);
     }
     Shape shape = x.shape();
-    if (!target_) target_ = empty_like(x);
+    if (!target_) target_ = empty_like(x, shape);
     for (std::size_t i = 0; i < axes.size(); ++i) shape[i] = x.dims()[axes[i]];
     work_ = direct ? Array(target_.share(), x.dtype()) : empty_like(x, shape);
 }

@@ -120,6 +120,13 @@ def test_every_binding_is_registered():
     assert set(declared) == set(called) <= stems("bind")
 
 
+def test_docstrings_are_in_a_header_for_each_binding():
+    bound = re.findall(r"bind_(\w+)\(m\.ptr\(\)\);", (CPP / "module.cpp").read_text())
+    headers = {path.stem for path in (CPP / "bind" / "docs").glob("*.h")}
+    assert headers - {"paragraphs"} == set(bound)
+    assert not lines_matching(r'R"\(', (CPP / "bind").glob("*.cpp"))
+
+
 # ---- object files ----
 
 

@@ -5,7 +5,7 @@
 namespace trimtab::docs {
 
 constexpr char dx_elementwise[] = R"(dx : ndarray
-    Of `dy`'s shape and dtype; `out` where it is given.
+    Of `dy`'s shape and dtype; `out` if given.
 )";
 
 constexpr char y_of_forward[] = R"(y : array_like
@@ -60,7 +60,7 @@ Parameters
 Returns
 -------
 dx : ndarray
-    Of `dy`'s shape and dtype; `out` where it is given. Where `y` > 0 does not hold `dx` is 0, even if `dy` is NaN or
+    Of `dy`'s shape and dtype; `out` if given. Where `y` > 0 does not hold `dx` is 0, even if `dy` is NaN or
     infinite.
 
 Raises

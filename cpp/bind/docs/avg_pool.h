@@ -8,7 +8,7 @@ constexpr auto avg_pool = join(
     R"(avg_pool(x, kernel, before, stride, output, count_include_pad=True)
 --
 
-Means under a kernel that moves over images whose channels come last.
+Average pooling of channels-last images.
 
     y[n, i, j, c] = sum over a, b of x[n, i * stride + a - before, j * stride + b - before, c] / count
 
@@ -19,7 +19,7 @@ x : array_like
 kernel, before, stride, output : tuple of two ints
     As for `max_pool`. Values outside of the image are zeros.
 count_include_pad : bool, default True
-    count is the size of the kernel. False: only of its part inside of the image; the mean of nothing is 0.
+    Whether count is the size of the kernel. False: the size of its part inside of the image; an empty mean is 0.
 
 Returns
 -------

@@ -84,7 +84,7 @@ virtual_batch_size : int, optional
 Returns
 -------
 y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. A constant channel gives exactly `beta` for every `eps`.
+    Of `x`'s shape and dtype; `out` if given. A constant channel gives exactly `beta` for every `eps`.
 mean, rstd : ndarray of float64
     Mean and 1 / sqrt(var + eps) of each channel, shape (C,); (blocks, C) with `virtual_batch_size`. Where var + eps is
     0, rstd and dx are 0.

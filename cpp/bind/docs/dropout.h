@@ -34,7 +34,7 @@ shared_axes : int or tuple of ints, default ()
 Returns
 -------
 y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. Dropped elements are 0 even where `x` is NaN or infinite.
+    Of `x`'s shape and dtype; `out` if given. Dropped elements are 0 even where `x` is NaN or infinite.
 
 Raises
 ------

@@ -25,8 +25,8 @@ bias : array_like or None
 mean, var : array_like
     Running mean and variance of each output, shape (C,), of any real dtype.
 gamma, beta : array_like, optional
-    Scale and shift of each output, shape (C,) or with axes of length 1 beside it, such as (1, C); of any real
-    dtype. Ones and zeros where not given.
+    Scale and shift of each output, shape (C,) or with further axes of length 1, such as (1, C); of any real
+    dtype. Ones and zeros if not given.
 )",
     eps_in_variance,
     R"(axis : int, default 0

@@ -39,7 +39,7 @@ Parameters
 Returns
 -------
 y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. A constant group, and so one of a single value, gives exactly
+    Of `x`'s shape and dtype; `out` if given. A constant group, and so one of a single value, gives exactly
     `beta` for every `eps`.
 
 Raises
@@ -129,7 +129,8 @@ Instance normalization: each channel of each sample is standardized, then scaled
 
     y = gamma * (x - mean) / sqrt(var + eps) + beta
 
-with the mean and the (1/m) variance of the m values of a sample in a channel: `group_norm` with one group a channel.
+with the mean and the (1/m) variance of the m values of a sample in a channel: `group_norm` with one group for each
+channel.
 
 Parameters
 ----------
@@ -143,7 +144,7 @@ Parameters
 Returns
 -------
 y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. A constant channel, and so one of a single value, gives exactly
+    Of `x`'s shape and dtype; `out` if given. A constant channel, and so one of a single value, gives exactly
     `beta` for every `eps`.
 
 Raises
@@ -190,7 +191,7 @@ constexpr auto instance_norm_backward = join(
     R"(instance_norm_backward(dy, x, mean, rstd, gamma=None, *, axis=1, out=None)
 --
 
-Gradients of instance normalization: those of `group_norm` with one group a channel.
+Gradients of instance normalization: those of `group_norm` with one group for each channel.
 
 Parameters
 ----------

@@ -25,14 +25,14 @@ Parameters
     x_with_axes,
     R"(gamma, beta : array_like, optional
     Scale and shift, of the shape of the normalized axes (in the order they have in `x`); axes of length 1 do not count.
-    Of any real dtype. Ones and zeros where not given.
+    Of any real dtype. Ones and zeros if not given.
 )",
     normalized_axes, eps_in_variance, out_for_y,
     R"(
 Returns
 -------
 y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. A constant sample gives exactly `beta` for every `eps`.
+    Of `x`'s shape and dtype; `out` if given. A constant sample gives exactly `beta` for every `eps`.
 
 Raises
 ------

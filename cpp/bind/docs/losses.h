@@ -49,7 +49,7 @@ labels : array_like
 label_smoothing : float, default 0.0
     From 0 to 1: the part of the target that is spread evenly over the classes.
 class_weight : array_like, optional
-    Shape (K,), of any real dtype; ones where not given.
+    Shape (K,), of any real dtype; ones if not given.
 ignore_index : int, optional
     Rows with this label have loss 0 and gradient 0, whatever their logits. It may lie outside 0 to K - 1. Not with
     probabilities.

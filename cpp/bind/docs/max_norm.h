@@ -27,7 +27,7 @@ out : ndarray, optional
 Returns
 -------
 w : ndarray
-    Of `w`'s shape and dtype; `out` where it is given. Vectors within the limit keep their bits, and so do those whose
+    Of `w`'s shape and dtype; `out` if given. Vectors within the limit keep their bits, and so do those whose
     length is NaN or infinite. Scaled vectors are at most as long as `limit`, and shorter by no more than the rounding
     of their dtype; a second projection changes nothing.
 

@@ -35,8 +35,8 @@ constexpr char gamma_of_forward[] = R"(gamma : array_like, optional
 )";
 
 constexpr char gamma_beta_per_channel[] = R"(gamma, beta : array_like, optional
-    Scale and shift of each channel, shape (C,) or with axes of length 1 beside it, such as (1, C); of any real
-    dtype. Ones and zeros where not given.
+    Scale and shift of each channel, shape (C,) or with further axes of length 1, such as (1, C); of any real
+    dtype. Ones and zeros if not given.
 )";
 
 constexpr char channel_axis[] = R"(axis : int, default 1
@@ -70,19 +70,19 @@ constexpr char out_for_dx_over_y[] = R"(out : ndarray, optional
 // ---- Returns ----
 
 constexpr char y_like_x[] = R"(y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given.
+    Of `x`'s shape and dtype; `out` if given.
 )";
 
 constexpr char y_like_x_with_nan[] = R"(y : ndarray
-    Of `x`'s shape and dtype; `out` where it is given. NaN stays NaN.
+    Of `x`'s shape and dtype; `out` if given. NaN stays NaN.
 )";
 
 constexpr char dx_like_x[] = R"(dx : ndarray
-    Gradient with respect to x, of its shape and dtype; `out` where it is given.
+    Gradient with respect to x, of its shape and dtype; `out` if given.
 )";
 
 constexpr char dx_like_dy[] = R"(dx : ndarray
-    Gradient with respect to x, of `dy`'s shape and dtype; `out` where it is given.
+    Gradient with respect to x, of `dy`'s shape and dtype; `out` if given.
 )";
 
 constexpr char dgamma_dbeta_per_channel[] = R"(dgamma, dbeta : ndarray

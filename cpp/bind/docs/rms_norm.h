@@ -23,7 +23,7 @@ Parameters
     x_with_axes,
     R"(gamma : array_like, optional
     Scale, of the shape of the normalized axes (in the order they have in `x`); axes of length 1 do not count. Of any
-    real dtype. Ones where not given.
+    real dtype. Ones if not given.
 )",
     normalized_axes,
     R"(eps : float, default 1e-6
