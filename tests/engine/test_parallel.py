@@ -141,7 +141,7 @@ for allowed in (cpus[:1], cpus, cpus[1:], cpus):
     os.sched_setaffinity(0, allowed)
     print(tt.get_num_threads(), end=" ")
 """
-    assert run_python(code) == "1 2 1 2"
+    assert run_python(code, TRIMTAB_NUM_THREADS="2") == "1 2 1 2"
 
 
 @needs_two_cpus
