@@ -168,21 +168,21 @@ Ref forward(const Array& x, double p, const Seed& seed, const Affine& affine, co
     return keep_mask ? forward_result(y.finish(), mask.release()) : y.finish();
 }
 
-Ref backward(const Array& dy, const Mask& mask, const Affine& affine, const Argument& out) {
-    Output dx(out, dy, {&dy}, {&mask.bits});
+Ref apply_mask(const Array& x, const Mask& mask, const Affine& affine, const Argument& out) {
+    Output y(out, x, {&x}, {&mask.bits});
     {
         const Released released;
-        kernels->dropout->masked[int(dy.dtype())]({.x = dy.data(),
-                                                   .y = dx.data(),
-                                                   .mask = bytes(mask.bits),
-                                                   .count = dy.size(),
-                                                   .scale = affine.scale,
-                                                   .shift = affine.shift,
-                                                   .dropped = affine.dropped,
-                                                   .decisions = {},
-                                                   .sharing = mask.shared.sharing()});
+        kernels->dropout->masked[int(x.dtype())]({.x = x.data(),
+                                                  .y = y.data(),
+                                                  .mask = bytes(mask.bits),
+                                                  .count = x.size(),
+                                                  .scale = affine.scale,
+                                                  .shift = affine.shift,
+                                                  .dropped = affine.dropped,
+                                                  .decisions = {},
+                                                  .sharing = mask.shared.sharing()});
     }
-    return dx.finish();
+    return y.finish();
 }
 
 template <const auto& doc>
@@ -200,7 +200,14 @@ Ref dropout_backward(const Arguments<docs::dropout_backward>& in) {
     const Array dy = read(in["dy"]);
     const Mask mask = read_mask(in["mask"], dy, shared_along(in["shared_axes"], dy));
     const double p = probability(in["p"]);
-    return backward(dy, mask, scaled(p, in["inverted"].flag(true)), in["out"]);
+    return apply_mask(dy, mask, scaled(p, in["inverted"].flag(true)), in["out"]);
+}
+
+Ref dropout_apply(const Arguments<docs::dropout_apply>& in) {
+    const Array x = read(in["x"]);
+    const Mask mask = read_mask(in["mask"], x, shared_along(in["shared_axes"], x));
+    const double p = probability(in["p"]);
+    return apply_mask(x, mask, scaled(p, in["inverted"].flag(true)), in["out"]);
 }
 
 Ref drop_path_forward(const Arguments<docs::drop_path_forward>& in) {
@@ -214,7 +221,7 @@ Ref drop_path_backward(const Arguments<docs::drop_path_backward>& in) {
     const Array dy = read(in["dy"]);
     const Mask mask = read_mask(in["mask"], dy, shared_but_the_first(dy));
     const double p = probability(in["p"]);
-    return backward(dy, mask, scaled(p, in["inverted"].flag(true)), in["out"]);
+    return apply_mask(dy, mask, scaled(p, in["inverted"].flag(true)), in["out"]);
 }
 
 Ref alpha_dropout_forward(const Arguments<docs::alpha_dropout_forward>& in) {
@@ -228,7 +235,7 @@ Ref alpha_dropout_backward(const Arguments<docs::alpha_dropout_backward>& in) {
     const Array dy = read(in["dy"]);
     const Mask mask = read_mask(in["mask"], dy, none_shared(dy));
     const double p = probability_below_1(in["p"]);
-    return backward(dy, mask, {alpha_scale(p), -0.0, 0}, in["out"]);
+    return apply_mask(dy, mask, {alpha_scale(p), -0.0, 0}, in["out"]);
 }
 
 Ref add_dropout_forward(const Arguments<docs::add_dropout_forward>& in) {
@@ -315,10 +322,10 @@ Ref dropout_mask(const Arguments<docs::dropout_mask>& in) {
 void bind_dropout(PyObject* module) {
     forward_result.create(module);
     gaussian_result.create(module);
-    add_functions(
-        module, {method<dropout>(), method<dropout_forward>(), method<dropout_backward>(), method<dropout_mask>(),
-                 method<drop_path_forward>(), method<drop_path_backward>(), method<add_dropout_forward>(),
-                 method<alpha_dropout_forward>(), method<alpha_dropout_backward>(), method<gaussian_dropout_forward>(),
-                 method<gaussian_dropout_backward>()});
+    add_functions(module,
+                  {method<dropout>(), method<dropout_forward>(), method<dropout_backward>(), method<dropout_apply>(),
+                   method<dropout_mask>(), method<drop_path_forward>(), method<drop_path_backward>(),
+                   method<add_dropout_forward>(), method<alpha_dropout_forward>(), method<alpha_dropout_backward>(),
+                   method<gaussian_dropout_forward>(), method<gaussian_dropout_backward>()});
 }
 }  // namespace trimtab

@@ -389,6 +389,15 @@ def dropout_backward(
     shared_axes: _Axes = (),
     out: Array | None = None,
 ) -> Array: ...
+def dropout_apply(
+    x: ArrayLike,
+    mask: ArrayLike,
+    p: float = 0.5,
+    *,
+    inverted: bool = True,
+    shared_axes: _Axes = (),
+    out: Array | None = None,
+) -> Array: ...
 def dropout_mask(shape: int | tuple[int, ...], p: float = 0.5, *, rng: _Seed = None) -> _Mask: ...
 def drop_path_forward(
     x: ArrayLike, p: float = 0.5, *, rng: _Seed = None, inverted: bool = True, out: Array | None = None

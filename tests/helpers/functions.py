@@ -26,10 +26,13 @@ def dropout_arguments(**more):
     return {"x": some(4, 3), "p": 0.3, "rng": 7, **more, "out": some(4, 3)}
 
 
+MASK = np.array([0b01011010, 0b1100], np.uint8)
+
+
 def dropout_backward_arguments(**more):
     return {
         "dy": some(4, 3),
-        "mask": np.array([0b01011010, 0b1100], np.uint8),
+        "mask": MASK.copy(),
         "p": 0.3,
         **more,
         "out": some(4, 3),
@@ -218,6 +221,13 @@ FUNCTIONS = [
         {**DROP_BACKWARD, **SHARED, "out": "out"},
         partial(dropout_backward_arguments, **IN_ANY_WAY),
         (({"shared_axes": 1}, ValueError, "mask must have shape (1,), got (2,)"),),
+    ),
+    Function(
+        "dropout_apply",
+        {"x": "array", "mask": DROP_BACKWARD["mask"], "p": "p", **SHARED, "out": "out"},
+        lambda: {"x": some(4, 3), "mask": MASK.copy(), "p": 0.3, **IN_ANY_WAY, "out": some(4, 3)},
+        (({"shared_axes": 1}, ValueError, "mask must have shape (1,), got (2,)"),),
+        specification=reference.dropout,
     ),
     Function(
         "dropout_mask",

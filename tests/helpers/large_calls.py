@@ -107,6 +107,7 @@ def _dropouts(shape, dtype) -> Iterator[Call]:
     yield Call(tt.dropout, chance)
     yield Call(tt.dropout_forward, {**chance, "shared_axes": -1})
     yield Call(tt.dropout_backward, {"dy": x, "mask": mask, "p": 0.3})
+    yield Call(tt.dropout_apply, {"x": x, "mask": mask, "p": 0.3})
     yield Call(tt.dropout_mask, {"shape": shape, "p": 0.3, "rng": 3})
     yield Call(tt.drop_path_forward, chance)
     yield Call(tt.drop_path_backward, {"dy": x, "mask": few, "p": 0.3})

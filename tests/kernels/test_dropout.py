@@ -67,6 +67,9 @@ def test_dropout_is_accurate(data, sharing, dtype, p, seed, inverted):
     np.testing.assert_array_equal(tt.dropout(x, p, rng=seed, **options), y)
     dx = tt.dropout_backward(dy, mask, p, **options)
     assert_close(dx, reference.dropout_backward(dy, mask, p, **options), dy)
+    other = tt.dropout_apply(dy, mask, p, **options)
+    assert_close(other, reference.dropout(dy, mask, p, **options), dy)
+    np.testing.assert_array_equal(tt.dropout_apply(x, mask, p, **options), y)
 
 
 @given(st.data(), shapes(), st.sampled_from(DTYPES), probabilities, seeds, st.booleans())
@@ -198,6 +201,7 @@ def test_out_in_any_memory_is_written_and_returned(rng, dtype, layout):
         "dropout": lambda **out: tt.dropout(x, 0.3, rng=1, **out),
         "dropout_forward": lambda **out: tt.dropout_forward(x, 0.3, rng=1, **out).y,
         "dropout_backward": lambda **out: tt.dropout_backward(x, mask, 0.3, **out),
+        "dropout_apply": lambda **out: tt.dropout_apply(x, mask, 0.3, **out),
         "drop_path_forward": lambda **out: tt.drop_path_forward(x, 0.3, rng=1, **out).y,
         "add_dropout_forward": lambda **out: tt.add_dropout_forward(x, None, residual, 0.3, rng=1, **out).y,
         "alpha_dropout_forward": lambda **out: tt.alpha_dropout_forward(x, 0.3, rng=1, **out).y,

@@ -120,6 +120,43 @@ TypeError, ValueError, numpy.exceptions.AxisError
     As `dropout`; also where `mask` is neither uint8 nor bool, or does not fit.
 )");
 
+constexpr auto dropout_apply = join(
+    R"(dropout_apply(x, mask, p=0.5, *, inverted=True, shared_axes=(), out=None)
+--
+
+Dropout with given decisions, such as those of an earlier pass.
+
+    y = x / (1 - p) where kept, 0 where dropped      (inverted=True)
+    y = x           where kept, 0 where dropped      (inverted=False)
+
+Parameters
+----------
+x : array_like
+    float32, float64, float16 or bfloat16; any shape.
+mask : array_like of uint8 or bool
+    As returned by `dropout_forward` or `dropout_mask`; or bools, True where kept: of `x`'s shape, or of the shape of the
+    decisions, without `shared_axes` (or with length 1 there).
+p, inverted, shared_axes
+    As for `dropout`.
+out : ndarray, optional
+    Where to write `y`: of `x`'s shape and dtype, writeable. May be `x` itself.
+
+Returns
+-------
+y : ndarray
+    Of `x`'s shape and dtype; `out` if given.
+
+Raises
+------
+TypeError, ValueError, numpy.exceptions.AxisError
+    As `dropout`; also where `mask` is neither uint8 nor bool, or does not fit.
+
+See Also
+--------
+dropout_mask : draws the decisions alone.
+dropout_backward : the gradient.
+)");
+
 constexpr auto dropout_mask = join(
     R"(dropout_mask(shape, p=0.5, *, rng=None)
 --
