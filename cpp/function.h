@@ -69,7 +69,7 @@ public:
     [[noreturn]] void value_error(const std::string& rule) const { fail(PyExc_ValueError, rule, repr(value_)); }
     // After Python code of the caller has raised: a TypeError or ValueError becomes the cause of ours, others are passed on.
     [[noreturn]] void raised(const std::string& rule) const;
-    // Ours with `cause`, whose message ends the message.
+    // Raises our error with `cause` as its cause; our message ends with that of `cause`.
     [[noreturn]] void refused(const std::string& rule, Ref cause) const;
 
     double number(double fallback) const;        // any real number
@@ -118,7 +118,7 @@ public:
     Argument operator[](Name name) const { return at(name.position); }
 };
 
-// In a handler of C++'s exception: raises the exception of Python that means the same.
+// To be called in a catch block: raises the Python exception that corresponds to the C++ one.
 void raise_caught();
 
 template <const auto& doc, Ref (*body)(const Arguments<doc>&)>

@@ -2,7 +2,7 @@
 // plain structs of pointers and extents, and the table of kernels. Nothing here has code.
 //
 // Parameters (gamma, beta) and constants of a channel have the working type of the storage type: double for double,
-// else float. Saved statistics and sums for the gradients of parameters are double.
+// else float, unless a struct says double. Saved statistics and sums for the gradients of parameters are double.
 //
 // Glossary of kernels/:
 //
@@ -12,8 +12,8 @@
 //   segment  up to 4096 values of a run, or up to 256 rows of a column, that are summed about one shift
 //   tile     neighboring columns that are visited together
 //   panel    the part of a unit or tile that one task sums; partial sums of panels combine in a fixed order
-//   task     what one thread takes at a time
-//   lane     one element of a vector register; sums use virtual lanes, 256 bytes of them on any instruction set
+//   task     a piece of work that one thread does; the shape alone decides what it is
+//   lane     one element of a vector register; sums use virtual lanes, the same number on any instruction set
 //
 // In all drawings memory runs from left to right, then from top to bottom.
 //
@@ -109,7 +109,7 @@ struct RowNormBackward {
 // x (blocks, outer, channels, inner), with statistics of each channel of a block and parameters of each channel.
 struct ChannelLayout {
     ptrdiff_t blocks, outer, channels, inner;
-    ptrdiff_t other_values = 0;  // of the same array, that other calls visit
+    ptrdiff_t other_values = 0;  // values of the same array that other calls visit
 };
 // Batch renormalization (Ioffe 2017): r * x̂ + d takes the place of x̂, with r and d from given statistics, within
 // limits.
@@ -383,7 +383,7 @@ struct BatchNormKernels {
     Kernel<BatchNormBackwardApply> backward_apply[dtype_count];
 };
 struct GroupNormKernels {
-    bool (*by_row)(const GroupLayout&);  // do they take groups as rows, or channel by channel?
+    bool (*by_row)(const GroupLayout&);  // whether the kernels take groups as rows; else channel by channel
     Kernel<GroupNormForward> forward[dtype_count];
     Kernel<GroupNormBackward> backward[dtype_count];
 };

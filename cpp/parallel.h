@@ -8,8 +8,9 @@
 namespace trimtab {
 
 // The largest number of threads a call may use. set_num_threads() sets it; otherwise it is the smallest of
-// TRIMTAB_NUM_THREADS, the CPUs that the calling thread may run on and the CPU quota of the control group. A limit that
-// was set for OpenMP bounds it in either case.
+// TRIMTAB_NUM_THREADS, OMP_NUM_THREADS, the CPUs that the calling thread may run on and the CPU quota of the control
+// group. A limit that is set at run time, by threadpoolctl or in an OpenMP runtime, replaces OMP_NUM_THREADS and also
+// bounds set_num_threads().
 int num_threads();
 void set_num_threads(int n);
 void configure_threads();  // at import: reads the environment and the CPU quota
@@ -17,8 +18,8 @@ void configure_threads();  // at import: reads the environment and the CPU quota
 using Task = void (*)(const void* work, std::ptrdiff_t begin, std::ptrdiff_t end);
 
 // Calls task(work, begin, end) on ranges that cover 0..count. `cost` is the time of the whole work on one thread, in
-// ns. Everything runs on the calling thread if the work is short, inside a task, and while another thread of Python
-// runs tasks. The first exception of a task is thrown again once no task runs any more; tasks not begun by then are
+// ns. Everything runs on the calling thread if the work is short, if the call comes from inside a task, or if another
+// Python thread is running tasks. The first exception of a task is thrown again once no task runs any more; tasks not begun by then are
 // skipped.
 void run(std::ptrdiff_t count, double cost, Task task, const void* work);
 

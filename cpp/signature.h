@@ -22,7 +22,7 @@ constexpr std::size_t text_length<char[size]> = size - 1;
 template <std::size_t length>
 constexpr std::size_t text_length<Text<length>> = length;
 
-// Literals and texts in a row.
+// Concatenates literals and texts.
 template <class... Parts>
 consteval auto join(const Parts&... parts) {
     Text<(text_length<Parts> + ...)> whole;

@@ -1,4 +1,5 @@
-// Vectors of any instruction set. Vector types and intrinsics stand in simd/ alone.
+// Vectors of any instruction set. Vector types and intrinsics are defined only in simd/, as are the
+// TRIMTAB_ macros for inlining.
 //
 // A kernel is written once for all instruction sets and storage types, as lambdas over vectors of a working type W,
 // float or double:
@@ -153,7 +154,7 @@ struct FirstLanes {
 };
 
 // All lanes, of arrays that the caches do not hold. An input prefetches the line `prefetch_bytes` further on into the
-// second cache. An output is a streaming store if `streams`: its address is then a multiple of a register.
+// L2 cache. An output is a streaming store if `streams`: its address is then a multiple of the register size.
 template <class W, bool streams>
 struct UncachedVector : WholeVector<W> {
     ptrdiff_t prefetch_bytes;
@@ -200,7 +201,7 @@ TRIMTAB_INLINE void sweep(ptrdiff_t n, F&& f, Cache cache = {}) {
 }
 
 // A sweep without FirstLanes, whose store costs as much as several whole ones: the last vector overlaps the one before
-// it. It is computed first and stored last, so the output may be an input. f has one output, and neither loads nor
+// it. It is computed first and stored last, so the sweep may work in place. f has one output, and neither loads nor
 // stores.
 template <class W, class T>
 struct DeferredStore {
@@ -240,8 +241,8 @@ TRIMTAB_INLINE Vector<W> if_then_else(uint32_t bits, Vector<W> yes, Vector<W> no
     return ((Lanes{} + int(bits)) & weights) != 0 ? yes : no;
 }
 
-// A copy by streaming stores. Other threads see it after the next atomic operation of this one, such as that which
-// takes or ends a task.
+// A copy by streaming stores. Other threads see it after this thread's next atomic read-modify-write, such as the one
+// that takes a task or leaves the job.
 TRIMTAB_INLINE void copy_streaming(void* to, const void* from, ptrdiff_t bytes) {
     constexpr ptrdiff_t line = 64;
     char* const target = static_cast<char*>(to);

@@ -1,4 +1,4 @@
-// Not a region of OpenMP, which ends when every thread has come and gone. Where the system lets one of them wait for a
+// The thread team. It is no OpenMP region, because that ends only when every thread has arrived and left: where the system lets one of them wait for a
 // CPU, the caller would wait for a thread that has nothing left to do. Here it waits only for workers that have begun.
 //
 // The protocol. The thread that sets `in_use` from false to true is the caller. `active` counts the workers at the job,

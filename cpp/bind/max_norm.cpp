@@ -11,7 +11,7 @@ Ref max_norm(const Arguments<docs::max_norm>& in) {
     const RowLayout layout = row_layout(in["axis"], w);
     Output y(in["out"], w, {&w}, {}, layout.order);
     const Array source = layout.order.empty() ? Array() : reordered(w, layout.order);
-    if (w.size() > 0) {  // empty rows may be more than can be counted
+    if (w.size() > 0) {  // an empty array may have too many rows for a loop
         const Released released;
         kernels->max_norm->project[int(w.dtype())]({.x = (source ? source : w).data(),
                                                     .y = y.data(),

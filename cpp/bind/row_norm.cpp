@@ -37,7 +37,7 @@ RowNormResult row_norm_forward(const RowNormKernels& kernels, const RowNormArgum
                        std::initializer_list<const AnyArray*>(), layout.order);
     Array mean = statistic(keep_mean, layout), rstd = statistic(keep_rstd, layout);
     const Source source(x, layout), addend(residual, layout);
-    if (x.size() > 0 || mean || rstd) {  // empty rows may be more than can be counted
+    if (x.size() > 0 || mean || rstd) {  // an empty array may have too many rows for a loop
         const Released released;
         kernels.forward[int(x.dtype())]({.x = source.data(),
                                          .residual = addend.data(),

@@ -27,8 +27,8 @@ struct Varying;
 // ---- sums of the units, constants from them, then f over all of x ----
 
 // finish(at, unit, channel, first, second, constants) computes the constants of a vector of units from their sums.
-// `wide` computes the units that are out of range (wide_channels.h). Units are taken one by one if their runs are long
-// and there are enough of them for all threads.
+// `wide` computes the units that are out of range (wide_channels.h). Where runs are long, units are taken one by one,
+// unless there are fewer than 32 of them and each has several panels.
 template <class W, int count, Statistic S, class Finish, class Wide>
 void sum_then_apply(const ChannelLayout& l, const S& statistic, double cost, const Finish& finish,
                     const RunBody<W, count>& body, const Wide& wide, typename Wide::Result* y) {
@@ -38,7 +38,8 @@ void sum_then_apply(const ChannelLayout& l, const S& statistic, double cost, con
     sum_each_then_apply(x, statistic, cost, finish, body, wide, y);
 }
 
-// One unit after the other: its sums, then its runs from the last one back, which are still in the caches.
+// Takes one unit after the other: sums it, then applies f to its segments from the last to the first, since the last
+// ones are still in the caches.
 template <class W, int count, Statistic S, class Finish, class Wide>
 void sum_each_then_apply(const ChannelRuns& x, const S& statistic, double cost, const Finish& finish,
                          const RunBody<W, count>& body, const Wide& wide, typename Wide::Result* y) {
@@ -74,7 +75,7 @@ void sum_all_then_apply(const X& x, const S& statistic, double cost, const Finis
     const Scratch<double> sums(2 * units);
     const Scratch<W> values(count * padded_stride<W>(units));
     const Constants<W> constants{values, padded_stride<W>(units)};
-    sum_units(statistic, x, cost, sums, sums + units);  // its cost wakes the threads, also for what follows
+    sum_units(statistic, x, cost, sums, sums + units);  // its cost also decides whether threads wake for the pass below
     for_each_unit(x.l, [&](auto at, ptrdiff_t unit, ptrdiff_t c) {
         finish(at, unit, c, at.load(sums + unit), at.load(sums + units + unit), constants.from(unit));
     });
@@ -145,9 +146,9 @@ void apply_to_units(const ChannelColumns& x, const Constants<W>& constants, doub
     });
 }
 
-// ---- f over a run ----
+// ---- f over a run, or over rows of a tile ----
 
-// A constant of a run: one value, or a value for each element.
+// A constant of such a loop: one value for a run, or a value for each column of a tile.
 template <class W>
 struct Uniform {
     Vector<W> value;
@@ -169,9 +170,9 @@ TRIMTAB_INLINE void load_uniform(const Constants<W>& constants, Uniform<W> (&uni
     for (int j = 0; j < count; ++j) uniform[j] = {broadcast(*constants.of(j))};
 }
 
-// A loop of f(k, j, to, at) over runs: f computes the result of element j of x with constants k[] and writes it to
-// `to`. The type of f is erased, so the passes above are compiled once for all f. Runs are long, so the call costs
-// nothing.
+// A loop of f(k, j, to, at) over a run, or over rows of a tile: f computes the result of element j of x with constants
+// k[] and writes it to `to`. The type of f is erased, so the passes above are compiled once for all f. A call covers
+// many values, so its overhead is negligible.
 template <class W, int count>
 class RunBody {
 public:

@@ -15,11 +15,11 @@ struct UnitSums {
 template <class S>
 concept Statistic =
     requires(const S& s, const ChannelRuns& runs, const Tile& tile, ptrdiff_t i, UnitSums sums, double v, double* p) {
-        sums = s.in_runs(runs, i, i, i);  // of a unit, segments begin..end
-        s.in_columns(tile, i, i, p, p);   // of a tile, rows begin..end: both sums of each channel
-        S::combine(v, v, v, v, v, v);     // first, second, count: adds the last three to the first; also of vectors
-        !s.in_range(sums);                // does the working type hold the sums?
-        sums = s.wide().in_runs(runs, i, i, i);  // the statistic that sums again what it does not hold
+        sums = s.in_runs(runs, i, i, i);         // of a unit, segments begin..end
+        s.in_columns(tile, i, i, p, p);          // of a tile, rows begin..end: both sums of each channel
+        S::combine(v, v, v, v, v, v);            // (first, second, count) += the next part; also vectors
+        !s.in_range(sums);                       // does the working type hold the sums?
+        sums = s.wide().in_runs(runs, i, i, i);  // the same statistic in double, for sums that are out of range
     };
 
 // Stores both sums of each unit to first[unit] and second[unit]. `cost` is the time of all, in ns.

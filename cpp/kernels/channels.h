@@ -1,8 +1,9 @@
 // x (blocks, outer, channels, inner), with a statistic and a few constants for each unit, a channel of a block. The
-// passes over x are in four headers:
+// passes over x are in these headers:
 //   channel_runs.h     geometry where inner is long: a unit is `outer` runs of `inner` values
 //   channel_columns.h  geometry where inner is short: a block is a matrix whose columns belong to channels
 //   channel_sums.h     sums of each unit
+//   channel_moments.h  mean and second moment of each unit, a statistic of channel_sums.h
 //   channel_apply.h    y = f(x, constants of the unit)
 // The shape alone decides between the geometries. Both are drawn in kernels.h.
 #pragma once
@@ -19,12 +20,12 @@ TRIMTAB_INLINE ptrdiff_t start(const ChannelLayout& l, ptrdiff_t unit) {
     return unit / l.channels * l.outer * l.channels * l.inner + unit % l.channels * l.inner;
 }
 
-// How long must runs be? Sums visit one unit after the other, whose runs lie far apart: a page of floats. Other passes
-// visit memory in order, and shorter runs will do.
+// How long must runs be? Sums visit one unit after the other, whose runs lie far apart, so a run must fill a page (1024
+// floats). Other passes visit memory in order, so shorter runs are enough.
 TRIMTAB_INLINE bool sums_by_run(const ChannelLayout& l) { return l.inner >= 1024; }
 TRIMTAB_INLINE bool applies_by_run(const ChannelLayout& l) { return l.inner >= 128; }
 
-// Of a call that visits a part of an array for the second time: the distance to the part that the next call visits.
+// For a call that visits its part of an array for the second time: the distance to the part that the next call visits.
 TRIMTAB_INLINE ptrdiff_t prefetch_distance(const ChannelLayout& l) {
     return l.other_values ? prefetch_distance(size(l)) : 0;
 }

@@ -2,9 +2,9 @@
 //
 // The values of a segment are summed about a shift near their mean: x - shift, and its square. The shift is the mean of
 // all values before, or of a small sample to begin with. If the mean of the first segment turns out to lie more than a
-// standard deviation off, the segment is summed again about it. So no digits are lost: a shift delta off the mean costs
-// u * delta^2 (u: the unit roundoff) of the second moment of its values, and later values that far off add at least
-// delta^2 / 2 to it. Moments of segments combine in double (Chan, Golub and LeVeque 1983).
+// standard deviation off, the segment is summed again about it. So no digits are lost: if the shift is delta away from the
+// mean, the rounding error of the second moment is about u * delta^2 per value (u: the unit roundoff). Where delta is
+// large because later values differ, the second moment itself grows by at least delta^2 / 2 per value. Moments of segments combine in double (Chan, Golub and LeVeque 1983).
 //
 // Sums in float hold standard deviations of 1e-15 to 1e15, sums in double those of 1e-140 to 1e140. Values outside of
 // these ranges are visited again (wide.h).
@@ -144,8 +144,8 @@ TRIMTAB_INLINE Doubles reciprocal_root(Doubles v) { return 1 / sqrt(v); }
 TRIMTAB_INLINE Longs long_bits(Doubles v) { return bit_cast<Longs>(v); }
 TRIMTAB_INLINE int64_t long_bits(double v) { return bit_cast<int64_t>(v); }
 
-// The mean, rounded to a few bits below the standard deviation: x - high is then exact up to 8,000 deviations away (in
-// double, further) but for bits of x itself, which x - (x - high + high) recovers. Constant values keep their mean.
+// The mean, rounded to a few bits below the standard deviation. x - high is then exact up to 8,000 deviations away (in
+// double, further), except for the lowest bits of x, which x - (x - high + high) recovers. Constant values keep their mean.
 template <class W, class V>
 TRIMTAB_INLINE V high_part(V mean, V var) {
     constexpr double to_integers = is_same<W, float> ? 1.5 * 0x1p42 : 1.5 * 0x1p28;  // 2^52 / 2^10, 2^52 / 2^24

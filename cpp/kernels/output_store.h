@@ -6,9 +6,10 @@ namespace trimtab {
 namespace {
 
 // Kinds of stores:
-//   direct     ordinary stores. Chosen if the arrays of the call fit the caches: the next reader finds the results there.
+//   direct     ordinary stores. Chosen if the arrays of the call fit the caches, where the next reader finds the results,
+//              or if y is x.
 //   streaming  streaming stores, from registers to memory: no line is read before it is overwritten. Chosen beyond the
-//              caches if every row begins with a cache line and T is W.
+//              caches if registers have 32 bytes or more (memory_bound), every row begins at a cache line, and T is W.
 //   buffered   ordinary stores to a buffer in the L1 cache, which streaming stores copy to memory. Chosen beyond the
 //              caches for all other rows.
 enum class StoreKind { direct, streaming, buffered };

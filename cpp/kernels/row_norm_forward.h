@@ -35,7 +35,7 @@ public:
     }
 
 private:
-    // The rows of a task, from `first` on. They stay in the L1 cache.
+    // The rows of a task, from `first` on. Rows of up to l1_values values stay in the L1 cache between the two visits.
     TRIMTAB_INLINE void normalize(ptrdiff_t first, ptrdiff_t rows, OutputStore<T>& output) const {
         const T* const x = a_.residual ? add_residual(first, rows) : static_cast<const T*>(a_.x) + first * width_;
         T* const y = static_cast<T*>(a_.y) + first * width_;

@@ -10,7 +10,7 @@ namespace trimtab {
 namespace {
 
 constexpr ptrdiff_t max_rows_per_task = 32;
-constexpr ptrdiff_t l1_values = 8192;   // that stay in the L1 cache between two visits
+constexpr ptrdiff_t l1_values = 8192;   // that stay in the L1 cache between two visits, if they are floats
 constexpr ptrdiff_t short_width = 256;  // up to which rows fill few registers
 
 // Rows that a task measures together.

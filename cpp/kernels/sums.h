@@ -1,5 +1,6 @@
 // Sums whose bits do not depend on the instruction set. Value i is added in virtual lane i % 64 (floats) or i % 32
-// (doubles), 256 bytes of lanes in all, and the lanes combine in a fixed tree.
+// (doubles), 256 bytes of lanes in all, and the lanes combine in a fixed tree. Rows of up to 256 floats use 16 lanes
+// (sum_short_rows).
 //   reduce<W>(n, sums, f)  f(i, at, acc) adds into the accumulators acc[q]; sums[q] are their totals
 // From the outer loop to the inner: reduce, sum_lanes. Then what combines the lanes: PartialSums, combine_registers,
 // fold.
@@ -9,8 +10,8 @@
 namespace trimtab {
 namespace {
 
-// Values summed in W before their sum is added in double: 16 float terms a virtual lane, and 4 of these sums to a
-// double.
+// Values summed in W before their sum is added in double: each virtual lane adds 16 floats, and 4 lanes are added in
+// float before they become a double.
 constexpr ptrdiff_t values_per_sum = 1024;
 
 template <class W, int quantities, int bytes = 256>

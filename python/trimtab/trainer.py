@@ -199,7 +199,7 @@ class Trainer:
         return self.position.means.values()
 
     def evaluate(self, x: ArrayLike, y: ArrayLike, batch_size: int = BATCH_SIZE) -> dict[str, float]:
-        """Return the loss and its metrics on samples x with targets y, the model in evaluation.
+        """Return the loss and its metrics on samples x with targets y, with the model in evaluation.
 
         They are the means over all samples, independent of `batch_size`. A model in training mode evaluates
         as after `Module.eval`; a model in evaluation keeps the modes of its layers, such as those of
@@ -210,7 +210,7 @@ class Trainer:
         return evaluate(self.model, self.loss, read_pair("evaluate", x, y), batch_size)
 
     def predict(self, x: ArrayLike, batch_size: int = BATCH_SIZE) -> Array:
-        """Return the output of the model for samples x, the model in evaluation, as for `evaluate`.
+        """Return the output of the model, in evaluation as for `evaluate`, for samples x.
 
         For no samples it is the empty output of the model.
         """
@@ -223,7 +223,7 @@ class Trainer:
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write model, optimizer, generator, history and the state of the callbacks to a safetensors file.
+        """Write model, optimizer, generator, history, position and callbacks to a safetensors file.
 
         Arrays are stored as ``model/<name>``, ``optimizer/<name>`` and so on, everything else as JSON in the
         metadata. The file appears whole or not at all. A training may be saved in any hook of a callback,
@@ -246,7 +246,7 @@ class Trainer:
         save(self, path)
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Restore model, optimizer, generator and history from a file written by `save`.
+        """Restore model, optimizer, generator, history and position from a file written by `save`.
 
         Parameters
         ----------
@@ -260,7 +260,7 @@ class Trainer:
             If it is damaged, or of another model, optimizer or kind of generator; nothing has been changed
             then.
         RuntimeError
-            In a hook of a callback, since the running `fit` would not notice it.
+            While a `fit` of this trainer runs, such as in a hook of a callback.
         MissingExtra
             If safetensors is not installed.
         """

@@ -1,4 +1,4 @@
-"""Batch normalization as a layer: its options, its state, and the pick of what a pass normalizes by.
+"""Batch normalization as a layer: its options, its state, and the choice of the statistics of a pass.
 
 What a pass does with the statistics of the batch, or with the running averages, is in `batch_statistics`.
 """
@@ -56,7 +56,7 @@ class Ramp:
 
 
 def _limit(name: str, value: Limit, low: float) -> Limit:
-    """A function, infinity, or a number of at least `low`."""
+    """Return a limit that is a function, infinity, or a number of at least `low`; else raise an error."""
     if callable(value) or (isinstance(value, float | np.floating) and value == np.inf):
         return value
     return _checks.number(name, value, low)
@@ -67,7 +67,7 @@ class BatchNorm(Norm):
 
     ``y = gamma * (x - mean) / sqrt(var + eps) + beta``. In training, mean and variance (1/m) are those of the
     batch over every axis but `axis`. Evaluation uses their running averages. ``backward`` treats the
-    statistics as constants after a forward of a `frozen` layer, or one in evaluation within `recording`.
+    statistics as constants if ``forward`` used the running averages: in a `frozen` layer or in evaluation.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ class BatchNorm(Norm):
         return y
 
     def _require_combination(self) -> None:
-        """Raise a ValueError if options exclude each other; any of them may be set at any time."""
+        """Raise a ValueError if options exclude each other; all but `renorm` may be set at any time."""
         if self.strided and self.virtual_batch_size is None:
             raise ValueError("BatchNorm: strided must be False without virtual_batch_size, got True")
         if self.renorm and not (self.virtual_batch_size is None and self.activation is None):

@@ -36,9 +36,9 @@ class Module(Tree):
       parameters, nested to any depth: ``self.blocks = [...]`` has the names ``"blocks.0"`` and so on.
     - An array that belongs to the state but is not trained, such as a running mean, is a buffer: an attribute
       whose name is in the attribute ``buffer_names``. It is updated in place; an assigned array is copied in.
-    - ``self.training`` is True in training and False in evaluation. In evaluation nothing is saved, so that
-      several threads can run one model. ``backward`` follows a ``forward`` in training, or one within
-      `recording`, and removes what that has saved.
+    - ``self.training`` is True in training and False in evaluation. A model in evaluation saves nothing, so
+      that several threads can run it; a layer in evaluation inside a model that trains does. ``backward``
+      follows a ``forward`` in training, or one within `recording`, and removes what that has saved.
     - ``self.rng`` is the generator of a layer that draws in ``forward``; a trainer sets it in all layers.
       Such a layer has the class attribute ``draws = True``.
     - ``self.wants_dx`` is False where the dx of this layer is not used; ``backward`` may then return None.
