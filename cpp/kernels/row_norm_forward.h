@@ -69,16 +69,19 @@ private:
     template <int count>
     TRIMTAB_INLINE void apply(RowStatistics<W>& statistics, ptrdiff_t r, const T* x, T* y,
                               OutputStore<T>& output) const {
-        const T* const in = x + r * width_;
+        // Copies of members: results might overlap the members themselves, for all the compiler knows.
+        const W *const gamma = gamma_, *const beta = beta_;
+        const ptrdiff_t width = width_;
+        const T* const in = x + r * width;
         Standardize<W> standardize[count];
         unroll<0, count>([&](int k) { standardize[k] = statistics.standardize(r + k); });
-        output.write(y + r * width_, width_, count, width_,
+        output.write(y + r * width, width, count, width,
                      [&](ptrdiff_t begin, ptrdiff_t end, T* out, ptrdiff_t stride, auto cache) {
             sweep<W>(end - begin, [&](ptrdiff_t i, auto at) {
-                const Vector<W> weight = at.load(gamma_ + begin + i);
-                const Vector<W> bias = centered ? at.load(beta_ + begin + i) : Vector<W>{};
+                const Vector<W> weight = at.load(gamma + begin + i);
+                const Vector<W> bias = centered ? at.load(beta + begin + i) : Vector<W>{};
                 unroll<0, count>([&](int k) {
-                    const Vector<W> x_hat = standardize[k](at.input(in + k * width_ + begin + i));
+                    const Vector<W> x_hat = standardize[k](at.input(in + k * width + begin + i));
                     at.output(out + k * stride + i, centered ? fma(x_hat, weight, bias) : x_hat * weight);
                 });
             }, cache);
