@@ -114,23 +114,3 @@ def test_transforms_that_cannot_move_masks_refuse_them(images):
     with pytest.raises(TypeError, match=r"^Darker: masks must be None where change_masks is not defined$"):
         Darker()(images, masks=images)
     assert_array_equal(Darker()(images), images / 2)
-
-
-@pytest.mark.parametrize("axis", IMAGE_SHAPES)
-def test_a_transform_of_ones_own_sees_channels_last(axis, rng):
-    class Weighted(Transform):
-        def change(self, images, rng):
-            shapes.append(images.shape)
-            return images * np.arange(images.shape[-1])
-
-        def change_masks(self, masks, images, rng):
-            shapes.append(masks.shape)
-            return masks
-
-    given, shapes = rng.random(IMAGE_SHAPES[axis]), []
-    channels = 1 if axis is None else 3
-    changed, masks = Weighted(axis)(given, masks=given > 0.5)
-    assert shapes == [(8, 9, 7, channels)] * 2
-    last = given[..., None] if axis is None else np.moveaxis(given, axis, -1)
-    assert_array_equal(changed, np.moveaxis(last * np.arange(channels), -1, axis or -1).reshape(given.shape))
-    assert_array_equal(masks, given > 0.5)

@@ -131,9 +131,9 @@ Dropout with given decisions, such as those of an earlier pass.
 
 Parameters
 ----------
-x : array_like
-    float32, float64, float16 or bfloat16; any shape.
-mask : array_like of uint8 or bool
+)",
+    x_of_any_shape,
+    R"(mask : array_like of uint8 or bool
     As returned by `dropout_forward` or `dropout_mask`; or bools, True where kept: of `x`'s shape, or of the shape of the
     decisions, without `shared_axes` (or with length 1 there).
 p, inverted, shared_axes
