@@ -1,7 +1,7 @@
 """Record which test runs which line. Every interpreter that has this folder on its path imports this file.
 
 Child processes of a test are traced, too: pytest puts the name of the test into the environment.
-In pytest itself this file is also a plugin.
+In pytest itself this file is also a plugin (PYTEST_DONT_REWRITE: it is imported before).
 """
 
 import os
