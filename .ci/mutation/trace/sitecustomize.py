@@ -1,6 +1,7 @@
 """Record which test runs which line. Every interpreter that has this folder on its path imports this file.
 
 Child processes of a test are traced, too: pytest puts the name of the test into the environment.
+In pytest itself this file is also a plugin (PYTEST_DONT_REWRITE: it is imported before).
 """
 
 import os
@@ -29,6 +30,11 @@ def trace(frame, event, argument):
         return trace_line
 
     return trace_line(frame, event, argument)
+
+
+def pytest_runtest_logstart():
+    """Trace each test anew: an exception in `trace`, such as KeyboardInterrupt, ends the tracing."""
+    sys.settrace(trace)
 
 
 threading.settrace(trace)
