@@ -5,7 +5,9 @@ module        contents
 ============  =========================================================================
 ``cases``     operations and shapes
 ``peers``     libraries: a file for each, a method for each operation
-``measure``   checks of results, timing in turn, medians
+``check``     checks of results against float64
+``load``      what other processes and idle threads take
+``measure``   timing in turn, medians
 ``report``    table, JSON, plot
 ============  =========================================================================
 

@@ -22,6 +22,7 @@ from trimtab.terminal import can_encode, print_table
 Measurements: TypeAlias = dict[Case, dict[str, Timing]]
 
 COLORS = ("#7f7f7f", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+DOUBT = "~"
 LINE_INCHES, MARGIN_INCHES = 0.2, 1.0
 BESIDE: Any = {"textcoords": "offset points", "va": "center", "fontsize": 8}
 
@@ -44,11 +45,15 @@ def others(measurements: Measurements) -> list[str]:
 
 
 def times_ours(timings: dict[str, Timing], name: str) -> str:
-    """Format the time of a library as a multiple of ours; nothing where it lacks the operation."""
+    """Format the time of a library as a multiple of ours, with a mark if one of the two is doubtful.
+
+    Nothing where it lacks the operation.
+    """
     if name not in timings:
         return ""
     ratio = timings[name].median / timings[OURS].median
-    return "wrong" if isnan(ratio) else f"{three_digits(ratio)}x"
+    mark = DOUBT if timings[name].doubtful or timings[OURS].doubtful else ""
+    return "wrong" if isnan(ratio) else f"{mark}{three_digits(ratio)}x"
 
 
 def by_operation(measurements: Measurements) -> Iterator[tuple[str, list[Case]]]:
@@ -65,10 +70,12 @@ def table(measurements: Measurements) -> None:
         for case in cases:
             timings, ours = measurements[case], measurements[case][OURS]
             ratios = [times_ours(timings, name) for name in names]
-            rows.append(
-                [f"  {case.label}", duration(ours.median, micro), f"{plus_minus}{ours.spread:.0%}", *ratios]
-            )
+            mark = DOUBT if ours.doubtful else ""
+            spread = f"{plus_minus}{ours.spread:.0%}"
+            rows.append([f"  {case.label}", mark + duration(ours.median, micro), spread, *ratios])
     print_table(["operation", OURS, "spread", *names], rows)
+    if any(DOUBT in cell for row in rows for cell in row):
+        print(f"{DOUBT} doubtful: others took the CPUs, or the quartiles are more than a factor of 2 apart")
 
 
 def write_json(measurements: Measurements, path: Path) -> None:
@@ -107,7 +114,7 @@ def plot(measurements: Measurements, path: Path) -> None:
         timed = [case for case in places if name in measurements[case]]
         at = [places[case] for case in timed]
         ours = [measurements[case][OURS].median for case in timed]
-        middle, low, high = np.array([astuple(measurements[case][name]) for case in timed]).T / ours
+        middle, low, high = np.array([astuple(measurements[case][name])[:3] for case in timed]).T / ours
         axes.hlines(at, low, high, color=color, lw=5, alpha=0.4)
         axes.scatter(middle, at, s=24, color=color, label=name, zorder=3)
         for place in np.array(at)[np.isnan(middle)].tolist():
