@@ -13,6 +13,8 @@ doubtful = pytest.StashKey[list[str]]()
 def pytest_addoption(parser):
     group = parser.getgroup("trimtab")
     group.addoption("--quick", action="store_true", help="small shapes, short rounds, nothing compiled")
+    group.addoption("--random", type=int, default=0, metavar="K", help="also K random shapes for each kernel")
+    group.addoption("--seed", type=int, default=0, help="seed of the random shapes")
     group.addoption("--threads", type=int, help="threads for every library (default: those of trimtab)")
 
 

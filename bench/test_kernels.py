@@ -7,6 +7,7 @@ from trimtab.bench.cases import CASES, Inputs
 from trimtab.bench.check import check, expect
 from trimtab.bench.measure import OURS
 from trimtab.bench.peers import installed
+from trimtab.bench.random_cases import random_cases
 
 
 @lru_cache(maxsize=1)  # the libraries of a case follow each other
@@ -15,13 +16,15 @@ def prepared(case):
 
 
 def pytest_generate_tests(metafunc):
-    quick = metafunc.config.option.quick
-    libraries = installed(quick)
+    options = metafunc.config.option
+    libraries = installed(options.quick)
+    table = [case for case in CASES if case.quick or not options.quick]
+    drawn = random_cases(table, options.random, options.seed, options.quick)
     pairs = [
         pytest.param(case, library, id=f"{case.op} {case.label} {library.name}")
-        for case in CASES
+        for case in dict.fromkeys([*table, *drawn])
         for library in libraries
-        if (case.quick or not quick) and library.has(case)
+        if library.has(case)
     ]
     metafunc.parametrize(("case", "library"), pairs)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, astuple
 from itertools import groupby
-from math import isnan
+from math import exp, isnan, log
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -76,6 +76,49 @@ def table(measurements: Measurements) -> None:
     print_table(["operation", OURS, "spread", *names], rows)
     if any(DOUBT in cell for row in rows for cell in row):
         print(f"{DOUBT} doubtful: others took the CPUs, or the quartiles are more than a factor of 2 apart")
+
+
+def by_first_operation(measurements: Measurements) -> Measurements:
+    """Return the measurements with all cases of an operation side by side."""
+    order = [*dict.fromkeys(case.op for case in measurements)]
+    return {case: measurements[case] for case in sorted(measurements, key=lambda case: order.index(case.op))}
+
+
+def of_the_best(timings: dict[str, Timing]) -> Timing | None:
+    """Return the timing of the fastest other library; None if there is none."""
+    right = [timing for name, timing in timings.items() if name != OURS and not isnan(timing.median)]
+    return min(right, key=lambda timing: timing.median, default=None)
+
+
+def mean_and_worst(measurements: Measurements) -> list[str]:
+    """Format the number of cases, the geometric mean and the smallest of the ratios of the best to ours."""
+    ratios, mark = [], ""
+    for timings in measurements.values():
+        if best := of_the_best(timings):
+            ratios.append(best.median / timings[OURS].median)
+            mark = DOUBT if mark or best.doubtful or timings[OURS].doubtful else ""
+    if not ratios:
+        return ["0", "", ""]
+    mean = exp(sum(map(log, ratios)) / len(ratios))
+    return [str(len(ratios)), f"{mark}{three_digits(mean)}x", f"{mark}{three_digits(min(ratios))}x"]
+
+
+def summary(measurements: Measurements, drawn: Collection[Case]) -> None:
+    """Print how many times as long as ours the best other library takes, for each operation and all.
+
+    Shapes of the table and shapes drawn at random have columns of their own.
+    """
+    drawn = set(drawn)
+    header = ["best of the others", "shapes", "mean", "worst"]
+    rows = []
+    for op in (*dict.fromkeys(case.op for case in measurements), None):
+        chosen = {case: timings for case, timings in measurements.items() if op in (case.op, None)}
+        of_table = {case: timings for case, timings in chosen.items() if case not in drawn}
+        of_drawn = {case: timings for case, timings in chosen.items() if case in drawn}
+        row = [op or "all", *mean_and_worst(of_table)]
+        rows.append([*row, *mean_and_worst(of_drawn)] if drawn else row)
+    print()
+    print_table([*header, "drawn", "mean", "worst"] if drawn else header, rows)
 
 
 def write_json(measurements: Measurements, path: Path) -> None:
