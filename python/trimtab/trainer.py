@@ -16,7 +16,7 @@ from trimtab.callbacks import Callback
 from trimtab.losses import Loss
 from trimtab.nn.module import Module
 from trimtab.nn.passes import evaluation
-from trimtab.optim import SGD
+from trimtab.optim import Optimizer
 from trimtab.training.batches import batch_slices, read_pair, read_samples
 from trimtab.training.evaluation import BATCH_SIZE, dtype_of, evaluate
 from trimtab.training.history import History
@@ -40,7 +40,7 @@ class Trainer:
     model : Module
     loss : Loss
         Its ``metrics`` are reported, too.
-    optimizer : SGD
+    optimizer : Optimizer
         Holds parameters of `model`; the other parameters are not trained.
     callbacks : sequence of Callback
         Their hooks are called in this order.
@@ -72,7 +72,12 @@ class Trainer:
     """
 
     def __init__(
-        self, model: Module, loss: Loss, optimizer: SGD, callbacks: Sequence[Callback] = (), rng: Seed = None
+        self,
+        model: Module,
+        loss: Loss,
+        optimizer: Optimizer,
+        callbacks: Sequence[Callback] = (),
+        rng: Seed = None,
     ) -> None:
         self.model = _checks.instance("Trainer: model", model, Module, "be a Module")
         self.loss = _checks.instance("Trainer: loss", loss, Loss, "be a Loss")

@@ -95,7 +95,8 @@ def test_the_bits_depend_on_everything_that_is_saved(fit, path):
     assert resumed(groups, notes) == expected
     for group in ("model", "optimizer"):
         for name, array in groups[group].items():
-            assert resumed(groups | {group: groups[group] | {name: array + 1}}, notes) != expected, name
+            if not name.startswith("schedule."):  # text, which is checked when it is read
+                assert resumed(groups | {group: groups[group] | {name: array + 1}}, notes) != expected, name
     assert resumed(groups, notes | {"rng": np.random.PCG64(8).state}) != expected
     assert resumed(groups, notes | {"history": {}}) != expected
 
@@ -412,7 +413,7 @@ def test_damaged_files_are_refused_and_change_nothing(change, error, message, fi
 
 def other_optimizer():
     trainer = learner()
-    trainer.optimizer = SGD(trainer.model, lr=0.1)
+    trainer.optimizer = SGD(trainer.model, lr=decaying)
     return trainer
 
 

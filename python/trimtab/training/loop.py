@@ -10,7 +10,7 @@ import numpy as np
 import trimtab._core as kernels
 from trimtab._typing import Array
 from trimtab.metrics import Mean
-from trimtab.optim import SGD
+from trimtab.optim import Optimizer
 from trimtab.training.batches import augmented
 from trimtab.training.evaluation import dtype_of, evaluate, evaluate_batch
 from trimtab.training.history import VALIDATION
@@ -142,7 +142,7 @@ class Loop:
         return "gradients must be finite, got NaN or Inf"
 
 
-def have_finite_gradients(optimizer: SGD) -> bool:
+def have_finite_gradients(optimizer: Optimizer) -> bool:
     """Whether no gradient of the optimizer's parameters has a NaN or Inf."""
     by_dtype: dict[Any, list[Array]] = {}
     for parameter in optimizer.parameters:
