@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import reference
+import trimtab as tt
 from numpy.testing import assert_allclose
 from trimtab import cli
 from trimtab.bench import report
@@ -22,7 +23,7 @@ from trimtab.bench.peers.trimtab import Trimtab
 from trimtab.bench.random_cases import random_cases
 
 FEW = Weights("few", ((5, 7), (3,), (2, 3, 1)))
-SHAPES = {(2, 1): (9, 6), (2, -1): (5, 70), (4, 1): (4, 6, 2, 5), (4, -1): (4, 2, 5, 6)}
+SHAPES = {(4, 0): (6, 4, 3, 2), (2, 1): (9, 6), (2, -1): (5, 70), (4, 1): (4, 6, 2, 5), (4, -1): (4, 2, 5, 6)}
 
 
 def small(case):
@@ -74,6 +75,7 @@ def specification(shape, kept):
         **vars(reference)
         | {
             "dropout_forward": lambda x, p, rng: reference.dropout(x, mask, p),
+            "drop_path_forward": lambda x, p, rng: reference.dropout(x, mask, p),
             "alpha_dropout_forward": lambda x, p, rng: reference.alpha_dropout(x, mask, p),
             "add_dropout_forward": add_dropout_forward,
             "sgd_update": sgd_update,
@@ -81,7 +83,9 @@ def specification(shape, kept):
     )
 
 
-@pytest.mark.parametrize("case", SMALL, ids=lambda case: f"{case.op} {case.label}")
+@pytest.mark.parametrize(
+    "case", [case for case in SMALL if not case.out], ids=lambda case: f"{case.op} {case.label}"
+)
 def test_expected_results_are_those_of_the_reference(case, monkeypatch):
     """They are computed by NumPy as the benchmark writes it, since the reference is not in the wheel."""
     for kept, expected in zip((True, False), expect(case), strict=case.op in DROPS):
@@ -89,6 +93,53 @@ def test_expected_results_are_those_of_the_reference(case, monkeypatch):
         by_reference = Trimtab().as_arrays(Trimtab().prepare(case, Inputs(case, np.float64))())
         for array, right in zip(expected, by_reference, strict=False):
             assert_allclose(array, right, rtol=1e-10, atol=1e-12)
+
+
+NOT_TIMED = {
+    # the same kernels with or without statistics, mask or argument checks of their own
+    *("combine_moments", "dropout", "dropout_apply", "dropout_mask"),
+    "gaussian_dropout_forward",  # has no result to compare with, only moments
+    # no kernels
+    *("get_memory_cap", "get_num_threads", "gradcheck", "isa", "set_memory_cap", "set_num_threads"),
+    *("show_config", "trim_memory"),
+}
+
+
+def test_every_kernel_is_timed(monkeypatch):
+    """Forward functions that return statistics are called to prepare the backward pass."""
+    called = set()
+
+    class Recorder:
+        def __getattr__(self, name):
+            called.add(name)
+            return getattr(tt, name)
+
+    monkeypatch.setattr("trimtab.bench.peers.trimtab.tt", Recorder())
+    for case in SMALL:
+        Trimtab().prepare(case, Inputs(case))()
+    functions = {name for name in tt.__all__ if callable(getattr(tt, name)) and name.islower()}
+    assert functions - called == NOT_TIMED
+
+
+@pytest.mark.parametrize("op", [case.op for case in CASES if case.out])
+def test_results_go_to_the_array_of_the_caller(op):
+    (case,) = {small(case) for case in CASES if case.out and case.op == op and len(case.shape) == 2} or [
+        replace(small(next(case for case in CASES if case.out and case.op == op)))
+    ]
+    library = Trimtab()
+    call = library.prepare(case, Inputs(case))
+    assert library.as_arrays(call())[0] is library.as_arrays(call())[0]
+
+
+def test_values_are_the_same_in_every_dtype():
+    for dtype in ("float16", "bfloat16"):
+        pytest.importorskip("ml_dtypes")
+        case = Case("layer_norm", (5, 70), dtype=dtype)
+        stored, wide = Inputs(case), Inputs(case, np.float64)
+        for name in ("x", "gamma", "var"):
+            assert getattr(stored, name).dtype == dtype
+            assert getattr(wide, name).dtype == np.float64
+            assert (getattr(stored, name).astype(float) == getattr(wide, name)).all()
 
 
 def test_resnet50_has_the_parameters_of_its_paper():
@@ -205,13 +256,15 @@ def test_bench_writes_the_table_the_plot_and_json(few_cases, tmp_path, capsys):
     results = json.loads(measured.read_text())
     assert results["machine"]["threads"] == 1
     ops = ["layer_norm", "layer_norm_backward", "add_layer_norm_forward"]
-    assert [result["op"] for result in results["results"]] == ops
-    assert all(set(result["seconds"]) == {"trimtab", "NumPy"} for result in results["results"])
+    assert [*dict.fromkeys(result["op"] for result in results["results"])] == ops
+    for result in results["results"]:
+        of_numpy = {"NumPy"} if result["dtype"] in ("float32", "float64") else set()
+        assert set(result["seconds"]) == {"trimtab"} | of_numpy
     assert drawn.read_bytes().startswith(b"\x89PNG")
     shown, progress = capsys.readouterr()
     assert "layer_norm\n  5x70" in shown
     assert "batch_norm" not in shown
-    assert "2/3 layer_norm_backward 5x70" in progress
+    assert f"2/{len(results['results'])} layer_norm_backward 5x70" in progress
 
 
 def test_an_interrupt_reports_the_cases_measured_so_far(few_cases, tmp_path, capsys, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from math import prod
 from typing import Any, TypeAlias
 
@@ -130,6 +131,12 @@ ROW, ROWS = last((1, 768)), last((64, 256), (4096, 768), (8192, 4096))
 COLUMNS = last((256, 1024), (8192, 512))
 IMAGES = first((32, 64, 56, 56)) + last((32, 56, 56, 64))
 PLANES = first((8, 512, 7, 7), (8, 512, 28, 28))
+TILES = first((64, 512, 7, 7), (32, 256, 10, 10), (64, 256, 14, 14), (32, 67, 14, 14)) + last(
+    (32, 14, 14, 67)
+)
+LONG, NARROW = last((4, 2**20)), last((3000, 300), (300_000, 16), (8192, 96))
+SMALL_IMAGES = first((8, 32, 14, 14)) + last((8, 14, 14, 32))
+ALL_DTYPES = ("float64", "float16", "bfloat16")
 FLAT = last((64, 1024), (1024, 1024), (4096, 4096))
 
 CASES = (
@@ -159,6 +166,38 @@ CASES = (
     ),
     *cases(["softmax_cross_entropy"], last((64, 10), (256, 1000), (512, 32000))),
     *cases(["mse", "huber"], last((64, 10), (1024, 1024))),
+    # Small planes, odd numbers of channels, few long rows, narrow matrices
+    *cases(["batch_norm_forward", "batch_norm_backward", "batch_norm"], TILES),
+    *cases(["group_norm", "group_norm_backward"], first((64, 256, 14, 14)), groups=32),
+    *cases(["layer_norm", "layer_norm_backward", "rms_norm", "rms_norm_backward"], LONG + NARROW),
+    # Parts and relatives of batch norm
+    *cases(
+        ["batch_norm_apply", "batch_norm_backward_sums", "batch_norm_backward_apply"], SMALL_IMAGES + IMAGES
+    ),
+    *cases(["batch_renorm_forward", "batch_renorm_backward"], SMALL_IMAGES + IMAGES),
+    *cases(["whiten_forward", "whiten_backward"], SMALL_IMAGES + IMAGES),
+    *cases(["fold_batch_norm"], (((64, 64, 3, 3), 0), ((1024, 1024, 3, 3), 0))),
+    # Relatives of dropout
+    *cases(["alpha_dropout_backward", "gaussian_dropout_backward"], FLAT, p=0.5),
+    *cases(["drop_path_forward", "drop_path_backward"], FLAT, p=0.1),
+    *updates("clip_grad_norm"),
+    *cases(["max_pool", "avg_pool"], last((8, 28, 28, 32), (32, 56, 56, 64))),
+    # Other dtypes, results in arrays of the caller
+    *(
+        case
+        for dtype in ALL_DTYPES
+        for case in (
+            *cases(["layer_norm", "layer_norm_backward", "rms_norm"], last((4096, 768)), dtype=dtype),
+            *cases(["batch_norm_forward", "batch_norm"], IMAGES, dtype=dtype),
+            *cases(["dropout_backward"], last((1024, 1024)), p=0.5, dtype=dtype),
+            *cases(["relu", "sigmoid"], last((1024, 1024)), dtype=dtype),
+        )
+    ),
+    *cases(["layer_norm", "layer_norm_backward", "rms_norm", "rms_norm_backward"], ROWS, out=True),
+    *cases(["batch_norm_forward", "batch_norm_backward", "batch_norm"], COLUMNS + IMAGES, out=True),
+    *cases(["group_norm", "group_norm_backward"], IMAGES, groups=32, out=True),
+    *cases(["dropout_forward", "dropout_backward"], FLAT, p=0.5, out=True),
+    *cases(["relu", "sigmoid", "tanh"], FLAT, out=True),
 )
 
 
@@ -175,6 +214,8 @@ class Inputs:
 
     def __init__(self, case: Case, dtype: DTypeLike | None = None) -> None:
         self.shape, self.axis, self.p = case.shape, case.axis, case.p or 0.0
+        if case.dtype == "bfloat16":
+            import_module("ml_dtypes")  # gives NumPy the name
         self.stored, self.dtype = np.dtype(case.dtype), np.dtype(dtype or case.dtype)
         self.channels = case.shape[case.axis]
         self.groups = case.groups or self.channels
@@ -224,6 +265,15 @@ class Inputs:
     @cached_property
     def var(self) -> Array:
         return self.rounded(np.square(self.normal("var", (self.channels,), 1).astype(np.float64)) + 0.5)
+
+    @cached_property
+    def bias(self) -> Array:
+        return self.normal("bias", (self.channels,))
+
+    @cached_property
+    def keep_sample(self) -> Array:
+        """The mask of a drop path whose backward is timed: one decision for each sample."""
+        return np.random.default_rng(1).random(self.shape[0]) >= self.p
 
     @cached_property
     def labels(self) -> Array:

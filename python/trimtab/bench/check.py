@@ -18,7 +18,8 @@ from trimtab.bench.peers.numpy import NumPy
 TOLERANCES = {"float64": 1e-10, "float32": 1e-4, "float16": 4e-3, "bfloat16": 3e-2}
 SUM_TOLERANCE = 1e-2
 # Operations that drop at random, and the largest deviation of the share dropped, in standard deviations
-DROPS, DEVIATIONS = {"dropout_forward", "add_dropout_forward", "alpha_dropout_forward"}, 6
+DROPS = {"dropout_forward", "add_dropout_forward", "alpha_dropout_forward", "drop_path_forward"}
+DEVIATIONS = 6
 
 
 def expect(case: Case) -> list[list[Array]]:
@@ -58,5 +59,6 @@ def check(library: Library, case: Case, call: Call, expected: list[list[Array]])
         require(f"be within {tolerance:g} of float64", far <= tolerance, far)
     if case.op in DROPS and case.p is not None:
         share = dropped(results[0], *(arrays[0] for arrays in expected))
-        deviation = sqrt(case.p * (1 - case.p) / prod(case.shape))
+        decisions = case.shape[0] if case.op == "drop_path_forward" else prod(case.shape)
+        deviation = sqrt(case.p * (1 - case.p) / decisions)
         require(f"drop {case.p:g} of all", abs(share - case.p) <= DEVIATIONS * deviation, share)

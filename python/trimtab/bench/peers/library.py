@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,7 +25,8 @@ class Library:
 
     def has(self, case: Case) -> bool:
         """Whether the library has the operation in the dtype of the case."""
-        return hasattr(self, case.op) and case.dtype in self.dtypes
+        known = case.dtype != "bfloat16" or find_spec("ml_dtypes")
+        return hasattr(self, case.op) and case.dtype in self.dtypes and bool(known)
 
     def prepare(self, case: Case, inputs: Inputs) -> Call:
         """Return a call of the operation."""

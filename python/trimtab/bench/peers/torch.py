@@ -251,6 +251,16 @@ class Torch(Library):
 
         return call
 
+    def clip_grad_norm(self, i: Inputs) -> Call:
+        return partial(self.translate(torch.nn.utils.get_total_norm), rows(*i.each_weight("g")))
+
+    def max_pool(self, i: Inputs, pool: Any = functional.max_pool2d) -> Call:
+        (x,), run = images(i, i.x), self.translate(pool)
+        return lambda: run(x, 2).movedim(1, i.axis)
+
+    def avg_pool(self, i: Inputs) -> Call:
+        return self.max_pool(i, functional.avg_pool2d)
+
     def max_norm(self, i: Inputs) -> Call:
         return partial(self.translate(lambda x: torch.renorm(x, 2, 0, i.limit)), *rows(i.x))
 
