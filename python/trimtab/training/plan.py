@@ -76,6 +76,7 @@ def plan_fit(
     data, validation = _read_data(x, y, validation_data, validation_split)
     require_parts("fit", trainer)
     callbacks = CallbackList([*trainer.callbacks, *([ProgressBar()] if progress else [])], trainer)
+    metric_names = _metric_names(trainer.loss, validation is not None)
     plan = Plan(
         data=data,
         validation=validation,
@@ -84,7 +85,7 @@ def plan_fit(
         augment=augment,
         shuffle=shuffle,
         nan=nan,
-        metric_names=_metric_names(trainer.loss, validation is not None),
+        metric_names=metric_names + tuple(callbacks.measure(metric_names)),
         callbacks=callbacks,
         saved=None if resume is None else SavedTraining("fit", resume, trainer),
     )
