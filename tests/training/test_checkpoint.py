@@ -354,9 +354,9 @@ def test_a_full_disk_leaves_the_old_file(path, run_python):
     code = f"""
 import resource, numpy as np
 from trimtab.training import checkpoint_file as checkpoint
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
 try:
-    checkpoint.write({str(path)!r}, {{"group": {{"a": np.ones(10000)}}}}, "new")
+    checkpoint.write({str(path)!r}, {{"group": {{"a": np.ones(2**18)}}}}, "new")
 except OSError as error:
     print(error)
 """
