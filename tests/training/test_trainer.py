@@ -115,10 +115,11 @@ def test_evaluation_restores_the_mode_of_every_module(data):
         assert_array_equal(array, before[name])
 
 
-def test_validation_split_holds_out_the_end(data):
+def test_validation_split_without_shuffle_holds_out_the_end(data):
     x, y = data
-    split = trainer().fit(x, y, validation_split=0.2, epochs=2, progress=False)
-    given = trainer().fit(x[:52], y[:52], validation_data=(x[52:], y[52:]), epochs=2, progress=False)
+    options = {"epochs": 2, "shuffle": False, "progress": False}
+    split = trainer().fit(x, y, validation_split=0.2, **options)
+    given = trainer().fit(x[:52], y[:52], validation_data=(x[52:], y[52:]), **options)
     assert split == given
     assert list(split) == ["loss", "accuracy", "val_loss", "val_accuracy"]
 
@@ -298,7 +299,7 @@ def test_wrong_arguments_are_refused(change, message, data):
             "validation_data must be samples and t",
         ),
         (
-            {"validation_data": ([], [], [])},
+            {"validation_data": ([], [], [], [])},
             TypeError,
             "validation_data must be samples and t",
         ),
