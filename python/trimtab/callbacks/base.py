@@ -49,6 +49,13 @@ class Callback:
         """The key of the saved state: the name, or else the class and the options the state depends on."""
         return self.name or type(self).__name__
 
+    def measure(self, trainer: TrainerLike) -> Mapping[str, float]:
+        """Return values by name that each epoch gets beside its metrics, in history and logs.
+
+        It is called after each epoch, before `on_epoch_end`, and once before the fit, for the names alone.
+        """
+        return {}
+
     def check_fit(self, trainer: TrainerLike, metric_names: Sequence[str], epochs: int, batches: int) -> None:
         """Raise an error if a training with these metrics in each epoch would fail; change nothing.
 

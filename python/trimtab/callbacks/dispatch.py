@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,19 @@ class CallbackList:
 
     def __init__(self, callbacks: Sequence[Callback], trainer: TrainerLike) -> None:
         self._labeled, self._trainer = labeled(callbacks), trainer
+
+    def measure(self, taken: Collection[str]) -> dict[str, float]:
+        """Return the values of `Callback.measure` of all; raise a ValueError if a name occurs twice.
+
+        `taken` are the names of the metrics.
+        """
+        values: dict[str, float] = {}
+        for label, callback in self._labeled:
+            for name, value in callback.measure(self._trainer).items():
+                if name in taken or name in values:
+                    raise ValueError(f"fit: {label} must measure what has a name of its own, got {name!r}")
+                values[name] = float(value)
+        return values
 
     def check_fit(self, metric_names: Sequence[str], epochs: int, batches: int) -> None:
         """Call `Callback.check_fit` of each; raise a ValueError if an object is listed twice."""

@@ -5,6 +5,7 @@ module               contents
 ===================  =========================================================================
 ``optimizer``        `Optimizer`: the step, clipping, and the state of every optimizer
 ``sgd``              `SGD`
+``adam``             `Adam`, `AdamW`
 ``schedules``        `Constant`, `Step`, `Exponential`, `Polynomial`, `Cosine`, `Warmup`, `OneCycle`
 ``conventions``      weight penalties in the conventions of other libraries
 ``parameters``       the `parameters` argument: named parameters in groups
@@ -16,6 +17,7 @@ module               contents
 """
 
 from trimtab.optim import conventions
+from trimtab.optim.adam import Adam, AdamW
 from trimtab.optim.groups import Group, Groups
 from trimtab.optim.optimizer import Optimizer
 from trimtab.optim.schedules import (
@@ -32,6 +34,8 @@ from trimtab.optim.sgd import SGD
 
 __all__ = [
     "SGD",
+    "Adam",
+    "AdamW",
     "Constant",
     "Cosine",
     "Exponential",

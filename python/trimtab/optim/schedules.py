@@ -5,8 +5,8 @@ for every step. Steps are updates of the weights; ``from_epochs`` makes a schedu
 
 >>> Cosine.from_epochs(0.1, epochs=30, batches_per_epoch=100)
 Cosine(lr=0.1, steps=3000, end=0.0)
->>> Warmup.from_epochs(epochs=2, batches_per_epoch=100, schedule=Cosine(0.1, steps=2800))(0)
-0.0004975124378109453
+>>> Warmup.from_epochs(2, Cosine(0.1, steps=2800), batches_per_epoch=100)
+Warmup(steps=200, schedule=Cosine(lr=0.1, steps=2800, end=0.0))
 """
 
 from __future__ import annotations

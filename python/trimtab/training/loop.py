@@ -86,6 +86,7 @@ class Loop:
         if self._plan.validation is not None:
             validation = evaluate(trainer.model, trainer.loss, self._plan.validation.batches(BATCH_SIZE))
             logs |= {VALIDATION + name: value for name, value in validation.items()}
+        logs |= self._callbacks.measure(logs)
         self._position.end_epoch()
         for name, value in logs.items():
             trainer.history.setdefault(name, []).append(value)

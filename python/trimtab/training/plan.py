@@ -113,6 +113,7 @@ def plan_fit(trainer: TrainerState, request: Request) -> Plan:
     progress = [ProgressBar()] if request.progress else []
     callbacks = CallbackList([*trainer.callbacks, *progress], trainer)
     metric_names = _metric_names(trainer.loss, validation is not None)
+    metric_names += tuple(callbacks.measure(metric_names))
     callbacks.check_fit(metric_names, request.epochs, source.steps)
     trainer.optimizer.require_rates()
     if saved is not None:
