@@ -9,6 +9,7 @@ module                contents
 ``early_stopping``    `EarlyStopping`
 ``checkpoint``        `Checkpoint`
 ``csv_logger``        `CSVLogger`
+``weight_average``    `WeightAverage`
 ``progress``          `ProgressBar`
 ``monitor``           `Monitor`: the best value of a metric so far
 ====================  =========================================================
@@ -23,5 +24,15 @@ from trimtab.callbacks.early_stopping import EarlyStopping
 from trimtab.callbacks.monitor import Monitor
 from trimtab.callbacks.progress import ProgressBar
 from trimtab.callbacks.protocol import TrainerLike
+from trimtab.callbacks.weight_average import WeightAverage
 
-__all__ = ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "Monitor", "ProgressBar", "TrainerLike"]
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "Monitor",
+    "ProgressBar",
+    "TrainerLike",
+    "WeightAverage",
+]

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from trimtab._inputs import as_generator, copy_into
 from trimtab._typing import Array, Seed
 from trimtab.nn.parameter import FREEZING, Parameter
-from trimtab.nn.passes import Mode, Saved, save, wrap_methods
+from trimtab.nn.passes import Mode, Rng, Saved, save, wrap_methods
 from trimtab.nn.state import copy_state
 from trimtab.nn.summary import summary
 from trimtab.nn.tree import Tree
@@ -68,11 +68,11 @@ class Module(Tree):
 
     draws: ClassVar[bool] = False
     training = Mode()
+    rng = Rng()
     saved = Saved()
     # left out of copies and pickles
     transient_names: ClassVar[frozenset[str]] = frozenset({"saved", "wants_dx"})
     wants_dx: bool = True
-    rng: np.random.Generator | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

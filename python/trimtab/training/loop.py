@@ -10,6 +10,7 @@ import numpy as np
 
 import trimtab._core as kernels
 from trimtab._typing import Array
+from trimtab.callbacks.dispatch import validating
 from trimtab.metrics import Mean, Means
 from trimtab.optim import SGD
 from trimtab.training.accumulation import GradientMean
@@ -84,7 +85,8 @@ class Loop:
         trainer = self._trainer
         logs = self._position.means.values()
         if self._plan.validation is not None:
-            validation = evaluate(trainer.model, trainer.loss, self._plan.validation.batches(BATCH_SIZE))
+            with validating(trainer.callbacks, trainer):
+                validation = evaluate(trainer.model, trainer.loss, self._plan.validation.batches(BATCH_SIZE))
             logs |= {VALIDATION + name: value for name, value in validation.items()}
         self._position.end_epoch()
         for name, value in logs.items():
