@@ -137,7 +137,7 @@ class Trainer:
         shuffle : bool
             Whether each epoch draws a new order of the samples.
         progress : bool
-            Whether to show a progress bar (if tqdm is installed).
+            Whether to show a progress bar, or a line after each epoch: see `ProgressBar`.
         resume : path_like, optional
             A file written by `save` or by the callback `Checkpoint` in a training with these arguments.
             Training continues where it was saved, also in the middle of an epoch, up to `epochs` in all. The
