@@ -120,6 +120,10 @@ class SoftmaxCrossEntropyResult(NamedTuple):
     loss: Any
     dlogits: Array
 
+class BinaryCrossEntropyResult(NamedTuple):
+    loss: Any
+    dlogits: Array
+
 class RegressionLossResult(NamedTuple):
     loss: Any
     dpred: Array
@@ -480,14 +484,43 @@ def softmax_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
+    axis: int = -1,
     label_smoothing: float = 0.0,
     class_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
     ignore_index: int | None = None,
     reduction: _Reduction = "mean",
 ) -> SoftmaxCrossEntropyResult: ...
-def mse(pred: ArrayLike, target: ArrayLike, *, reduction: _Reduction = "mean") -> RegressionLossResult: ...
+def binary_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    label_smoothing: float = 0.0,
+    pos_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    reduction: _Reduction = "mean",
+) -> BinaryCrossEntropyResult: ...
+def mse(
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    reduction: _Reduction = "mean",
+) -> RegressionLossResult: ...
+def mae(
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    reduction: _Reduction = "mean",
+) -> RegressionLossResult: ...
 def huber(
-    pred: ArrayLike, target: ArrayLike, *, delta: float = 1.0, reduction: _Reduction = "mean"
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    delta: float = 1.0,
+    sample_weight: ArrayLike | None = None,
+    reduction: _Reduction = "mean",
 ) -> RegressionLossResult: ...
 def convolve(
     x: ArrayLike,

@@ -171,6 +171,22 @@ def required_parameter(valid):
     yield Fault(None, TypeError, "must ... got ...")
 
 
+def factors(shapes):
+    """Finite numbers >= 0 of any real dtype, and of one of the shapes."""
+
+    def faults(valid):
+        yield from not_real(valid)
+        yield from not_arrays(valid)
+        for shape in ((7,), (*valid.shape, 2)):
+            yield Fault(np.ones(shape), ValueError, f"must have shape {shapes}, got {shape}")
+        for wrong in (-1.0, float("nan"), float("inf"), -1e-300):
+            values = valid.astype(np.float64)
+            values[1] = wrong
+            yield Fault(values, ValueError, f"must be finite and >= 0, got {wrong} at 1")
+
+    return faults
+
+
 def running(valid):
     """Updated in place and therefore never converted."""
     yield from bad_dtypes(valid)
@@ -395,6 +411,9 @@ FAULTS = {
     "statistics": statistics,
     "parameter": parameter,
     "required parameter": required_parameter,
+    "factors": factors("(3,)"),
+    "factors or one": factors("(3,) or ()"),
+    "factors of samples": factors("(4,) or (...)"),
     "running": running,
     "out": out,
     "axis": axis("an int"),

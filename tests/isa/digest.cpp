@@ -1,93 +1,8 @@
 // Prints a hash of the results of each kernel for the instruction set in TRIMTAB_ISA: all sets must print the same.
 // Needs no Python, so it also runs under an emulator, with the kernels alone.
-#include <cinttypes>
-#include <cstdio>
-#include <cstring>
-#include <initializer_list>
-#include <string>
-#include <vector>
-
-#include "../../cpp/dispatch.h"
-#include "../../cpp/memory.h"
-#include "../../cpp/parallel.h"
-
-using namespace trimtab;
+#include "digest.h"
 
 namespace {
-
-constexpr DType dtypes[dtype_count] = {DType::float32, DType::float64, DType::float16, DType::bfloat16};
-constexpr const char* dtype_names[dtype_count] = {"float32", "float64", "float16", "bfloat16"};
-constexpr ptrdiff_t dtype_bytes[dtype_count] = {4, 8, 2, 2};
-constexpr uint64_t infinities[dtype_count] = {0x7f800000, 0x7ff0000000000000, 0x7c00, 0x7f80};
-
-DType working(DType dtype) { return dtype == DType::float64 ? dtype : DType::float32; }
-
-// Uniform in [center - spread, center + spread).
-struct Data {
-    const char* name;
-    double center, spread;
-};
-constexpr double eps = 1e-40;  // keeps constants finite, and is negligible otherwise
-
-constexpr Data ordinary{"ordinary", 0.3, 2};
-// Far from zero, and beyond the range of float when squared.
-constexpr Data all_data[] = {ordinary, {"shifted", 900, 1}, {"tiny", 0, 1e-22}, {"huge", 0, 1e22}};
-
-// An array of one storage type.
-class Array {
-public:
-    explicit Array(ptrdiff_t bytes) : bytes_(std::size_t(bytes)) {}
-    Array(DType dtype, ptrdiff_t count) : Array(count * dtype_bytes[int(dtype)]) {
-        width_ = std::size_t(dtype_bytes[int(dtype)]);
-        infinity_ = infinities[int(dtype)];
-    }
-    Array(DType dtype, ptrdiff_t count, Data data) : Array(dtype, count) {
-        std::vector<double> values(static_cast<std::size_t>(count));
-        for (double& value : values) value = data.center + data.spread * draw();
-        kernels->convert->narrow[int(dtype)](values.data(), bytes_.data(), count);
-    }
-    void* data() { return bytes_.data(); }
-    operator void*() { return data(); }
-    operator double*() { return reinterpret_cast<double*>(bytes_.data()); }
-    operator uint8_t*() { return bytes_.data(); }
-    // FNV-1a. All NaNs count as one, since their signs and payloads differ between processors.
-    void add_to(uint64_t& hash) const {
-        for (std::size_t i = 0; i < bytes_.size(); i += width_) {
-            uint64_t bits = 0;
-            std::memcpy(&bits, &bytes_[i], width_);
-            if (infinity_ && (bits & ((uint64_t(1) << (8 * width_ - 1)) - 1)) > infinity_) bits = infinity_ + 1;
-            for (std::size_t byte = 0; byte < width_; ++byte, bits >>= 8) hash = (hash ^ (bits & 0xff)) * 0x100000001b3;
-        }
-    }
-
-private:
-    // splitmix64, to [-1, 1)
-    static double draw() {
-        static uint64_t state = 1;
-        uint64_t z = state += 0x9e3779b97f4a7c15;
-        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-        z = (z ^ z >> 27) * 0x94d049bb133111eb;
-        return double(int64_t(z ^ z >> 31)) * 0x1p-63;
-    }
-    std::vector<uint8_t> bytes_;
-    std::size_t width_ = 1;
-    uint64_t infinity_ = 0;  // its bits; 0: not numbers
-};
-
-void print(const char* kernel, DType dtype, const char* data, const std::string& shape,
-           std::initializer_list<const Array*> results) {
-    uint64_t hash = 0xcbf29ce484222325;
-    for (const Array* result : results) result->add_to(hash);
-    std::printf("%s %s %s %s %016" PRIx64 "\n", kernel, dtype_names[int(dtype)], data, shape.c_str(), hash);
-}
-
-std::string text(std::initializer_list<ptrdiff_t> extents) {
-    std::string joined;
-    for (const ptrdiff_t extent : extents) joined += (joined.empty() ? "" : "x") + std::to_string(extent);
-    return joined;
-}
-
-bool holds(DType dtype, const Data& data) { return dtype != DType::float16 || data.spread < 6e4; }
 
 // ---- the families ----
 
@@ -376,38 +291,53 @@ void losses(DType dtype, const Data& data) {
         std::vector<int64_t> labels;
         for (ptrdiff_t row = 0; row < rows; ++row) labels.push_back(row % classes);
         Array logits(dtype, rows * classes, data), probabilities(working(dtype), rows * classes, ordinary);
-        Array weight(working(dtype), classes, ordinary), dlogits(dtype, rows * classes);
+        Array weight(DType::float64, classes, ordinary), sample_weight(DType::float64, rows, ordinary);
+        Array dlogits(dtype, rows * classes);
         Array values(DType::float64, rows), loss(DType::float64, 1);
         for (const bool ids : {false, true}) {
-            table.softmax_cross_entropy[int(dtype)]({.logits = logits,
-                                                     .labels = ids ? labels.data() : nullptr,
-                                                     .probabilities = probabilities,
-                                                     .class_weight = weight,
-                                                     .dlogits = dlogits,
-                                                     .losses = values,
-                                                     .loss = loss,
-                                                     .rows = rows,
-                                                     .classes = classes,
-                                                     .ignored = 3,
-                                                     .label_smoothing = 0.1,
-                                                     .mean = true});
+            table.softmax_cross_entropy[int(dtype)](
+                {.logits = logits,
+                 .labels = ids ? labels.data() : nullptr,
+                 .probabilities = probabilities,
+                 .class_weight = weight,
+                 .sample_weight = ids ? static_cast<double*>(sample_weight) : nullptr,
+                 .dlogits = dlogits,
+                 .losses = values,
+                 .loss = loss,
+                 .rows = rows,
+                 .classes = classes,
+                 .ignored = 3,
+                 .label_smoothing = 0.1,
+                 .mean = true});
             print(ids ? "softmax_cross_entropy" : "softmax_cross_entropy_probabilities", dtype, data.name,
                   text({rows, classes}), {&dlogits, &values, &loss});
         }
     }
     const ptrdiff_t count = 10007;
     Array pred(dtype, count, data), target(working(dtype), count, ordinary), dpred(dtype, count);
-    Array values(DType::float64, count), loss(DType::float64, 1);
-    table.huber[int(dtype)]({.pred = pred,
-                             .target = target,
-                             .dpred = dpred,
-                             .losses = values,
-                             .loss = loss,
-                             .count = count,
-                             .delta = 0.5,
-                             .scale = 2,
-                             .gradient_scale = 0.3});
-    print("huber", dtype, data.name, text({count}), {&dpred, &values, &loss});
+    Array values(DType::float64, count), loss(DType::float64, 1), weight(DType::float64, count, ordinary);
+    for (const bool weighted : {false, true}) {
+        const ElementwiseLoss of_elements{.pred = pred,
+                                          .target = target,
+                                          .sample_weight = weighted ? static_cast<double*>(weight) : nullptr,
+                                          .dpred = dpred,
+                                          .losses = values,
+                                          .loss = loss,
+                                          .count = count,
+                                          .inner = 1,
+                                          .scale = 2,
+                                          .divisor = 7};
+        const auto print_loss = [&](const char* name) {
+            print(name, dtype, data.name, text({count, weighted}), {&dpred, &values, &loss});
+        };
+        table.huber[int(dtype)]({.loss = of_elements, .delta = 0.5});
+        print_loss("huber");
+        table.mae[int(dtype)](of_elements);
+        print_loss("mae");
+        table.binary_cross_entropy[int(dtype)](
+            {.loss = of_elements, .pos_weight = weight, .columns = 13, .label_smoothing = 0.1});
+        print_loss("binary_cross_entropy");
+    }
 }
 
 void convolution(DType dtype, const Data& data) {
