@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike
 from trimtab import _checks
 from trimtab._inputs import as_generator
 from trimtab._typing import Array, Seed
+from trimtab._weights import ClassWeight
 from trimtab.callbacks import Callback
 from trimtab.callbacks.dispatch import validating
 from trimtab.losses import Loss
 from trimtab.nn.module import Module
 from trimtab.optim import SGD
 from trimtab.training.batches import batch_slices, read_data, read_samples
-from trimtab.training.class_weights import ClassWeight
 from trimtab.training.evaluation import BATCH_SIZE, dtype_of, evaluate, require_weighted
 from trimtab.training.history import History
 from trimtab.training.interrupts import interrupt_calls

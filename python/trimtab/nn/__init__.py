@@ -15,6 +15,7 @@ module                      contents
 ``sequential``              `Sequential`, `Residual`
 ``linear``                  `Linear`
 ``init``                    initial weights by name
+``embedding``               `Embedding`
 ``conv``                    `Conv2d`
 ``pool``                    `MaxPool2d`, `AvgPool2d`, `Flatten`
 ``windows``                 kernel sizes, strides and padding of convolution and pooling
@@ -34,6 +35,7 @@ from trimtab.nn.activation import LeakyReLU, ReLU, Sigmoid, Tanh
 from trimtab.nn.batch_norm import BatchNorm, Ramp
 from trimtab.nn.conv import Conv2d
 from trimtab.nn.dropout import AlphaDropout, Dropout, DropPath, GaussianDropout
+from trimtab.nn.embedding import Embedding
 from trimtab.nn.fold import fold
 from trimtab.nn.inspection import gradcheck, gradient_norms
 from trimtab.nn.linear import Linear
@@ -53,6 +55,7 @@ __all__ = [
     "Conv2d",
     "DropPath",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GaussianDropout",
     "GroupNorm",

@@ -41,6 +41,7 @@ class Module(Tree):
       follows a ``forward`` in training, or one within `recording`, and removes what that has saved.
     - ``self.rng`` is the generator of a layer that draws in ``forward``; a trainer sets it in all layers.
       Such a layer has the class attribute ``draws = True``.
+    - A layer whose input is integer ids has the class attribute ``takes_ids = True``.
     - ``self.wants_dx`` is False where the dx of this layer is not used; ``backward`` may then return None.
 
     Examples
@@ -67,6 +68,7 @@ class Module(Tree):
     """
 
     draws: ClassVar[bool] = False
+    takes_ids: ClassVar[bool] = False
     training = Mode()
     rng = Rng()
     saved = Saved()

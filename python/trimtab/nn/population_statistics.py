@@ -12,6 +12,7 @@ import trimtab._core as kernels
 from trimtab import _checks
 from trimtab._inputs import real_array
 from trimtab._typing import Array
+from trimtab.nn.arguments import as_samples
 from trimtab.nn.batch_norm import BatchNorm
 from trimtab.nn.module import Module
 from trimtab.nn.passes import evaluation, forward_hook
@@ -75,10 +76,8 @@ class _Update:
 
     def __init__(self, model: Module, samples: Array, batch_size: int) -> None:
         self._model = model
-        parameters = model.parameters()
-        dtype = parameters[0].value.dtype if parameters else np.result_type(samples, np.float32)
-        starts = range(0, len(samples), batch_size)
-        self._starts, self._batches = starts, (samples, batch_size, dtype)
+        self._samples, self._batch_size = samples, batch_size
+        self._starts = range(0, len(samples), batch_size)
 
     def run(self) -> None:
         """Update all."""
@@ -89,7 +88,7 @@ class _Update:
             if count < 2:
                 raise ValueError(
                     f"update_batch_norm: x must give at least two values per channel of {norm!r}, "
-                    f"got shape {self._batches[0].shape}"
+                    f"got shape {self._samples.shape}"
                 )
             # Like a batch that is normalized, those after it see the variance 1/m
             _set(norm, mean, var)
@@ -100,8 +99,7 @@ class _Update:
                 norm.batches[...] = len(self._starts)
 
     def _batch(self, start: int) -> Array:
-        samples, size, dtype = self._batches
-        return samples[start : start + size].astype(dtype, copy=False)
+        return as_samples(self._model, self._samples[start : start + self._batch_size])
 
     def _in_order(self) -> list[BatchNorm]:
         """Return the batch norms that are not frozen, in the order of a pass."""

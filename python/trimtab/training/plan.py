@@ -12,13 +12,15 @@ from numpy.typing import ArrayLike
 
 from trimtab import _checks
 from trimtab._typing import Array
+from trimtab._weights import ClassWeight
 from trimtab.callbacks import ProgressBar
 from trimtab.callbacks.dispatch import CallbackList
 from trimtab.losses import ClassLabels, Loss
+from trimtab.nn.arguments import as_samples
 from trimtab.nn.passes import evaluation
 from trimtab.training.batches import Data, augmented, read_data
-from trimtab.training.class_weights import ClassWeight, class_factors, weight_by_class
-from trimtab.training.evaluation import dtype_of, require_weighted
+from trimtab.training.class_weights import class_factors, weight_by_class
+from trimtab.training.evaluation import require_weighted
 from trimtab.training.history import VALIDATION
 from trimtab.training.parts import require_parts
 from trimtab.training.protocol import TrainerState
@@ -159,7 +161,8 @@ def _read(
         used = labels if data.rows is None else labels._replace(ids=labels.ids[data.rows])
         factors = class_factors(request.class_weight, used)
         data = data._replace(weight=weight_by_class(data.weight, factors, labels))
-    return ArraySource(data, request.batch_size, request.shuffle, request.accumulate), validation
+    source = ArraySource(data, output.shape[-1], request.batch_size, request.shuffle, request.accumulate)
+    return source, validation
 
 
 def _read_validation(trainer: TrainerState, request: Request) -> Data | Stream | None:
@@ -214,7 +217,7 @@ def _require_targets(trainer: TrainerState, data: Data, of: str, augment: Augmen
 
     Raise an error unless the model accepts it, and the loss all targets and their weights.
     """
-    sample = data.x[:1].astype(dtype_of(trainer.model))
+    sample = as_samples(trainer.model, data.x[:1])
     with evaluation(trainer.model, strict=True):
         try:
             output = trainer.model.forward(sample)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from trimtab._typing import Array
+from trimtab.nn.arguments import as_samples
 from trimtab.nn.module import Module
 from trimtab.nn.passes import evaluation, sampling
 from trimtab.training.batches import batch_slices
-from trimtab.training.evaluation import dtype_of
 
 
 class Prediction(NamedTuple):
@@ -62,6 +62,5 @@ def _moments(model: Module, batch: Array, passes: int) -> Prediction:
 
 def _batches(model: Module, samples: Array, batch_size: int) -> Iterator[Array]:
     """Yield the samples in the dtype of the model; one empty batch if there are none."""
-    dtype = dtype_of(model)
     for batch in batch_slices(len(samples), batch_size) or [slice(0, 0)]:
-        yield samples[batch].astype(dtype, copy=False)
+        yield as_samples(model, samples[batch])
