@@ -43,10 +43,10 @@ def started(trainer: TrainerState, plan: Plan) -> Iterator[Start]:
     rng, loss = trainer.rng.bit_generator.state, vars(trainer.loss).copy()
     learned = None
     if plan.saved is None:
-        trainer.history, trainer.position = History(), Position(split_seed=plan.split_seed)
+        trainer.history, trainer.position = History(), Position()
     else:
         learned = plan.saved.load_into(trainer)
-    trainer.position.settings = plan.source.settings
+    trainer.position.settings, trainer.position.split_seed = plan.source.settings, plan.split_seed
     trainer.metric_names, trainer.skipped, trainer.stopping = plan.metric_names, 0, False
     start = Start()
     try:
