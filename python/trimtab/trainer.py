@@ -17,7 +17,7 @@ from trimtab.callbacks import Callback
 from trimtab.callbacks.dispatch import validating
 from trimtab.losses import Loss
 from trimtab.nn.module import Module
-from trimtab.optim import SGD
+from trimtab.optim import Optimizer
 from trimtab.training.batches import batch_slices, read_data, read_samples
 from trimtab.training.evaluation import BATCH_SIZE, dtype_of, evaluate, require_weighted
 from trimtab.training.history import History
@@ -42,7 +42,7 @@ class Trainer:
     model : Module
     loss : Loss
         Its ``metrics`` are reported, too.
-    optimizer : SGD
+    optimizer : Optimizer
         Holds parameters of `model`; the other parameters are not trained.
     callbacks : sequence of Callback
         Their hooks are called in this order.
@@ -74,7 +74,12 @@ class Trainer:
     """
 
     def __init__(
-        self, model: Module, loss: Loss, optimizer: SGD, callbacks: Sequence[Callback] = (), rng: Seed = None
+        self,
+        model: Module,
+        loss: Loss,
+        optimizer: Optimizer,
+        callbacks: Sequence[Callback] = (),
+        rng: Seed = None,
     ) -> None:
         self.model = _checks.instance("Trainer: model", model, Module, "be a Module")
         self.loss = _checks.instance("Trainer: loss", loss, Loss, "be a Loss")

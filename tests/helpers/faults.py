@@ -250,7 +250,8 @@ def number(rule, *outside):
     def faults(_):
         for value in outside:
             yield Fault(value, ValueError, f"must be {rule}, got {value}")
-        for value in ("a", None, 1j, np.complex64(1), np.bool(1), [1.0], np.ones(2), object(), Unreadable()):
+        complex_numbers = (1j, np.complex64(1), np.clongdouble(1), np.array(1, np.clongdouble))
+        for value in (*complex_numbers, "a", None, np.bool(1), [1.0], np.ones(2), object(), Unreadable()):
             yield Fault(value, TypeError, "must be a number, got ...")
 
     return faults

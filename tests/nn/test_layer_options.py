@@ -254,6 +254,23 @@ def test_sizes_are_bounded(size):
             make(size)
 
 
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda n: nn.Linear(n, n - 1), (2**31 - 2, 2**31 - 1)),
+        (lambda n: nn.Linear(2**30, 2**30, init="orthogonal"), (2**30, 2**30)),  # 2^63 bytes, one too many
+        (lambda n: nn.Conv2d(n, 1, (n, n)), (1, *3 * (2**31 - 1,))),
+        (lambda n: nn.LayerNorm((n, n)), (2**31 - 1, 2**31 - 1)),
+        (lambda n: nn.RMSNorm((n, n)), (2**31 - 1, 2**31 - 1)),
+        (lambda n: nn.Whitening(n), (1, 2**31 - 1, 2**31 - 1)),
+    ],
+)
+def test_parameters_that_no_memory_holds_are_a_memory_error(make, shape):
+    message = rf"^\w+: parameters must fit in the address space, got shape {re.escape(str(shape))}$"
+    with pytest.raises(MemoryError, match=message):
+        make(2**31 - 1)
+
+
 def test_a_dtype_of_none_is_refused():
     with pytest.raises(TypeError, match=r"^Linear: dtype must be a floating type, got None"):
         nn.Linear(2, 3, dtype=None)

@@ -13,11 +13,13 @@ from numpy.testing import assert_allclose
 from trimtab import cli
 from trimtab.bench import report
 from trimtab.bench.cases import CASES, Case, Inputs, Weights, resnet50
-from trimtab.bench.measure import DROPS, WRONG, Timing, check, expect, measure, outputs
+from trimtab.bench.check import DROPS, check, expect
+from trimtab.bench.measure import WRONG, Timing, measure
 from trimtab.bench.peers import installed, use_threads
 from trimtab.bench.peers.library import Library
 from trimtab.bench.peers.numpy import NumPy
 from trimtab.bench.peers.trimtab import Trimtab
+from trimtab.bench.random_cases import random_cases
 
 FEW = Weights("few", ((5, 7), (3,), (2, 3, 1)))
 SHAPES = {(2, 1): (9, 6), (2, -1): (5, 70), (4, 1): (4, 6, 2, 5), (4, -1): (4, 2, 5, 6)}
@@ -45,8 +47,8 @@ def named(library, op, call):
 @pytest.mark.parametrize("case", SMALL, ids=lambda case: f"{case.op} {case.label}")
 @pytest.mark.parametrize("library", LIBRARIES, ids=lambda library: library.name)
 def test_every_library_computes_the_same(case, library):
-    if call := library.prepare(case.op, Inputs(case)):
-        check(library.name, case, call, expect(case))
+    if library.has(case):
+        check(library, case, library.prepare(case, Inputs(case)), expect(case))
 
 
 @pytest.mark.parametrize("library", [Trimtab(), NumPy()], ids=lambda library: library.name)
@@ -84,7 +86,7 @@ def test_expected_results_are_those_of_the_reference(case, monkeypatch):
     """They are computed by NumPy as the benchmark writes it, since the reference is not in the wheel."""
     for kept, expected in zip((True, False), expect(case), strict=case.op in DROPS):
         monkeypatch.setattr("trimtab.bench.peers.trimtab.tt", specification(case.shape, kept))
-        by_reference = outputs(getattr(Trimtab(), case.op)(Inputs(case, np.float64))())
+        by_reference = Trimtab().as_arrays(Trimtab().prepare(case, Inputs(case, np.float64))())
         for array, right in zip(expected, by_reference, strict=False):
             assert_allclose(array, right, rtol=1e-10, atol=1e-12)
 
@@ -128,7 +130,7 @@ def test_a_library_may_lack_an_operation(capsys):
 
 def test_results_are_shown_as_ratios(capsys, tmp_path):
     pytest.importorskip("matplotlib")
-    timings = {"trimtab": Timing(2e-6, 1e-6, 3e-6), "fine": Timing(3e-6, 3e-6, 3e-6)}
+    timings = {"trimtab": Timing(2e-6, 1.5e-6, 2.5e-6), "fine": Timing(3e-6, 3e-6, 3e-6)}
     measurements = {
         DROPOUT: timings | {"other": Timing(5e-5, 5e-5, 5e-5)},
         LAYER_NORM: timings | {"other": WRONG},
@@ -138,17 +140,35 @@ def test_results_are_shown_as_ratios(capsys, tmp_path):
     _, _, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
     assert rows == [
         ["dropout_forward"],
-        ["5x70", "p=0.3", "2.00", "µs", "±50%", "1.50x", "25.0x"],
+        ["5x70", "p=0.3", "2.00", "µs", "±25%", "1.50x", "25.0x"],
         ["layer_norm"],
-        ["5x70", "2.00", "µs", "±50%", "1.50x", "wrong"],
+        ["5x70", "2.00", "µs", "±25%", "1.50x", "wrong"],
         ["rms_norm"],
-        ["5x70", "2.00", "µs", "±50%", "1.50x"],
+        ["5x70", "2.00", "µs", "±25%", "1.50x"],
     ]
     report.write_json(measurements, tmp_path / "bench.json")
     _, result, _ = json.loads((tmp_path / "bench.json").read_text())["results"]
     assert result["seconds"]["other"] is None
     report.plot(measurements, tmp_path / "bench.png")
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("ours", "other", "row"),
+    [
+        (Timing(2e-6, 2e-6, 4e-6), Timing(3e-6, 1.4e-6, 3e-6), "2.00 µs ±50% ~1.50x"),
+        (Timing(2e-6, 1e-6, 2.2e-6), Timing(3e-6, 3e-6, 3e-6), "~2.00 µs ±30% ~1.50x"),
+        (Timing(2e-6, 2e-6, 2e-6), Timing(3e-6, 3e-6, 3e-6, disturbed=0.3), "2.00 µs ±0% ~1.50x"),
+        (Timing(2e-6, 2e-6, 2e-6, disturbed=0.25), Timing(3e-6, 3e-6, 3e-6), "2.00 µs ±0% 1.50x"),
+    ],
+)
+def test_doubtful_ratios_are_marked(ours, other, row, capsys):
+    """Quartiles more than a factor of two apart, or more than a quarter of the blocks disturbed."""
+    report.table({LAYER_NORM: {"trimtab": ours, "other": other}})
+    lines = capsys.readouterr().out.splitlines()
+    assert " ".join(lines[3].split()) == f"5x70 {row}"
+    assert [line for line in lines if line.startswith("~ doubtful")] == lines[4:]
+    assert len(lines) == 4 + ("~" in row)
 
 
 def test_the_table_fits_100_columns(capsys):
@@ -239,3 +259,67 @@ def test_an_operation_without_quick_cases_is_refused(monkeypatch, capsys):
     monkeypatch.setattr("trimtab.bench.CASES", [Case("layer_norm", (2048, 1024))])
     assert cli.main(["bench", "--quick", "--ops", "layer"]) == 2
     assert "ops must have quick cases with --quick, got layer" in capsys.readouterr().err
+
+
+def test_random_shapes_are_those_of_the_seed():
+    first = random_cases(CASES, 3, 1, quick=False)
+    assert first == random_cases(CASES, 3, 1, quick=False)
+    assert not set(first) & set(random_cases(CASES, 3, 2, quick=False))
+    norms = [case for case in CASES if case.op == "batch_norm"]
+    drawn = random_cases(norms, 40, 1, quick=False)
+    assert drawn[:3] == [case for case in first if case.op == "batch_norm"]
+    assert {(len(case.shape), case.axis) for case in drawn} == {(len(c.shape), c.axis) for c in norms}
+
+
+@pytest.mark.parametrize(("quick", "largest"), [(True, 2**20), (False, 2**24)])
+def test_random_shapes_are_within_bounds(quick, largest):
+    drawn = random_cases(CASES, 20, 3, quick)
+    assert [case.op for case in drawn] == [op for op in dict.fromkeys(c.op for c in CASES) for _ in range(20)]
+    assert largest / 4 < max(case.size for case in drawn) <= largest
+    images = [case for case in drawn if len(case.shape) == 4]
+    assert all(case.shape[case.axis] % (case.groups or 1) == 0 for case in images)
+    assert all(case.size >= 16 * case.shape[case.axis] for case in images)
+    assert all(min(case.shape) >= 8 for case in drawn if len(case.shape) == 2 and not case.weights)
+    assert any(case.shape[1] % 2 for case in drawn)
+    widths = [case.shape[-1] for case in drawn if case.op == "layer_norm"]
+    assert max(widths) > 20 * min(widths)
+
+
+def test_random_shapes_are_computed_right():
+    for case in random_cases(CASES, 2, 5, quick=True):
+        library = Trimtab()
+        check(library, case, library.prepare(case, Inputs(case)), expect(case))
+
+
+def test_the_summary_has_the_mean_and_the_worst_of_table_and_drawn_shapes(capsys):
+    def timing(microseconds):
+        return Timing(*[microseconds * 1e-6] * 3)
+
+    def timings(best):
+        return {"trimtab": timing(2), "slow": timing(90), "best": timing(best), "broken": WRONG}
+
+    rows = [Case("layer_norm", (n, 8)) for n in (1, 2, 3)]
+    alone = Case("relu", (8, 8))
+    measurements = {rows[0]: timings(4), rows[1]: timings(16), rows[2]: timings(1)}
+    report.summary(measurements | {alone: {"trimtab": timing(2)}}, rows[2:])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1] == ["best", "of", "the", "others", "shapes", "mean", "worst", "drawn", "mean", "worst"]
+    assert lines[3:] == [
+        ["layer_norm", "2", "4.00x", "2.00x", "1", "0.50x", "0.50x"],
+        ["relu", "0", "0"],
+        ["all", "2", "4.00x", "2.00x", "1", "0.50x", "0.50x"],
+    ]
+    doubtful = {"trimtab": timing(2), "best": Timing(4e-6, 1e-6, 4e-6)}
+    report.summary({rows[0]: doubtful, rows[1]: timings(16)}, [])
+    assert capsys.readouterr().out.split()[-4:] == ["all", "2", "~4.00x", "~2.00x"]
+
+
+def test_bench_measures_random_shapes_beside_the_table(few_cases, capsys):
+    """Cases of an operation are side by side."""
+    assert cli.main(["bench", "--quick", "--ops", "mse", "huber", "--random", "2", "--seed", "3"]) == 0
+    table, summary = capsys.readouterr().out.split("\n\n")
+    drawn = random_cases([case for case in SMALL if case.op in ("mse", "huber")], 2, 3, quick=True)
+    rows = [line.split()[0] for line in table.splitlines()[2:] if not line.startswith("~")]
+    labels = [case.label for case in drawn]
+    assert rows == ["mse", "5x70", *labels[:2], "huber", "5x70", *labels[2:]]
+    assert [line.split()[4] for line in summary.splitlines()[2:]] == ["2", "2", "4"]

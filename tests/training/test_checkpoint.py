@@ -95,7 +95,8 @@ def test_the_bits_depend_on_everything_that_is_saved(fit, path):
     assert resumed(groups, notes) == expected
     for group in ("model", "optimizer"):
         for name, array in groups[group].items():
-            assert resumed(groups | {group: groups[group] | {name: array + 1}}, notes) != expected, name
+            if not name.startswith("schedule."):  # text, which is checked when it is read
+                assert resumed(groups | {group: groups[group] | {name: array + 1}}, notes) != expected, name
     assert resumed(groups, notes | {"rng": np.random.PCG64(8).state}) != expected
     assert resumed(groups, notes | {"history": {}}) != expected
 
@@ -354,9 +355,9 @@ def test_a_full_disk_leaves_the_old_file(path, run_python):
     code = f"""
 import resource, numpy as np
 from trimtab.training import checkpoint_file as checkpoint
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
 try:
-    checkpoint.write({str(path)!r}, {{"group": {{"a": np.ones(10000)}}}}, "new")
+    checkpoint.write({str(path)!r}, {{"group": {{"a": np.ones(2**18)}}}}, "new")
 except OSError as error:
     print(error)
 """
@@ -413,7 +414,7 @@ def test_damaged_files_are_refused_and_change_nothing(change, error, message, fi
 
 def other_optimizer():
     trainer = learner()
-    trainer.optimizer = SGD(trainer.model, lr=0.1)
+    trainer.optimizer = SGD(trainer.model, lr=decaying)
     return trainer
 
 

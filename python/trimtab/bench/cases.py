@@ -15,6 +15,8 @@ from trimtab._typing import Array
 
 Shape: TypeAlias = tuple[int, ...]
 
+QUICK_SIZE = 2**20
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -61,7 +63,8 @@ class Case:
 
     `axis` is the channel axis of batch, group and instance norm; layer norm and max-norm take the last axis.
     `groups` is the number of groups of group norm, `p` the dropout probability, `weights` the parameters
-    of an update, the first of which has shape `shape`.
+    of an update, the first of which has shape `shape`. With `out`, results go to an array of the caller in
+    the libraries that can do so.
     """
 
     op: str
@@ -70,21 +73,30 @@ class Case:
     groups: int | None = None
     p: float | None = None
     weights: Weights | None = None
+    dtype: str = "float32"
+    out: bool = False
+
+    @property
+    def size(self) -> int:
+        """The number of elements of the largest arrays."""
+        return self.weights.size if self.weights else prod(self.shape)
 
     @property
     def quick(self) -> bool:
         """Whether the case is part of a quick run, too."""
-        return (self.weights.size if self.weights else prod(self.shape)) <= 2**20
+        return self.size <= QUICK_SIZE and self.dtype == "float32" and not self.out
 
     @property
     def label(self) -> str:
-        """The name of the weights, or the shape, layout of images, groups and dropout probability."""
+        """The name of the weights, or the shape, layout of images and what else is not the default."""
         if self.weights:
             return self.weights.name
         layout = {(4, 1): " NCHW", (4, -1): " NHWC"}.get((len(self.shape), self.axis), "")
         groups = "" if self.groups is None else f" {self.groups} groups"
         chance = "" if self.p is None else f" p={self.p:g}"
-        return "x".join(map(str, self.shape)) + layout + groups + chance
+        dtype = "" if self.dtype == "float32" else f" {self.dtype}"
+        out = " out=" if self.out else ""
+        return "x".join(map(str, self.shape)) + layout + groups + chance + dtype + out
 
 
 Layout: TypeAlias = tuple[Shape, int]
@@ -151,7 +163,7 @@ CASES = (
 
 
 class Inputs:
-    """The arrays of a case, drawn on first access, with the same values in every dtype.
+    """The arrays of a case in its dtype or a given one, drawn on first access.
 
     `gamma`, `beta` and the running statistics `mean` and `var` have shape (C,), one value for each channel
     along `axis`; `others` are the other axes. The options of the operations are attributes, too.
@@ -161,19 +173,23 @@ class Inputs:
     # The learning rate is so small that many updates hardly change the weights.
     lr, momentum, weight_decay, max_grad_norm = 1e-3, 0.9, 0.01, 1.0
 
-    def __init__(self, case: Case, dtype: DTypeLike = np.float32) -> None:
+    def __init__(self, case: Case, dtype: DTypeLike | None = None) -> None:
         self.shape, self.axis, self.p = case.shape, case.axis, case.p or 0.0
-        self.dtype = np.dtype(dtype)
+        self.stored, self.dtype = np.dtype(case.dtype), np.dtype(dtype or case.dtype)
         self.channels = case.shape[case.axis]
         self.groups = case.groups or self.channels
         self.others = tuple(axis for axis in range(len(self.shape)) if axis != self.axis % len(self.shape))
         self.weights = case.weights.shapes if case.weights else ()
 
+    def rounded(self, values: Array) -> Array:
+        """Round values to the dtype of the case, so that they are the same in every dtype."""
+        return values.astype(self.stored, copy=False).astype(self.dtype, copy=False)
+
     def normal(self, name: str, shape: Shape, around: float = 0.0) -> Array:
         """Draw normally distributed values, seeded by the name."""
         values = np.random.default_rng([*name.encode()]).standard_normal(shape, np.float32)
         values += np.float32(around)
-        return values.astype(self.dtype, copy=False)
+        return self.rounded(values)
 
     @property
     def update(self) -> dict[str, Any]:
@@ -207,7 +223,7 @@ class Inputs:
 
     @cached_property
     def var(self) -> Array:
-        return np.square(self.normal("var", (self.channels,), 1)) + 0.5
+        return self.rounded(np.square(self.normal("var", (self.channels,), 1).astype(np.float64)) + 0.5)
 
     @cached_property
     def labels(self) -> Array:
@@ -222,7 +238,7 @@ class Inputs:
     @cached_property
     def limit(self) -> float:
         """A length that about half of the rows exceed."""
-        return float(np.median(np.linalg.norm(self.normal("x", self.shape, 0.5), axis=-1)))
+        return float(np.median(np.linalg.norm(self.x, axis=-1)))
 
     def each_weight(self, name: str) -> list[Array]:
         """Draw an array for each parameter of a model, new ones in each call, as updates are in place."""

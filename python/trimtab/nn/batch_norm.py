@@ -171,7 +171,7 @@ class BatchNorm(Norm):
             )
         dtype = as_float_dtype(dtype)
         self.running_mean = np.zeros(channels, dtype)
-        self.batches = np.zeros((), np.int64)
+        self.batches = np.zeros((), np.uint64)
         spread = "running_std" if renorm else "running_var"
         setattr(self, spread, np.ones(channels, dtype))
         counts = momentum is None or (renorm and (callable(r_max) or callable(d_max)))

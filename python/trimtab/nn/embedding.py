@@ -11,7 +11,7 @@ from trimtab._typing import Array, Seed
 from trimtab.nn.arguments import as_gradient
 from trimtab.nn.dtypes import as_float_dtype
 from trimtab.nn.module import Module
-from trimtab.nn.options import size
+from trimtab.nn.options import require_addressable, size
 from trimtab.nn.parameter import Parameter
 
 
@@ -57,6 +57,7 @@ class Embedding(Module):
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.num, self.dim = size("Embedding: num", num), size("Embedding: dim", dim)
+        require_addressable("Embedding", (self.num, self.dim))
         self.padding_index = None if padding_index is None else _index(padding_index, self.num)
         dtype = as_float_dtype(dtype, "Embedding")
         weight = as_generator("Embedding: rng", rng).standard_normal((self.num, self.dim))

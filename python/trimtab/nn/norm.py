@@ -14,7 +14,7 @@ from trimtab._typing import Array
 from trimtab.nn.arguments import require_axes, require_channels
 from trimtab.nn.dtypes import as_float_dtype
 from trimtab.nn.module import Module
-from trimtab.nn.options import Fixed, Option, size, sizes
+from trimtab.nn.options import Fixed, Option, require_addressable, size, sizes
 from trimtab.nn.parameter import Parameter
 
 
@@ -56,6 +56,7 @@ def _normalized_shape(module: Module, shape: Any) -> tuple[int, ...]:
         raise ValueError(
             f"{type(module).__name__}: shape must have at least one axis, got {_checks.shown(shape)}"
         )
+    require_addressable(type(module).__name__, found)
     return found
 
 

@@ -13,7 +13,7 @@ from trimtab._typing import Array
 from trimtab.callbacks.dispatch import validating
 from trimtab.metrics import Mean, Means
 from trimtab.nn.arguments import as_samples
-from trimtab.optim import SGD
+from trimtab.optim import Optimizer
 from trimtab.training.accumulation import GradientMean
 from trimtab.training.batches import Batch, augmented
 from trimtab.training.evaluation import BATCH_SIZE, evaluate, evaluate_batch
@@ -168,7 +168,7 @@ class Loop:
         return "gradients must be finite, got NaN or Inf"
 
 
-def have_finite_gradients(optimizer: SGD) -> bool:
+def have_finite_gradients(optimizer: Optimizer) -> bool:
     """Whether no gradient of the optimizer's parameters has a NaN or Inf."""
     by_dtype: dict[Any, list[Array]] = {}
     for parameter in optimizer.parameters:

@@ -9,16 +9,21 @@ import numpy as np
 
 import trimtab as tt
 from trimtab._typing import Array
-from trimtab.bench.cases import Inputs
+from trimtab.bench.cases import Case, Inputs
 from trimtab.bench.peers.library import Call, Library
 from trimtab.nn import Parameter
 from trimtab.optim import SGD
 
 
 class Trimtab(Library):
-    """The functions of the package; each call allocates its results."""
+    """The functions of the package; each call allocates its results, or writes the first of them to `out`."""
 
     name = "trimtab"
+    dtypes = frozenset({"float32", "float64", "float16", "bfloat16"})
+
+    def prepare(self, case: Case, inputs: Inputs) -> Call:
+        call: Any = super().prepare(case, inputs)
+        return partial(call, out=np.empty_like(self.as_arrays(call())[0])) if case.out else call
 
     def get_num_threads(self) -> int:
         return tt.get_num_threads()
