@@ -392,6 +392,12 @@ class BinaryCrossEntropy(_Elementwise):
                 )
         self.metrics = {"accuracy": binary_accuracy}
 
+    def class_labels(self, targets: Array, output: Array) -> ClassLabels | None:
+        """Return class 1 where the target is above 1/2; None for several labels at once."""
+        if output.size != len(output):
+            return None
+        return ClassLabels((targets.reshape(len(targets)).astype(np.float64) > 0.5).astype(np.int64), 2)
+
     def _kernel(self, pred: Array, target: Array, *, sample_weight: Array | None) -> tuple[float, Array]:
         return kernels.binary_cross_entropy(
             pred,

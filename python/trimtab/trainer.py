@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike
 from trimtab import _checks
 from trimtab._inputs import as_generator
 from trimtab._typing import Array, Seed
+from trimtab._weights import ClassWeight
 from trimtab.callbacks import Callback
+from trimtab.callbacks.dispatch import validating
 from trimtab.losses import Loss
 from trimtab.nn.module import Module
-from trimtab.nn.passes import evaluation
 from trimtab.optim import Optimizer
 from trimtab.training.batches import batch_slices, read_data, read_samples
-from trimtab.training.class_weights import ClassWeight
 from trimtab.training.evaluation import BATCH_SIZE, dtype_of, evaluate, require_weighted
 from trimtab.training.history import History
 from trimtab.training.interrupts import interrupt_calls
@@ -27,10 +27,11 @@ from trimtab.training.modes import mode_of_training, without_dx
 from trimtab.training.parts import require_callbacks, untrained_parameters
 from trimtab.training.plan import Augment, Nan, Request, plan_fit
 from trimtab.training.position import Position
+from trimtab.training.prediction import Prediction, predict, predict_sampling
 from trimtab.training.saving import SavedTraining, save
 from trimtab.training.start import exclusive, started
 
-__all__ = ["History", "Trainer", "batch_slices"]
+__all__ = ["History", "Prediction", "Trainer", "batch_slices"]
 
 
 class Trainer:
@@ -141,7 +142,7 @@ class Trainer:
         shuffle : bool
             Whether each epoch draws a new order of the samples.
         progress : bool
-            Whether to show a progress bar (if tqdm is installed).
+            Whether to show a progress bar, or a line after each epoch: see `ProgressBar`.
         resume : path_like, optional
             A file written by `save` or by the callback `Checkpoint` in a training with these arguments.
             Training continues where it was saved, also in the middle of an epoch, up to `epochs` in all. The
@@ -258,18 +259,59 @@ class Trainer:
             require_weighted("evaluate", self.loss)
         return evaluate(self.model, self.loss, data.batches(batch_size))
 
-    def predict(self, x: ArrayLike, batch_size: int = BATCH_SIZE) -> Array:
+    @overload
+    def predict(
+        self, x: ArrayLike, batch_size: int = BATCH_SIZE, samples: Literal[0] = 0, rng: Seed = None
+    ) -> Array: ...
+    @overload
+    def predict(
+        self, x: ArrayLike, batch_size: int = BATCH_SIZE, samples: int = 0, rng: Seed = None
+    ) -> Array | Prediction: ...
+    def predict(
+        self, x: ArrayLike, batch_size: int = BATCH_SIZE, samples: int = 0, rng: Seed = None
+    ) -> Array | Prediction:
         """Return the output of the model, in evaluation as for `evaluate`, for samples x.
 
-        For no samples it is the empty output of the model.
+        Parameters
+        ----------
+        x : array_like
+            For no samples, the result is the empty output of the model.
+        batch_size : int
+            At least 1.
+        samples : int
+            0, or the number of passes of Monte-Carlo dropout (Gal and Ghahramani 2016): in each pass dropout
+            and other layers that draw do so, everything else evaluates. No mode is changed, and memory does
+            not grow with the number of passes.
+        rng : int, numpy.random.Generator, numpy.random.RandomState or None
+            What the passes draw from; None: the generator of the trainer. The same seed gives the same bits
+            for the same `batch_size`.
+
+        Returns
+        -------
+        numpy.ndarray or Prediction
+            With `samples`, the fields ``mean`` and ``std`` over the passes; ``std`` is that of `numpy.std`,
+            with ``ddof=0``. They are computed in float64 and have the dtype of the output.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is of the wrong kind or out of range, or no layer draws though there are `samples`.
         """
         batch_size = _checks.whole("predict: batch_size", batch_size, 1)
-        samples, dtype = read_samples("predict: x", x), dtype_of(self.model)
-        batches = batch_slices(len(samples), batch_size) or [slice(0, 0)]
-        with evaluation(self.model):
-            return np.concatenate(
-                [self.model.forward(samples[batch].astype(dtype, copy=False)) for batch in batches]
-            )
+        passes = _checks.whole("predict: samples", samples, 0)
+        generator = self.rng if rng is None else as_generator("predict: rng", rng)
+        given = read_samples("predict: x", x)
+        if not passes:
+            return predict(self.model, given, batch_size)
+        if not any(module.draws for _, module in self.model.modules()):
+            raise ValueError(f"predict: samples must be 0 without a layer that draws, got {passes}")
+        return predict_sampling(self.model, given, batch_size, passes, generator)
+
+    def validated_state(self) -> dict[str, Array]:
+        """Return the weights that validation uses: a callback may replace those of the model meanwhile."""
+        with validating(self.callbacks, self):
+            state: dict[str, Array] = self.model.state_dict()
+        return state
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write model, optimizer, generator, history, position and callbacks to a safetensors file.

@@ -275,8 +275,9 @@ def test_the_log_of_a_resumed_training_is_complete(fit, path):
         assert [float(row[column]) for row in rows] == trainer.history[name]
 
 
-def test_the_bar_of_a_resumed_training_starts_at_its_batch(fit, path, capsys):
+def test_the_bar_of_a_resumed_training_starts_at_its_batch(fit, path, capsys, monkeypatch):
     pytest.importorskip("tqdm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     fit(learner([Checkpoint(path)]), 2)
     fit(learner(), 3, resume=path, progress=True)
     bar = capsys.readouterr().err

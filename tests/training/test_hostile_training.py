@@ -17,6 +17,7 @@ REQUIRED = {
     nn.AvgPool2d: {"kernel_size": 2},
     nn.BatchNorm: {"channels": 3},
     nn.Conv2d: {"inputs": 3, "outputs": 2, "kernel_size": 3, "rng": 0},
+    nn.Embedding: {"num": 5, "dim": 3, "rng": 0},
     nn.GroupNorm: {"num_groups": 3, "channels": 3},
     nn.InstanceNorm: {"channels": 3},
     nn.LayerNorm: {"shape": 3},

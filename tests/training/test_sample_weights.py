@@ -1,10 +1,15 @@
 """Weights of samples and classes, against the formula of a linear model in float64."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from helpers.training import WeightedSquares, linear_trainer, small_trainer, state_of, two_classes
 from numpy.testing import assert_allclose
-from trimtab import losses
+from trimtab import losses, nn
+from trimtab.callbacks import Callback
+from trimtab.optim import SGD
+from trimtab.trainer import Trainer
 
 
 @pytest.fixture
@@ -145,10 +150,10 @@ def test_classes_of_cross_entropy():
     [
         (
             {"sample_weight": np.ones(39)},
-            r"sample_weight must have shape \(40,\) as the samples, got \(39,\)",
+            r"sample_weight must have shape \(40,\), got \(39,\)",
         ),
-        ({"sample_weight": np.ones((40, 1))}, r"sample_weight must have shape \(40,\) .*, got \(40, 1\)"),
-        ({"sample_weight": 2.0}, r"sample_weight must have shape \(40,\) as the samples, got \(\)"),
+        ({"sample_weight": np.ones((40, 2))}, r"sample_weight must have shape \(40,\), got \(40, 2\)"),
+        ({"sample_weight": 2.0}, r"sample_weight must have shape \(40,\), got \(\)"),
         ({"sample_weight": -np.arange(40.0)}, "sample_weight must be finite and >= 0, got -1.0 at sample 1"),
         ({"sample_weight": [np.nan] * 40}, "sample_weight must be finite and >= 0, got nan at sample 0"),
         ({"sample_weight": [np.inf] * 40}, "sample_weight must be finite and >= 0, got inf at sample 0"),
@@ -170,7 +175,7 @@ def test_classes_of_cross_entropy():
         ({"class_weight": 3.0}, "class_weight must be a finite factor >= 0 for each of 2 classes, got 3.0"),
         (
             {"validation_data": (np.ones((2, 3)), [0, 1], [1.0])},
-            r"sample_weight of validation_data must have shape \(2,\) as the samples, got \(1,\)",
+            r"sample_weight of validation_data must have shape \(2,\), got \(1,\)",
         ),
         ({"stratify": True}, "stratify must be False without validation_split, got True"),
         ({"accumulate": 0}, "accumulate must be at least 1, got 0"),
@@ -178,12 +183,7 @@ def test_classes_of_cross_entropy():
 )
 def test_wrong_weights_are_refused_and_change_nothing(options, message, rng):
     x, y = two_classes(rng)
-
-    class Weighted(losses.CrossEntropy):
-        def __call__(self, output, target, sample_weight=None):
-            return super().__call__(output, target)
-
-    learner = small_trainer(loss=Weighted())
+    learner = small_trainer()
     before = state_of(learner)
     with pytest.raises((TypeError, ValueError), match=f"^fit: {message}"):
         learner.fit(x, y, progress=False, **options)
@@ -212,3 +212,65 @@ def test_a_loss_without_weights_is_refused_by_name(rng):
         small_trainer(loss=losses.MSE()).fit(
             x, np.eye(2)[y], validation_split=0.5, stratify=True, progress=False
         )
+
+
+CASES = {
+    "cross entropy": (losses.CrossEntropy, 3, lambda rng: rng.integers(0, 3, 23)),
+    "with ignored labels": (
+        partial(losses.CrossEntropy, ignore_index=1),
+        3,
+        lambda rng: rng.integers(0, 3, 23),
+    ),
+    "one-hot": (losses.CrossEntropy, 3, lambda rng: np.eye(3)[rng.integers(0, 3, 23)]),
+    "binary": (losses.BinaryCrossEntropy, 1, lambda rng: rng.integers(0, 2, (23, 1))),
+    "squares": (losses.MSE, 2, lambda rng: rng.standard_normal((23, 2))),
+    "distances": (losses.MAE, 2, lambda rng: rng.standard_normal((23, 2))),
+    "Huber": (losses.Huber, 2, lambda rng: rng.standard_normal((23, 2))),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_integer_weights_are_repetitions(case, rng):
+    """In every loss, a sample of weight 3 is three samples; of weight 0, none."""
+    make, outputs, targets = CASES[case]
+    x, y, times = rng.standard_normal((23, 3)), targets(rng), rng.integers(0, 4, 23)
+
+    def learner():
+        model = nn.Sequential(nn.Linear(3, outputs, rng=0, dtype=np.float64))
+        return Trainer(model, make(), SGD(model, 0.1), rng=0)
+
+    weighted, repeated = learner(), learner()
+    options = {"epochs": 3, "shuffle": False, "progress": False}
+    history = weighted.fit(x, y, sample_weight=times, batch_size=5, accumulate=99, **options)
+    rows = np.repeat(np.arange(23), times)
+    expected = repeated.fit(x[rows], y[rows], batch_size=99, **options)
+    assert_allclose(history["loss"], expected["loss"], rtol=1e-12)
+    for name, array in repeated.model.state_dict().items():
+        assert_allclose(weighted.model.state_dict()[name], array, rtol=1e-11, atol=1e-14)
+
+
+def test_classes_of_binary_cross_entropy():
+    loss = losses.BinaryCrossEntropy()
+    for targets in ([0, 1, 1], np.array([[0.2], [0.9], [True]])):
+        labels = loss.class_labels(np.array(targets), np.zeros((1, 1)))
+        assert (labels.ids.tolist(), labels.classes) == ([0, 1, 1], 2)
+    assert loss.class_labels(np.zeros((3, 2)), np.zeros((1, 2))) is None
+
+
+def test_a_loss_is_fitted_to_the_samples_to_train_on(rng):
+    x, y = rng.standard_normal((40, 3)), np.repeat([0, 1, 0, 1], [15, 5, 2, 18])
+    learner = small_trainer(loss=losses.CrossEntropy(class_weight="balanced"))
+    other = small_trainer(loss=losses.CrossEntropy(class_weight=[20 / (2 * 15), 20 / (2 * 5)]))
+    options = {"validation_split": 0.5, "shuffle": False, "epochs": 2, "progress": False}
+    assert learner.fit(x, y, **options) == other.fit(x, y, **options)
+    failing = small_trainer(loss=losses.CrossEntropy(class_weight="balanced"))
+    failing.callbacks.append(FailsAtOnce())
+    before = vars(failing.loss).copy()
+    with pytest.raises(ArithmeticError):
+        failing.fit(x, y, progress=False)
+    assert vars(failing.loss) == before
+
+
+class FailsAtOnce(Callback):
+    def on_fit_begin(self, trainer, epochs, batches):
+        raise ArithmeticError

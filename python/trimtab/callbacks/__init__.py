@@ -13,6 +13,7 @@ module                contents
 ``learning_rate``     `LearningRateLogger`
 ``reduce_lr``         `ReduceLROnPlateau`
 ``stop_on_nan``       `StopOnNaN`
+``weight_average``    `WeightAverage`
 ``progress``          `ProgressBar`
 ``monitor``           `Monitor`: the best value of a metric so far
 ====================  =========================================================
@@ -31,6 +32,7 @@ from trimtab.callbacks.protocol import TrainerLike
 from trimtab.callbacks.reduce_lr import ReduceLROnPlateau
 from trimtab.callbacks.stop_on_nan import StopOnNaN
 from trimtab.callbacks.tensorboard import TensorBoard
+from trimtab.callbacks.weight_average import WeightAverage
 
 __all__ = [
     "CSVLogger",
@@ -44,4 +46,5 @@ __all__ = [
     "StopOnNaN",
     "TensorBoard",
     "TrainerLike",
+    "WeightAverage",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from trimtab._typing import Array
 from trimtab.callbacks.protocol import TrainerLike
@@ -65,6 +66,9 @@ class Callback:
     def on_fit_begin(self, trainer: TrainerLike, epochs: int, batches: int) -> None:
         """Called when training up to epoch `epochs`, each of `batches` batches, begins.
 
+        If the number of batches is not known, as for some iterables, it is 0. The batches of one step of the
+        optimizer count as one (``accumulate``).
+
         ``trainer.history`` has the epochs before the point at which training resumes.
         """
 
@@ -85,6 +89,14 @@ class Callback:
 
         The parameters have been updated, unless the batch was skipped because of a NaN: see `Trainer.fit`.
         """
+
+    @contextmanager
+    def validating(self, trainer: TrainerLike) -> Iterator[None]:
+        """Enclose the evaluation of the validation data after an epoch.
+
+        A callback may let the model have other weights meanwhile, as `WeightAverage` does.
+        """
+        yield
 
     def on_epoch_end(self, trainer: TrainerLike, epoch: int, logs: Mapping[str, float]) -> None:
         """Called after each epoch, which is in ``trainer.history`` already."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from trimtab._typing import Array
@@ -87,6 +87,15 @@ class CallbackList:
             position.pending = hook, arguments, [label for label, _ in called[number:]]
             getattr(callback, hook)(self._trainer, *arguments)
         position.pending = None
+
+
+@contextmanager
+def validating(callbacks: Sequence[Callback], trainer: TrainerLike) -> Iterator[None]:
+    """Enter `Callback.validating` of each."""
+    with ExitStack() as stack:
+        for callback in callbacks:
+            stack.enter_context(callback.validating(trainer))
+        yield
 
 
 def labeled(callbacks: Sequence[Callback]) -> list[tuple[str, Callback]]:

@@ -51,6 +51,10 @@ class TrainerLike(Protocol):
         """Means over the batches of the current epoch so far."""
         ...
 
+    def validated_state(self) -> dict[str, Array]:
+        """Return the weights that validation uses."""
+        ...
+
     def stop(self) -> None:
         """End the fit after the current batch."""
 

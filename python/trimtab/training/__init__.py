@@ -16,6 +16,7 @@ module                contents
 ``loop``              the loop over epochs and batches
 ``accumulation``      the mean of the gradients of several batches
 ``evaluation``        the loss and the metrics of a model
+``prediction``        the output of a model for samples
 ``undo``              the way back from an error
 ``position``          the position of a training, from which it can be resumed
 ``history``           `History`: the metrics of each epoch

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from trimtab._inputs import as_array, real_array
 from trimtab._typing import Array
+from trimtab._weights import read_sample_weight
 
 
 class Batch(NamedTuple):
@@ -80,23 +81,10 @@ def read_data(
         raise ValueError(
             f"{function}: y{of} must have {len(samples)} entries as x, got shape {targets.shape}"
         )
-    weights = None if weight is None else read_weight(f"{function}: sample_weight{of}", weight, len(samples))
+    weights = read_sample_weight(function, weight, len(samples), of)
+    if weights is not None and not weights.any():
+        raise ValueError(f"{function}: sample_weight{of} must not be 0 everywhere, got {len(weights)} zeros")
     return Data(samples, targets, weights)
-
-
-def read_weight(name: str, given: ArrayLike, samples: int) -> Array:
-    """Return the weights of the samples as float64 (N,)."""
-    weight = real_array(name, given)
-    if weight.shape != (samples,):
-        raise ValueError(f"{name} must have shape ({samples},) as the samples, got {weight.shape}")
-    weight = weight.astype(np.float64)
-    wrong = ~(np.isfinite(weight) & (weight >= 0))
-    if wrong.any():
-        sample = int(np.argmax(wrong))
-        raise ValueError(f"{name} must be finite and >= 0, got {weight[sample]} at sample {sample}")
-    if not weight.any():
-        raise ValueError(f"{name} must not be 0 everywhere, got {samples} zeros")
-    return weight
 
 
 def batch_slices(samples: int, batch_size: int) -> list[slice]:

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from trimtab import _checks
 from trimtab._inputs import real_array
 from trimtab._typing import Array
+from trimtab._weights import ClassWeight, balanced_class_weight
 from trimtab.losses import ClassLabels
-
-ClassWeight: TypeAlias = Literal["balanced"] | Mapping[int, float] | ArrayLike
 
 
 def class_factors(given: ClassWeight, labels: ClassLabels) -> Array:
     """Return the factor of each class (K,) in float64; the labels are those of all samples to train on."""
-    present, counts = np.unique(labels.ids[labels.ids >= 0], return_counts=True)
+    counted = labels.ids[labels.ids >= 0]
+    present = np.unique(counted)
     factors = np.ones(labels.classes)
     if isinstance(given, str):
         if given != "balanced":
             raise ValueError(
                 f"fit: class_weight must be 'balanced', a mapping or an array of factors, got {given!r}"
             )
-        factors[present] = counts.sum() / (len(present) * counts)
+        factors = balanced_class_weight(counted, labels.classes)
     elif isinstance(given, Mapping):
         for name, factor in given.items():
             label = _checks.whole("fit: class_weight: class", name)

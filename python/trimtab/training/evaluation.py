@@ -13,6 +13,7 @@ from trimtab._inputs import real_array
 from trimtab._typing import Array
 from trimtab.losses import Loss
 from trimtab.metrics import Mean, Means
+from trimtab.nn.arguments import as_samples
 from trimtab.nn.module import Module
 from trimtab.nn.passes import evaluation
 from trimtab.training.batches import Batch
@@ -22,10 +23,10 @@ BATCH_SIZE = 256  # of evaluation and prediction
 
 def evaluate(model: Module, loss: Loss, batches: Iterable[Batch]) -> dict[str, float]:
     """Return the loss and its metrics on all samples of the batches, the model in evaluation."""
-    means, dtype = Means(), dtype_of(model)
+    means = Means()
     with evaluation(model):
         for batch in batches:
-            output = model.forward(batch.x.astype(dtype, copy=False))
+            output = model.forward(as_samples(model, batch.x))
             values, _ = evaluate_batch("evaluate", loss, output, batch)
             means.add(values)
     return means.values()
@@ -40,7 +41,7 @@ def evaluate_batch(function: str, loss: Loss, output: Array, batch: Batch) -> tu
     if weights is None:
         result: Any = loss(output, target)
     else:
-        result = loss(output, target, sample_weight=weights)  # type: ignore[call-arg]
+        result = loss(output, target, sample_weight=weights)
     if not isinstance(result, tuple) or len(result) not in (2, 3):
         raise TypeError(
             f"{function}: loss must return (loss, gradient) or (loss, gradient, weight), "

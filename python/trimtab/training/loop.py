@@ -10,11 +10,13 @@ import numpy as np
 
 import trimtab._core as kernels
 from trimtab._typing import Array
+from trimtab.callbacks.dispatch import validating
 from trimtab.metrics import Mean, Means
+from trimtab.nn.arguments import as_samples
 from trimtab.optim import Optimizer
 from trimtab.training.accumulation import GradientMean
 from trimtab.training.batches import Batch, augmented
-from trimtab.training.evaluation import BATCH_SIZE, dtype_of, evaluate, evaluate_batch
+from trimtab.training.evaluation import BATCH_SIZE, evaluate, evaluate_batch
 from trimtab.training.history import VALIDATION
 from trimtab.training.modes import Modes
 from trimtab.training.plan import Plan
@@ -29,7 +31,6 @@ class Loop:
     def __init__(self, trainer: TrainerState, plan: Plan, modes: Modes) -> None:
         self._trainer, self._plan, self._modes = trainer, plan, modes
         self._position, self._callbacks = trainer.position, plan.callbacks
-        self._dtype = dtype_of(trainer.model)
         self._buffers = [*trainer.model.buffers().values()]
         self._mean = GradientMean(trainer.optimizer.parameters) if plan.accumulate > 1 else None
 
@@ -84,7 +85,8 @@ class Loop:
         trainer = self._trainer
         logs = self._position.means.values()
         if self._plan.validation is not None:
-            validation = evaluate(trainer.model, trainer.loss, self._plan.validation.batches(BATCH_SIZE))
+            with validating(trainer.callbacks, trainer):
+                validation = evaluate(trainer.model, trainer.loss, self._plan.validation.batches(BATCH_SIZE))
             logs |= {VALIDATION + name: value for name, value in validation.items()}
         logs |= self._callbacks.measure(logs)
         self._position.end_epoch()
@@ -138,7 +140,7 @@ class Loop:
 
     def _prepared(self, batch: Batch) -> Batch:
         """Return a batch with samples in the dtype of the model, augmented."""
-        samples, augment = batch.x.astype(self._dtype, copy=False), self._plan.augment
+        samples, augment = as_samples(self._trainer.model, batch.x), self._plan.augment
         if augment is not None:
             samples = augmented(samples, augment, self._trainer.rng)
         return batch._replace(x=samples)

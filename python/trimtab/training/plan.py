@@ -12,13 +12,15 @@ from numpy.typing import ArrayLike
 
 from trimtab import _checks
 from trimtab._typing import Array
+from trimtab._weights import ClassWeight
 from trimtab.callbacks import ProgressBar
 from trimtab.callbacks.dispatch import CallbackList
 from trimtab.losses import ClassLabels, Loss
+from trimtab.nn.arguments import as_samples
 from trimtab.nn.passes import evaluation
 from trimtab.training.batches import Data, augmented, read_data
-from trimtab.training.class_weights import ClassWeight, class_factors, weight_by_class
-from trimtab.training.evaluation import dtype_of, require_weighted
+from trimtab.training.class_weights import class_factors, weight_by_class
+from trimtab.training.evaluation import require_weighted
 from trimtab.training.history import VALIDATION
 from trimtab.training.parts import require_parts
 from trimtab.training.protocol import TrainerState
@@ -68,6 +70,11 @@ class Request:
         if self.y is None:
             self._require_stream()
 
+    @property
+    def splits_at_random(self) -> bool:
+        """Whether validation data are chosen at random."""
+        return self.shuffle and self.validation_split > 0
+
     def _require_stream(self) -> None:
         """Raise an error if an option needs all samples, which an iterable of batches does not show."""
         if is_array_like(self.x):
@@ -108,7 +115,7 @@ def plan_fit(trainer: TrainerState, request: Request) -> Plan:
     """Return the plan of a fit, or raise its errors."""
     require_parts("fit", trainer)
     saved = None if request.resume is None else SavedTraining("fit", request.resume, trainer)
-    split_seed = _split_seed(trainer, saved) if request.validation_split and request.shuffle else None
+    split_seed = _split_seed(trainer, request, saved)
     source, validation = _read(trainer, request, split_seed)
     progress = [ProgressBar()] if request.progress else []
     callbacks = CallbackList([*trainer.callbacks, *progress], trainer)
@@ -132,12 +139,12 @@ def plan_fit(trainer: TrainerState, request: Request) -> Plan:
     )
 
 
-def _split_seed(trainer: TrainerState, saved: SavedTraining | None) -> int:
+def _split_seed(trainer: TrainerState, request: Request, saved: SavedTraining | None) -> int | None:
     """Return the seed of the split, once it is drawn the same in every fit; the generator stays as it is."""
     position = trainer.position if saved is None else saved.position
-    if position.split_seed is not None:
-        return position.split_seed
-    return int(deepcopy(trainer.rng).integers(2**63))
+    if position.split_seed is None and request.splits_at_random:
+        return int(deepcopy(trainer.rng).integers(2**63))
+    return position.split_seed
 
 
 def _read(
@@ -154,13 +161,15 @@ def _read(
     labels = _class_labels(trainer.loss, request, data, output)
     if request.validation_split:
         classes = labels.ids if labels is not None and request.stratify else None
-        data, validation = hold_out(data, request.validation_split, split_seed, classes)
+        seed = split_seed if request.splits_at_random else None
+        data, validation = hold_out(data, request.validation_split, seed, classes)
     if request.class_weight is not None and labels is not None:
         require_weighted("fit", trainer.loss)
         used = labels if data.rows is None else labels._replace(ids=labels.ids[data.rows])
         factors = class_factors(request.class_weight, used)
         data = data._replace(weight=weight_by_class(data.weight, factors, labels))
-    return ArraySource(data, request.batch_size, request.shuffle, request.accumulate), validation
+    source = ArraySource(data, output.shape[-1], request.batch_size, request.shuffle, request.accumulate)
+    return source, validation
 
 
 def _read_validation(trainer: TrainerState, request: Request) -> Data | Stream | None:
@@ -215,7 +224,7 @@ def _require_targets(trainer: TrainerState, data: Data, of: str, augment: Augmen
 
     Raise an error unless the model accepts it, and the loss all targets and their weights.
     """
-    sample = data.x[:1].astype(dtype_of(trainer.model))
+    sample = as_samples(trainer.model, data.x[:1])
     with evaluation(trainer.model, strict=True):
         try:
             output = trainer.model.forward(sample)

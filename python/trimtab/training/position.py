@@ -86,9 +86,13 @@ class Position:
         """Note that all callbacks have ended."""
         self.fault, self.trained_checksum = self.fault_of(model), None
 
+    def weights_replaced(self, model: Module) -> bool:
+        """Whether a callback has replaced the weights after training ended."""
+        return self.trained_checksum is not None and self.trained_checksum != checksum(model)
+
     def fault_of(self, model: Module) -> str:
         """Return why training cannot be resumed from here with the current weights; empty if it can."""
-        if self.trained_checksum is not None and self.trained_checksum != checksum(model):
+        if self.weights_replaced(model):
             return "whose weights a callback has replaced at its end, such as by the best ones"
         return self.fault
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from trimtab.losses import Loss
 from trimtab.training.batches import Batch, Data, batch_slices
 from trimtab.training.position import Position
 from trimtab.training.stream import Stream
@@ -29,6 +30,10 @@ class Source(Protocol):
     steps: int
     settings: dict[str, Any]
 
+    def fit_loss(self, loss: Loss) -> None:
+        """Let the loss see the targets of all samples, as far as they are known."""
+        ...
+
     def epoch(self, position: Position, rng: np.random.Generator, *, begins: bool) -> Steps:
         """Return the steps of an epoch that begins, or those after the position.
 
@@ -38,11 +43,14 @@ class Source(Protocol):
 
 
 class ArraySource:
-    """Batches of arrays, in an order that is drawn for each epoch."""
+    """Batches of arrays, in an order that is drawn for each epoch.
 
-    def __init__(self, data: Data, batch_size: int, shuffle: bool, accumulate: int) -> None:
+    `classes` is the length of the last axis of the model's output.
+    """
+
+    def __init__(self, data: Data, classes: int, batch_size: int, shuffle: bool, accumulate: int) -> None:
         slices = batch_slices(data.samples, batch_size)
-        self._data, self._shuffle = data, shuffle
+        self._data, self._classes, self._shuffle = data, classes, shuffle
         self._groups = [slices[begin : begin + accumulate] for begin in range(0, len(slices), accumulate)]
         self.steps = len(self._groups)
         self.settings = {
@@ -51,6 +59,10 @@ class ArraySource:
             "shuffle": shuffle,
             "accumulate": accumulate,
         }
+
+    def fit_loss(self, loss: Loss) -> None:
+        """Let the loss see the targets of all samples."""
+        loss.fit(self._data.targets, self._classes)
 
     def epoch(self, position: Position, rng: np.random.Generator, *, begins: bool) -> Steps:
         """Return the steps of an epoch that begins, or those after the position."""
@@ -66,6 +78,9 @@ class StreamSource:
         self._stream, self._accumulate = stream, accumulate
         self.steps = -(-stream.length // accumulate)
         self.settings: dict[str, Any] = {"accumulate": accumulate}
+
+    def fit_loss(self, loss: Loss) -> None:
+        """Leave the loss as it is: the targets are not known yet."""
 
     def epoch(self, position: Position, rng: np.random.Generator, *, begins: bool) -> Steps:
         """Return the steps of an epoch that begins, or those after the position."""

@@ -40,22 +40,24 @@ def started(trainer: TrainerState, plan: Plan) -> Iterator[Start]:
     fit has a history and this one fails before its first step.
     """
     before = trainer.history, trainer.metric_names, trainer.position, trainer.skipped
-    rng = trainer.rng.bit_generator.state
+    rng, loss = trainer.rng.bit_generator.state, vars(trainer.loss).copy()
     learned = None
     if plan.saved is None:
-        trainer.history, trainer.position = History(), Position(split_seed=plan.split_seed)
+        trainer.history, trainer.position = History(), Position()
     else:
         learned = plan.saved.load_into(trainer)
-    trainer.position.settings = plan.source.settings
+    trainer.position.settings, trainer.position.split_seed = plan.source.settings, plan.split_seed
     trainer.metric_names, trainer.skipped, trainer.stopping = plan.metric_names, 0, False
     start = Start()
     try:
+        plan.source.fit_loss(trainer.loss)
         yield start
     except BaseException:
         replaces_history = before[0] and plan.saved is None and trainer.position.untrained
         if not start.begun or (replaces_history and not trainer.history):
             trainer.history, trainer.metric_names, trainer.position, trainer.skipped = before
             trainer.rng.bit_generator.state = rng
+            vars(trainer.loss).update(loss)
             if learned is not None:
                 learned.restore()
         raise
