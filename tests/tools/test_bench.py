@@ -275,8 +275,12 @@ def test_an_interrupt_reports_the_cases_measured_so_far(few_cases, tmp_path, cap
             raise KeyboardInterrupt
         return measure(case, *arguments)
 
+    said = []
+    monkeypatch.setattr("trimtab.bench.print_status", said.append)
     monkeypatch.setattr("trimtab.bench.measure", interrupted)
     assert cli.main(["bench", "--quick", "--json", str(tmp_path / "bench.json")]) == 130
+    assert said[0].endswith("layer_norm 5x70")
+    assert said[-1] == ""  # removes the last line from a terminal
     assert "layer_norm\n  5x70" in capsys.readouterr().out
     assert len(json.loads((tmp_path / "bench.json").read_text())["results"]) == 1
 
