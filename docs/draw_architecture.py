@@ -81,7 +81,8 @@ ROOMS = (
         "threads, recycled memory, limits of the process",
         row=12,
         columns=(0, 3),
-        files="parallel.* engine.* team.* openmp.* memory.* system_limits.* environment.* clock.*",
+        files="parallel.* threading.* engine.* job.* team.* region.* openmp.* memory.* "
+        "system_limits.* environment.* clock.*",
     ),
     Room("array.h, function.h, gil.h", "reads arguments, raises errors", 9, (0, 1), "*", compiled="once"),
 )
