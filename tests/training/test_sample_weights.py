@@ -289,8 +289,9 @@ def test_factors_are_not_below_0_by_any_amount(factor):
             learner.fit(x, labels, class_weight=value, progress=False)
     with pytest.raises(ValueError, match=r"pos_weight must be .*>= 0.*, got "):
         losses.BinaryCrossEntropy(pos_weight=factor)
-    with pytest.raises(ValueError, match=r"sample_weight must be .*>= 0.*, got "):
-        losses.CrossEntropy()(x, labels, sample_weight=np.array([1.0, factor]))
+    for loss, target in ((losses.CrossEntropy(), labels), (losses.MSE(), x)):
+        with pytest.raises(ValueError, match=r"^(CrossEntropy|MSE): sample_weight must be .*>= 0.*, got "):
+            loss(x, target, sample_weight=np.array([1.0, factor]))
     with pytest.raises(ValueError, match=r"^fit: sample_weight must be .*>= 0.*, got "):
         learner.fit(x, labels, sample_weight=[1.0, factor], progress=False)
     losses.CrossEntropy(class_weight=[1.0, 0.0])
