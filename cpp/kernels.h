@@ -14,6 +14,7 @@
 //   panel    the part of a unit or tile that one task sums; partial sums of panels combine in a fixed order
 //   task     a piece of work that one thread does; the shape alone decides what it is
 //   lane     one element of a vector register; sums use virtual lanes, the same number on any instruction set
+//   wide     of units whose values leave the range of the working type: they are computed in double, scaled
 //
 // In all drawings memory runs from left to right, then from top to bottom.
 //
