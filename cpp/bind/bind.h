@@ -24,5 +24,6 @@ void bind_max_pool(PyObject* module);
 void bind_reading(PyObject* module);
 void bind_rms_norm(PyObject* module);
 void bind_sgd(PyObject* module);
+void bind_softmax(PyObject* module);
 void bind_system(PyObject* module);
 }  // namespace trimtab

@@ -24,4 +24,5 @@ from reference.moments import *
 from reference.random_stream import *
 from reference.rms_norm import *
 from reference.sgd import *
+from reference.softmax import *
 from reference.whitening import *

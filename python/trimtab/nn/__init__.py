@@ -18,7 +18,7 @@ module                contents
 ``conv``              `Conv2d`
 ``pool``              `MaxPool2d`, `AvgPool2d`, `Flatten`
 ``windows``           kernel sizes, strides and padding of convolution and pooling
-``activation``        `ReLU`, `LeakyReLU`, `Sigmoid`, `Tanh`
+``activation``        `ReLU`, `LeakyReLU`, `GELU`, `SiLU`, `Sigmoid`, `Tanh`, `Softmax`
 ``norm``              `LayerNorm`, `RMSNorm`, `GroupNorm`, `InstanceNorm`
 ``batch_norm``        `BatchNorm`, with its variants
 ``batch_statistics``  the statistics that a pass of `BatchNorm` uses
@@ -29,7 +29,7 @@ module                contents
 ====================  =================================================================================
 """
 
-from trimtab.nn.activation import LeakyReLU, ReLU, Sigmoid, Tanh
+from trimtab.nn.activation import GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from trimtab.nn.batch_norm import BatchNorm, Ramp
 from trimtab.nn.conv import Conv2d
 from trimtab.nn.dropout import AlphaDropout, Dropout, DropPath, GaussianDropout
@@ -45,6 +45,7 @@ from trimtab.nn.sequential import Residual, Sequential
 from trimtab.nn.whitening import Whitening
 
 __all__ = [
+    "GELU",
     "AlphaDropout",
     "AvgPool2d",
     "BatchNorm",
@@ -66,7 +67,9 @@ __all__ = [
     "ReLU",
     "Residual",
     "Sequential",
+    "SiLU",
     "Sigmoid",
+    "Softmax",
     "Tanh",
     "Whitening",
     "fold",
