@@ -1,5 +1,6 @@
 """The specification: backward passes against central differences, forward passes against properties."""
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -351,7 +352,19 @@ def test_regression_and_activations_have_the_right_gradients(rng):
             (x,),
             rng,
         )
-    for name in ("relu", "sigmoid", "tanh"):  # gradients of y alone
+    weight = rng.uniform(0, 2, 3)
+    for loss in (
+        partial(reference.mae, target=target, sample_weight=weight),
+        partial(reference.binary_cross_entropy, labels=target > 0, label_smoothing=0.1, pos_weight=3),
+    ):
+        assert_gradients(lambda x, f=loss: f(x)[0], lambda dy, x, f=loss: [dy * f(x)[1]], (x,), rng)
+    for function, backward in (
+        (reference.silu, reference.silu_backward),
+        (reference.gelu, reference.gelu_backward),
+        (partial(reference.gelu, approximate=True), partial(reference.gelu_backward, approximate=True)),
+    ):
+        assert_gradients(function, lambda dy, x, b=backward: [b(dy, x)], (x,), rng)
+    for name in ("relu", "sigmoid", "tanh", "softmax", "log_softmax"):  # gradients of y alone
         forward, backward = getattr(reference, name), getattr(reference, f"{name}_backward")
         assert_gradients(forward, lambda dy, x, f=forward, b=backward: [b(dy, f(x))], (x,), rng)
     assert_gradients(reference.leaky_relu, lambda dy, x: [reference.leaky_relu_backward(dy, x)], (x,), rng)

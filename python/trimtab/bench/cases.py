@@ -159,11 +159,12 @@ CASES = (
     *cases(
         [
             op + direction
-            for op in ("relu", "leaky_relu", "sigmoid", "tanh")
+            for op in ("relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu")
             for direction in ("", "_backward")
         ],
         FLAT,
     ),
+    *cases(["softmax", "softmax_backward"], last((64, 10), (256, 1000), (4096, 768))),
     *cases(["softmax_cross_entropy"], last((64, 10), (256, 1000), (512, 32000))),
     *cases(["mse", "huber"], last((64, 10), (1024, 1024))),
     # Small planes, odd numbers of channels, few long rows, narrow matrices

@@ -284,6 +284,25 @@ class Torch(Library):
         run = self.translate(lambda *a: aten.leaky_relu_backward(*a, i.slope, False))
         return partial(run, *rows(i.dy, i.x))
 
+    def gelu(self, i: Inputs) -> Call:
+        return partial(self.translate(torch.nn.functional.gelu), *rows(i.x))
+
+    def gelu_backward(self, i: Inputs) -> Call:
+        return partial(self.translate(lambda *a: aten.gelu_backward(*a)), *rows(i.dy, i.x))
+
+    def silu(self, i: Inputs) -> Call:
+        return partial(self.translate(torch.nn.functional.silu), *rows(i.x))
+
+    def silu_backward(self, i: Inputs) -> Call:
+        return partial(self.translate(lambda *a: aten.silu_backward(*a)), *rows(i.dy, i.x))
+
+    def softmax(self, i: Inputs) -> Call:
+        return partial(self.translate(lambda x: torch.softmax(x, -1)), *rows(i.x))
+
+    def softmax_backward(self, i: Inputs) -> Call:
+        run = self.translate(lambda dy, y: aten._softmax_backward_data(dy, y, -1, y.dtype))
+        return partial(run, *rows(i.dy, i.residual))
+
     def sigmoid(self, i: Inputs) -> Call:
         return partial(self.translate(torch.sigmoid), *rows(i.x))
 

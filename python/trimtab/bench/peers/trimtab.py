@@ -215,6 +215,24 @@ class Trimtab(Library):
     def leaky_relu_backward(self, i: Inputs) -> Call:
         return partial(tt.leaky_relu_backward, i.dy, i.x)
 
+    def gelu(self, i: Inputs) -> Call:
+        return partial(tt.gelu, i.x)
+
+    def gelu_backward(self, i: Inputs) -> Call:
+        return partial(tt.gelu_backward, i.dy, i.x)
+
+    def silu(self, i: Inputs) -> Call:
+        return partial(tt.silu, i.x)
+
+    def silu_backward(self, i: Inputs) -> Call:
+        return partial(tt.silu_backward, i.dy, i.x)
+
+    def softmax(self, i: Inputs) -> Call:
+        return partial(tt.softmax, i.x)
+
+    def softmax_backward(self, i: Inputs) -> Call:
+        return partial(tt.softmax_backward, i.dy, i.residual)
+
     def sigmoid(self, i: Inputs) -> Call:
         return partial(tt.sigmoid, i.x)
 
