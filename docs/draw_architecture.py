@@ -41,6 +41,7 @@ ROOMS = (
         files="cli.py __main__.py demo.py bench/*",
         folder=PYTHON,
     ),
+    Room("estimators/", "nets for scikit-learn", 1, (0, 0), "estimators/*", PYTHON),
     Room("callbacks/", "early stopping, checkpoints, logs", 2, (1, 3), "callbacks/*", PYTHON),
     Room(
         "training/history.py",
