@@ -11,6 +11,7 @@ module          contents
 ``objectives``  losses, and the predictions that go with them
 ``solvers``     the updates of scikit-learn's stochastic solvers, by the kernels
 ``learning``    epochs, batches, learning rates and when to stop
+``hooks``       callbacks, our own and scikit-learn's
 ==============  ======================================================================
 """
 

@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from trimtab import extras
 from trimtab._typing import Array
 from trimtab.estimators.data import Data, dense_parts
+from trimtab.estimators.hooks import CallbackSupportMixin
 from trimtab.estimators.learning import Epochs
 from trimtab.estimators.network import ACTIVATIONS, NORMALIZATIONS, network
 from trimtab.estimators.objectives import Objective
@@ -29,7 +30,7 @@ BELOW_1 = Interval(Real, 0, 1, closed="left")
 AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
 
 
-class BaseMLP(BaseEstimator):  # type: ignore[misc]
+class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """The base of both estimators."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -173,11 +174,15 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Self:
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
+        if isinstance(self.decoupled_weight_decay, bool):
+            raise ValueError(f"decoupled_weight_decay must be a number, got {self.decoupled_weight_decay}")
         hidden = self._hidden_layer_sizes()
         first = not hasattr(self, "network_") or not (self.warm_start or incremental)
         X, target = self._read(X, y, reset=first, incremental=incremental)
         weight = None if sample_weight is None else _read_weight(sample_weight, X)
         data = Data(X, target, self._weigh(y, weight, incremental))
+        if self.normalization == "batch" and len(data) < 2:
+            raise ValueError(f"normalization='batch' needs at least two samples, got {len(data)}")
         rng = check_random_state(self.random_state)
         self._objective, self.n_outputs_ = self._make_objective()
         units = [X.shape[1], *hidden, self.n_outputs_]
@@ -194,7 +199,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             data, validation = self._hold_out(data, rng)
         if self.dropout or self.input_dropout:
             self.network_.use_rng(int(rng.randint(2**31)))
-        Epochs(self, data, validation, rng).run(incremental)
+        task = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+        Epochs(self, data, validation, rng, task).run(incremental)
         if not all(np.isfinite(parameter.value).all() for parameter in self.network_.parameters()):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and "

@@ -295,10 +295,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             unknown = [label for label in self.class_weight if label not in {*self.classes_.tolist()}]
             if unknown:
                 raise ValueError(f"The classes, {unknown}, are not in y, but in class_weight")
-        factors: Array = compute_sample_weight(self.class_weight, y)
+        factors = np.asarray(compute_sample_weight(self.class_weight, y))
         if not np.isfinite(factors).all() or (factors < 0).any():
             raise ValueError(f"class_weight must be finite factors >= 0, got {self.class_weight!r}")
-        return factors if weight is None else (weight * factors).astype(weight.dtype)
+        if weight is not None:
+            factors *= weight
+        return factors
 
     def _validation_score(self, data: Data) -> float:
         guesses = self._guesses(self._objective.predictions(self._output(data.x)))
@@ -306,9 +308,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def _guesses(self, probabilities: Array) -> Array:
         """Return the guesses in the form of the targets."""
-        if self.out_activation_ == "softmax":
-            return probabilities.argmax(axis=1)
-        return (probabilities > 0.5).astype(int)
+        multiclass = self.out_activation_ == "softmax"
+        guesses: Array = probabilities.argmax(axis=1) if multiclass else (probabilities > 0.5).astype(int)
+        return guesses
 
     def predict(self, X: Any) -> Array:
         """Return the classes of samples, or a 0-1 matrix of their labels.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from sklearn.utils import gen_batches, shuffle
 import trimtab._core as kernels
 from trimtab._typing import Array
 from trimtab.estimators.data import Data
+from trimtab.estimators.hooks import Hooks
 from trimtab.estimators.solvers import Penalty
 from trimtab.training.modes import without_dx
 
@@ -30,10 +33,17 @@ class Epochs:
         What early stopping scores.
     rng : numpy.random.RandomState
         Source of the order of the samples.
+    task : mapping
+        What callbacks of scikit-learn are told of the fit.
     """
 
     def __init__(
-        self, estimator: Any, data: Data, validation: Data | None, rng: np.random.RandomState
+        self,
+        estimator: Any,
+        data: Data,
+        validation: Data | None,
+        rng: np.random.RandomState,
+        task: Mapping[str, Any],
     ) -> None:
         self._estimator, self._data, self._validation, self._rng = estimator, data, validation, rng
         self._net, self._solver = estimator.network_, estimator._solver
@@ -43,6 +53,7 @@ class Epochs:
         least = 2 if estimator.normalization == "batch" else 0
         self._order = np.arange(len(data))
         self._batches = list(gen_batches(len(data), self._batch_size(), min_batch_size=least))
+        self._hooks = Hooks(estimator, estimator.max_iter, len(self._batches), rng, task)
 
     def _batch_size(self) -> int:
         size, samples = self._estimator.batch_size, len(self._data)
@@ -61,7 +72,7 @@ class Epochs:
         estimator.n_iter_ = 0
         self._net.train()
         try:
-            with without_dx(self._net):
+            with without_dx(self._net), self._hooks.running():
                 while not self._epoch() and not incremental:
                     if estimator.n_iter_ == estimator.max_iter:
                         warnings.warn(
@@ -81,30 +92,37 @@ class Epochs:
     def _epoch(self) -> bool:
         """Train for one epoch; return whether training is over."""
         estimator = self._estimator
+        self._hooks.begin_epoch(estimator.n_iter_ + 1)
         estimator.loss_ = self._train_batches()
         estimator.n_iter_ += 1
         estimator.t_ += len(self._data)
-        estimator.history_.setdefault("loss", []).append(estimator.loss_)
-        estimator.history_.setdefault("learning_rate", []).append(self._solver.lr)
+        logs = {"loss": estimator.loss_, "learning_rate": self._solver.lr}
         if estimator.verbose:
             print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         self._judge()
+        if estimator.validation_scores_:
+            logs["validation_score"] = estimator.validation_scores_[-1]
+        for name, value in logs.items():
+            estimator.history_.setdefault(name, []).append(value)
         if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
             self._solver.lr = estimator.learning_rate_init / (estimator.t_ + 1) ** estimator.power_t
-        return estimator._no_improvement_count > estimator.n_iter_no_change and self._converged()
+        over = estimator._no_improvement_count > estimator.n_iter_no_change and self._converged()
+        return self._hooks.end_epoch(estimator.n_iter_, logs) or over
 
     def _train_batches(self) -> float:
         """Visit every sample once; return the mean of the losses, with the penalties."""
         samples, total = len(self._data), 0.0
         if self._estimator.shuffle:
             self._order = shuffle(self._order, random_state=self._rng)
-        for batch in self._batches:
+        for number, batch in enumerate(self._batches):
             rows = self._order[batch] if self._estimator.shuffle else batch
-            total += self._train_batch(*self._data.batch(rows)) * (batch.stop - batch.start)
+            loss = self._hooks.batch(number, partial(self._train_batch, rows))
+            total += loss * (batch.stop - batch.start)
         return total / samples
 
-    def _train_batch(self, x: Array, target: Array, weight: Array | None) -> float:
+    def _train_batch(self, rows: slice | Array) -> float:
         estimator = self._estimator
+        x, target, weight = self._data.batch(rows)
         divisor = len(x) if weight is None else float(weight.sum())
         if divisor == 0:  # no sample counts
             return 0.0
