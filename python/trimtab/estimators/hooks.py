@@ -122,6 +122,7 @@ class Hooks:
             for name, value in logs.items():
                 self.trainer.history.setdefault(name, []).append(value)
             self._list.notify("on_epoch_end", epoch, logs)
+            self._list.notify("on_checkpoint", epoch, logs)
         if self._task_of_epoch is not None and self._task_of_epoch.call_on_fit_task_end(**self._arguments()):
             self.trainer.stop()
         return self.trainer.stopping
