@@ -1,91 +1,8 @@
 // Prints a hash of the results of each kernel for the instruction set in TRIMTAB_ISA: all sets must print the same.
 // Needs no Python, so it also runs under an emulator, with the kernels alone.
-#include <cinttypes>
-#include <cstdio>
-#include <cstring>
-#include <initializer_list>
-#include <string>
-#include <vector>
-
-#include "../../cpp/dispatch.h"
-#include "../../cpp/memory.h"
-#include "../../cpp/parallel.h"
-
-using namespace trimtab;
+#include "digest.h"
 
 namespace {
-
-constexpr DType dtypes[dtype_count] = {DType::float32, DType::float64, DType::float16, DType::bfloat16};
-constexpr const char* dtype_names[dtype_count] = {"float32", "float64", "float16", "bfloat16"};
-constexpr ptrdiff_t dtype_bytes[dtype_count] = {4, 8, 2, 2};
-constexpr uint64_t infinities[dtype_count] = {0x7f800000, 0x7ff0000000000000, 0x7c00, 0x7f80};
-
-DType working(DType dtype) { return dtype == DType::float64 ? dtype : DType::float32; }
-
-// Uniform in [center - spread, center + spread).
-struct Data {
-    const char* name;
-    double center, spread;
-};
-constexpr double eps = 1e-40;  // keeps constants finite, and is negligible otherwise
-
-constexpr Data ordinary{"ordinary", 0.3, 2};
-// Far from zero, and beyond the range of float when squared.
-constexpr Data all_data[] = {ordinary, {"shifted", 900, 1}, {"tiny", 0, 1e-22}, {"huge", 0, 1e22}};
-
-// An array of one storage type.
-class Array {
-public:
-    explicit Array(ptrdiff_t bytes) : bytes_(std::size_t(bytes)) {}
-    Array(DType dtype, ptrdiff_t count) : Array(count * dtype_bytes[int(dtype)]) {
-        width_ = std::size_t(dtype_bytes[int(dtype)]);
-        infinity_ = infinities[int(dtype)];
-    }
-    Array(DType dtype, ptrdiff_t count, Data data) : Array(dtype, count) {
-        std::vector<double> values(static_cast<std::size_t>(count));
-        for (double& value : values) value = data.center + data.spread * draw();
-        kernels->convert->narrow[int(dtype)](values.data(), bytes_.data(), count);
-    }
-    void* data() { return bytes_.data(); }
-    operator void*() { return data(); }
-    operator double*() { return reinterpret_cast<double*>(bytes_.data()); }
-    operator uint8_t*() { return bytes_.data(); }
-    // FNV-1a. All NaNs count as one, since their signs and payloads differ between processors.
-    void add_to(uint64_t& hash) const {
-        for (std::size_t i = 0; i < bytes_.size(); i += width_) {
-            uint64_t bits = 0;
-            std::memcpy(&bits, &bytes_[i], width_);
-            if (infinity_ && (bits & ((uint64_t(1) << (8 * width_ - 1)) - 1)) > infinity_) bits = infinity_ + 1;
-            for (std::size_t byte = 0; byte < width_; ++byte, bits >>= 8) hash = (hash ^ (bits & 0xff)) * 0x100000001b3;
-        }
-    }
-
-private:
-    // splitmix64, to [-1, 1)
-    static double draw() {
-        static uint64_t state = 1;
-        uint64_t z = state += 0x9e3779b97f4a7c15;
-        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-        z = (z ^ z >> 27) * 0x94d049bb133111eb;
-        return double(int64_t(z ^ z >> 31)) * 0x1p-63;
-    }
-    std::vector<uint8_t> bytes_;
-    std::size_t width_ = 1;
-    uint64_t infinity_ = 0;  // its bits; 0: not numbers
-};
-
-void print(const char* kernel, DType dtype, const char* data, const std::string& shape,
-           std::initializer_list<const Array*> results) {
-    uint64_t hash = 0xcbf29ce484222325;
-    for (const Array* result : results) result->add_to(hash);
-    std::printf("%s %s %s %s %016" PRIx64 "\n", kernel, dtype_names[int(dtype)], data, shape.c_str(), hash);
-}
-
-std::string text(std::initializer_list<ptrdiff_t> extents) {
-    std::string joined;
-    for (const ptrdiff_t extent : extents) joined += (joined.empty() ? "" : "x") + std::to_string(extent);
-    return joined;
-}
 
 bool holds(DType dtype, const Data& data) { return dtype != DType::float16 || data.spread < 6e4; }
 
@@ -303,46 +220,80 @@ void dropout(DType dtype, const Data& data) {
     print("gaussian_dropout_backward", dtype, data.name, text({count}), {&y});
 }
 
-void sgd(DType dtype, const Data& data) {
-    constexpr ptrdiff_t count = 2, sizes[count] = {37, 20011};
+void parameter_update(DType dtype, const Data& data) {
+    static constexpr ptrdiff_t count = 2, sizes[count] = {37, 20011};
     constexpr bool first_step[count] = {true, false};
-    struct Form {
+    const auto& table = *kernels->parameter_update;
+    // Arrays of a list, and their addresses.
+    struct Arrays {
+        std::vector<Array> arrays;
+        std::vector<void*> addresses;
+        Arrays(DType dtype, const Data& data) {
+            for (const ptrdiff_t size : sizes) addresses.push_back(arrays.emplace_back(dtype, size, data).data());
+        }
+    };
+    const auto run = [&](const std::string& name, const char* form, bool with_masters, ParameterUpdate update,
+                         const auto& kernel) {
+        const DType master = with_masters ? DType::float32 : dtype;
+        Arrays w(dtype, data), g(dtype, ordinary), masters(master, data);
+        Arrays a(master, ordinary), b(master, positive), c(master, positive);
+        Array sums(DType::float64, 3), norms(DType::float64, 2), norm(DType::float64, 1);
+        update.weights = {count, sizes, w.addresses.data()};
+        update.gradients = g.addresses.data();
+        update.masters = with_masters ? masters.addresses.data() : nullptr;
+        update.sums = sums;
+        kernel(update, a.addresses.data(), b.addresses.data(), c.addresses.data());
+        table.weight_norms[int(dtype)]({update.weights, norms});
+        table.norm[int(dtype)]({update.weights, norm});
+        table.scale[int(dtype)]({.arrays = update.weights, .factor = 0.3});
+        std::vector<const Array*> results{&sums, &norms, &norm};
+        for (const Arrays* list : {&w, &g, &a, &b, &c, &masters})
+            for (const Array& array : list->arrays) results.push_back(&array);
+        print(name + (with_masters ? "_masters" : ""), dtype, data.name, form, results);
+    };
+    const struct {
         const char* name;
-        SgdUpdate update;
+        SgdUpdate sgd;
+    } sgd_forms[] = {
+        {"plain", {.update = {.grad_scale = 1, .rate = 0.1}}},
+        {"momentum",
+         {.update = {.grad_scale = -0.5, .rate = 0.1, .coupled = {0.01, 0}}, .momentum = 0.9, .dampening = 0.1}},
+        {"nesterov",
+         {.update = {.grad_scale = 1, .rate = 0.1, .decoupled = {0.01, 0.02}}, .momentum = 0.9, .nesterov = true}},
+        {"proximal", {.update = {.grad_scale = 1, .rate = 0.1, .threshold = 0.05, .zero_grad = true}, .momentum = 0.9}},
     };
-    const Form forms[] = {
-        {"plain", {.lr = 0.1, .grad_scale = 1}},
-        {"momentum", {.lr = 0.1, .momentum = 0.9, .dampening = 0.1, .grad_scale = -0.5, .coupled = {0.01, 0}}},
-        {"nesterov", {.lr = 0.1, .momentum = 0.9, .grad_scale = 1, .decoupled = {0.01, 0.02}, .nesterov = true}},
-        {"proximal", {.lr = 0.1, .momentum = 0.9, .grad_scale = 1, .threshold = 0.05, .zero_grad = true}},
+    const struct {
+        const char* name;
+        bool amsgrad;
+        ParameterUpdate update;
+    } adam_forms[] = {
+        {"plain", false, {.grad_scale = 1, .rate = 1}},
+        {"amsgrad", true, {.grad_scale = -0.5, .rate = 1, .coupled = {0.01, 0}}},
+        {"decoupled", false, {.grad_scale = 1, .rate = 1, .decoupled = {0.01, 0.02}}},
+        {"proximal", true, {.grad_scale = 1, .rate = 1, .threshold = 0.05, .zero_grad = true}},
     };
-    const auto& table = *kernels->sgd;
     for (const bool with_masters : {false, true}) {
         if (with_masters && dtype_bytes[int(dtype)] > 2) continue;
-        const DType master = with_masters ? DType::float32 : dtype;
-        for (auto [name, step] : forms) {
-            std::vector<Array> w, g, v, masters;
-            std::vector<void*> all_w, all_g, all_v, all_masters;
-            for (const ptrdiff_t size : sizes) {
-                all_w.push_back(w.emplace_back(dtype, size, data).data());
-                all_g.push_back(g.emplace_back(dtype, size, ordinary).data());
-                all_v.push_back(v.emplace_back(master, size, ordinary).data());
-                all_masters.push_back(masters.emplace_back(master, size, data).data());
-            }
-            Array sums(DType::float64, 3), norms(DType::float64, 2), norm(DType::float64, 1);
-            step.weights = {count, sizes, all_w.data()};
-            step.gradients = all_g.data();
-            step.velocities = step.momentum != 0 ? all_v.data() : nullptr;
-            step.masters = with_masters ? all_masters.data() : nullptr;
-            step.first_step = first_step;
-            step.sums = sums;
-            table.update[int(dtype)](step);
-            table.weight_norms[int(dtype)]({step.weights, norms});
-            table.norm[int(dtype)]({step.weights, norm});
-            table.scale[int(dtype)]({.arrays = step.weights, .factor = 0.3});
-            print(with_masters ? "sgd_update_masters" : "sgd_update", dtype, data.name, name,
-                  {&w[0], &w[1], &g[0], &g[1], &v[0], &v[1], &masters[0], &masters[1], &sums, &norms, &norm});
-        }
+        for (auto [name, sgd] : sgd_forms)
+            run("sgd_update", name, with_masters, sgd.update, [&](const ParameterUpdate& update, auto v, auto, auto) {
+                sgd.update = update;
+                sgd.velocities = sgd.momentum != 0 ? v : nullptr;
+                sgd.first_step = first_step;
+                table.sgd[int(dtype)](sgd);
+            });
+        for (const auto& [name, amsgrad, update] : adam_forms)
+            run("adam_update", name, with_masters, update,
+                [&, amsgrad = amsgrad](const ParameterUpdate& update, auto m, auto v, auto u) {
+                table.adam[int(dtype)]({.update = update,
+                                        .averages = m,
+                                        .squares = v,
+                                        .largest_squares = amsgrad ? u : nullptr,
+                                        .beta1 = 0.9,
+                                        .beta2 = 0.99,
+                                        .eps = 1e-3,
+                                        .step_size = 0.1,
+                                        .root_correction = 0.3});
+            });
     }
 }
 
@@ -480,8 +431,8 @@ int main() {
     choose_isa();
     configure_memory();
     configure_threads();
-    for (const auto family : {convert, layer_norm, rms_norm, batch_norm, group_norm, dropout, sgd, max_norm, activation,
-                              losses, convolution, max_pool, avg_pool})
+    for (const auto family : {convert, layer_norm, rms_norm, batch_norm, group_norm, dropout, parameter_update,
+                              max_norm, activation, losses, convolution, max_pool, avg_pool})
         for (const DType dtype : dtypes)
             for (const Data& data : all_data)
                 if (holds(dtype, data)) family(dtype, data);
