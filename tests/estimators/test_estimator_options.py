@@ -25,10 +25,12 @@ def one_step(y=Y, weight=None, **options):
     """Return the weights before and after a step of size 1 on all samples, and the estimator."""
     options = {"solver": "sgd", "momentum": 0.0, "alpha": 0.0, "learning_rate_init": 1.0, **options}
     fitted = classifier(hidden_layer_sizes=(), batch_size=300, max_iter=1, **options).fit(X, y, weight)
-    before = classifier(
-        hidden_layer_sizes=(), batch_size=300, max_iter=1, solver="sgd", learning_rate_init=1e-300
-    )
-    return before.fit(X, y).coefs_[0], fitted.coefs_[0], fitted
+    return beginning(y).coefs_[0], fitted.coefs_[0], fitted
+
+
+def beginning(y=Y):
+    """Return an estimator with the initial weights."""
+    return classifier(hidden_layer_sizes=(), solver="sgd", learning_rate_init=1e-300, max_iter=1).fit(X, y)
 
 
 def layers(fitted):

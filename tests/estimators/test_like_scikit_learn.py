@@ -162,7 +162,7 @@ def test_printed_course_is_the_same(capsys):
         "max_iter": 60,
     }
     printed = []
-    for estimator in both("classes", verbose=True, learning_rate_init=0.2, max_iter=60, **options):
+    for estimator in both("classes", verbose=True, learning_rate_init=0.2, **options):
         estimator.fit(x, y)
         printed.append(capsys.readouterr().out)
     assert printed[1] == printed[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -131,6 +132,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         self.max_grad_norm = max_grad_norm
         self.callbacks = callbacks
 
+    # attributes of a fit that continues
+    network_: Sequential
+    _solver: Solver
+
     # ---- what the estimators define ----
 
     def _read(self, X: Any, y: Any, *, reset: bool, incremental: bool) -> tuple[Any, Array]:
@@ -192,6 +197,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 f"warm_start and partial_fit continue with layers of {self._units} units, got {units}"
             )
+        if not all(parameter.value.flags.writeable for parameter in self.network_.parameters()):
+            self.network_ = deepcopy(self.network_)  # loaded by joblib as read-only maps of a file
+            self._solver = deepcopy(self._solver)
         if not incremental or not hasattr(self, "_solver"):
             self._solver = self._make_solver()
         validation = None

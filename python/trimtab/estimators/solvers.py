@@ -9,13 +9,15 @@ with the gradient g of the penalized loss::
             w -= lr sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon)
 
 The learning rate is inside the velocity of SGD, which matters where it changes: the kernel gets a rate of 1
-and gradients times the rate. `epsilon` of Adam is added before the correction of the bias.
+and gradients times the rate. `epsilon` of Adam is added before the correction of the bias, that of the kernel
+after it: the kernel gets ``epsilon / sqrt(1 - beta_2^t)``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 
@@ -151,19 +153,18 @@ class Adam(Solver):
         self, values: list[Array], grads: list[Array], buffers: dict[str, list[Array]], penalty: Penalty
     ) -> None:
         """Update arrays that share their penalties."""
-        beta_1, beta_2 = self.betas
-        correction = np.sqrt(1 - beta_2**self.steps)
-        rate = self.lr * correction / (1 - beta_1**self.steps)
-        arrays = zip(values, grads, buffers["exp_avgs"], buffers["exp_avg_sqs"], strict=True)
-        for value, grad, mean, square in arrays:
-            if penalty.l2 or penalty.l1:
-                grad += penalty.l2 * value + penalty.l1 * np.sign(value)
-            value *= 1 - self.lr * penalty.decoupled
-            mean *= beta_1
-            mean += (1 - beta_1) * grad
-            square *= beta_2
-            square += (1 - beta_2) * grad * grad
-            value -= rate * mean / (np.sqrt(square) + self.epsilon)
+        kernels.adam_update(
+            values,
+            grads,
+            *buffers.values(),
+            step=self.steps,
+            lr=self.lr,
+            betas=self.betas,
+            eps=self.epsilon / sqrt(1 - self.betas[1] ** self.steps),
+            weight_decay=penalty.l2 + penalty.decoupled,
+            l1=penalty.l1,
+            decoupled=penalty.decoupled > 0,
+        )
 
 
 def split(parameters: Sequence[Parameter]) -> tuple[list[Parameter], list[Parameter]]:
