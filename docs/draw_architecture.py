@@ -37,10 +37,11 @@ ROOMS = (
         "cli.py, demo.py, bench/",
         "the commands trimtab info, demo, bench",
         row=0,
-        columns=(0, 3),
+        columns=(1, 3),
         files="cli.py __main__.py demo.py bench/*",
         folder=PYTHON,
     ),
+    Room("estimators/", "nets for scikit-learn", 0, (0, 0), "estimators/*", PYTHON),
     Room("callbacks/", "early stopping, checkpoints, logs", 2, (1, 3), "callbacks/*", PYTHON),
     Room(
         "training/history.py",

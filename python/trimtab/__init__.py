@@ -85,7 +85,7 @@ from trimtab._core import (
 from trimtab._threadpoolctl import register_with_threadpoolctl
 
 if TYPE_CHECKING:
-    from trimtab import augment, callbacks, datasets, early_stopping_theory, losses, nn, optim
+    from trimtab import augment, callbacks, datasets, early_stopping_theory, estimators, losses, nn, optim
     from trimtab.gradients import gradcheck
     from trimtab.trainer import Trainer
     from trimtab.training.history import History
@@ -97,6 +97,7 @@ _submodules = (
     "datasets",
     "early_stopping",  # the name of early_stopping_theory up to version 0.1
     "early_stopping_theory",
+    "estimators",
     "losses",
     "nn",
     "optim",
@@ -141,6 +142,7 @@ __all__ = [
     "dropout_forward",
     "dropout_mask",
     "early_stopping_theory",
+    "estimators",
     "fold_batch_norm",
     "gaussian_dropout_backward",
     "gaussian_dropout_forward",

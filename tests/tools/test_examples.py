@@ -71,6 +71,47 @@ def test_fashion_convnet_runs(pictures):
     assert load("fashion_convnet").main(pictures, epochs=10, widths=(4, 8, 8)) > 0.5
 
 
+def test_sklearn_one_line_runs():
+    pytest.importorskip("sklearn")
+    difference, plain, regularized = load("sklearn_one_line").main(epochs=10)
+    assert difference < 1e-9
+    assert min(plain, regularized) > 0.8
+
+
+def test_sklearn_mixed_table_runs():
+    pytest.importorskip("sklearn")
+    plain, regularized = load("sklearn_mixed_table").main(epochs=60)
+    assert regularized > plain - 0.05 > 0.2
+
+
+def test_sklearn_grid_search_runs():
+    pytest.importorskip("sklearn")
+    scores = load("sklearn_grid_search").main(dropout=(0.0, 0.95), decay=(0.0, 0.01, 20.0), epochs=5)
+    assert scores.shape == (2, 3)
+    assert scores[0, 0] > scores[1, 0] + 0.1  # so much dropout hurts, and so does so much decay
+    assert scores[0, 0] > scores[0, 2] + 0.1
+    assert Path("sklearn_grid_search.png").stat().st_size > 10_000
+
+
+def test_sklearn_monte_carlo_runs():
+    pytest.importorskip("sklearn")
+    known, unknown = load("sklearn_monte_carlo").main(epochs=150, count=50)
+    assert 0 < known < unknown
+    assert Path("sklearn_monte_carlo.png").stat().st_size > 10_000
+
+
+def test_sklearn_imbalanced_runs():
+    pytest.importorskip("sklearn")
+    results = load("sklearn_imbalanced").main(samples=3000)
+    found, cost = zip(*results.values(), strict=True)
+    assert found[1] > found[0] + 0.1
+    assert cost[2] < cost[0]
+
+
+def test_sklearn_mnist_runs(pictures):
+    assert load("sklearn_mnist").main(pictures, epochs=10, hidden=(64,)) > 0.8
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_fits_on_a_screen_and_has_a_test(path):
     assert len(path.read_text().splitlines()) <= SCREEN

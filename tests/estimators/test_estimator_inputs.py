@@ -1,0 +1,175 @@
+"""Wrong parameters and data: scikit-learn's own errors where it has them."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from trimtab.estimators import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.standard_normal((40, 3)), np.arange(40) % 3
+
+
+def classifier(**options):
+    return MLPClassifier(**{"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0, **options})
+
+
+@pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("solver", "lbfgs"),
+        ("solver", None),
+        ("normalization", "instance"),
+        ("activation", "gelu"),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("dropout", np.nan),
+        ("input_dropout", 1),
+        ("hidden_layer_sizes", "100"),
+        ("hidden_layer_sizes", 0),
+        ("max_iter", 0),
+        ("batch_size", 0),
+        ("alpha", -1),
+        ("l1", -1),
+        ("decoupled_weight_decay", -0.1),
+        ("max_norm", 0),
+        ("max_grad_norm", 0.0),
+        ("learning_rate_init", 0.0),
+        ("learning_rate", "cosine"),
+        ("validation_fraction", 1.0),
+        ("n_iter_no_change", 0),
+        ("momentum", 1.1),
+        ("beta_1", 1.0),
+        ("epsilon", 0.0),
+        ("callbacks", 3),
+    ],
+)
+def test_parameters_out_of_range_are_refused_by_name(estimator, name, value):
+    with pytest.raises(ValueError, match=rf"The '{name}' parameter of {estimator.__name__} must be .* Got"):
+        estimator(**{name: value}).fit(X, Y)
+
+
+@pytest.mark.parametrize(("name", "value"), [("label_smoothing", 1.0), ("class_weight", "even")])
+def test_parameters_of_the_classifier_are_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of MLPClassifier must be"):
+        classifier(**{name: value}).fit(X, Y)
+
+
+@pytest.mark.parametrize("sizes", [(3, 0), [-1]])
+def test_hidden_layers_have_units(sizes):
+    with pytest.raises(ValueError, match=r"hidden_layer_sizes must be > 0, got \["):
+        classifier(hidden_layer_sizes=sizes).fit(X, Y)
+
+
+@pytest.mark.parametrize("sizes", [("3",), (2.5,), (True,)])
+def test_numbers_of_units_are_integers(sizes):
+    with pytest.raises(TypeError, match="hidden_layer_sizes must be integers, got "):
+        classifier(hidden_layer_sizes=sizes).fit(X, Y)
+
+
+def test_decoupled_weight_decay_is_a_strength():
+    with pytest.raises(ValueError, match="decoupled_weight_decay must be a number, got True"):
+        classifier(decoupled_weight_decay=True).fit(X, Y)
+
+
+def test_callbacks_are_callbacks():
+    with pytest.raises(TypeError, match="MLPClassifier: callbacks must be a sequence of Callback, got"):
+        classifier(callbacks=["print"]).fit(X, Y)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_are_finite(value):
+    wrong = X.copy()
+    wrong[3, 1] = value
+    with pytest.raises(ValueError, match="Input X contains"):
+        classifier().fit(wrong, Y)
+    with pytest.raises(ValueError, match="Input X contains"):
+        classifier().fit(X, Y).predict(wrong)
+
+
+def test_classes_are_two_at_least():
+    with pytest.raises(ValueError, match="The number of classes has to be greater than one; got 1 class"):
+        classifier().fit(X, np.zeros(40))
+    with pytest.raises(ValueError, match="The number of classes has to be greater than one; got 1 class"):
+        classifier().partial_fit(X, np.zeros(40), classes=[0])
+
+
+@pytest.mark.parametrize("y", [X[:, 0], X])
+def test_targets_of_a_classifier_are_classes(y):
+    with pytest.raises(ValueError, match="Unknown label type"):
+        classifier().fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.full(40, -1.0), "Negative values in data passed to `sample_weight`"),
+        (np.full(40, np.nan), "Input sample_weight contains NaN"),
+        (np.ones(39), r"sample_weight.shape == \(39,\), expected \(40,\)"),
+        (np.zeros(40), "Sample weights must contain at least one non-zero number"),
+    ],
+)
+def test_sample_weights_are_weights(weight, message):
+    with pytest.raises(ValueError, match=message):
+        classifier().fit(X, Y, weight)
+
+
+@pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+def test_class_weights_are_of_the_classes(fit):
+    classes = {"classes": [0, 1, 2]} if fit == "partial_fit" else {}
+    with pytest.raises(ValueError, match=r"The classes, \[7\], are not in y, but in class_weight"):
+        getattr(classifier(class_weight={0: 1.0, 7: 2.0}), fit)(X, Y, **classes)
+    with pytest.raises(ValueError, match=r"class_weight must be finite factors >= 0, got \{0: -1"):
+        getattr(classifier(class_weight={0: -1.0, 1: 1.0, 2: 1.0}), fit)(X, Y, **classes)
+
+
+def test_balanced_class_weights_need_all_samples():
+    with pytest.raises(ValueError, match="class_weight 'balanced' is not supported for partial_fit"):
+        classifier(class_weight="balanced").partial_fit(X, Y, classes=[0, 1, 2])
+
+
+def test_validation_needs_samples():
+    with pytest.raises(ValueError, match=r"The validation set is too small\. Increase 'validation_fraction'"):
+        classifier(early_stopping=True, validation_fraction=0.01).fit(X, Y)
+    with pytest.raises(ValueError, match="should be greater or equal to the number of classes"):
+        classifier(early_stopping=True, validation_fraction=0.01).fit(X, Y > 0)
+
+
+def test_partial_fit_has_no_early_stopping():
+    with pytest.raises(ValueError, match="partial_fit does not support early_stopping=True"):
+        classifier(early_stopping=True).partial_fit(X, Y, classes=[0, 1, 2])
+
+
+def test_first_partial_fit_needs_the_classes_and_later_ones_keep_them():
+    with pytest.raises(ValueError, match="classes must be passed on the first call to partial_fit"):
+        classifier().partial_fit(X, Y)
+    fitted = classifier().partial_fit(X, Y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match=r"`y` has classes not in `self\.classes_`"):
+        fitted.partial_fit(X, Y + 1)
+
+
+def test_warm_start_keeps_classes_and_layers():
+    fitted = classifier(warm_start=True).fit(X, Y)
+    with pytest.raises(ValueError, match="warm_start can only be used where `y` has the same classes"):
+        fitted.fit(X, Y > 0)
+    with pytest.raises(ValueError, match=r"continue with layers of \[3, 4, 3\] units, got \[3, 5, 3\]"):
+        fitted.set_params(hidden_layer_sizes=(5,)).fit(X, Y)
+
+
+def test_batch_norm_needs_two_samples():
+    with pytest.raises(ValueError, match="normalization='batch' needs at least two samples, got 1"):
+        classifier(normalization="batch").partial_fit(X[:1], Y[:1], classes=[0, 1, 2])
+
+
+def test_batch_size_beyond_the_samples_is_clipped_with_a_warning():
+    with pytest.warns(UserWarning, match="Got `batch_size` less than 1 or larger than sample size"):
+        classifier(batch_size=100).fit(X, Y)
+
+
+def test_divergence_is_an_error():
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="Solver produced non-finite parameter"):
+        MLPRegressor(solver="sgd", learning_rate_init=1e200, max_iter=5).fit(X * 1e100, Y)
