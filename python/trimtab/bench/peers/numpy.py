@@ -80,7 +80,8 @@ def normal_distribution(x: Array) -> Array:
     t = 1 / (1 + 0.3275911 * z)
     series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
     tail = np.exp(-np.square(z)) * series / 2
-    return np.where(x < 0, tail, 1 - tail)
+    probability: Array = np.where(x < 0, tail, 1 - tail)
+    return probability
 
 
 class NumPy(BatchStatistics):
@@ -309,7 +310,8 @@ class NumPy(BatchStatistics):
     def gelu_backward(self, i: Inputs) -> Call:
         def call() -> Array:
             density = np.exp(-np.square(i.x) / 2) / np.sqrt(2 * np.pi).astype(i.dtype)
-            return i.dy * (normal_distribution(i.x) + i.x * density)
+            dx: Array = i.dy * (normal_distribution(i.x) + i.x * density)
+            return dx
 
         return call
 
@@ -326,7 +328,8 @@ class NumPy(BatchStatistics):
     def softmax(self, i: Inputs) -> Call:
         def call() -> Array:
             exponentials = np.exp(i.x - i.x.max(-1, keepdims=True))
-            return exponentials / exponentials.sum(-1, keepdims=True)
+            y: Array = exponentials / exponentials.sum(-1, keepdims=True)
+            return y
 
         return call
 
