@@ -194,15 +194,31 @@ struct ArrayList {
 struct Decay {
     double l2, l1;
 };
-struct SgdUpdate {
+// What every optimizer does with the weights w, the gradients and a step that it makes of them.
+struct ParameterUpdate {
     ArrayList weights;
-    void *const *gradients, *const *velocities, *const *masters;  // velocities and masters may be null
-    const bool *first_step, *decays;                              // of each array; decays null: weight decay for all
-    double lr, momentum, dampening, grad_scale;                   // grad_scale < 0: ascent
+    void *const *gradients, *const *masters;  // masters may be null
+    const bool* decays;                       // of each array; null: weight decay for all
+    double grad_scale;                        // < 0: ascent
+    double rate;                              // w -= rate * (step + decoupled decay)
     Decay coupled, decoupled;
     double threshold;  // of the proximal (soft-threshold) step; 0: none
-    bool nesterov, zero_grad;
+    bool zero_grad;
     double* sums;  // of |w| and of w^2 before the update, then the norm of the gradients; may be null
+};
+struct SgdUpdate {
+    ParameterUpdate update;
+    void* const* velocities;  // may be null
+    const bool* first_step;   // of each array
+    double momentum, dampening;
+    bool nesterov;
+};
+struct AdamUpdate {
+    ParameterUpdate update;
+    void *const *averages, *const *squares, *const *largest_squares;  // the last may be null
+    double beta1, beta2, eps;
+    double step_size;        // lr / (1 - beta1^t)
+    double root_correction;  // sqrt(1 - beta2^t)
 };
 struct SumOver {
     ArrayList arrays;
@@ -405,8 +421,9 @@ struct DropoutKernels {
     Kernel<GaussianDropout> gaussian[dtype_count];
     Kernel<Multiply> multiply[dtype_count];
 };
-struct SgdKernels {
-    Kernel<SgdUpdate> update[dtype_count];
+struct ParameterUpdateKernels {
+    Kernel<SgdUpdate> sgd[dtype_count];
+    Kernel<AdamUpdate> adam[dtype_count];
     Kernel<SumOver> weight_norms[dtype_count];  // sums of |w| and of w^2
     Kernel<SumOver> norm[dtype_count];
     Kernel<Scale> scale[dtype_count];
@@ -446,7 +463,7 @@ struct AvgPoolKernels {
     each(BatchNormKernels, batch_norm, level)  \
     each(GroupNormKernels, group_norm, level)  \
     each(DropoutKernels, dropout, level)       \
-    each(SgdKernels, sgd, level)               \
+    each(ParameterUpdateKernels, parameter_update, level) \
     each(MaxNormKernels, max_norm, level)      \
     each(ActivationKernels, activation, level) \
     each(LossesKernels, losses, level)         \

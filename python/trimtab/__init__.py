@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trimtab._config import __version__ as __version__
 from trimtab._config import show_config
 from trimtab._core import (
+    adam_update,
     add_dropout_forward,
     add_layer_norm_forward,
     add_rms_norm_forward,
@@ -101,6 +102,7 @@ _members = {
 __all__ = [
     "History",
     "Trainer",
+    "adam_update",
     "add_dropout_forward",
     "add_layer_norm_forward",
     "add_rms_norm_forward",

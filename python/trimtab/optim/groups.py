@@ -114,7 +114,7 @@ class Group:
         TypeError, ValueError
             If an array can no longer be updated; the message names its parameter.
         """
-        if self._plans and not self._arrays_replaced() and all(map(kernels.sgd_plan_is_valid, self._plans)):
+        if self._plans and not self._arrays_replaced() and all(map(kernels.plan_is_valid, self._plans)):
             return
         by_dtype: dict[np.dtype[Any], list[ParameterState]] = {}
         for state in self.states:
@@ -132,9 +132,9 @@ class Group:
 
     def grad_norms(self) -> list[float]:
         """Return the norms of the gradients of each plan."""
-        return [kernels.sgd_grad_norm(plan) for plan in self._plans]
+        return [kernels.plan_grad_norm(plan) for plan in self._plans]
 
-    def step(self, lr: float, grad_scale: float, statistics: bool) -> list[kernels.SgdStatistics | None]:
+    def step(self, lr: float, grad_scale: float, statistics: bool) -> list[kernels.UpdateStatistics | None]:
         """Update the parameters, and return the statistics of each plan."""
         for state in self.states:
             state.refresh_master()

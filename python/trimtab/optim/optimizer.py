@@ -164,7 +164,7 @@ class Optimizer:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self._groups))})"
 
-    def step(self, *, grad_scale: float = 1.0, statistics: bool = False) -> kernels.SgdStatistics | None:
+    def step(self, *, grad_scale: float = 1.0, statistics: bool = False) -> kernels.UpdateStatistics | None:
         """Update every parameter from its ``grad``.
 
         Parameters
@@ -177,7 +177,7 @@ class Optimizer:
 
         Returns
         -------
-        SgdStatistics or None
+        UpdateStatistics or None
             ``(l1_norm, l2_norm_sq, grad_norm)`` over all parameters, as `trimtab.sgd_update` returns them; of
             the gradients after clipping. None without `statistics`, or if the step is skipped.
 
@@ -261,7 +261,7 @@ class Optimizer:
         }
 
 
-def _combined(results: Iterable[kernels.SgdStatistics | None]) -> kernels.SgdStatistics:
+def _combined(results: Iterable[kernels.UpdateStatistics | None]) -> kernels.UpdateStatistics:
     """Combine the statistics of all plans."""
     l1_norms, l2_norms_sq, grad_norms = zip(*filter(None, results), strict=True)
-    return kernels.SgdStatistics(sum(l1_norms), sum(l2_norms_sq), hypot(*grad_norms))
+    return kernels.UpdateStatistics(sum(l1_norms), sum(l2_norms_sq), hypot(*grad_norms))

@@ -98,7 +98,7 @@ class Options(ABC):
         """Return the plan of the kernel for arrays of one dtype, which are updated in one pass."""
 
     @abstractmethod
-    def run(self, plan: Plan, step: StepArguments) -> kernels.SgdStatistics | None:
+    def run(self, plan: Plan, step: StepArguments) -> kernels.UpdateStatistics | None:
         """Do one step of a plan."""
 
     @property

@@ -45,7 +45,7 @@ class SGDOptions(Options):
             **self.for_kernel,
         )
 
-    def run(self, plan: Plan, step: StepArguments) -> kernels.SgdStatistics | None:
+    def run(self, plan: Plan, step: StepArguments) -> kernels.UpdateStatistics | None:
         """Do one step of a plan."""
         return kernels.sgd_step(plan, step.lr, step.grad_scale, step.steps == 0, step.statistics)
 
