@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch  # type: ignore[import-not-found,unused-ignore]
 from torch.nn import functional  # type: ignore[import-not-found,unused-ignore]
+from torch.optim.adam import adam  # type: ignore[import-not-found,unused-ignore]
 from torch.optim.sgd import sgd  # type: ignore[import-not-found,unused-ignore]
 
 from trimtab._typing import Array
@@ -234,6 +235,21 @@ class Torch(Library):
             step(w, g, v)
             torch._foreach_zero_(g)
             return l1_norm, l2_norm_sq, min(norm, i.max_grad_norm), norm, *updated
+
+        return call
+
+    def adam_update(self, i: Inputs) -> Call:
+        w, g, m, v = (rows(*arrays) for arrays in i.adam_state())
+        steps = [torch.tensor(i.step - 1.0) for _ in w]
+        updated = (*w, *m, *v)
+        options: dict[str, Any] = {"lr": i.lr, "beta1": i.beta1, "beta2": i.beta2, "eps": i.eps}
+        options |= {"weight_decay": i.weight_decay, "decoupled_weight_decay": True}
+        options |= {"amsgrad": False, "maximize": False, **self.implementation}
+        run = self.translate(partial(adam, **options))
+
+        def call() -> tuple[Any, ...]:
+            run(w, g, m, v, [], steps)
+            return updated
 
         return call
 

@@ -131,6 +131,17 @@ class Trimtab(Library):
 
         return call
 
+    def adam_update(self, i: Inputs) -> Call:
+        w, g, m, v = i.adam_state()
+        updated = (*w, *m, *v)
+        options: Any = {"lr": i.lr, "betas": (i.beta1, i.beta2), "eps": i.eps, "weight_decay": i.weight_decay}
+
+        def call() -> tuple[Array, ...]:
+            tt.adam_update(w, g, m, v, step=i.step, **options)
+            return updated
+
+        return call
+
     def sgd_optimizer(self, i: Inputs) -> Call:
         parameters = [Parameter(w) for w in i.each_weight("w")]
         for parameter, g in zip(parameters, i.each_weight("g"), strict=True):
