@@ -90,10 +90,14 @@ struct Constant {
 };
 template <int begin, int end, class F>
 TRIMTAB_INLINE void unroll(F&& f) {
+#ifdef __OPTIMIZE_SIZE__
+    for (int i = begin; i < end; ++i) f(i);
+#else
     if constexpr (begin < end) {
         f(begin);
         unroll<begin + 1, end>(f);
     }
+#endif
 }
 
 // f(Constant<size>{}), f(Constant<size / 2>{}) ... down to 2.
