@@ -57,38 +57,9 @@
 //   value   0  1  2 ... 63 | 64 65 66 ... 127 | 128 ...
 //   lane    0  1  2 ... 63 |  0  1  2 ...  63 |   0 ...
 #pragma once
-#include <cstddef>
-#include <cstdint>
+#include "dtype.h"
 
 namespace trimtab {
-
-using std::ptrdiff_t;
-
-struct half {
-    uint16_t bits;
-};
-struct bfloat16 {
-    uint16_t bits;
-};
-
-enum class DType { float32, float64, float16, bfloat16 };
-constexpr int dtype_count = 4;
-
-template <class A, class B>
-constexpr bool is_same = false;
-template <class A>
-constexpr bool is_same<A, A> = true;
-
-template <class T>
-struct WorkOf {
-    using type = float;
-};
-template <>
-struct WorkOf<double> {
-    using type = double;
-};
-template <class T>
-using Work = typename WorkOf<T>::type;
 
 // x (rows, width), normalized along width by mean and variance (layer norm) or by the mean square (RMS norm, no beta).
 struct RowNormForward {
@@ -194,15 +165,31 @@ struct ArrayList {
 struct Decay {
     double l2, l1;
 };
-struct SgdUpdate {
+// What every optimizer does with the weights w, the gradients and a step that it makes of them.
+struct ParameterUpdate {
     ArrayList weights;
-    void *const *gradients, *const *velocities, *const *masters;  // velocities and masters may be null
-    const bool *first_step, *decays;                              // of each array; decays null: weight decay for all
-    double lr, momentum, dampening, grad_scale;                   // grad_scale < 0: ascent
+    void *const *gradients, *const *masters;  // masters may be null
+    const bool* decays;                       // of each array; null: weight decay for all
+    double grad_scale;                        // < 0: ascent
+    double rate;                              // w -= rate * (step + decoupled decay)
     Decay coupled, decoupled;
     double threshold;  // of the proximal (soft-threshold) step; 0: none
-    bool nesterov, zero_grad;
+    bool zero_grad;
     double* sums;  // of |w| and of w^2 before the update, then the norm of the gradients; may be null
+};
+struct SgdUpdate {
+    ParameterUpdate update;
+    void* const* velocities;  // may be null
+    const bool* first_step;   // of each array
+    double momentum, dampening;
+    bool nesterov;
+};
+struct AdamUpdate {
+    ParameterUpdate update;
+    void *const *averages, *const *squares, *const *largest_squares;  // the last may be null
+    double beta1, beta2, eps;
+    double step_size;        // lr / (1 - beta1^t)
+    double root_correction;  // sqrt(1 - beta2^t)
 };
 struct SumOver {
     ArrayList arrays;
@@ -418,8 +405,9 @@ struct DropoutKernels {
     Kernel<GaussianDropout> gaussian[dtype_count];
     Kernel<Multiply> multiply[dtype_count];
 };
-struct SgdKernels {
-    Kernel<SgdUpdate> update[dtype_count];
+struct ParameterUpdateKernels {
+    Kernel<SgdUpdate> sgd[dtype_count];
+    Kernel<AdamUpdate> adam[dtype_count];
     Kernel<SumOver> weight_norms[dtype_count];  // sums of |w| and of w^2
     Kernel<SumOver> norm[dtype_count];
     Kernel<Scale> scale[dtype_count];
@@ -465,7 +453,7 @@ struct AvgPoolKernels {
     each(BatchNormKernels, batch_norm, level)  \
     each(GroupNormKernels, group_norm, level)  \
     each(DropoutKernels, dropout, level)       \
-    each(SgdKernels, sgd, level)               \
+    each(ParameterUpdateKernels, parameter_update, level) \
     each(MaxNormKernels, max_norm, level)      \
     each(ActivationKernels, activation, level) \
     each(SoftmaxKernels, softmax, level)       \

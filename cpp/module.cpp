@@ -25,7 +25,9 @@ PYBIND11_MODULE(kernels, m, pybind11::mod_gil_not_used()) {
         bind_fold_batch_norm(m.ptr());
         bind_group_norm(m.ptr());
         bind_dropout(m.ptr());
+        bind_parameter_update(m.ptr());
         bind_sgd(m.ptr());
+        bind_adam(m.ptr());
         bind_max_norm(m.ptr());
         bind_activation(m.ptr());
         bind_losses(m.ptr());

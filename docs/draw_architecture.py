@@ -59,7 +59,7 @@ ROOMS = (
         files="trainer.py training/*",
         folder=PYTHON,
     ),
-    Room("optim/", "SGD, schedules, conventions of others", 3, (2, 3), "optim/*", PYTHON),
+    Room("optim/", "optimizers, schedules, conventions of others", 3, (2, 3), "optim/*", PYTHON),
     Room("nn/", "layers, models", 4, (1, 3), "nn/*", PYTHON),
     Room("__init__.py", "the public names", 6, (0, 0), "__init__.py _config.py _threadpoolctl.py", PYTHON),
     Room("_checks.py, _inputs.py", "checks of arguments", 6, (1, 3), "_*.py extras.py terminal.py", PYTHON),
@@ -73,7 +73,7 @@ ROOMS = (
         "the seam: structs, tables of functions, glossary",
         row=11,
         columns=(0, 3),
-        files="kernels.h kernels/pooled.h",
+        files="kernels.h dtype.h kernels/pooled.h",
     ),
     Room("kernels/", "the mathematics, forward and backward", 8, (2, 3), "kernels/*", compiled="each"),
     Room(
@@ -81,7 +81,8 @@ ROOMS = (
         "threads, recycled memory, limits of the process",
         row=12,
         columns=(0, 3),
-        files="parallel.* engine.* team.* openmp.* memory.* system_limits.* environment.* clock.*",
+        files="parallel.* threading.* engine.* job.* team.* region.* openmp.* memory.* "
+        "system_limits.* environment.* clock.*",
     ),
     Room("array.h, function.h, gil.h", "reads arguments, raises errors", 9, (0, 1), "*", compiled="once"),
 )

@@ -8,6 +8,7 @@
 namespace trimtab {
 
 void bind_activation(PyObject* module);
+void bind_adam(PyObject* module);
 void bind_avg_pool(PyObject* module);
 void bind_batch_norm(PyObject* module);
 void bind_batch_norm_parts(PyObject* module);
@@ -21,6 +22,7 @@ void bind_layer_norm(PyObject* module);
 void bind_losses(PyObject* module);
 void bind_max_norm(PyObject* module);
 void bind_max_pool(PyObject* module);
+void bind_parameter_update(PyObject* module);
 void bind_reading(PyObject* module);
 void bind_rms_norm(PyObject* module);
 void bind_sgd(PyObject* module);

@@ -11,6 +11,7 @@ TRIMTAB_INLINE HalfFloats lower_half(Floats v) { return _mm512_castps512_ps256(v
 TRIMTAB_INLINE HalfFloats upper_half(Floats v) { return _mm512_extractf32x8_ps(v, 1); }
 TRIMTAB_INLINE Doubles widen_float(HalfFloats v) { return _mm512_cvtps_pd(v); }
 TRIMTAB_INLINE HalfFloats narrow_double(Doubles v) { return _mm512_cvtpd_ps(v); }
+TRIMTAB_INLINE Floats sqrt(Floats v) { return _mm512_sqrt_ps(v); }
 TRIMTAB_INLINE Doubles sqrt(Doubles v) { return _mm512_sqrt_pd(v); }
 TRIMTAB_INLINE Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
 TRIMTAB_INLINE Doubles fma(Doubles a, Doubles b, Doubles c) { return _mm512_fmadd_pd(a, b, c); }

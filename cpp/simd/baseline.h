@@ -13,6 +13,10 @@ TRIMTAB_INLINE HalfFloats lower_half(Floats v) { return HalfFloats{v[0], v[1]}; 
 TRIMTAB_INLINE HalfFloats upper_half(Floats v) { return HalfFloats{v[2], v[3]}; }
 TRIMTAB_INLINE Doubles widen_float(HalfFloats v) { return __builtin_convertvector(v, Doubles); }
 TRIMTAB_INLINE HalfFloats narrow_double(Doubles v) { return __builtin_convertvector(v, HalfFloats); }
+TRIMTAB_INLINE Floats sqrt(Floats v) {
+    for (int i = 0; i < lanes<float>; ++i) v[i] = __builtin_sqrtf(v[i]);
+    return v;
+}
 TRIMTAB_INLINE Doubles sqrt(Doubles v) {
     for (int i = 0; i < lanes<double>; ++i) v[i] = __builtin_sqrt(v[i]);
     return v;

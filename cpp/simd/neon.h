@@ -11,6 +11,7 @@ TRIMTAB_INLINE HalfFloats lower_half(Floats v) { return HalfFloats(vget_low_f32(
 TRIMTAB_INLINE HalfFloats upper_half(Floats v) { return HalfFloats(vget_high_f32(v)); }
 TRIMTAB_INLINE Doubles widen_float(HalfFloats v) { return Doubles(vcvt_f64_f32(v)); }
 TRIMTAB_INLINE HalfFloats narrow_double(Doubles v) { return HalfFloats(vcvt_f32_f64(v)); }
+TRIMTAB_INLINE Floats sqrt(Floats v) { return Floats(vsqrtq_f32(v)); }
 TRIMTAB_INLINE Doubles sqrt(Doubles v) { return Doubles(vsqrtq_f64(v)); }
 TRIMTAB_INLINE Floats fma(Floats a, Floats b, Floats c) { return Floats(vfmaq_f32(c, a, b)); }
 TRIMTAB_INLINE Doubles fma(Doubles a, Doubles b, Doubles c) { return Doubles(vfmaq_f64(c, a, b)); }

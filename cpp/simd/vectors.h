@@ -86,6 +86,7 @@ TRIMTAB_INLINE V load_unaligned(const void* p) {
 template <int n>
 struct Constant {
     static constexpr int value = n;
+    constexpr operator int() const { return n; }
 };
 template <int begin, int end, class F>
 TRIMTAB_INLINE void unroll(F&& f) {

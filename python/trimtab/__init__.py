@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trimtab._config import __version__ as __version__
 from trimtab._config import show_config
 from trimtab._core import (
+    adam_update,
     add_dropout_forward,
     add_layer_norm_forward,
     add_rms_norm_forward,
@@ -41,6 +42,7 @@ from trimtab._core import (
     gelu_backward,
     get_memory_cap,
     get_num_threads,
+    get_threading,
     group_norm,
     group_norm_backward,
     group_norm_forward,
@@ -67,6 +69,7 @@ from trimtab._core import (
     rms_norm_forward,
     set_memory_cap,
     set_num_threads,
+    set_threading,
     sgd_update,
     sigmoid,
     sigmoid_backward,
@@ -109,6 +112,7 @@ _members = {
 __all__ = [
     "History",
     "Trainer",
+    "adam_update",
     "add_dropout_forward",
     "add_layer_norm_forward",
     "add_rms_norm_forward",
@@ -144,6 +148,7 @@ __all__ = [
     "gelu_backward",
     "get_memory_cap",
     "get_num_threads",
+    "get_threading",
     "gradcheck",
     "group_norm",
     "group_norm_backward",
@@ -174,6 +179,7 @@ __all__ = [
     "rms_norm_forward",
     "set_memory_cap",
     "set_num_threads",
+    "set_threading",
     "sgd_update",
     "show_config",
     "sigmoid",

@@ -13,6 +13,7 @@ _Axes: TypeAlias = int | tuple[int, ...]
 _Mask: TypeAlias = NDArray[np.uint8]
 _Seed: TypeAlias = int | np.random.Generator | np.random.RandomState | None
 SgdPlan: TypeAlias = object  # a capsule
+AdamPlan: TypeAlias = object  # a capsule
 _Arrays: TypeAlias = Array | Iterable[Array] | Mapping[str, Array]
 _Reduction: TypeAlias = Literal["mean", "sum", "none"]
 _Plane: TypeAlias = tuple[int, int]
@@ -103,7 +104,7 @@ class BatchNormBackwardSumsResult(NamedTuple):
     sum_dy: _Statistic
     sum_dy_xhat: _Statistic
 
-class SgdStatistics(NamedTuple):
+class UpdateStatistics(NamedTuple):
     l1_norm: float
     l2_norm_sq: float
     grad_norm: float
@@ -448,7 +449,7 @@ def sgd_update(
     masters: _Arrays | None = None,
     statistics: bool = False,
     skip_nonfinite: bool = False,
-) -> SgdStatistics | None: ...
+) -> UpdateStatistics | None: ...
 def clip_grad_norm(grads: _Arrays, max_norm: float) -> float: ...
 def sgd_plan(
     params: _Arrays,
@@ -473,9 +474,52 @@ def sgd_step(
     grad_scale: float = 1.0,
     first_step: bool | Sequence[bool] = False,
     statistics: bool = False,
-) -> SgdStatistics | None: ...
-def sgd_grad_norm(plan: SgdPlan) -> float: ...
-def sgd_plan_is_valid(plan: SgdPlan) -> bool: ...
+) -> UpdateStatistics | None: ...
+def adam_update(
+    params: _Arrays,
+    grads: _Arrays,
+    exp_avgs: _Arrays,
+    exp_avg_sqs: _Arrays,
+    *,
+    step: int,
+    lr: float,
+    betas: Sequence[float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    l1: float = 0.0,
+    decoupled: bool = True,
+    proximal: bool = False,
+    max_exp_avg_sqs: _Arrays | None = None,
+    maximize: bool = False,
+    grad_scale: float = 1.0,
+    zero_grad: bool = False,
+    masters: _Arrays | None = None,
+    statistics: bool = False,
+    skip_nonfinite: bool = False,
+) -> UpdateStatistics | None: ...
+def adam_plan(
+    params: _Arrays,
+    grads: _Arrays,
+    exp_avgs: _Arrays,
+    exp_avg_sqs: _Arrays,
+    *,
+    betas: Sequence[float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    l1: float = 0.0,
+    decoupled: bool = True,
+    proximal: bool = False,
+    max_exp_avg_sqs: _Arrays | None = None,
+    maximize: bool = False,
+    zero_grad: bool = False,
+    masters: _Arrays | None = None,
+    decays: bool | Sequence[bool] = True,
+) -> AdamPlan: ...
+def adam_step(
+    plan: AdamPlan, step: int, lr: float, grad_scale: float = 1.0, statistics: bool = False
+) -> UpdateStatistics | None: ...
+def plan_grad_norm(plan: SgdPlan | AdamPlan) -> float: ...
+def plan_is_valid(plan: SgdPlan | AdamPlan) -> bool: ...
 def max_norm(w: ArrayLike, limit: float, *, axis: _Axes, out: Array | None = None) -> Array: ...
 def penalty(
     params: ArrayLike | Iterable[ArrayLike] | Mapping[str, ArrayLike], *, l1: float = 0.0, l2: float = 0.0
@@ -582,6 +626,8 @@ def tanh(x: ArrayLike, *, out: Array | None = None) -> Array: ...
 def tanh_backward(dy: ArrayLike, y: ArrayLike, *, out: Array | None = None) -> Array: ...
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
+def set_threading(threading: Literal["team", "openmp"]) -> None: ...
+def get_threading() -> Literal["team", "openmp"]: ...
 def isa() -> Literal["avx512", "avx2", "neon", "baseline"]: ...
 def trim_memory() -> int: ...
 def get_memory_cap() -> int: ...

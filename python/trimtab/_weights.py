@@ -81,11 +81,14 @@ def balanced_class_weight(labels: ArrayLike, classes: int) -> Array:
     return weights
 
 
-def read_sample_weight(name: str, given: ArrayLike | None, samples: int) -> Array | None:
-    """Return a finite factor >= 0 for each sample as float64 (N,)."""
+def read_sample_weight(name: str, given: ArrayLike | None, samples: int, of: str = "") -> Array | None:
+    """Return a finite factor >= 0 for each sample as float64 (N,).
+
+    `of` ends the name of the argument in errors.
+    """
     if given is None:
         return None
-    name = f"{name}: sample_weight"
+    name = f"{name}: sample_weight{of}"
     weights = real_array(name, given).astype(np.float64)
     if weights.shape not in ((samples,), (samples, 1)):
         raise ValueError(f"{name} must have shape ({samples},), got {weights.shape}")

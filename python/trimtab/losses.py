@@ -70,6 +70,21 @@ class LossResult(NamedTuple):
     weight: float
 
 
+class ClassLabels(NamedTuple):
+    """The classes of samples.
+
+    Attributes
+    ----------
+    ids : numpy.ndarray
+        The class of each sample, (N,); -1 where it is ignored.
+    classes : int
+        Number of classes.
+    """
+
+    ids: Array
+    classes: int
+
+
 class Loss:
     """A function ``loss(output, target, sample_weight=None) -> (loss, gradient, weight)``: see `LossResult`.
 
@@ -138,6 +153,13 @@ class Loss:
     def aligned(self, target: Array, output: Array) -> Array:
         """Return the targets of a batch in the shape that the metrics expect beside its output."""
         return target
+
+    def class_labels(self, targets: Array, output: Array) -> ClassLabels | None:
+        """Return the classes of the samples, None if the targets are no classes.
+
+        Class weights and stratified splits need them. Arguments as for `check_targets`.
+        """
+        return None
 
 
 class CrossEntropy(Loss):
@@ -257,6 +279,14 @@ class CrossEntropy(Loss):
                 f"got {labels[sample]} at sample {sample}"
             )
 
+    def class_labels(self, targets: Array, output: Array) -> ClassLabels:
+        """Return the class of each sample; of probabilities, the class of the largest."""
+        labels = _read_labels("CrossEntropy: target", targets, (len(targets), *output.shape[1:]))
+        ids = labels.astype(np.int64) if labels.ndim == 1 else np.argmax(labels, axis=1)
+        if labels.ndim == 1 and self.ignore_index is not None:
+            ids[labels == self.ignore_index] = -1
+        return ClassLabels(ids, output.shape[1])
+
     def aligned(self, target: Array, output: Array) -> Array:
         """Return class ids (N, 1) as (N,): a metric would broadcast (N,) and (N, 1) to (N, N)."""
         return target[:, 0] if target.ndim == 2 and target.shape[1] == 1 != output.shape[1] else target
@@ -361,6 +391,12 @@ class BinaryCrossEntropy(_Elementwise):
                     f"got {_checks.shown(pos_weight)}"
                 )
         self.metrics = {"accuracy": binary_accuracy}
+
+    def class_labels(self, targets: Array, output: Array) -> ClassLabels | None:
+        """Return class 1 where the target is above 1/2; None for several labels at once."""
+        if output.size != len(output):
+            return None
+        return ClassLabels((targets.reshape(len(targets)).astype(np.float64) > 0.5).astype(np.int64), 2)
 
     def _kernel(self, pred: Array, target: Array, *, sample_weight: Array | None) -> tuple[float, Array]:
         return kernels.binary_cross_entropy(

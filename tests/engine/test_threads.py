@@ -14,6 +14,8 @@ import trimtab as tt
 from helpers import large_calls
 from trimtab import _core
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 THREADS = 8
 
 
@@ -107,6 +109,9 @@ LONG_CALLS = {
     "combine_moments": lambda: partial(tt.combine_moments, *np.ones((2, 20, 50_000)), [1] * 20),
     "many small arrays": lambda: partial(
         tt.sgd_update, *([some(10) for _ in range(20_000)] for _ in range(2)), lr=0.0, statistics=True
+    ),
+    "many small arrays of Adam": lambda: partial(
+        tt.adam_update, *([some(10) for _ in range(20_000)] for _ in range(4)), step=1, lr=0.0
     ),
     "few rows of many classes": lambda: partial(
         tt.softmax_cross_entropy, some(2, 1_000_000), np.zeros(2, np.int64)

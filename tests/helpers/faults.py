@@ -250,7 +250,8 @@ def number(rule, *outside):
     def faults(_):
         for value in outside:
             yield Fault(value, ValueError, f"must be {rule}, got {value}")
-        for value in ("a", None, 1j, np.complex64(1), np.bool(1), [1.0], np.ones(2), object(), Unreadable()):
+        complex_numbers = (1j, np.complex64(1), np.clongdouble(1), np.array(1, np.clongdouble))
+        for value in (*complex_numbers, "a", None, np.bool(1), [1.0], np.ones(2), object(), Unreadable()):
             yield Fault(value, TypeError, "must be a number, got ...")
 
     return faults
@@ -393,6 +394,41 @@ def in_place_like(valid):
             yield Fault(other, TypeError, f"must have dtype {valid.dtype}, got dtype {other.dtype}")
 
 
+def required_in_place_like(valid):
+    yield from in_place_like(valid)
+    yield Fault(None, TypeError, "must be a numpy.ndarray, got NoneType")
+
+
+def step(_):
+    for value in (0, -1, -(2**63), 2**63, 2**80):
+        yield Fault(value, ValueError, f"must be an int >= 1, got {value}")
+    for value in (
+        1.0,
+        2.5,
+        "1",
+        None,
+        True,
+        [1],
+        np.ones(2),
+        np.bool(1),
+        object(),
+        Unreadable(),
+    ):
+        yield Fault(value, TypeError, "must be an int >= 1, got ...")
+
+
+def betas(_):
+    for value in (0.9, None, {0.9, 0.5}, {"a": 1, "b": 2}, iter([0.9, 0.9]), object(), Unreadable()):
+        yield Fault(value, TypeError, "must be two numbers, got ...")
+    for value in ((), (0.9,), (0.9, 0.99, 0.999), np.zeros(3), "abc"):
+        yield Fault(value, ValueError, "must be two numbers, got ...")
+    for value in (1.0, 1, -0.1, -1e-300, float("nan"), float("inf"), 2.5):
+        yield Fault((value, 0.5), ValueError, f"[0] must be >= 0 and < 1, got {value}")
+        yield Fault([0.5, value], ValueError, f"[1] must be >= 0 and < 1, got {value}")
+    for value in ("a", None, 1j, False, [0.5], object(), Unreadable()):
+        yield Fault((0.9, value), TypeError, "[1] must be a number, got ...")
+
+
 def first_step(_):
     for value in (2, 0.0, None, object()):
         yield Fault(value, TypeError, "must be a bool, got ...")
@@ -426,6 +462,9 @@ FAULTS = {
     "arrays": listed,
     "in place": in_place,
     "in place like": in_place_like,
+    "required in place like": required_in_place_like,
+    "step": step,
+    "betas": betas,
     "first step": first_step,
     "momentum": number("between 0 and 1", 1.5, -0.1, float("nan"), float("inf")),
     "p": number("between 0 and 1", 1.5, -0.1, float("nan"), float("inf")),

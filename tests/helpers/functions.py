@@ -81,6 +81,52 @@ SGD_UPDATE = {
     "masters": "in place like",
     **dict.fromkeys(["statistics", "skip_nonfinite"], "flag"),
 }
+
+
+def adam_update_arguments():
+    arrays = {"params": some(4, 3, dtype="f2"), "grads": some(4, 3, dtype="f2")}
+    arrays |= {"exp_avgs": some(4, 3), "exp_avg_sqs": some(4, 3)}
+    rates = {"step": 2, "lr": 0.1, "betas": (0.9, 0.999), "eps": 1e-8}
+    decay = {"weight_decay": 0.1, "l1": 0.1, "decoupled": True, "proximal": True}
+    gradient = {"max_exp_avg_sqs": some(4, 3), "maximize": True, "grad_scale": 1.0, "zero_grad": True}
+    return (
+        arrays
+        | rates
+        | decay
+        | gradient
+        | {"masters": some(4, 3), "statistics": True, "skip_nonfinite": True}
+    )
+
+
+ADAM_UPDATE = {
+    "params": "in place",
+    "grads": "in place like",
+    **dict.fromkeys(["exp_avgs", "exp_avg_sqs"], "required in place like"),
+    "step": "step",
+    "lr": "non-negative",
+    "betas": "betas",
+    **dict.fromkeys(["eps", "weight_decay", "l1"], "non-negative"),
+    **dict.fromkeys(["decoupled", "proximal"], "flag"),
+    "max_exp_avg_sqs": "in place like",
+    "maximize": "flag",
+    "grad_scale": "non-negative",
+    "zero_grad": "flag",
+    "masters": "in place like",
+    **dict.fromkeys(["statistics", "skip_nonfinite"], "flag"),
+}
+ADAM_LISTS = (
+    ({"exp_avgs": [some(4, 3)] * 2}, ValueError, "exp_avgs must have 1 arrays, got 2"),
+    (
+        {"exp_avg_sqs": [some(4)], "params": [some(4)], "grads": [some(4)], "exp_avgs": [None]},
+        TypeError,
+        "exp_avgs[0] must be a numpy.ndarray, got NoneType",
+    ),
+    (
+        {"masters": None},
+        TypeError,
+        "exp_avgs must have dtype float16, got dtype float32",
+    ),
+)
 PLAIN = {"momentum_buffers": None, "momentum": 0.0, "nesterov": False, "masters": None}
 MEMORY = np.ones(20, np.float32)
 
@@ -138,6 +184,7 @@ LISTS = (
 
 FUNCTIONS = [
     Function("sgd_update", SGD_UPDATE, sgd_update_arguments, LISTS),
+    Function("adam_update", ADAM_UPDATE, adam_update_arguments, ADAM_LISTS),
     Function(
         "clip_grad_norm",
         {"grads": "in place", "max_norm": "bound"},
@@ -343,7 +390,8 @@ FUNCTIONS = [
     ),
 ]
 
-IN_PLACE = {"out", "running", "in place", "in place like"}  # kinds of arguments that are written to
+LISTED = {"in place", "in place like", "required in place like"}  # arrays of a list may not overlap
+IN_PLACE = {"out", "running"} | LISTED  # kinds of arguments that are written to
 
 
 def every_array(function):

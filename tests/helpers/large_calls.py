@@ -123,6 +123,10 @@ def _weights(shape, dtype) -> Iterator[Call]:
     update = {"params": w, "grads": g, "momentum_buffers": v, "lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}
     yield Call(tt.sgd_update, update)
     yield Call(tt.sgd_update, {**update, "l1": 0.1, "statistics": True})
+    m, squares, largest = ([np.abs(array) for array in group] for group in (w, v, v))
+    update = {"params": w, "grads": g, "exp_avgs": m, "exp_avg_sqs": squares, "step": 2, "lr": 0.1}
+    yield Call(tt.adam_update, {**update, "weight_decay": 0.1})
+    yield Call(tt.adam_update, {**update, "max_exp_avg_sqs": largest, "l1": 0.1, "statistics": True})
     yield Call(tt.clip_grad_norm, {"grads": g, "max_norm": 1.0})
     yield Call(tt.penalty, {"params": w, "l1": 0.1, "l2": 0.1})
 

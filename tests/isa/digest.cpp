@@ -218,46 +218,80 @@ void dropout(DType dtype, const Data& data) {
     print("gaussian_dropout_backward", dtype, data.name, text({count}), {&y});
 }
 
-void sgd(DType dtype, const Data& data) {
-    constexpr ptrdiff_t count = 2, sizes[count] = {37, 20011};
+void parameter_update(DType dtype, const Data& data) {
+    static constexpr ptrdiff_t count = 2, sizes[count] = {37, 20011};
     constexpr bool first_step[count] = {true, false};
-    struct Form {
+    const auto& table = *kernels->parameter_update;
+    // Arrays of a list, and their addresses.
+    struct Arrays {
+        std::vector<Array> arrays;
+        std::vector<void*> addresses;
+        Arrays(DType dtype, const Data& data) {
+            for (const ptrdiff_t size : sizes) addresses.push_back(arrays.emplace_back(dtype, size, data).data());
+        }
+    };
+    const auto run = [&](const std::string& name, const char* form, bool with_masters, ParameterUpdate update,
+                         const auto& kernel) {
+        const DType master = with_masters ? DType::float32 : dtype;
+        Arrays w(dtype, data), g(dtype, ordinary), masters(master, data);
+        Arrays a(master, ordinary), b(master, positive), c(master, positive);
+        Array sums(DType::float64, 3), norms(DType::float64, 2), norm(DType::float64, 1);
+        update.weights = {count, sizes, w.addresses.data()};
+        update.gradients = g.addresses.data();
+        update.masters = with_masters ? masters.addresses.data() : nullptr;
+        update.sums = sums;
+        kernel(update, a.addresses.data(), b.addresses.data(), c.addresses.data());
+        table.weight_norms[int(dtype)]({update.weights, norms});
+        table.norm[int(dtype)]({update.weights, norm});
+        table.scale[int(dtype)]({.arrays = update.weights, .factor = 0.3});
+        std::vector<const Array*> results{&sums, &norms, &norm};
+        for (const Arrays* list : {&w, &g, &a, &b, &c, &masters})
+            for (const Array& array : list->arrays) results.push_back(&array);
+        print(name + (with_masters ? "_masters" : ""), dtype, data.name, form, results);
+    };
+    const struct {
         const char* name;
-        SgdUpdate update;
+        SgdUpdate sgd;
+    } sgd_forms[] = {
+        {"plain", {.update = {.grad_scale = 1, .rate = 0.1}}},
+        {"momentum",
+         {.update = {.grad_scale = -0.5, .rate = 0.1, .coupled = {0.01, 0}}, .momentum = 0.9, .dampening = 0.1}},
+        {"nesterov",
+         {.update = {.grad_scale = 1, .rate = 0.1, .decoupled = {0.01, 0.02}}, .momentum = 0.9, .nesterov = true}},
+        {"proximal", {.update = {.grad_scale = 1, .rate = 0.1, .threshold = 0.05, .zero_grad = true}, .momentum = 0.9}},
     };
-    const Form forms[] = {
-        {"plain", {.lr = 0.1, .grad_scale = 1}},
-        {"momentum", {.lr = 0.1, .momentum = 0.9, .dampening = 0.1, .grad_scale = -0.5, .coupled = {0.01, 0}}},
-        {"nesterov", {.lr = 0.1, .momentum = 0.9, .grad_scale = 1, .decoupled = {0.01, 0.02}, .nesterov = true}},
-        {"proximal", {.lr = 0.1, .momentum = 0.9, .grad_scale = 1, .threshold = 0.05, .zero_grad = true}},
+    const struct {
+        const char* name;
+        bool amsgrad;
+        ParameterUpdate update;
+    } adam_forms[] = {
+        {"plain", false, {.grad_scale = 1, .rate = 1}},
+        {"amsgrad", true, {.grad_scale = -0.5, .rate = 1, .coupled = {0.01, 0}}},
+        {"decoupled", false, {.grad_scale = 1, .rate = 1, .decoupled = {0.01, 0.02}}},
+        {"proximal", true, {.grad_scale = 1, .rate = 1, .threshold = 0.05, .zero_grad = true}},
     };
-    const auto& table = *kernels->sgd;
     for (const bool with_masters : {false, true}) {
         if (with_masters && dtype_bytes[int(dtype)] > 2) continue;
-        const DType master = with_masters ? DType::float32 : dtype;
-        for (auto [name, step] : forms) {
-            std::vector<Array> w, g, v, masters;
-            std::vector<void*> all_w, all_g, all_v, all_masters;
-            for (const ptrdiff_t size : sizes) {
-                all_w.push_back(w.emplace_back(dtype, size, data).data());
-                all_g.push_back(g.emplace_back(dtype, size, ordinary).data());
-                all_v.push_back(v.emplace_back(master, size, ordinary).data());
-                all_masters.push_back(masters.emplace_back(master, size, data).data());
-            }
-            Array sums(DType::float64, 3), norms(DType::float64, 2), norm(DType::float64, 1);
-            step.weights = {count, sizes, all_w.data()};
-            step.gradients = all_g.data();
-            step.velocities = step.momentum != 0 ? all_v.data() : nullptr;
-            step.masters = with_masters ? all_masters.data() : nullptr;
-            step.first_step = first_step;
-            step.sums = sums;
-            table.update[int(dtype)](step);
-            table.weight_norms[int(dtype)]({step.weights, norms});
-            table.norm[int(dtype)]({step.weights, norm});
-            table.scale[int(dtype)]({.arrays = step.weights, .factor = 0.3});
-            print(with_masters ? "sgd_update_masters" : "sgd_update", dtype, data.name, name,
-                  {&w[0], &w[1], &g[0], &g[1], &v[0], &v[1], &masters[0], &masters[1], &sums, &norms, &norm});
-        }
+        for (auto [name, sgd] : sgd_forms)
+            run("sgd_update", name, with_masters, sgd.update, [&](const ParameterUpdate& update, auto v, auto, auto) {
+                sgd.update = update;
+                sgd.velocities = sgd.momentum != 0 ? v : nullptr;
+                sgd.first_step = first_step;
+                table.sgd[int(dtype)](sgd);
+            });
+        for (const auto& [name, amsgrad, update] : adam_forms)
+            run("adam_update", name, with_masters, update,
+                [&, amsgrad = amsgrad](const ParameterUpdate& update, auto m, auto v, auto u) {
+                table.adam[int(dtype)]({.update = update,
+                                        .averages = m,
+                                        .squares = v,
+                                        .largest_squares = amsgrad ? u : nullptr,
+                                        .beta1 = 0.9,
+                                        .beta2 = 0.99,
+                                        .eps = 1e-3,
+                                        .step_size = 0.1,
+                                        .root_correction = 0.3});
+            });
     }
 }
 
@@ -429,8 +463,8 @@ int main() {
     choose_isa();
     configure_memory();
     configure_threads();
-    for (const auto family : {convert, layer_norm, rms_norm, batch_norm, group_norm, dropout, sgd, max_norm, activation,
-                              softmax, losses, convolution, max_pool, avg_pool})
+    for (const auto family : {convert, layer_norm, rms_norm, batch_norm, group_norm, dropout, parameter_update,
+                              max_norm, activation, softmax, losses, convolution, max_pool, avg_pool})
         for (const DType dtype : dtypes)
             for (const Data& data : all_data)
                 if (holds(dtype, data)) family(dtype, data);

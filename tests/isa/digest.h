@@ -29,7 +29,7 @@ struct Data {
 };
 constexpr double eps = 1e-40;  // keeps constants finite, and is negligible otherwise
 
-constexpr Data ordinary{"ordinary", 0.3, 2};
+constexpr Data ordinary{"ordinary", 0.3, 2}, positive{"positive", 3, 2};
 // Far from zero, and beyond the range of float when squared.
 constexpr Data all_data[] = {ordinary, {"shifted", 900, 1}, {"tiny", 0, 1e-22}, {"huge", 0, 1e22}};
 
@@ -74,11 +74,11 @@ private:
     uint64_t infinity_ = 0;  // its bits; 0: not numbers
 };
 
-void print(const char* kernel, DType dtype, const char* data, const std::string& shape,
-           std::initializer_list<const Array*> results) {
+void print(const std::string& kernel, DType dtype, const char* data, const std::string& shape,
+           const std::vector<const Array*>& results) {
     uint64_t hash = 0xcbf29ce484222325;
     for (const Array* result : results) result->add_to(hash);
-    std::printf("%s %s %s %s %016" PRIx64 "\n", kernel, dtype_names[int(dtype)], data, shape.c_str(), hash);
+    std::printf("%s %s %s %s %016" PRIx64 "\n", kernel.c_str(), dtype_names[int(dtype)], data, shape.c_str(), hash);
 }
 
 std::string text(std::initializer_list<ptrdiff_t> extents) {

@@ -112,7 +112,7 @@ def test_mappings_are_matched_by_key(rng, kind):
     np.testing.assert_allclose(tt.clip_grad_norm(kind(w), np.inf), norm, rtol=1e-14)
     np.testing.assert_allclose(tt.penalty(kind(w), l2=1.0), norm**2 / 2, rtol=1e-14)
     plan = _core.sgd_plan(kind(w), kind(g))
-    np.testing.assert_allclose(_core.sgd_grad_norm(plan) ** 2, sum(np.square(x).sum() for x in g.values()))
+    np.testing.assert_allclose(_core.plan_grad_norm(plan) ** 2, sum(np.square(x).sum() for x in g.values()))
 
 
 def test_values_of_mappings_are_lists_of_arrays(rng):

@@ -6,9 +6,7 @@ Arrays share memory where they have a byte in common. Interleaved arrays do not.
 import numpy as np
 import pytest
 import trimtab as tt
-from helpers.functions import FUNCTIONS, IN_PLACE, every_array
-
-LISTED = {"in place", "in place like"}  # arrays of a list may not overlap
+from helpers.functions import FUNCTIONS, IN_PLACE, LISTED, every_array
 
 
 def buffer(nbytes):

@@ -30,6 +30,12 @@ WEIGHTS_OPTIONS = [
     {"nesterov": True, "weight_decay": 0.1, "decoupled": True, "maximize": True, "grad_scale": 0.3},
     {"l1": 0.3, "proximal": True, "first_step": True},
 ]
+ADAM_OPTIONS = [
+    {},
+    {"decoupled": False, "weight_decay": 0.1, "l1": 0.01},
+    {"betas": (0.3, 0.9), "weight_decay": 0.1, "maximize": True, "grad_scale": 0.3},
+    {"l1": 0.3, "proximal": True, "zero_grad": True},
+]
 LEVELS = {  # instruction sets that a machine can run, by its best one
     "avx512": ["avx512", "avx2", "baseline"],
     "avx2": ["avx2", "baseline"],
@@ -126,6 +132,20 @@ def weights_case(dtype, place):
     return results
 
 
+def adam_case(dtype, place):
+    results = []
+    for options in ADAM_OPTIONS:
+        w, g, m = ([place(array) for shape in WEIGHTS for array in data(shape, dtype, 1)] for _ in range(3))
+        masters = [place(array.astype("f4")) for array in w] if dtype.itemsize == 2 else []
+        m = [place(array.astype("f4")) for array in m] if masters else m
+        v, u = ([place(np.abs(array)) for array in m] for _ in range(2))
+        largest = u if options.get("maximize") else None
+        state = {"masters": masters or None, "max_exp_avg_sqs": largest}
+        norms = tt.adam_update(w, g, m, v, step=2, lr=0.1, statistics=True, **state, **options)
+        results += [*w, *g, *m, *v, *u, *masters, np.array(norms)]
+    return results
+
+
 def activation_case(shape, dtype, place):
     dy, x = map(place, data(shape, dtype, 2))
     names = ("relu", "leaky_relu", "sigmoid", "tanh")
@@ -157,6 +177,7 @@ def losses_case(shape, dtype, place):
 # name: a function of the placement of arrays that returns all results
 CASES = {
     **{f"weights-{dtype}": (lambda place, dtype=dtype: weights_case(dtype, place)) for dtype in DTYPES},
+    **{f"adam-{dtype}": (lambda place, dtype=dtype: adam_case(dtype, place)) for dtype in DTYPES},
     **{
         f"dropout-{'x'.join(map(str, shape))}-{dtype}": (
             lambda place, shape=shape, dtype=dtype: dropout_case(shape, dtype, place)

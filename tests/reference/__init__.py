@@ -10,6 +10,7 @@ respect to ``y``. Sizes: C channels, G groups, N samples, m values for each stat
 # ruff: noqa: F403
 
 from reference.activation import *
+from reference.adam import *
 from reference.avg_pool import *
 from reference.axes import *
 from reference.batch_norm import *
@@ -21,6 +22,7 @@ from reference.layer_norm import *
 from reference.losses import *
 from reference.max_pool import *
 from reference.moments import *
+from reference.parameter_update import *
 from reference.random_stream import *
 from reference.rms_norm import *
 from reference.sgd import *

@@ -21,6 +21,7 @@ PACKAGE = ROOT / "python" / "trimtab"
 SHARED_KERNELS = {"convert"}
 # Bindings without a kernel, and the files that test them.
 PLAIN_BINDINGS = {
+    "adam": "test_adam.py",
     "batch_norm_parts": "test_batch_norm_parts.py",
     "batch_renorm": "test_batch_renorm.py",
     "fold_batch_norm": "test_fold_batch_norm.py",
@@ -28,6 +29,7 @@ PLAIN_BINDINGS = {
     "random": "test_dropout.py",
     "reading": "test_inputs.py",
     "row_norm": "test_layer_norm.py",
+    "sgd": "test_sgd.py",
     "system": "test_parallel.py",
 }
 KERNEL_HEADERS = {"simd.h", "parallel.h", "memory.h", "kernels.h", "cstddef", "cstdint"}
@@ -170,7 +172,7 @@ RESULTS = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDe
 PRIVATE = {  # called by the Python modules of the package
     *("as_array", "avg_pool", "avg_pool_backward", "build_info", "convolve", "convolve_weights"),
     *("max_pool", "max_pool_backward", "transpose"),
-    *("sgd_grad_norm", "sgd_plan", "sgd_plan_is_valid", "sgd_step"),
+    *("adam_plan", "adam_step", "plan_grad_norm", "plan_is_valid", "sgd_plan", "sgd_step"),
 }
 COMPILED = sorted(name for name in FUNCTIONS if name in tt.__all__)
 

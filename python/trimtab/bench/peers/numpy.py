@@ -14,7 +14,8 @@ import numpy as np
 
 from trimtab._typing import Array
 from trimtab.bench.cases import Inputs
-from trimtab.bench.peers.library import Call, Library
+from trimtab.bench.peers.library import Call
+from trimtab.bench.peers.numpy_batch import BatchStatistics
 
 Axes: TypeAlias = tuple[int, ...]
 
@@ -73,16 +74,7 @@ def update(i: Inputs, all_w: list[Array], all_g: list[Array], all_v: list[Array]
         np.subtract(w, s, out=w)
 
 
-def normal_distribution(x: Array) -> Array:
-    """Return P(x), within 1.5e-7 by formula 7.1.26 of Abramowitz and Stegun (1964): NumPy has no erf."""
-    z = np.abs(x) / np.sqrt(2).astype(x.dtype)
-    t = 1 / (1 + 0.3275911 * z)
-    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
-    tail = np.exp(-np.square(z)) * series / 2
-    return np.where(x < 0, tail, 1 - tail)
-
-
-class NumPy(Library):
+class NumPy(BatchStatistics):
     """Expressions on whole arrays.
 
     Parameters
@@ -201,6 +193,37 @@ class NumPy(Library):
         at_kept, at_dropped = -scale * dropped * i.p, scale * dropped * (1 - i.p)
         return lambda: np.where(keep(), scale * i.x + at_kept, at_dropped)
 
+    def alpha_dropout_backward(self, i: Inputs) -> Call:
+        scale = ((1 - i.p) * (1 + i.p * (SELU_SCALE * SELU_ALPHA) ** 2)) ** -0.5
+        return lambda: i.dy * i.keep * scale
+
+    def drop_path_forward(self, i: Inputs) -> Call:
+        keep, scale, one = self.keeper(i), 1 / (1 - i.p), (slice(None), *(slice(1) for _ in i.shape[1:]))
+        return lambda: i.x * keep()[one] * scale
+
+    def drop_path_backward(self, i: Inputs) -> Call:
+        scale, keep = 1 / (1 - i.p), i.keep_sample.reshape(-1, *(1 for _ in i.shape[1:]))
+        return lambda: i.dy * keep * scale
+
+    def gaussian_dropout_backward(self, i: Inputs) -> Call:
+        return lambda: i.dy * i.residual
+
+    def clip_grad_norm(self, i: Inputs) -> Call:
+        g = i.each_weight("g")
+        return lambda: np.sqrt(sum(np.vdot(array, array) for array in g))
+
+    def max_pool(self, i: Inputs) -> Call:
+        x = i.x[:, : i.shape[1] // 2 * 2, : i.shape[2] // 2 * 2]
+        even, odd = slice(None, None, 2), slice(1, None, 2)
+        return lambda: np.maximum(
+            np.maximum(x[:, even, even], x[:, even, odd]), np.maximum(x[:, odd, even], x[:, odd, odd])
+        )
+
+    def avg_pool(self, i: Inputs) -> Call:
+        x = i.x[:, : i.shape[1] // 2 * 2, : i.shape[2] // 2 * 2]
+        even, odd = slice(None, None, 2), slice(1, None, 2)
+        return lambda: (x[:, even, even] + x[:, even, odd] + x[:, odd, even] + x[:, odd, odd]) / 4
+
     def sgd_update(self, i: Inputs) -> Call:
         w, g, v = map(i.each_weight, "wgv")
         spare, updated = [np.empty_like(array) for array in w], (*w, *v)
@@ -271,30 +294,22 @@ class NumPy(Library):
     def sigmoid_backward(self, i: Inputs) -> Call:
         return lambda: i.dy * i.residual * (1 - i.residual)
 
-    def gelu(self, i: Inputs) -> Call:
-        return lambda: i.x * normal_distribution(i.x)
-
-    def gelu_backward(self, i: Inputs) -> Call:
-        def call() -> Array:
-            density = np.exp(-np.square(i.x) / 2) / np.sqrt(2 * np.pi).astype(i.dtype)
-            return i.dy * (normal_distribution(i.x) + i.x * density)
-
-        return call
-
     def silu(self, i: Inputs) -> Call:
         return lambda: i.x / (1 + np.exp(-i.x))
 
     def silu_backward(self, i: Inputs) -> Call:
         def call() -> Array:
             p = 1 / (1 + np.exp(-i.x))
-            return i.dy * (p + i.x * p * (1 - p))
+            dx: Array = i.dy * (p + i.x * p * (1 - p))
+            return dx
 
         return call
 
     def softmax(self, i: Inputs) -> Call:
         def call() -> Array:
             exponentials = np.exp(i.x - i.x.max(-1, keepdims=True))
-            return exponentials / exponentials.sum(-1, keepdims=True)
+            y: Array = exponentials / exponentials.sum(-1, keepdims=True)
+            return y
 
         return call
 
