@@ -58,38 +58,9 @@
 //   value   0  1  2 ... 63 | 64 65 66 ... 127 | 128 ...
 //   lane    0  1  2 ... 63 |  0  1  2 ...  63 |   0 ...
 #pragma once
-#include <cstddef>
-#include <cstdint>
+#include "dtype.h"
 
 namespace trimtab {
-
-using std::ptrdiff_t;
-
-struct half {
-    uint16_t bits;
-};
-struct bfloat16 {
-    uint16_t bits;
-};
-
-enum class DType { float32, float64, float16, bfloat16 };
-constexpr int dtype_count = 4;
-
-template <class A, class B>
-constexpr bool is_same = false;
-template <class A>
-constexpr bool is_same<A, A> = true;
-
-template <class T>
-struct WorkOf {
-    using type = float;
-};
-template <>
-struct WorkOf<double> {
-    using type = double;
-};
-template <class T>
-using Work = typename WorkOf<T>::type;
 
 // x (rows, width), normalized along width by mean and variance (layer norm) or by the mean square (RMS norm, no beta).
 struct RowNormForward {

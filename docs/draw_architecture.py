@@ -74,7 +74,7 @@ ROOMS = (
         "the seam: structs, tables of functions, glossary",
         row=11,
         columns=(0, 3),
-        files="kernels.h kernels/pooled.h",
+        files="kernels.h dtype.h kernels/pooled.h",
     ),
     Room("kernels/", "the mathematics, forward and backward", 8, (2, 3), "kernels/*", compiled="each"),
     Room(

@@ -300,12 +300,6 @@ class Torch(Library):
         run = self.translate(lambda *a: aten.leaky_relu_backward(*a, i.slope, False))
         return partial(run, *rows(i.dy, i.x))
 
-    def gelu(self, i: Inputs) -> Call:
-        return partial(self.translate(torch.nn.functional.gelu), *rows(i.x))
-
-    def gelu_backward(self, i: Inputs) -> Call:
-        return partial(self.translate(lambda *a: aten.gelu_backward(*a)), *rows(i.dy, i.x))
-
     def silu(self, i: Inputs) -> Call:
         return partial(self.translate(torch.nn.functional.silu), *rows(i.x))
 

@@ -226,12 +226,6 @@ class Trimtab(Library):
     def leaky_relu_backward(self, i: Inputs) -> Call:
         return partial(tt.leaky_relu_backward, i.dy, i.x)
 
-    def gelu(self, i: Inputs) -> Call:
-        return partial(tt.gelu, i.x)
-
-    def gelu_backward(self, i: Inputs) -> Call:
-        return partial(tt.gelu_backward, i.dy, i.x)
-
     def silu(self, i: Inputs) -> Call:
         return partial(tt.silu, i.x)
 
