@@ -96,6 +96,11 @@ Ref as_array(const Tensor& tensor) {
         strides[i] = tensor.strides ? tensor.strides[i] * PyDataType_ELSIZE(descr) : step;
         step *= shape[i];
     }
+    if (!tensor.data && step != 0) {  // NumPy would allocate memory and leave it as it is
+        Py_DECREF(descr);
+        PyErr_SetString(PyExc_BufferError, "a DLPack tensor with elements has no memory");
+        throw Raised();
+    }
     void* const data = tensor.data ? static_cast<char*>(tensor.data) + tensor.byte_offset : nullptr;
     return Ref::checked(PyArray_NewFromDescr(&PyArray_Type, descr, tensor.ndim, shape, strides, data, 0, nullptr));
 }

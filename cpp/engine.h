@@ -8,6 +8,7 @@
 namespace trimtab {
 
 struct Engine {
+    const char* name;
     int max_threads;
     std::int64_t awake_ns;  // after a call, its threads stay awake for so long
     // Runs task(work, begin, end) on ranges that cover 0..count, on up to `threads` threads including the caller.

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "guard.h"
+#include "numpy.h"
 
 namespace trimtab {
 
@@ -104,8 +105,9 @@ namespace {
 bool is_bool(PyObject* object) {
     return PyBool_Check(object) || std::strcmp(Py_TYPE(object)->tp_name, "numpy.bool") == 0;
 }
-// NumPy converts complex scalars to floats with no more than a warning.
+// NumPy converts complex scalars, and arrays of one, to floats with no more than a warning.
 bool is_complex(PyObject* object) {
+    if (PyArray_Check(object)) return PyArray_ISCOMPLEX(reinterpret_cast<PyArrayObject*>(object));
     const std::string_view name = Py_TYPE(object)->tp_name;
     return name.starts_with("numpy.complex") || name.starts_with("numpy.clongdouble");
 }

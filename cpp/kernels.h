@@ -306,26 +306,37 @@ struct ActivationBackward {
 };
 
 // logits (rows, classes), and for each row a label or the probabilities of the classes. The label `ignored` skips a
-// row.
+// row, as does a weight of 0. Losses and gradients are multiplied by `scale`.
 struct SoftmaxCrossEntropy {
     const void* logits;
-    const int64_t* labels;                     // (rows,); null: probabilities are given
-    const void *probabilities, *class_weight;  // (rows, classes), (classes,)
-    void* dlogits;                             // gradient of `loss`
-    double *losses, *loss;                     // (rows,), and their sum or mean
-    ptrdiff_t rows, classes;
+    const int64_t* labels;                       // (rows,); null: probabilities are given
+    const void* probabilities;                   // (rows, classes)
+    const double *class_weight, *sample_weight;  // (classes,), (rows / rows_per_sample,); null: ones
+    void* dlogits;                               // gradient of `loss`
+    double *losses, *loss;                       // (rows,), and their sum or mean
+    ptrdiff_t rows, classes, rows_per_sample = 1;
     int64_t ignored;
-    double label_smoothing;
-    bool mean;  // over the rows, weighted by the weights of their labels
+    double label_smoothing, scale = 1;
+    bool mean;  // over the rows, weighted by sample_weight and the class_weight of the labels
 };
-// With d = pred - target, the loss is scale * d^2 / 2 for |d| <= delta, else scale * delta * (|d| - delta / 2);
-// dpred = gradient_scale * clip(d, -delta, delta).
-struct Huber {
-    const void *pred, *target;  // target in the working type
+// The loss f(pred, target) of each element, times the weight of its sample and times `scale`.
+struct ElementwiseLoss {
+    const void *pred, *target;    // target in the working type
+    const double* sample_weight;  // (count / inner,); null: ones. A weight of 0 skips a sample
     void* dpred;
     double *losses, *loss;  // of each element (may be null), and their sum / divisor
-    ptrdiff_t count;
-    double delta, scale, gradient_scale, divisor = 1;
+    ptrdiff_t count, inner = 1;
+    double scale = 1, divisor = 1;
+};
+struct Huber {
+    ElementwiseLoss loss;
+    double delta;
+};
+struct BinaryCrossEntropy {
+    ElementwiseLoss loss;
+    const double* pos_weight;  // (columns,), repeated for all elements; null: ones
+    ptrdiff_t columns = 1;
+    double label_smoothing;
 };
 
 struct Size2d {
@@ -428,6 +439,8 @@ struct ActivationKernels {
 struct LossesKernels {
     Kernel<SoftmaxCrossEntropy> softmax_cross_entropy[dtype_count];
     Kernel<Huber> huber[dtype_count];
+    Kernel<ElementwiseLoss> mae[dtype_count];
+    Kernel<BinaryCrossEntropy> binary_cross_entropy[dtype_count];
 };
 struct ConvolutionKernels {
     Kernel<Convolution> forward[dtype_count];

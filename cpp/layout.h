@@ -17,4 +17,16 @@ struct RowLayout {
     ptrdiff_t rows = 1, width = 1;
 };
 RowLayout row_layout(const Argument& axis, const Array& x);
+
+// An array with its axes in the order of a layout: itself where they are, else a copy. Also of an empty Array.
+class Rows {
+public:
+    Rows(const Array& array, const RowLayout& layout)
+        : array_(array), moved_(array && !layout.order.empty() ? reordered(array, layout.order) : Array()) {}
+    const void* data() const { return moved_ ? moved_.data() : array_ ? array_.data() : nullptr; }
+
+private:
+    const Array& array_;
+    Array moved_;
+};
 }  // namespace trimtab

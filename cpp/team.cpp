@@ -27,35 +27,17 @@
 #include <cstdint>
 #include <exception>
 #include <new>
-#include <utility>
 
 #include "clock.h"
+#include "job.h"
 
 namespace trimtab {
 namespace {
-
-constexpr int max_threads = 256;
 
 // A worker spins for so long before it sleeps. Not longer: BLAS has threads of its own and needs the CPUs for a matrix
 // product between two calls.
 constexpr int64_t spin_ns = 100'000;
 
-// Each thread takes the tasks of its own range first: its caches hold their data from the last call. Then it helps the
-// others, so a core that is slowed down by another process does not delay the rest.
-struct alignas(64) TaskRange {
-    std::atomic<std::ptrdiff_t> next;
-    std::ptrdiff_t end;
-};
-
-struct Job {
-    Task task;
-    const void* work;
-    std::ptrdiff_t tasks_at_once;
-    int threads;
-    std::atomic<bool> failed = false;
-    std::exception_ptr failure;
-    TaskRange ranges[max_threads];
-};
 // Never destroyed: daemon threads may still run while the process ends.
 alignas(Job) char job_memory[sizeof(Job)];
 Job& job = *new (job_memory) Job;
@@ -67,7 +49,7 @@ alignas(64) std::atomic<int> active = closed;
 // Counted up to wake a worker. Workers are numbered from 1.
 struct alignas(64) Wakeups {
     std::atomic<std::uint32_t> count = 0;
-} wakeups[max_threads];
+} wakeups[Job::max_threads];
 int workers = 0;  // started so far
 std::atomic<int> caller_cpu = 0;
 
@@ -90,19 +72,6 @@ void spin(int round) {
 #elif defined(__aarch64__)
     asm volatile("yield");
 #endif
-}
-
-void run_tasks(int self) noexcept try {
-    for (int other = 0; other < job.threads; ++other) {
-        TaskRange& range = job.ranges[(self + other) % job.threads];
-        while (!job.failed.load(std::memory_order_relaxed)) {
-            const auto begin = range.next.fetch_add(job.tasks_at_once, std::memory_order_relaxed);
-            if (begin >= range.end) break;
-            job.task(job.work, begin, std::min(begin + job.tasks_at_once, range.end));
-        }
-    }
-} catch (...) {
-    if (!job.failed.exchange(true, std::memory_order_relaxed)) job.failure = std::current_exception();
 }
 
 bool join() {
@@ -139,7 +108,7 @@ void* run_worker(void* number) {
     for (;;) {
         const std::uint32_t seen = wakeups[self].count.load(std::memory_order_acquire);
         if (join()) {
-            if (self < job.threads) run_tasks(self);
+            if (self < job.threads) job.run_tasks(self);
             leave();
         }
         wait_for_wakeup(wakeups[self], seen);
@@ -176,39 +145,26 @@ void start_workers(int count) {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-void describe_job(std::ptrdiff_t count, int threads, Task task, const void* work) {
-    job.task = task;
-    job.work = work;
-    job.threads = threads;
-    // A few at once: less traffic between cores than one task at a time, and still balanced.
-    job.tasks_at_once = std::max<std::ptrdiff_t>(1, count / (threads * 16));
-    const std::ptrdiff_t whole = count / threads, rest = count % threads;
-    for (int t = 0; t < threads; ++t) {
-        job.ranges[t].next.store(t == 0 ? 0 : job.ranges[t - 1].end, std::memory_order_relaxed);
-        job.ranges[t].end = whole * (t + 1) + rest * (t + 1) / threads;
-    }
-}
-
 bool run_on_team(std::ptrdiff_t count, int threads, Task task, const void* work) {
     if (in_use.exchange(true, std::memory_order_acquire)) return false;
     start_workers(threads - 1);
-    describe_job(count, threads, task, work);
+    job.describe(count, threads, task, work);
     caller_cpu.store(sched_getcpu(), std::memory_order_relaxed);
     active.store(0, std::memory_order_release);
     for (int t = 1; t <= std::min(workers, threads - 1); ++t) {
         wakeups[t].count.fetch_add(1, std::memory_order_release);
         wakeups[t].count.notify_one();
     }
-    run_tasks(0);
+    job.run_tasks(0);
     active.fetch_or(closed, std::memory_order_relaxed);
     for (int round = 0; active.load(std::memory_order_acquire) != closed; ++round) spin(round);
-    const std::exception_ptr failure = std::exchange(job.failure, nullptr);
-    job.failed.store(false, std::memory_order_relaxed);
+    const std::exception_ptr failure = job.take_failure();
     in_use.store(false, std::memory_order_release);
     if (failure) std::rethrow_exception(failure);
     return true;
 }
 }  // namespace
 
-constinit const Engine team = {.max_threads = max_threads, .awake_ns = spin_ns, .run = run_on_team};
+constinit const Engine team = {
+    .name = "team", .max_threads = Job::max_threads, .awake_ns = spin_ns, .run = run_on_team};
 }  // namespace trimtab

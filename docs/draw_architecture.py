@@ -60,7 +60,7 @@ ROOMS = (
         files="trainer.py training/*",
         folder=PYTHON,
     ),
-    Room("optim/", "SGD, schedules, conventions of others", 3, (2, 3), "optim/*", PYTHON),
+    Room("optim/", "optimizers, schedules, conventions of others", 3, (2, 3), "optim/*", PYTHON),
     Room("nn/", "layers, models", 4, (1, 3), "nn/*", PYTHON),
     Room("__init__.py", "the public names", 6, (0, 0), "__init__.py _config.py _threadpoolctl.py", PYTHON),
     Room("_checks.py, _inputs.py", "checks of arguments", 6, (1, 3), "_*.py extras.py terminal.py", PYTHON),
@@ -82,7 +82,8 @@ ROOMS = (
         "threads, recycled memory, limits of the process",
         row=12,
         columns=(0, 3),
-        files="parallel.* engine.* team.* openmp.* memory.* system_limits.* environment.* clock.*",
+        files="parallel.* threading.* engine.* job.* team.* region.* openmp.* memory.* "
+        "system_limits.* environment.* clock.*",
     ),
     Room("array.h, function.h, gil.h", "reads arguments, raises errors", 9, (0, 1), "*", compiled="once"),
 )

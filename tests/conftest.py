@@ -36,8 +36,9 @@ def rng():
 
 @pytest.fixture(autouse=True)
 def settings_restored():
-    threads, memory_cap = tt.get_num_threads(), tt.get_memory_cap()
+    threads, memory_cap, engine = tt.get_num_threads(), tt.get_memory_cap(), tt.get_threading()
     yield
+    tt.set_threading(engine)
     tt.set_num_threads(threads)
     tt.set_memory_cap(memory_cap)
 

@@ -62,7 +62,7 @@ def _recorded(files: list[Path]) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as traces:
         place = Workplace(folder, files)
         status, output = place.run(
-            [*PYTEST, "-n", "2", "-vv", "--durations=0", "--durations-min=0"],
+            [*PYTEST, "-p", "sitecustomize", "-n", "2", "-vv", "--durations=0", "--durations-min=0"],
             7200,
             PYTHONPATH=f"{TRACE}{os.pathsep}{place.root / PACKAGE.parent}",
             TRACED_PACKAGE=str(place.root / PACKAGE),

@@ -1,8 +1,8 @@
 #include "docs/fold_batch_norm.h"
 
 #include <algorithm>
-#include <cmath>
 
+#include "../kernels/pooled.h"
 #include "bind.h"
 
 namespace trimtab {
@@ -30,7 +30,7 @@ Ref fold_batch_norm(const Arguments<docs::fold_batch_norm>& in) {
     const Scratch<double> scale(2 * channels);
     double* const no_mean = scale + channels;
     for (npy_intp c = 0; c < channels; ++c) {
-        scale[c] = gamma.doubles()[c] / std::sqrt(var.doubles()[c] + epsilon);
+        scale[c] = gamma.doubles()[c] / deviation(var.doubles()[c], epsilon);
         no_mean[c] = 0;
         folded_bias.sums()[c] = (bias.doubles()[c] - mean.doubles()[c]) * scale[c] + beta.doubles()[c];
     }

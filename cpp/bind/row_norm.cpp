@@ -5,18 +5,6 @@
 namespace trimtab {
 namespace {
 
-// An argument with its axes in the order of the kernel.
-class Source {
-public:
-    Source(const Array& array, const RowLayout& layout)
-        : array_(array), moved_(array && !layout.order.empty() ? reordered(array, layout.order) : Array()) {}
-    const void* data() const { return moved_ ? moved_.data() : array_ ? array_.data() : nullptr; }
-
-private:
-    const Array& array_;
-    Array moved_;
-};
-
 Array statistic(bool wanted, const RowLayout& layout) { return wanted ? empty_doubles(layout.kept) : Array(); }
 double* doubles(const Array& array) { return array ? array.doubles() : nullptr; }
 }  // namespace
@@ -36,7 +24,7 @@ RowNormResult row_norm_forward(const RowNormKernels& kernels, const RowNormArgum
         summed.emplace(Argument(), x, std::initializer_list<const AnyArray*>(),
                        std::initializer_list<const AnyArray*>(), layout.order);
     Array mean = statistic(keep_mean, layout), rstd = statistic(keep_rstd, layout);
-    const Source source(x, layout), addend(residual, layout);
+    const Rows source(x, layout), addend(residual, layout);
     if (x.size() > 0 || mean || rstd) {  // an empty array may have too many rows for a loop
         const Released released;
         kernels.forward[int(x.dtype())]({.x = source.data(),
@@ -65,7 +53,7 @@ RowNormGradients row_norm_backward(const RowNormKernels& kernels, const RowNormB
     Gradient dgamma(gamma, layout.normalized);
     std::optional<Gradient> dbeta;
     if (centered) dbeta.emplace(gamma, layout.normalized);
-    const Source gradient(dy, layout), source(x, layout);
+    const Rows gradient(dy, layout), source(x, layout);
     {
         const Released released;
         kernels.backward[int(x.dtype())]({.dy = gradient.data(),

@@ -1,7 +1,10 @@
 // Threads, memory and instruction set.
 #include "docs/system.h"
 
+#include <stdexcept>
+
 #include "../parallel.h"
+#include "../threading.h"
 #include "bind.h"
 
 namespace trimtab {
@@ -14,6 +17,20 @@ Ref set_threads(const Arguments<docs::set_num_threads>& in) {
     return Ref::none();
 }
 Ref get_num_threads(const Arguments<docs::get_num_threads>&) { return Ref::checked(PyLong_FromLong(num_threads())); }
+Ref set_engine(const Arguments<docs::set_threading>& in) {
+    const Argument& name = in["threading"];
+    constexpr const char* rule = "be 'team' or 'openmp'";
+    if (!PyUnicode_Check(name.value())) name.type_error(rule);
+    const auto is = [&](const char* text) { return PyUnicode_CompareWithASCIIString(name.value(), text) == 0; };
+    if (!is("team") && !is("openmp")) name.value_error(rule);
+    try {
+        set_threading(is("team") ? "team" : "openmp");
+    } catch (const std::runtime_error& error) {
+        throw std::runtime_error(std::string("set_threading: ") + error.what());
+    }
+    return Ref::none();
+}
+Ref get_engine(const Arguments<docs::get_threading>&) { return Ref::checked(PyUnicode_FromString(threading())); }
 Ref isa(const Arguments<docs::isa>&) { return Ref::checked(PyUnicode_FromString(isa_name())); }
 Ref trim(const Arguments<docs::trim_memory>&) { return Ref::checked(PyLong_FromSize_t(trim_memory())); }
 Ref get_memory_cap(const Arguments<docs::get_memory_cap>&) { return Ref::checked(PyLong_FromSize_t(memory_cap())); }
@@ -24,14 +41,16 @@ Ref set_cap(const Arguments<docs::set_memory_cap>& in) {
     return Ref::none();
 }
 Ref build_info(const Arguments<docs::build_info>&) {
-    return Ref::checked(Py_BuildValue("{s:s,s:s,s:s,s:i,s:n}", "isa", isa_name(), "isa_levels", isa_levels().c_str(),
-                                      "compiler", TRIMTAB_COMPILER, "num_threads", num_threads(), "memory_cap",
-                                      Py_ssize_t(memory_cap())));
+    return Ref::checked(Py_BuildValue("{s:s,s:s,s:s,s:i,s:s,s:s,s:n}", "isa", isa_name(), "isa_levels",
+                                      isa_levels().c_str(), "compiler", TRIMTAB_COMPILER, "num_threads", num_threads(),
+                                      "threading", threading(), "openmp_runtime", openmp_runtime().c_str(),
+                                      "memory_cap", Py_ssize_t(memory_cap())));
 }
 }  // namespace
 
 void bind_system(PyObject* module) {
-    add_functions(module, {method<set_threads>(), method<get_num_threads>(), method<isa>(), method<trim>(),
-                           method<get_memory_cap>(), method<set_cap>(), method<build_info>()});
+    add_functions(module,
+                  {method<set_threads>(), method<get_num_threads>(), method<set_engine>(), method<get_engine>(),
+                   method<isa>(), method<trim>(), method<get_memory_cap>(), method<set_cap>(), method<build_info>()});
 }
 }  // namespace trimtab

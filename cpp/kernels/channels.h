@@ -1,11 +1,12 @@
 // x (blocks, outer, channels, inner), with a statistic and a few constants for each unit, a channel of a block. The
 // passes over x are in these headers:
-//   channel_runs.h     geometry where inner is long: a unit is `outer` runs of `inner` values
-//   channel_columns.h  geometry where inner is short: a block is a matrix whose columns belong to channels
-//   channel_sums.h     sums of each unit
-//   channel_moments.h  mean and second moment of each unit, a statistic of channel_sums.h
-//   channel_apply.h    y = f(x, constants of the unit)
-// The shape alone decides between the geometries. Both are drawn in kernels.h.
+//   channel_apply.h        y = f(x, constants of the unit), after sums of the units or with given constants
+//     channel_sums.h       two sums of each unit, of a statistic such as
+//       channel_moments.h  mean and second moment
+//     wide_channels.h      units whose values are out of range, one by one
+//   channel_runs.h         geometry where inner is long: a unit is `outer` runs of `inner` values
+//   channel_columns.h      geometry where inner is short: a block is a matrix whose columns belong to channels
+// Sums and results are in both geometries, between which the shape alone decides. Both are drawn in kernels.h.
 #pragma once
 #include "caches.h"
 

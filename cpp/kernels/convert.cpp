@@ -2,10 +2,13 @@
 //   widen   a parameter, such as gamma, to the working type or to double
 //   narrow  sums, such as the gradients of parameters, from double to a storage type
 //   fill    a constant parameter
+#include "../parallel.h"
 #include "../simd.h"
 
 namespace trimtab {
 namespace {
+
+constexpr ptrdiff_t values_per_task = 4096;
 
 template <class From, class To>
 void widen_all(const void* from, void* to, ptrdiff_t n) {
@@ -20,7 +23,11 @@ void widen_all(const void* from, void* to, ptrdiff_t n) {
 template <class To>
 void narrow_all(const double* from, void* to, ptrdiff_t n) {
     const auto out = static_cast<To*>(to);
-    sweep<double>(n, [&](ptrdiff_t i, auto at) { at.store(out + i, at.load(from + i)); });
+    parallel_for(ceil_div(n, values_per_task), 0.3 * double(n), [=](ptrdiff_t begin, ptrdiff_t end) {
+        const ptrdiff_t first = begin * values_per_task, stop = min(end * values_per_task, n);
+        sweep<double>(stop - first,
+                      [&](ptrdiff_t i, auto at) { at.store(out + first + i, at.load(from + first + i)); });
+    });
 }
 
 template <class To>

@@ -67,7 +67,7 @@ public:
         const ptrdiff_t values = x_.values_per_group(), bytes = values * x_.itemsize();
         results_ = Scratch<char>(count_ * bytes);
         for (ptrdiff_t i = 0; i < count_; ++i)
-            write(groups_[i], AnyArray(results_ + i * bytes, x_.dtype), UnitLayout{0, 1, values, values, values});
+            write(groups_[i], TypedPointer(results_ + i * bytes, x_.dtype), UnitLayout{0, 1, values, values, values});
     }
     void copy_to(void* y) const {
         const char* from = results_;
@@ -125,7 +125,7 @@ private:
             fill(rstd + unit, l.channels, in_range ? group_rstd : 1);
         }
         wide.compute(
-            [this](ptrdiff_t group, const AnyArray& y, const UnitLayout& to) { normalize_wide(group, y, to); });
+            [this](ptrdiff_t group, const TypedPointer& y, const UnitLayout& to) { normalize_wide(group, y, to); });
         batch_norm_kernels.apply[int(x_.dtype)]({.x = x_.sample(a_.x, first),
                                                  .gamma = a_.gamma,
                                                  .beta = a_.beta,
@@ -138,18 +138,18 @@ private:
         wide.copy_to(a_.y);
     }
 
-    TRIMTAB_COLD void normalize_wide(ptrdiff_t group, const AnyArray& y, const UnitLayout& to) const {
+    TRIMTAB_COLD void normalize_wide(ptrdiff_t group, const TypedPointer& y, const UnitLayout& to) const {
         const UnitLayout from = x_.unit_layout(group);
-        const AnyArray x(a_.x, x_.dtype);
+        const TypedPointer x(a_.x, x_.dtype);
         const WideStatistics s = measure_wide<true>(x, from, a_.eps);
         save(group, s.mean(), s.rstd());
         WideNormal{x, from, s, parameters(a_.gamma, group), parameters(a_.beta, group)}.write(y, to);
     }
     // Those of the group, in the working type.
-    AnyArray parameters(const void* all, ptrdiff_t group) const {
+    TypedPointer parameters(const void* all, ptrdiff_t group) const {
         const ptrdiff_t channel = group % a_.layout.groups * a_.layout.channels;
-        return x_.dtype == DType::float64 ? AnyArray(static_cast<const double*>(all) + channel)
-                                          : AnyArray(static_cast<const float*>(all) + channel);
+        return x_.dtype == DType::float64 ? TypedPointer(static_cast<const double*>(all) + channel)
+                                          : TypedPointer(static_cast<const float*>(all) + channel);
     }
     void save(ptrdiff_t group, double mean, double rstd) const {
         if (a_.mean) a_.mean[group] = mean;
@@ -223,8 +223,9 @@ private:
             fill(sum_dy + unit, l.channels, sum_h / double(x_.values_per_group()));
             fill(sum_dy_xhat + unit, l.channels, sum_hx / double(x_.values_per_group()));
         }
-        wide.compute(
-            [this](ptrdiff_t group, const AnyArray& dx, const UnitLayout& to) { differentiate_wide(group, dx, to); });
+        wide.compute([this](ptrdiff_t group, const TypedPointer& dx, const UnitLayout& to) {
+            differentiate_wide(group, dx, to);
+        });
         batch_norm_kernels.backward_apply[int(x_.dtype)]({.dy = x_.sample(a_.dy, first),
                                                           .x = x_.sample(a_.x, first),
                                                           .dx = x_.sample(a_.dx, first),
@@ -237,11 +238,11 @@ private:
         wide.copy_to(a_.dx);
     }
 
-    TRIMTAB_COLD void differentiate_wide(ptrdiff_t group, const AnyArray& dx, const UnitLayout& to) const {
+    TRIMTAB_COLD void differentiate_wide(ptrdiff_t group, const TypedPointer& dx, const UnitLayout& to) const {
         const GroupLayout& l = a_.layout;
         const ptrdiff_t channel = group % l.groups * l.channels;
-        const WideGradient gradient{.dy = AnyArray(a_.dy, x_.dtype),
-                                    .x = AnyArray(a_.x, x_.dtype),
+        const WideGradient gradient{.dy = TypedPointer(a_.dy, x_.dtype),
+                                    .x = TypedPointer(a_.x, x_.dtype),
                                     .y = nullptr,
                                     .gamma = gamma_ + channel,
                                     .mean = a_.mean[group],

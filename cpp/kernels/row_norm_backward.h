@@ -21,15 +21,15 @@ public:
           rows_per_panel_(rows_per_sum * max(1, ceil_div(a.rows, rows_per_sum * max_panels))),
           panels_(ceil_div(a.rows, rows_per_panel_)),
           uncached_(exceeds_caches<T>(a.x, a.dx, a.rows * a.width)),
-          panel_sums_(panels_ * parameters * width_),
-          row_sums_(panels_ * 2 * width_) {}
+          segments_(ceil_div(a.width, segment)),
+          are_shared_(segments_ > 1 && panels_ < num_threads()),
+          panel_sums_(panels_ > 1 ? panels_ * parameters * width_ : 0),
+          row_sums_(panels_ * 2 * width_),
+          segment_sums_(are_shared_ ? a.rows * segments_ : 0) {}
 
     void run() const {
-        parallel_for(panels_, double(a_.rows) * (30 + 0.4 * double(width_)), [this](ptrdiff_t begin, ptrdiff_t end) {
-            OutputStore<T> output(uncached_,
-                                  prefetch_distance((are_long() ? long_rows_per_visit : rows_per_visit) * width_));
-            for (ptrdiff_t panel = begin; panel < end; ++panel) differentiate_panel(panel, output);
-        });
+        if (!are_shared_ || !share_rows()) visit_panels();
+        if (panels_ == 1) return;
         parallel_for(width_, 1.0 * double(panels_ * width_), [this](ptrdiff_t begin, ptrdiff_t end) {
             combine_panels(panel_sums_, a_.dgamma, begin, end);
             if constexpr (centered) combine_panels(panel_sums_ + width_, a_.dbeta, begin, end);
@@ -37,6 +37,13 @@ public:
     }
 
 private:
+    struct Sums {
+        double h, hx;  // of h and of h * x̂
+    };
+    struct Columns {
+        ptrdiff_t begin, end;
+    };
+
     static constexpr int parameters = centered ? 2 : 1;
     // Rows whose terms of dgamma and dbeta are summed in W, before these sums are added in double.
     static constexpr ptrdiff_t rows_per_sum = 16, max_panels = 64;
@@ -44,38 +51,90 @@ private:
     static constexpr ptrdiff_t long_rows_per_visit = 2, rows_per_visit = register_count >= 32 ? 4 : 2;
     bool are_long() const { return rows_per_visit * width_ >= l1_values / 2; }
 
+    double cost() const { return double(a_.rows) * (30 + 0.4 * double(width_)); }
+
+    // Each panel is a task.
+    void visit_panels() const {
+        parallel_for(panels_, cost(), [this](ptrdiff_t begin, ptrdiff_t end) {
+            OutputStore<T> output(uncached_,
+                                  prefetch_distance((are_long() ? long_rows_per_visit : rows_per_visit) * width_));
+            for (ptrdiff_t panel = begin; panel < end; ++panel)
+                differentiate_panel(panel, {0, width_}, nullptr, output);
+        });
+    }
+
+    // Few long rows: segments of rows are tasks, first for the sums, then for the results. The bits are those of
+    // visit_panels(). Returns false, with nothing written, if some row needs a wider type.
+    bool share_rows() const {
+        parallel_for(a_.rows * segments_, 0.4 * cost(), [this](ptrdiff_t begin, ptrdiff_t end) {
+            for (ptrdiff_t i = begin; i < end; ++i) {
+                const Row row[1] = {{*this, i / segments_}};
+                Sums sums[1] = {};
+                add_segment(row, i % segments_, sums);
+                segment_sums_[i] = sums[0];
+            }
+        });
+        for (ptrdiff_t row = 0; row < a_.rows; ++row) {
+            Sums* const sums = segment_sums_ + row * segments_;
+            for (ptrdiff_t i = 1; i < segments_; ++i) sums[0].h += sums[i].h, sums[0].hx += sums[i].hx;
+            if (!is_in_range(row, sums[0])) return false;
+        }
+        parallel_for(segments_, 0.6 * cost(), [this](ptrdiff_t begin, ptrdiff_t end) {
+            OutputStore<T> output(uncached_, 0);
+            const Columns columns{begin * segment, min(end * segment, width_)};
+            for (ptrdiff_t panel = 0; panel < panels_; ++panel)
+                differentiate_panel(panel, columns, segment_sums_, output);
+        });
+        return true;
+    }
+
     // Sums for dgamma and dbeta: of up to rows_per_sum rows in W, and of the panel in double.
     struct ParameterSums {
         W *dgamma, *dbeta;
         double *panel_dgamma, *panel_dbeta;
     };
 
-    TRIMTAB_INLINE void differentiate_panel(ptrdiff_t panel, OutputStore<T>& output) const {
-        double* const in_double = panel_sums_ + panel * parameters * width_;
+    // `known`: the sums of each row, every segments_ of them, or null.
+    TRIMTAB_INLINE void differentiate_panel(ptrdiff_t panel, Columns columns, const Sums* known,
+                                            OutputStore<T>& output) const {
         W* const in_w = row_sums_ + panel * 2 * width_;
-        const ParameterSums sums{in_w, in_w + width_, in_double, centered ? in_double + width_ : nullptr};
-        sweep<double>(parameters * width_, [&](ptrdiff_t i, auto at) { at.store(in_double + i, Doubles{}); });
+        double* const in_double = panel_sums_ + panel * parameters * width_;
+        double* const totals[2] = {panels_ > 1 ? in_double : a_.dgamma, panels_ > 1 ? in_double + width_ : a_.dbeta};
+        const ParameterSums sums{in_w, in_w + width_, totals[0], centered ? totals[1] : nullptr};
+        for (int p = 0; p < parameters; ++p) fill_zeros(totals[p], columns);
         const ptrdiff_t first = panel * rows_per_panel_, stop = min(first + rows_per_panel_, a_.rows);
         for (ptrdiff_t row = first; row < stop;) {
             const ptrdiff_t end = min(row + rows_per_sum, stop);
-            sweep<W>(2 * width_, [&](ptrdiff_t i, auto at) { at.store(in_w + i, Vector<W>{}); });
+            for (int p = 0; p < 2; ++p) fill_zeros(in_w + p * width_, columns);
             const auto differentiate = [&](auto count) {
-                for (; row + count.value <= end; row += count.value) differentiate_rows<count.value>(row, sums, output);
+                for (; row + count.value <= end; row += count.value)
+                    differentiate_rows<count.value>(row, columns, known, sums, output);
             };
             if constexpr (rows_per_visit > long_rows_per_visit)
                 if (!are_long()) differentiate(Constant<rows_per_visit>{});
             differentiate(Constant<long_rows_per_visit>{});
-            differentiate_one_by_one(row, int(end - row), sums, output);
+            differentiate_one_by_one(row, int(end - row), columns, known, sums, output);
             row = end;
-            sweep<double>(parameters * width_, [&](ptrdiff_t i, auto at) {
-                at.store(in_double + i, at.load(in_double + i) + at.load(in_w + i));
-            });
+            for (int p = 0; p < parameters; ++p) {
+                double* const total = totals[p] + columns.begin;
+                const W* const part = in_w + p * width_ + columns.begin;
+                sweep<double>(columns.end - columns.begin, [&](ptrdiff_t i, auto at) {
+                    at.store(total + i, at.load(total + i) + at.load(part + i));
+                });
+            }
         }
     }
 
-    __attribute__((noinline)) void differentiate_one_by_one(ptrdiff_t row, int count, const ParameterSums& sums,
+    template <class E>
+    TRIMTAB_INLINE static void fill_zeros(E* values, Columns columns) {
+        sweep<E>(columns.end - columns.begin,
+                 [&](ptrdiff_t i, auto at) { at.store(values + columns.begin + i, Vector<E>{}); });
+    }
+
+    __attribute__((noinline)) void differentiate_one_by_one(ptrdiff_t row, int count, Columns columns,
+                                                            const Sums* known, const ParameterSums& sums,
                                                             OutputStore<T>& output) const {
-        for (int r = 0; r < count; ++r) differentiate_rows<1>(row + r, sums, output);
+        for (int r = 0; r < count; ++r) differentiate_rows<1>(row + r, columns, known, sums, output);
     }
 
     // A row, its constants, and the terms h and h * x̂ of its sums.
@@ -99,38 +158,52 @@ private:
         }
     };
 
-    // dx of rows row..row + count, and their terms of dgamma and dbeta.
+    // Adds the sums of a segment, segment by segment in any order of tasks.
     template <int count>
-    TRIMTAB_INLINE void differentiate_rows(ptrdiff_t row, const ParameterSums& parameter_sums,
-                                           OutputStore<T>& output) const {
+    TRIMTAB_INLINE void add_segment(const Row (&rows)[count], ptrdiff_t index, Sums (&sums)[count]) const {
+        Sums of_segment[count] = {};
+        const ptrdiff_t stop = min((index + 1) * segment, width_);
+        for (ptrdiff_t begin = index * segment; begin < stop; begin += values_per_sum) {
+            PartialSums<W, 2> partial[count];
+            for (int r = 0; r < count; ++r) sum_lanes<2>(begin, min(begin + values_per_sum, stop), partial[r], rows[r]);
+            for (int r = 0; r < count; ++r) {
+                of_segment[r].h += partial[r].total(0);
+                of_segment[r].hx += partial[r].total(1);
+            }
+        }
+        for (int r = 0; r < count; ++r) sums[r].h += of_segment[r].h, sums[r].hx += of_segment[r].hx;
+    }
+
+    // dx of rows row..row + count in these columns, and their terms of dgamma and dbeta.
+    template <int count>
+    TRIMTAB_INLINE void differentiate_rows(ptrdiff_t row, Columns columns, const Sums* known,
+                                           const ParameterSums& parameter_sums, OutputStore<T>& output) const {
         Row rows[count];
         for (int r = 0; r < count; ++r) rows[r] = {*this, row + r};
-        double sums[count][2] = {};
-        for (ptrdiff_t begin = 0; begin < width_; begin += values_per_sum) {
-            PartialSums<W, 2> partial[count];
-            for (int r = 0; r < count; ++r)
-                sum_lanes<2>(begin, min(begin + values_per_sum, width_), partial[r], rows[r]);
-            for (int r = 0; r < count; ++r)
-                for (int q = 0; q < 2; ++q) sums[r][q] += partial[r].total(q);
-        }
-        bool all_in_range = true;
-        for (int r = 0; r < count; ++r) all_in_range &= is_in_range(row + r, sums[r]);
-        if (__builtin_expect(!all_in_range, 0)) {
-            if constexpr (count == 1)
-                differentiate_wide_row(row, parameter_sums);
-            else
-                differentiate_one_by_one(row, count, parameter_sums, output);
-            return;
+        Sums sums[count] = {};
+        if (known)
+            for (int r = 0; r < count; ++r) sums[r] = known[(row + r) * segments_];
+        else {
+            for (ptrdiff_t i = 0; i < segments_; ++i) add_segment(rows, i, sums);
+            bool all_in_range = true;
+            for (int r = 0; r < count; ++r) all_in_range &= is_in_range(row + r, sums[r]);
+            if (__builtin_expect(!all_in_range, 0)) {
+                if constexpr (count == 1)
+                    differentiate_wide_row(row, parameter_sums);
+                else
+                    differentiate_one_by_one(row, count, columns, nullptr, parameter_sums, output);
+                return;
+            }
         }
         for (int r = 0; r < count; ++r) {
             const double factor = -rstd(row + r) / double(width_);
-            rows[r].mean_h = centered ? W(factor * sums[r][0]) : 0;
-            rows[r].mean_hx = W(factor * sums[r][1]);
+            rows[r].mean_h = centered ? W(factor * sums[r].h) : 0;
+            rows[r].mean_hx = W(factor * sums[r].hx);
         }
-        output.write(static_cast<T*>(a_.dx) + row * width_, width_, count, width_,
+        output.write(static_cast<T*>(a_.dx) + row * width_ + columns.begin, columns.end - columns.begin, count, width_,
                      [&](ptrdiff_t begin, ptrdiff_t end, T* dx, ptrdiff_t stride, auto cache) {
             sweep<W>(end - begin, [&](ptrdiff_t j, auto at) {
-                const ptrdiff_t i = begin + j;
+                const ptrdiff_t i = columns.begin + begin + j;
                 Vector<W> dgamma = at.load(parameter_sums.dgamma + i);
                 Vector<W> dbeta = centered ? at.load(parameter_sums.dbeta + i) : Vector<W>{};
                 const Vector<W> weight = at.load(rows[0].gamma + i);
@@ -153,10 +226,10 @@ private:
     double rstd(ptrdiff_t row) const { return centered && width_ == 1 ? 0 : a_.rstd[row]; }
 
     // Does W hold the gradient of a row with these sums? Sums that are 0 may have underflowed.
-    TRIMTAB_INLINE bool is_in_range(ptrdiff_t row, const double (&sums)[2]) const {
+    TRIMTAB_INLINE bool is_in_range(ptrdiff_t row, const Sums& sums) const {
         if (rstd(row) == 0) return true;  // the gradient is 0
-        if (gradient_in_range<W>(mean(row), a_.rstd[row], sums[0], sums[1])) return true;
-        return sums[0] == 0 && sums[1] == 0 &&
+        if (gradient_in_range<W>(mean(row), a_.rstd[row], sums.h, sums.hx)) return true;
+        return sums.h == 0 && sums.hx == 0 &&
                (all_zero(static_cast<const T*>(a_.dy) + row * width_, width_) ||
                 all_zero(static_cast<const W*>(a_.gamma), width_));
     }
@@ -186,9 +259,12 @@ private:
     const RowNormBackward a_;
     const ptrdiff_t width_, rows_per_panel_, panels_;
     const bool uncached_;
+    const ptrdiff_t segments_;          // of a row
+    const bool are_shared_;             // are segments of rows shared by the threads?
     const Scratch<double> panel_sums_;  // [panel][dgamma, dbeta][width]
     // [panel][dgamma, dbeta][width]. Taken before dx is written, which may be memory of the caller: it may run out.
     const Scratch<W> row_sums_;
+    const Scratch<Sums> segment_sums_;  // [row][segment]
 };
 
 template <class T, bool centered>

@@ -42,15 +42,15 @@ struct UnitLayout {
 // Values of a buffer. Buffers are on the stack: to run out of memory would leave results half written.
 constexpr ptrdiff_t buffer_size = 512;
 
-// An array of any storage type: rare cases are compiled once for all of them. Only scatter() writes to it.
-class AnyArray {
+// A pointer to values of any storage type: rare cases are compiled once for all of them. Only scatter() writes there.
+class TypedPointer {
 public:
-    AnyArray(decltype(nullptr)) : AnyArray(nullptr, DType::float32) {}
-    AnyArray(const float* data) : AnyArray(data, DType::float32) {}
-    AnyArray(const double* data) : AnyArray(data, DType::float64) {}
-    AnyArray(const half* data) : AnyArray(data, DType::float16) {}
-    AnyArray(const bfloat16* data) : AnyArray(data, DType::bfloat16) {}
-    AnyArray(const void* data, DType dtype) : data_(const_cast<void*>(data)), dtype_(dtype) {}
+    TypedPointer(decltype(nullptr)) : TypedPointer(nullptr, DType::float32) {}
+    TypedPointer(const float* data) : TypedPointer(data, DType::float32) {}
+    TypedPointer(const double* data) : TypedPointer(data, DType::float64) {}
+    TypedPointer(const half* data) : TypedPointer(data, DType::float16) {}
+    TypedPointer(const bfloat16* data) : TypedPointer(data, DType::bfloat16) {}
+    TypedPointer(const void* data, DType dtype) : data_(const_cast<void*>(data)), dtype_(dtype) {}
     explicit operator bool() const { return data_; }
     // f(pointer to its first value)
     template <class F>
@@ -68,7 +68,7 @@ private:
     DType dtype_;
 };
 
-TRIMTAB_COLD void gather(const AnyArray& values, const UnitLayout& layout, ptrdiff_t first, ptrdiff_t count,
+TRIMTAB_COLD void gather(const TypedPointer& values, const UnitLayout& layout, ptrdiff_t first, ptrdiff_t count,
                          double* to) {
     values.visit([&](const auto* x) {
         layout.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t offset, ptrdiff_t, ptrdiff_t n) {
@@ -77,7 +77,7 @@ TRIMTAB_COLD void gather(const AnyArray& values, const UnitLayout& layout, ptrdi
     });
 }
 TRIMTAB_COLD void scatter(const double* from, const UnitLayout& layout, ptrdiff_t first, ptrdiff_t count,
-                          const AnyArray& to) {
+                          const TypedPointer& to) {
     to.visit([&](auto* y) {
         layout.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t offset, ptrdiff_t, ptrdiff_t n) {
             sweep<double>(n, [&](ptrdiff_t j, auto at) { at.store(y + offset + j, at.load(from + i + j)); });
@@ -85,8 +85,8 @@ TRIMTAB_COLD void scatter(const double* from, const UnitLayout& layout, ptrdiff_
     });
 }
 // The parameter of each value. Parameters have a working type.
-TRIMTAB_COLD void gather_parameter(const AnyArray& values, const UnitLayout& layout, ptrdiff_t first, ptrdiff_t count,
-                                   double* to) {
+TRIMTAB_COLD void gather_parameter(const TypedPointer& values, const UnitLayout& layout, ptrdiff_t first,
+                                   ptrdiff_t count, double* to) {
     values.visit([&](const auto* parameters) {
         layout.for_runs(first, count, [&](ptrdiff_t i, ptrdiff_t, ptrdiff_t column, ptrdiff_t n) {
             for (ptrdiff_t j = 0; j < n; ++j)
@@ -105,7 +105,7 @@ TRIMTAB_LOOP double largest_magnitude(const double* values, ptrdiff_t n, double 
     for (int i = 0; i < lanes<double>; ++i) largest = all[i] > largest ? all[i] : largest;
     return largest;
 }
-TRIMTAB_COLD double largest_magnitude(const AnyArray& x, const UnitLayout& layout, double largest = 0) {
+TRIMTAB_COLD double largest_magnitude(const TypedPointer& x, const UnitLayout& layout, double largest = 0) {
     double values[buffer_size];
     layout.for_chunks(buffer_size, [&](ptrdiff_t first, ptrdiff_t n) {
         gather(x, layout, first, n, values);
@@ -187,7 +187,7 @@ TRIMTAB_COLD void sum_unweighted(const double* g, const double* x_hat, ptrdiff_t
 
 // Not centered: the mean is 0, and the variance the mean of the squares.
 template <bool centered>
-TRIMTAB_COLD WideStatistics measure_wide(const AnyArray& x, const UnitLayout& layout, double eps) {
+TRIMTAB_COLD WideStatistics measure_wide(const TypedPointer& x, const UnitLayout& layout, double eps) {
     double values[segment];
     const int scale_exponent = exponent(largest_magnitude(x, layout, __builtin_sqrt(eps)));
     const double factor = power_of_two(-scale_exponent);
@@ -205,15 +205,15 @@ TRIMTAB_COLD WideStatistics measure_wide(const AnyArray& x, const UnitLayout& la
 
 // y = x̂ * gamma + beta, plus the residual and with ReLU in batch norm.
 struct WideNormal {
-    AnyArray x;
+    TypedPointer x;
     UnitLayout layout;
     WideStatistics statistics;
-    AnyArray gamma, beta;  // beta may be null
-    AnyArray residual = nullptr;
+    TypedPointer gamma, beta;  // beta may be null
+    TypedPointer residual = nullptr;
     bool relu = false;
 
     // Writes the unit to layout `to` of y, which may be x.
-    TRIMTAB_COLD void write(const AnyArray& y, const UnitLayout& to) const {
+    TRIMTAB_COLD void write(const TypedPointer& y, const UnitLayout& to) const {
         double values[buffer_size], weight[buffer_size], bias[buffer_size], added[buffer_size];
         const WideStatistics& s = statistics;
         const double high = high_part<double>(s.scaled_mean, s.scaled_var), factor = 1 / s.scale;
@@ -274,8 +274,8 @@ TRIMTAB_COLD bool all_zero(const T* x, ptrdiff_t n) {
 // dx = rstd * (h - mean(h) - x̂ * mean(h * x̂)) with h = dy * gamma. If y is given, dy counts only where ReLU let y
 // pass.
 struct WideGradient {
-    AnyArray dy, x, y;
-    AnyArray gamma;
+    TypedPointer dy, x, y;
+    TypedPointer gamma;
     double mean, rstd;
     UnitLayout layout;
     bool centered = true;
@@ -317,12 +317,12 @@ struct WideGradient {
         return sums;
     }
 
-    void write(const Sums& sums, const AnyArray& dx, const UnitLayout& to) const {
+    void write(const Sums& sums, const TypedPointer& dx, const UnitLayout& to) const {
         const double factor = training ? 1 / double(layout.count()) : 0;
         write(sums, centered ? factor * sums.h : 0, factor * sums.hx, dx, to);
     }
     // With given means of h and of h * x̂, scaled as the sums are.
-    TRIMTAB_COLD void write(const Sums& sums, double mean_h, double mean_hx, const AnyArray& dx,
+    TRIMTAB_COLD void write(const Sums& sums, double mean_h, double mean_hx, const TypedPointer& dx,
                             const UnitLayout& to) const {
         double buffer[3 * buffer_size];
         const int sum = sums.dy_exponent + sums.gamma_exponent + sums.x_exponent;
@@ -340,7 +340,7 @@ struct WideGradient {
     }
 
     // Writes dy where ReLU let y pass, else 0, to the layout of x in another array.
-    TRIMTAB_COLD void write_masked_dy(const AnyArray& to) const {
+    TRIMTAB_COLD void write_masked_dy(const TypedPointer& to) const {
         double buffer[2 * buffer_size];
         layout.for_chunks(buffer_size, [&](ptrdiff_t first, ptrdiff_t n) {
             scatter(gather_masked_dy(first, n, buffer, buffer + buffer_size), layout, first, n, to);

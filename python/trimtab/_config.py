@@ -15,8 +15,8 @@ def show_config() -> dict[str, str | int]:
     Returns
     -------
     config : dict
-        "trimtab", "numpy", "python", "machine", "isa", "isa_levels", "compiler", "num_threads" and
-        "memory_cap" (bytes).
+        "trimtab", "numpy", "python", "machine", "isa", "isa_levels", "compiler", "num_threads",
+        "threading", "openmp_runtime" and "memory_cap" (bytes).
     """
     config: dict[str, str | int] = {
         "trimtab": __version__,

@@ -121,6 +121,10 @@ class SoftmaxCrossEntropyResult(NamedTuple):
     loss: Any
     dlogits: Array
 
+class BinaryCrossEntropyResult(NamedTuple):
+    loss: Any
+    dlogits: Array
+
 class RegressionLossResult(NamedTuple):
     loss: Any
     dpred: Array
@@ -524,14 +528,43 @@ def softmax_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
+    axis: int = -1,
     label_smoothing: float = 0.0,
     class_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
     ignore_index: int | None = None,
     reduction: _Reduction = "mean",
 ) -> SoftmaxCrossEntropyResult: ...
-def mse(pred: ArrayLike, target: ArrayLike, *, reduction: _Reduction = "mean") -> RegressionLossResult: ...
+def binary_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    label_smoothing: float = 0.0,
+    pos_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    reduction: _Reduction = "mean",
+) -> BinaryCrossEntropyResult: ...
+def mse(
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    reduction: _Reduction = "mean",
+) -> RegressionLossResult: ...
+def mae(
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    reduction: _Reduction = "mean",
+) -> RegressionLossResult: ...
 def huber(
-    pred: ArrayLike, target: ArrayLike, *, delta: float = 1.0, reduction: _Reduction = "mean"
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    delta: float = 1.0,
+    sample_weight: ArrayLike | None = None,
+    reduction: _Reduction = "mean",
 ) -> RegressionLossResult: ...
 def convolve(
     x: ArrayLike,
@@ -579,6 +612,8 @@ def tanh(x: ArrayLike, *, out: Array | None = None) -> Array: ...
 def tanh_backward(dy: ArrayLike, y: ArrayLike, *, out: Array | None = None) -> Array: ...
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
+def set_threading(threading: Literal["team", "openmp"]) -> None: ...
+def get_threading() -> Literal["team", "openmp"]: ...
 def isa() -> Literal["avx512", "avx2", "neon", "baseline"]: ...
 def trim_memory() -> int: ...
 def get_memory_cap() -> int: ...

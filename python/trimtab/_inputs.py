@@ -127,7 +127,13 @@ def copy_into(target: Array, name: str, value: Any) -> None:
 
 
 def require_castable(name: str, array: Array, target: Array) -> None:
-    """Raise a TypeError unless real values are converted to floats, or integers to integers."""
+    """Raise an error unless real values are converted to floats, or integers to integers that hold them."""
+    if target.dtype.kind in "iu" and array.dtype.kind in "iu":
+        limits = np.iinfo(target.dtype)
+        for value in array.min(initial=0), array.max(initial=0):
+            if not limits.min <= int(value) <= limits.max:
+                raise ValueError(f"{name} must be between {limits.min} and {limits.max}, got {value}")
+        return
     kind = np.dtype(np.float64) if target.dtype.kind not in "iub" else target.dtype
     if not np.can_cast(array.dtype, kind, "same_kind"):
         raise TypeError(f"{name} must be a real array castable to {target.dtype}, got dtype {array.dtype}")

@@ -56,6 +56,14 @@ def parser() -> argparse.ArgumentParser:
         "--ops", nargs="+", metavar="OP", help="only operations whose name contains one of these"
     )
     bench.add_argument("--threads", type=at_least(1), help="threads for every library")
+    bench.add_argument(
+        "--random",
+        type=at_least(0),
+        default=0,
+        metavar="K",
+        help="also K shapes at random for each operation",
+    )
+    bench.add_argument("--seed", type=at_least(0), default=0, help="seed of the random shapes (%(default)s)")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the measurements")
     bench.add_argument("--plot", type=Path, metavar="FILE", help="draw the measurements")
     bench.set_defaults(prepare=prepare_bench)
@@ -95,7 +103,10 @@ def prepare_bench(options: argparse.Namespace) -> Work:
     """Check the options of the benchmark; return the function that measures and reports."""
     from trimtab import bench
 
-    return bench.prepare(options.ops, options.quick, options.threads, options.json, options.plot)
+    files = options.json, options.plot
+    return bench.prepare(
+        options.ops, options.quick, options.threads, *files, random=options.random, seed=options.seed
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

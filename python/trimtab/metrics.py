@@ -62,6 +62,39 @@ def accuracy(logits: Array, labels: ArrayLike, *, ignore_index: int | None = Non
     return _share_of_hits("accuracy", logits, labels, 1, ignore_index)
 
 
+def binary_accuracy(logits: Array, labels: ArrayLike) -> float:
+    """Return the share of logits whose sign is that of the label: positive for 1, not positive for 0.
+
+    Parameters
+    ----------
+    logits : array_like
+        Any shape, one for each label: of two classes (N,), or of K labels (N, K). NaN is never a hit.
+    labels : array_like
+        0 and 1, bools, or probabilities, which are positive above 1/2; of the shape of the logits up to axes
+        of length 1.
+
+    Returns
+    -------
+    float
+        A `Mean` whose weight is the number of logits; NaN if there are none.
+
+    Examples
+    --------
+    >>> binary_accuracy([0.3, -2.0, 1.5, 0.1], [1, 0, 0, 1])
+    0.75
+    """
+    scores = real_array("binary_accuracy: logits", logits)
+    given = real_array("binary_accuracy: labels", labels)
+    if [n for n in given.shape if n != 1] != [n for n in scores.shape if n != 1]:
+        raise ValueError(f"binary_accuracy: labels must have shape {scores.shape}, got {given.shape}")
+    if not scores.size:
+        return Mean(nan, 0.0)
+    with np.errstate(invalid="ignore"):  # bfloat16 warns of comparisons with NaN
+        positive = given.reshape(scores.shape).astype(np.float64) > 0.5
+        hits = np.where(positive, scores > 0, scores <= 0)
+    return Mean(np.count_nonzero(hits) / scores.size, scores.size)
+
+
 def top_k(k: int, *, ignore_index: int | None = None) -> Metric:
     """Return the metric that is the share of samples whose label is among the k largest logits.
 

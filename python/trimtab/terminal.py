@@ -11,6 +11,13 @@ def can_style(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
 
 
+def in_notebook() -> bool:
+    """Whether the code runs in the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython and ipython.get_ipython()
+    return shell is not None and "IPKernelApp" in shell.config
+
+
 def can_encode(text: str, stream: TextIO) -> bool:
     """Whether the encoding of the stream has all characters of the text."""
     try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,24 +12,26 @@ from numpy.typing import ArrayLike
 from trimtab import _checks
 from trimtab._inputs import as_generator
 from trimtab._typing import Array, Seed
+from trimtab._weights import ClassWeight
 from trimtab.callbacks import Callback
+from trimtab.callbacks.dispatch import validating
 from trimtab.losses import Loss
 from trimtab.nn.module import Module
-from trimtab.nn.passes import evaluation
-from trimtab.optim import SGD
-from trimtab.training.batches import batch_slices, read_pair, read_samples
-from trimtab.training.evaluation import BATCH_SIZE, dtype_of, evaluate
+from trimtab.optim import Optimizer
+from trimtab.training.batches import batch_slices, read_data, read_samples
+from trimtab.training.evaluation import BATCH_SIZE, dtype_of, evaluate, require_weighted
 from trimtab.training.history import History
 from trimtab.training.interrupts import interrupt_calls
 from trimtab.training.loop import Loop
 from trimtab.training.modes import mode_of_training, without_dx
 from trimtab.training.parts import require_callbacks, untrained_parameters
-from trimtab.training.plan import Augment, Nan, plan_fit
+from trimtab.training.plan import Augment, Nan, Request, plan_fit
 from trimtab.training.position import Position
+from trimtab.training.prediction import Prediction, predict, predict_sampling
 from trimtab.training.saving import SavedTraining, save
 from trimtab.training.start import exclusive, started
 
-__all__ = ["History", "Trainer", "batch_slices"]
+__all__ = ["History", "Prediction", "Trainer", "batch_slices"]
 
 
 class Trainer:
@@ -40,7 +42,7 @@ class Trainer:
     model : Module
     loss : Loss
         Its ``metrics`` are reported, too.
-    optimizer : SGD
+    optimizer : Optimizer
         Holds parameters of `model`; the other parameters are not trained.
     callbacks : sequence of Callback
         Their hooks are called in this order.
@@ -72,7 +74,12 @@ class Trainer:
     """
 
     def __init__(
-        self, model: Module, loss: Loss, optimizer: SGD, callbacks: Sequence[Callback] = (), rng: Seed = None
+        self,
+        model: Module,
+        loss: Loss,
+        optimizer: Optimizer,
+        callbacks: Sequence[Callback] = (),
+        rng: Seed = None,
     ) -> None:
         self.model = _checks.instance("Trainer: model", model, Module, "be a Module")
         self.loss = _checks.instance("Trainer: loss", loss, Loss, "be a Loss")
@@ -91,9 +98,9 @@ class Trainer:
 
     def fit(
         self,
-        x: ArrayLike,
-        y: ArrayLike,
-        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        x: ArrayLike | Iterable[Any],
+        y: ArrayLike | None = None,
+        validation_data: Sequence[ArrayLike] | Iterable[Any] | None = None,
         validation_split: float = 0.0,
         epochs: int = 1,
         batch_size: int = 32,
@@ -102,6 +109,10 @@ class Trainer:
         progress: bool = True,
         resume: str | os.PathLike[str] | None = None,
         nan: Nan = "stop",
+        sample_weight: ArrayLike | None = None,
+        class_weight: ClassWeight | None = None,
+        accumulate: int = 1,
+        stratify: bool = False,
     ) -> History:
         """Train the model.
 
@@ -110,10 +121,18 @@ class Trainer:
         x, y : array_like
             Samples and targets, paired along axis 0. Samples are converted to the dtype of the parameters
             batch by batch: a memory map is never loaded as a whole.
-        validation_data : tuple of array_like, optional
-            Samples and targets to evaluate after each epoch.
+
+            Without y, x is an iterable of batches ``(x, y)`` or ``(x, y, sample_weight)``, such as a list or
+            a loader of another library. It is iterated over once for each epoch, in its own order and batch
+            sizes; an iterator, which is used up after one epoch, needs ``epochs=1``. One batch is read to
+            check it, the others when they are needed.
+        validation_data : tuple or iterable, optional
+            Samples and targets to evaluate after each epoch, ``(x, y)`` or ``(x, y, sample_weight)``, or an
+            iterable, neither tuple nor list, of such batches.
         validation_split : float
-            Share of x and y, taken from their end, to hold out as validation data; 0 <= share < 1.
+            Share of the samples to hold out as validation data; 0 <= share < 1. They are chosen at random, by
+            the generator, and are the same ones in later fits and after a resume. Without `shuffle` they are
+            the last ones.
         epochs, batch_size : int
             At least 1. The last batch of an epoch may be shorter. A single sample left over joins the batch
             before it, so that batch statistics are always defined.
@@ -123,7 +142,7 @@ class Trainer:
         shuffle : bool
             Whether each epoch draws a new order of the samples.
         progress : bool
-            Whether to show a progress bar (if tqdm is installed).
+            Whether to show a progress bar, or a line after each epoch: see `ProgressBar`.
         resume : path_like, optional
             A file written by `save` or by the callback `Checkpoint` in a training with these arguments.
             Training continues where it was saved, also in the middle of an epoch, up to `epochs` in all. The
@@ -133,6 +152,23 @@ class Trainer:
             FloatingPointError; "skip" leaves the batch out of weights, running statistics and metrics, and
             counts it in ``skipped``; "ignore" trains on it. If the optimizer has ``skip_nonfinite``, such
             batches are skipped instead of stopping.
+        sample_weight : array_like, optional
+            The weight of each sample, (N,), finite and >= 0, not 0 everywhere. The loss of a batch is
+            ``sum(weight * loss) / sum(weight)``, as is that of an epoch. The loss must take the parameter
+            ``sample_weight``, as those of `trimtab.losses` do. Metrics are not weighted.
+        class_weight : "balanced", mapping or array_like, optional
+            The factor of each class by which the weights of its samples are multiplied, >= 0: a mapping from
+            classes to factors, 1 for the others; an array with a factor for each class; or "balanced", for
+            ``samples / (classes * samples of the class)`` of the classes that occur in the samples to train
+            on. For losses of classes. Of probabilities the largest is the class. Validation data are not
+            weighted.
+        accumulate : int
+            Number of batches, at least 1, whose gradients make one step of the optimizer: that of the mean
+            over all their samples, as of one batch of `accumulate` times the size (batch norm still sees the
+            batches one by one). The last step of an epoch may have fewer. To callbacks, `skipped` and `nan`,
+            the batches of a step are one batch.
+        stratify : bool
+            Whether `validation_split` takes the same share of each class, up to rounding.
 
         Returns
         -------
@@ -158,10 +194,9 @@ class Trainer:
         one by one stay there, as frozen batch norms do. A model in evaluation is trained as a whole. After
         the fit all modes are as before.
         """
-        plan = plan_fit(
-            self,
-            x,
-            y,
+        request = Request(
+            x=x,
+            y=y,
             validation_data=validation_data,
             validation_split=validation_split,
             epochs=epochs,
@@ -171,14 +206,19 @@ class Trainer:
             progress=progress,
             resume=resume,
             nan=nan,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            accumulate=accumulate,
+            stratify=stratify,
         )
+        plan = plan_fit(self, request)
         with (
             exclusive(self, "fit"),
             started(self, plan) as start,
             interrupt_calls(self.stop),
             without_dx(self.model),
             mode_of_training(self.model) as modes,
-            plan.callbacks.running(plan.epochs, len(plan.batches)),
+            plan.callbacks.running(plan.epochs, plan.source.steps),
         ):
             plan.callbacks.resume(plan.callback_states)
             start.begun = True  # from here on, an error leaves the trainer as it is
@@ -198,29 +238,80 @@ class Trainer:
         """Means over the batches of the current epoch so far."""
         return self.position.means.values()
 
-    def evaluate(self, x: ArrayLike, y: ArrayLike, batch_size: int = BATCH_SIZE) -> dict[str, float]:
+    def evaluate(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        batch_size: int = BATCH_SIZE,
+        sample_weight: ArrayLike | None = None,
+    ) -> dict[str, float]:
         """Return the loss and its metrics on samples x with targets y, with the model in evaluation.
 
-        They are the means over all samples, independent of `batch_size`. A model in training mode evaluates
+        They are the means over all samples, independent of `batch_size`; that of the loss is weighted by
+        `sample_weight`, (N,) and >= 0, if it is given. A model in training mode evaluates
         as after `Module.eval`; a model in evaluation keeps the modes of its layers, such as those of
         ``eval(dropout=True)``. Nothing is saved and no mode is changed, so several threads may evaluate at
         the same time.
         """
         batch_size = _checks.whole("evaluate: batch_size", batch_size, 1)
-        return evaluate(self.model, self.loss, read_pair("evaluate", x, y), batch_size)
+        data = read_data("evaluate", x, y, sample_weight)
+        if data.weight is not None:
+            require_weighted("evaluate", self.loss)
+        return evaluate(self.model, self.loss, data.batches(batch_size))
 
-    def predict(self, x: ArrayLike, batch_size: int = BATCH_SIZE) -> Array:
+    @overload
+    def predict(
+        self, x: ArrayLike, batch_size: int = BATCH_SIZE, samples: Literal[0] = 0, rng: Seed = None
+    ) -> Array: ...
+    @overload
+    def predict(
+        self, x: ArrayLike, batch_size: int = BATCH_SIZE, samples: int = 0, rng: Seed = None
+    ) -> Array | Prediction: ...
+    def predict(
+        self, x: ArrayLike, batch_size: int = BATCH_SIZE, samples: int = 0, rng: Seed = None
+    ) -> Array | Prediction:
         """Return the output of the model, in evaluation as for `evaluate`, for samples x.
 
-        For no samples it is the empty output of the model.
+        Parameters
+        ----------
+        x : array_like
+            For no samples, the result is the empty output of the model.
+        batch_size : int
+            At least 1.
+        samples : int
+            0, or the number of passes of Monte-Carlo dropout (Gal and Ghahramani 2016): in each pass dropout
+            and other layers that draw do so, everything else evaluates. No mode is changed, and memory does
+            not grow with the number of passes.
+        rng : int, numpy.random.Generator, numpy.random.RandomState or None
+            What the passes draw from; None: the generator of the trainer. The same seed gives the same bits
+            for the same `batch_size`.
+
+        Returns
+        -------
+        numpy.ndarray or Prediction
+            With `samples`, the fields ``mean`` and ``std`` over the passes; ``std`` is that of `numpy.std`,
+            with ``ddof=0``. They are computed in float64 and have the dtype of the output.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is of the wrong kind or out of range, or no layer draws though there are `samples`.
         """
         batch_size = _checks.whole("predict: batch_size", batch_size, 1)
-        samples, dtype = read_samples("predict: x", x), dtype_of(self.model)
-        batches = batch_slices(len(samples), batch_size) or [slice(0, 0)]
-        with evaluation(self.model):
-            return np.concatenate(
-                [self.model.forward(samples[batch].astype(dtype, copy=False)) for batch in batches]
-            )
+        passes = _checks.whole("predict: samples", samples, 0)
+        generator = self.rng if rng is None else as_generator("predict: rng", rng)
+        given = read_samples("predict: x", x)
+        if not passes:
+            return predict(self.model, given, batch_size)
+        if not any(module.draws for _, module in self.model.modules()):
+            raise ValueError(f"predict: samples must be 0 without a layer that draws, got {passes}")
+        return predict_sampling(self.model, given, batch_size, passes, generator)
+
+    def validated_state(self) -> dict[str, Array]:
+        """Return the weights that validation uses: a callback may replace those of the model meanwhile."""
+        with validating(self.callbacks, self):
+            state: dict[str, Array] = self.model.state_dict()
+        return state
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write model, optimizer, generator, history, position and callbacks to a safetensors file.

@@ -24,6 +24,7 @@ MIB = 1 << 20
         *[("TRIMTAB_MEMORY_CAP", value) for value in ("x", "-1", "1.5G", "1e9", "G", "1GB", "1P", "9" * 30)],
         *[("TRIMTAB_MEMORY_CAP", value) for value in ("99999999999G", "1 G G", "1Gi2")],
         *[("TRIMTAB_ISA", value) for value in ("x", "AVX512", "avx2,avx512")],
+        *[("TRIMTAB_THREADING", value) for value in ("x", "Team", "openmp,team")],
     ],
 )
 def test_invalid_values_are_refused_by_name(name, value):
@@ -55,8 +56,10 @@ def test_sizes_have_units(run_python, value, cap):
 
 
 def test_an_empty_value_counts_as_not_set(run_python):
-    code = "import trimtab as tt; print(tt.get_num_threads(), tt.get_memory_cap(), tt.isa())"
-    names = ("TRIMTAB_NUM_THREADS", "TRIMTAB_MEMORY_CAP", "TRIMTAB_ISA")
+    code = (
+        "import trimtab as tt; print(tt.get_num_threads(), tt.get_memory_cap(), tt.isa(), tt.get_threading())"
+    )
+    names = ("TRIMTAB_NUM_THREADS", "TRIMTAB_MEMORY_CAP", "TRIMTAB_ISA", "TRIMTAB_THREADING")
     without = {name: value for name, value in os.environ.items() if name not in names}
     expected = subprocess.run(
         [sys.executable, "-c", code], env=without, capture_output=True, text=True, check=True

@@ -43,10 +43,15 @@ def variants(call):
         yield "in place", copy
 
 
-def walk(dtype):
-    """Print every call that breaks the rule, and at the end how many calls were refused."""
+def walk(dtype, prefix=""):
+    """Print every call that breaks the rule, and at the end how many calls were refused.
+
+    Only calls whose names begin with `prefix`.
+    """
     refused = 0
     for name, call in every_call(dtype).items():
+        if not name.startswith(prefix):
+            continue
         for (variant, expected_call), (_, limited_call) in zip(variants(call), variants(call), strict=True):
             expected = expected_call.bits()
             before = limited_call.memory()
@@ -80,3 +85,15 @@ def test_every_function_raises_memory_error_at_a_limit(run_python, threads, dtyp
     *broken, refused = run_python(code, **settings).splitlines()
     assert not broken
     assert int(refused.split()[0]) > 200
+
+
+def test_a_lack_of_memory_in_a_region_of_openmp_is_a_memory_error(run_python):
+    try:
+        tt.set_threading("openmp")
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    code = "from engine.test_memory_limits import walk; walk('f2', 'group_norm')"
+    settings = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+    *broken, refused = run_python(code, TRIMTAB_THREADING="openmp", **settings).splitlines()
+    assert not broken
+    assert int(refused.split()[0]) > 0

@@ -8,6 +8,8 @@ import sys
 import pytest
 from helpers.interpreter import interpret
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 PRELUDE = """
 import os, sys, threading, time, warnings
 import numpy as np

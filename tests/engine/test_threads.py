@@ -14,6 +14,8 @@ import trimtab as tt
 from helpers import large_calls
 from trimtab import _core
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 THREADS = 8
 
 

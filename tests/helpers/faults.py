@@ -171,6 +171,22 @@ def required_parameter(valid):
     yield Fault(None, TypeError, "must ... got ...")
 
 
+def factors(shapes):
+    """Finite numbers >= 0 of any real dtype, and of one of the shapes."""
+
+    def faults(valid):
+        yield from not_real(valid)
+        yield from not_arrays(valid)
+        for shape in ((7,), (*valid.shape, 2)):
+            yield Fault(np.ones(shape), ValueError, f"must have shape {shapes}, got {shape}")
+        for wrong in (-1.0, float("nan"), float("inf"), -1e-300):
+            values = valid.astype(np.float64)
+            values[1] = wrong
+            yield Fault(values, ValueError, f"must be finite and >= 0, got {wrong} at 1")
+
+    return faults
+
+
 def running(valid):
     """Updated in place and therefore never converted."""
     yield from bad_dtypes(valid)
@@ -234,7 +250,8 @@ def number(rule, *outside):
     def faults(_):
         for value in outside:
             yield Fault(value, ValueError, f"must be {rule}, got {value}")
-        for value in ("a", None, 1j, np.complex64(1), np.bool(1), [1.0], np.ones(2), object(), Unreadable()):
+        complex_numbers = (1j, np.complex64(1), np.clongdouble(1), np.array(1, np.clongdouble))
+        for value in (*complex_numbers, "a", None, np.bool(1), [1.0], np.ones(2), object(), Unreadable()):
             yield Fault(value, TypeError, "must be a number, got ...")
 
     return faults
@@ -430,6 +447,9 @@ FAULTS = {
     "statistics": statistics,
     "parameter": parameter,
     "required parameter": required_parameter,
+    "factors": factors("(3,)"),
+    "factors or one": factors("(3,) or ()"),
+    "factors of samples": factors("(4,) or (...)"),
     "running": running,
     "out": out,
     "axis": axis("an int"),

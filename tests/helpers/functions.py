@@ -18,8 +18,14 @@ IN_ANY_WAY = {"inverted": False, "shared_axes": ()}
 
 
 def cross_entropy_arguments():
-    options = {"label_smoothing": 0.1, "class_weight": some(3), "ignore_index": -1, "reduction": "mean"}
+    weights = {"class_weight": some(3), "sample_weight": some(4)}
+    options = {"axis": 1, "label_smoothing": 0.1, **weights, "ignore_index": -1, "reduction": "mean"}
     return {"logits": some(4, 3), "labels": np.array([2, 0, -1, 1]), **options}
+
+
+def binary_cross_entropy_arguments():
+    options = {"label_smoothing": 0.1, "pos_weight": some(3), "sample_weight": some(4), "reduction": "mean"}
+    return {"logits": some(4, 3), "labels": np.eye(4, 3, dtype=np.float32), **options}
 
 
 def dropout_arguments(**more):
@@ -229,15 +235,17 @@ FUNCTIONS = [
         {
             "logits": "array",
             "labels": "labels",
+            "axis": "axis",
             "label_smoothing": "momentum",
-            "class_weight": "parameter",
+            "class_weight": "factors",
+            "sample_weight": "factors of samples",
             "ignore_index": "ignore index",
             "reduction": "reduction",
         },
         cross_entropy_arguments,
         (
-            ({"logits": some(4)}, ValueError, "logits must have shape (N, K) with K >= 1, got (4,)"),
-            ({"logits": some(4, 0)}, ValueError, "logits must have shape (N, K) with K >= 1, got (4, 0)"),
+            ({"logits": some(4, 0)}, ValueError, "logits must have at least one class, got (4, 0)"),
+            ({"axis": (0, 1)}, TypeError, "axis must be an int, got (0, 1)"),
             (
                 {"labels": some(4, 3)},
                 ValueError,
@@ -246,14 +254,55 @@ FUNCTIONS = [
         ),
     ),
     Function(
-        "mse",
-        {"pred": "array", "target": "required parameter", "reduction": "reduction"},
-        lambda: {"pred": some(4, 3), "target": some(4, 3) + 1, "reduction": "sum"},
+        "binary_cross_entropy",
+        {
+            "logits": "array",
+            "labels": "required parameter",
+            "label_smoothing": "momentum",
+            "pos_weight": "factors or one",
+            "sample_weight": "factors of samples",
+            "reduction": "reduction",
+        },
+        binary_cross_entropy_arguments,
+        (
+            ({"labels": some(4, 3)}, ValueError, "labels must be between 0 and 1, got 1...."),
+            ({"labels": -np.eye(4, 3)}, ValueError, "labels must be between 0 and 1, got -1.0"),
+        ),
+    ),
+    *(
+        Function(
+            name,
+            {
+                "pred": "array",
+                "target": "required parameter",
+                "sample_weight": "factors of samples",
+                "reduction": "reduction",
+            },
+            lambda reduction=reduction: {
+                "pred": some(4, 3),
+                "target": some(4, 3) + 1,
+                "sample_weight": some(4),
+                "reduction": reduction,
+            },
+        )
+        for name, reduction in (("mse", "sum"), ("mae", "mean"))
     ),
     Function(
         "huber",
-        {"pred": "array", "target": "required parameter", "delta": "non-negative", "reduction": "reduction"},
-        lambda: {"pred": some(4, 3), "target": some(4, 3) + 1, "delta": 0.5, "reduction": "none"},
+        {
+            "pred": "array",
+            "target": "required parameter",
+            "delta": "non-negative",
+            "sample_weight": "factors of samples",
+            "reduction": "reduction",
+        },
+        lambda: {
+            "pred": some(4, 3),
+            "target": some(4, 3) + 1,
+            "delta": 0.5,
+            "sample_weight": some(4),
+            "reduction": "none",
+        },
     ),
     *NORM_FUNCTIONS,
     Function(

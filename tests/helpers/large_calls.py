@@ -139,11 +139,19 @@ def _elementwise(shape, dtype) -> Iterator[Call]:
         yield Call(getattr(tt, f"{name}_backward"), {"dy": dy, y: x})
     for reduction in ("mean", "none"):
         yield Call(tt.mse, {"pred": x, "target": target, "reduction": reduction})
+        yield Call(tt.mae, {"pred": x, "target": target, "reduction": reduction})
         yield Call(tt.huber, {"pred": x, "target": target.astype(np.float64), "reduction": reduction})
+    weight = np.arange(shape[0])
+    yield Call(tt.mse, {"pred": x, "target": target, "sample_weight": weight})
+    yield Call(tt.binary_cross_entropy, {"logits": x, "labels": target - target.min() > 0.5})
+    many = {"sample_weight": weight, "pos_weight": np.ones(shape[-1])}
+    yield Call(tt.binary_cross_entropy, {"logits": x, "labels": np.zeros(shape), **many})
     rows = x.reshape(shape[0], -1)
     labels = np.arange(shape[0])
     yield Call(tt.softmax_cross_entropy, {"logits": rows, "labels": labels})
     yield Call(tt.softmax_cross_entropy, {"logits": rows, "labels": target.reshape(rows.shape)})
+    columns = {"labels": np.zeros(rows.shape[1], int), "sample_weight": np.ones(rows.shape[1])}
+    yield Call(tt.softmax_cross_entropy, {"logits": rows, "axis": 0, **columns})
 
 
 def _images(dtype) -> Iterator[Call]:

@@ -43,3 +43,23 @@ class Script(Callback):
 
     def on_epoch_end(self, trainer, epoch, logs):
         logs[self.name] = self.values[epoch - 1]
+
+
+class WeightedSquares(losses.Loss):
+    """``sum(w d²) / sum(w)`` over samples (N, 1) in NumPy; targets (N,), of class 1 where above 0."""
+
+    def __call__(self, output, target, sample_weight=None):
+        weight = np.ones(len(output)) if sample_weight is None else np.asarray(sample_weight)
+        difference = output[:, 0] - target
+        total = weight.sum()
+        share = weight / total if total else weight
+        return (share * difference**2).sum(), (2 * share * difference)[:, None], total
+
+    def class_labels(self, targets, output):
+        return losses.ClassLabels((targets > 0).astype(int), 2)
+
+
+def linear_trainer(loss=None, lr=0.1, **options):
+    """A linear model of 3 features in float64, so that a step has a formula."""
+    model = nn.Sequential(nn.Linear(3, 1, rng=0, dtype=np.float64))
+    return Trainer(model, loss or WeightedSquares(), SGD(model, lr, **options), rng=0)

@@ -4,8 +4,6 @@
 
 namespace {
 
-bool holds(DType dtype, const Data& data) { return dtype != DType::float16 || data.spread < 6e4; }
-
 // ---- the families ----
 
 void convert(DType dtype, const Data& data) {
@@ -327,38 +325,53 @@ void losses(DType dtype, const Data& data) {
         std::vector<int64_t> labels;
         for (ptrdiff_t row = 0; row < rows; ++row) labels.push_back(row % classes);
         Array logits(dtype, rows * classes, data), probabilities(working(dtype), rows * classes, ordinary);
-        Array weight(working(dtype), classes, ordinary), dlogits(dtype, rows * classes);
+        Array weight(DType::float64, classes, ordinary), sample_weight(DType::float64, rows, ordinary);
+        Array dlogits(dtype, rows * classes);
         Array values(DType::float64, rows), loss(DType::float64, 1);
         for (const bool ids : {false, true}) {
-            table.softmax_cross_entropy[int(dtype)]({.logits = logits,
-                                                     .labels = ids ? labels.data() : nullptr,
-                                                     .probabilities = probabilities,
-                                                     .class_weight = weight,
-                                                     .dlogits = dlogits,
-                                                     .losses = values,
-                                                     .loss = loss,
-                                                     .rows = rows,
-                                                     .classes = classes,
-                                                     .ignored = 3,
-                                                     .label_smoothing = 0.1,
-                                                     .mean = true});
+            table.softmax_cross_entropy[int(dtype)](
+                {.logits = logits,
+                 .labels = ids ? labels.data() : nullptr,
+                 .probabilities = probabilities,
+                 .class_weight = weight,
+                 .sample_weight = ids ? static_cast<double*>(sample_weight) : nullptr,
+                 .dlogits = dlogits,
+                 .losses = values,
+                 .loss = loss,
+                 .rows = rows,
+                 .classes = classes,
+                 .ignored = 3,
+                 .label_smoothing = 0.1,
+                 .mean = true});
             print(ids ? "softmax_cross_entropy" : "softmax_cross_entropy_probabilities", dtype, data.name,
                   text({rows, classes}), {&dlogits, &values, &loss});
         }
     }
     const ptrdiff_t count = 10007;
     Array pred(dtype, count, data), target(working(dtype), count, ordinary), dpred(dtype, count);
-    Array values(DType::float64, count), loss(DType::float64, 1);
-    table.huber[int(dtype)]({.pred = pred,
-                             .target = target,
-                             .dpred = dpred,
-                             .losses = values,
-                             .loss = loss,
-                             .count = count,
-                             .delta = 0.5,
-                             .scale = 2,
-                             .gradient_scale = 0.3});
-    print("huber", dtype, data.name, text({count}), {&dpred, &values, &loss});
+    Array values(DType::float64, count), loss(DType::float64, 1), weight(DType::float64, count, ordinary);
+    for (const bool weighted : {false, true}) {
+        const ElementwiseLoss of_elements{.pred = pred,
+                                          .target = target,
+                                          .sample_weight = weighted ? static_cast<double*>(weight) : nullptr,
+                                          .dpred = dpred,
+                                          .losses = values,
+                                          .loss = loss,
+                                          .count = count,
+                                          .inner = 1,
+                                          .scale = 2,
+                                          .divisor = 7};
+        const auto print_loss = [&](const char* name) {
+            print(name, dtype, data.name, text({count, weighted}), {&dpred, &values, &loss});
+        };
+        table.huber[int(dtype)]({.loss = of_elements, .delta = 0.5});
+        print_loss("huber");
+        table.mae[int(dtype)](of_elements);
+        print_loss("mae");
+        table.binary_cross_entropy[int(dtype)](
+            {.loss = of_elements, .pos_weight = weight, .columns = 13, .label_smoothing = 0.1});
+        print_loss("binary_cross_entropy");
+    }
 }
 
 void convolution(DType dtype, const Data& data) {

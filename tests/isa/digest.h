@@ -1,4 +1,4 @@
-// Arrays of random values for the kernels, and the hash of their results.
+// Data for kernels, and the hashes of their results.
 #pragma once
 #include <cinttypes>
 #include <cstdio>
@@ -11,9 +11,9 @@
 #include "../../cpp/memory.h"
 #include "../../cpp/parallel.h"
 
-namespace {
-
 using namespace trimtab;
+
+namespace {
 
 constexpr DType dtypes[dtype_count] = {DType::float32, DType::float64, DType::float16, DType::bfloat16};
 constexpr const char* dtype_names[dtype_count] = {"float32", "float64", "float16", "bfloat16"};
@@ -86,4 +86,6 @@ std::string text(std::initializer_list<ptrdiff_t> extents) {
     for (const ptrdiff_t extent : extents) joined += (joined.empty() ? "" : "x") + std::to_string(extent);
     return joined;
 }
+
+bool holds(DType dtype, const Data& data) { return dtype != DType::float16 || data.spread < 6e4; }
 }  // namespace

@@ -1,6 +1,7 @@
 """Arguments of every function: parameters of any dtype and shape, foreign arrays, objects that raise."""
 
 import contextlib
+import ctypes
 import sys
 
 import ml_dtypes
@@ -155,6 +156,26 @@ def test_memory_of_another_device_is_refused():
             return self.array
 
     np.testing.assert_array_equal(tt.relu(Converts(np.ones(3))), 1)
+
+
+class WithoutMemory(OnlyDLPack):
+    """Its tensor's first field, the address of the values, is null."""
+
+    def __dlpack__(self, **options):
+        capsule = self.array.__dlpack__()
+        pointer = ctypes.pythonapi.PyCapsule_GetPointer
+        pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+        ctypes.c_void_p.from_address(pointer(capsule, b"dltensor")).value = None
+        return capsule
+
+
+def test_dlpack_without_memory_has_no_elements():
+    assert tt.relu(WithoutMemory(np.ones((3, 0)))).shape == (3, 0)
+    for x in (np.ones((2, 3)), np.ones(())):
+        with pytest.raises(
+            TypeError, match=r"^relu: x must be .*: a DLPack tensor with elements has no memory$"
+        ):
+            tt.relu(WithoutMemory(x))
 
 
 @pytest.fixture

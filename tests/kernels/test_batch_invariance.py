@@ -1,5 +1,7 @@
 """The bits of a sample do not depend on the values, order or size of its batch."""
 
+from functools import partial
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -179,7 +181,17 @@ def test_losses_of_samples_do_not_depend_on_the_batch(rng, threads, dtype, class
         labels,
     )
     assert_invariant(lambda p, t: tt.mse(p, t, reduction="none"), pred, target)
-    assert_invariant(lambda p, t: tt.huber(p, t, reduction="none"), pred, target)
+    for loss in (tt.huber, tt.mae, partial(tt.binary_cross_entropy, pos_weight=2, label_smoothing=0.1)):
+        assert_invariant(lambda p, t, f=loss: f(p, t, reduction="none"), pred, target > 0)
+        assert_invariant(
+            lambda p, t, w, f=loss: f(p, t, sample_weight=w, reduction="none"), pred, target > 0, labels
+        )
+    assert_invariant(
+        lambda z, y, w: tt.softmax_cross_entropy(z, y, sample_weight=w, reduction="none"),
+        pred,
+        labels,
+        labels,
+    )
 
 
 @pytest.mark.parametrize("shape", [(5, 3, 8, 8), (3, 1, 28, 28), (9, 5, 7, 7), (2, 16, 33, 31)], ids=str)

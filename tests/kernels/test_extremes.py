@@ -372,3 +372,15 @@ def test_the_update_and_its_statistics_have_the_scale(rng, dtype, k):
     ):
         assert_scaled(result, expected, k, dtype)
     assert_scaled(run(h)[2].l2_norm_sq, sums.l2_norm_sq, 2 * h, dtype)
+
+
+def test_var_and_eps_may_sum_to_more_than_the_largest_double():
+    x, var, eps = np.array([[1e154, -3e153], [0.0, 1e154]]), np.array([1e308, 1.7e308]), 1e308
+    std = np.sqrt(var / 1e308 + eps / 1e308)  # / 1e154
+    expected = x / 1e154 / std
+    np.testing.assert_allclose(tt.batch_norm(x, [0.0, 0.0], var, eps=eps), expected, rtol=1e-15)
+    weight, bias = tt.fold_batch_norm(x, [1e154, 1e154], [0.0, 0.0], var, eps=eps, axis=1)
+    np.testing.assert_allclose(weight, expected, rtol=1e-15)
+    np.testing.assert_allclose(bias, 1 / std, rtol=1e-15)
+    infinite = tt.batch_norm(x, [0.0, 0.0], [np.inf, np.nan], eps=eps)
+    np.testing.assert_array_equal(infinite, [[0, np.nan], [0, np.nan]])

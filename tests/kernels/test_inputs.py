@@ -105,3 +105,23 @@ def test_deep_and_recursive_lists_are_refused():
     endless.append(endless)
     with pytest.raises(ValueError, match=r"^f: x must be an array, got lists that are nested too deeply"):
         _inputs.as_array("f: x", endless)
+
+
+@pytest.mark.parametrize(
+    ("target", "value", "message"),
+    [
+        ("i8", np.uint64(2**63), f"must be between {-(2**63)} and {2**63 - 1}, got {2**63}"),
+        ("u8", np.int8(-1), f"must be between 0 and {2**64 - 1}, got -1"),
+        ("i1", np.array([0, -129]), "must be between -128 and 127, got -129"),
+    ],
+)
+def test_integers_are_copied_into_integers_that_hold_them(target, value, message):
+    array = np.ones(np.shape(value), target)
+    with pytest.raises(ValueError, match=f"^f: x {message}$"):
+        _inputs.copy_into(array, "f: x", value)
+    assert_array_equal(array, 1)
+    limits = np.iinfo(target)
+    for limit in limits.min, limits.max:
+        _inputs.copy_into(array, "f: x", np.full(array.shape, limit, np.min_scalar_type(limit)))
+        assert_array_equal(array, limit)
+    _inputs.copy_into(np.ones((0,), target), "f: x", np.ones((0,), "i4"))

@@ -158,7 +158,13 @@ def losses_case(shape, dtype, place):
     labels = np.arange(len(logits)) % shape[1]
     smoothed = tt.softmax_cross_entropy(logits, labels, label_smoothing=0.1, ignore_index=1)
     soft = tt.softmax_cross_entropy(logits, target, reduction="none")
-    results = [*smoothed, *soft, *tt.mse(logits, target), *tt.huber(logits, target, delta=0.3)]
+    weight = np.linspace(0, 3, len(logits))
+    weighted = {"class_weight": np.linspace(1, 2, shape[1]), "sample_weight": weight}
+    results = [*smoothed, *soft, *tt.softmax_cross_entropy(logits, labels, **weighted)]
+    results += [*tt.mse(logits, target), *tt.huber(logits, target, delta=0.3)]
+    results += [*tt.huber(logits, target, sample_weight=weight), *tt.mae(logits, target)]
+    binary = {"pos_weight": 3, "label_smoothing": 0.1, "sample_weight": weight}
+    results += tt.binary_cross_entropy(logits, target > 0, **binary)
     return [np.asarray(result) for result in results]
 
 

@@ -246,3 +246,8 @@ def test_backward_refuses_another_shape(layer):
 def test_wrong_options_are_refused(arguments, message):
     with pytest.raises(ValueError, match=f"^Conv2d: {message}"):
         nn.Conv2d(**{"inputs": 3, "outputs": 4, "kernel_size": 3} | arguments)
+
+
+def test_flatten_needs_an_axis_of_samples():
+    with pytest.raises(ValueError, match=r"^Flatten\(\): x must have an axis of samples, got shape \(\)$"):
+        nn.Flatten()(np.float32(1))

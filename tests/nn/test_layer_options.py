@@ -194,6 +194,7 @@ def test_a_ramp_is_linear_between_its_ends():
     assert [ramp(batch) for batch in (0, 4, 5, 6, 8, 100)] == [1, 1, 1.5, 2, 3, 3]
 
 
+SWITCHES = {"affine": True, "scale": True, "bias": True, "dtype": np.float32}
 DEFAULTS = {
     nn.Linear: {"bias": True, "init": "he", "gain": None, "rng": None, "dtype": np.float32},
     nn.Conv2d: {
@@ -210,16 +211,17 @@ DEFAULTS = {
     nn.MaxPool2d: {"stride": None, "padding": 0, "axis": 1},
     nn.AvgPool2d: {"stride": None, "padding": 0, "axis": 1},
     nn.LeakyReLU: {"negative_slope": 0.05},
-    nn.LayerNorm: {"eps": 1e-5, "affine": True, "dtype": np.float32},
-    nn.RMSNorm: {"eps": 1e-6, "affine": True, "dtype": np.float32},
-    nn.GroupNorm: {"axis": 1, "eps": 1e-5, "affine": True, "dtype": np.float32},
-    nn.InstanceNorm: {"axis": 1, "eps": 1e-5, "affine": True, "dtype": np.float32},
+    nn.Embedding: {"padding_index": None, "rng": None, "dtype": np.float32},
+    nn.Residual: {"shortcut": None},
+    nn.LayerNorm: {"axis": None, "eps": 1e-5} | SWITCHES,
+    nn.RMSNorm: {"axis": None, "eps": 1e-6, "affine": True, "dtype": np.float32},
+    nn.GroupNorm: {"axis": 1, "eps": 1e-5} | SWITCHES,
+    nn.InstanceNorm: {"axis": 1, "eps": 1e-5, "track_running_stats": False, "momentum": 0.1} | SWITCHES,
     nn.Whitening: {"num_groups": 1, "axis": 1, "eps": 1e-5, "momentum": 0.1, "dtype": np.float32},
     nn.BatchNorm: {
         "axis": 1,
         "eps": 1e-5,
         "momentum": 0.1,
-        "affine": True,
         "unbiased": True,
         "activation": None,
         "virtual_batch_size": None,
@@ -230,8 +232,8 @@ DEFAULTS = {
         # the schedule of the paper
         "r_max": nn.Ramp(1, 3, 5_000, 40_000),
         "d_max": nn.Ramp(0, 5, 5_000, 25_000),
-        "dtype": np.float32,
-    },
+    }
+    | SWITCHES,
     nn.Dropout: {"p": 0.5, "classical": False, "shared_axes": ()},
     nn.DropPath: {"p": 0.5},
     nn.AlphaDropout: {"p": 0.5},
@@ -250,6 +252,23 @@ def test_sizes_are_bounded(size):
     for make in (nn.BatchNorm, nn.LayerNorm, nn.Whitening, nn.MaxPool2d, lambda n: nn.Linear(2, n)):
         with pytest.raises(ValueError, match=rf"^\w+: \w+.* must be .*, got .*{size}"):
             make(size)
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda n: nn.Linear(n, n - 1), (2**31 - 2, 2**31 - 1)),
+        (lambda n: nn.Linear(2**30, 2**30, init="orthogonal"), (2**30, 2**30)),  # 2^63 bytes, one too many
+        (lambda n: nn.Conv2d(n, 1, (n, n)), (1, *3 * (2**31 - 1,))),
+        (lambda n: nn.LayerNorm((n, n)), (2**31 - 1, 2**31 - 1)),
+        (lambda n: nn.RMSNorm((n, n)), (2**31 - 1, 2**31 - 1)),
+        (lambda n: nn.Whitening(n), (1, 2**31 - 1, 2**31 - 1)),
+    ],
+)
+def test_parameters_that_no_memory_holds_are_a_memory_error(make, shape):
+    message = rf"^\w+: parameters must fit in the address space, got shape {re.escape(str(shape))}$"
+    with pytest.raises(MemoryError, match=message):
+        make(2**31 - 1)
 
 
 def test_a_dtype_of_none_is_refused():

@@ -253,6 +253,20 @@ def test_renorm_follows_its_schedule(rng):
     assert list(fixed.state_dict()) == names[:-1]
 
 
+@pytest.mark.parametrize("count", [np.int64(-1), np.int8(-1), np.int64(-(2**63))])
+def test_the_number_of_batches_is_not_negative(count):
+    """Such a count would be read as a large one, or divide by 0."""
+    layer = nn.BatchNorm(3, momentum=None)
+    state = {**layer.state_dict(), "batches": count, "running_mean": np.ones(3)}
+    with pytest.raises(
+        ValueError, match=rf"^load_state_dict: batches must be between 0 and .*, got {count}$"
+    ):
+        layer.load_state_dict(state)
+    assert_array_equal(layer.running_mean, 0)
+    layer.load_state_dict({**state, "batches": np.int64(7)})
+    assert layer.batches == 7
+
+
 def test_renorm_gradients_agree_with_central_differences(rng):
     """Without limits, training is a map with constant r and d."""
     x, dy = rng.standard_normal((2, 9, 3))

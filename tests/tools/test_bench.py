@@ -9,18 +9,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import reference
+import trimtab as tt
 from numpy.testing import assert_allclose
 from trimtab import cli
 from trimtab.bench import report
 from trimtab.bench.cases import CASES, Case, Inputs, Weights, resnet50
-from trimtab.bench.measure import DROPS, WRONG, Timing, check, expect, measure, outputs
+from trimtab.bench.check import DROPS, check, expect
+from trimtab.bench.measure import WRONG, Timing, measure
 from trimtab.bench.peers import installed, use_threads
 from trimtab.bench.peers.library import Library
 from trimtab.bench.peers.numpy import NumPy
 from trimtab.bench.peers.trimtab import Trimtab
+from trimtab.bench.random_cases import random_cases
 
 FEW = Weights("few", ((5, 7), (3,), (2, 3, 1)))
-SHAPES = {(2, 1): (9, 6), (2, -1): (5, 70), (4, 1): (4, 6, 2, 5), (4, -1): (4, 2, 5, 6)}
+SHAPES = {(4, 0): (6, 4, 3, 2), (2, 1): (9, 6), (2, -1): (5, 70), (4, 1): (4, 6, 2, 5), (4, -1): (4, 2, 5, 6)}
 
 
 def small(case):
@@ -45,8 +48,8 @@ def named(library, op, call):
 @pytest.mark.parametrize("case", SMALL, ids=lambda case: f"{case.op} {case.label}")
 @pytest.mark.parametrize("library", LIBRARIES, ids=lambda library: library.name)
 def test_every_library_computes_the_same(case, library):
-    if call := library.prepare(case.op, Inputs(case)):
-        check(library.name, case, call, expect(case))
+    if library.has(case):
+        check(library, case, library.prepare(case, Inputs(case)), expect(case))
 
 
 @pytest.mark.parametrize("library", [Trimtab(), NumPy()], ids=lambda library: library.name)
@@ -72,6 +75,7 @@ def specification(shape, kept):
         **vars(reference)
         | {
             "dropout_forward": lambda x, p, rng: reference.dropout(x, mask, p),
+            "drop_path_forward": lambda x, p, rng: reference.dropout(x, mask, p),
             "alpha_dropout_forward": lambda x, p, rng: reference.alpha_dropout(x, mask, p),
             "add_dropout_forward": add_dropout_forward,
             "sgd_update": sgd_update,
@@ -79,14 +83,65 @@ def specification(shape, kept):
     )
 
 
-@pytest.mark.parametrize("case", SMALL, ids=lambda case: f"{case.op} {case.label}")
+@pytest.mark.parametrize(
+    "case", [case for case in SMALL if not case.out], ids=lambda case: f"{case.op} {case.label}"
+)
 def test_expected_results_are_those_of_the_reference(case, monkeypatch):
     """They are computed by NumPy as the benchmark writes it, since the reference is not in the wheel."""
     for kept, expected in zip((True, False), expect(case), strict=case.op in DROPS):
         monkeypatch.setattr("trimtab.bench.peers.trimtab.tt", specification(case.shape, kept))
-        by_reference = outputs(getattr(Trimtab(), case.op)(Inputs(case, np.float64))())
+        by_reference = Trimtab().as_arrays(Trimtab().prepare(case, Inputs(case, np.float64))())
         for array, right in zip(expected, by_reference, strict=False):
             assert_allclose(array, right, rtol=1e-10, atol=1e-12)
+
+
+NOT_TIMED = {
+    # the same kernels with or without statistics, mask or argument checks of their own
+    *("combine_moments", "dropout", "dropout_apply", "dropout_mask"),
+    "gaussian_dropout_forward",  # has no result to compare with, only moments
+    # no kernels
+    *("get_memory_cap", "get_num_threads", "gradcheck", "isa", "set_memory_cap", "set_num_threads"),
+    *("show_config", "trim_memory"),
+}
+
+WITHOUT_ROWS = {"binary_cross_entropy", "mae"}  # have none yet
+
+
+def test_every_kernel_is_timed(monkeypatch):
+    """Forward functions that return statistics are called to prepare the backward pass."""
+    called = set()
+
+    class Recorder:
+        def __getattr__(self, name):
+            called.add(name)
+            return getattr(tt, name)
+
+    monkeypatch.setattr("trimtab.bench.peers.trimtab.tt", Recorder())
+    for case in SMALL:
+        Trimtab().prepare(case, Inputs(case))()
+    functions = {name for name in tt.__all__ if callable(getattr(tt, name)) and name.islower()}
+    assert functions - called - WITHOUT_ROWS == NOT_TIMED
+
+
+@pytest.mark.parametrize("op", [case.op for case in CASES if case.out])
+def test_results_go_to_the_array_of_the_caller(op):
+    (case,) = {small(case) for case in CASES if case.out and case.op == op and len(case.shape) == 2} or [
+        replace(small(next(case for case in CASES if case.out and case.op == op)))
+    ]
+    library = Trimtab()
+    call = library.prepare(case, Inputs(case))
+    assert library.as_arrays(call())[0] is library.as_arrays(call())[0]
+
+
+def test_values_are_the_same_in_every_dtype():
+    for dtype in ("float16", "bfloat16"):
+        pytest.importorskip("ml_dtypes")
+        case = Case("layer_norm", (5, 70), dtype=dtype)
+        stored, wide = Inputs(case), Inputs(case, np.float64)
+        for name in ("x", "gamma", "var"):
+            assert getattr(stored, name).dtype == dtype
+            assert getattr(wide, name).dtype == np.float64
+            assert (getattr(stored, name).astype(float) == getattr(wide, name)).all()
 
 
 def test_resnet50_has_the_parameters_of_its_paper():
@@ -128,7 +183,7 @@ def test_a_library_may_lack_an_operation(capsys):
 
 def test_results_are_shown_as_ratios(capsys, tmp_path):
     pytest.importorskip("matplotlib")
-    timings = {"trimtab": Timing(2e-6, 1e-6, 3e-6), "fine": Timing(3e-6, 3e-6, 3e-6)}
+    timings = {"trimtab": Timing(2e-6, 1.5e-6, 2.5e-6), "fine": Timing(3e-6, 3e-6, 3e-6)}
     measurements = {
         DROPOUT: timings | {"other": Timing(5e-5, 5e-5, 5e-5)},
         LAYER_NORM: timings | {"other": WRONG},
@@ -138,17 +193,35 @@ def test_results_are_shown_as_ratios(capsys, tmp_path):
     _, _, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
     assert rows == [
         ["dropout_forward"],
-        ["5x70", "p=0.3", "2.00", "µs", "±50%", "1.50x", "25.0x"],
+        ["5x70", "p=0.3", "2.00", "µs", "±25%", "1.50x", "25.0x"],
         ["layer_norm"],
-        ["5x70", "2.00", "µs", "±50%", "1.50x", "wrong"],
+        ["5x70", "2.00", "µs", "±25%", "1.50x", "wrong"],
         ["rms_norm"],
-        ["5x70", "2.00", "µs", "±50%", "1.50x"],
+        ["5x70", "2.00", "µs", "±25%", "1.50x"],
     ]
     report.write_json(measurements, tmp_path / "bench.json")
     _, result, _ = json.loads((tmp_path / "bench.json").read_text())["results"]
     assert result["seconds"]["other"] is None
     report.plot(measurements, tmp_path / "bench.png")
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("ours", "other", "row"),
+    [
+        (Timing(2e-6, 2e-6, 4e-6), Timing(3e-6, 1.4e-6, 3e-6), "2.00 µs ±50% ~1.50x"),
+        (Timing(2e-6, 1e-6, 2.2e-6), Timing(3e-6, 3e-6, 3e-6), "~2.00 µs ±30% ~1.50x"),
+        (Timing(2e-6, 2e-6, 2e-6), Timing(3e-6, 3e-6, 3e-6, disturbed=0.3), "2.00 µs ±0% ~1.50x"),
+        (Timing(2e-6, 2e-6, 2e-6, disturbed=0.25), Timing(3e-6, 3e-6, 3e-6), "2.00 µs ±0% 1.50x"),
+    ],
+)
+def test_doubtful_ratios_are_marked(ours, other, row, capsys):
+    """Quartiles more than a factor of two apart, or more than a quarter of the blocks disturbed."""
+    report.table({LAYER_NORM: {"trimtab": ours, "other": other}})
+    lines = capsys.readouterr().out.splitlines()
+    assert " ".join(lines[3].split()) == f"5x70 {row}"
+    assert [line for line in lines if line.startswith("~ doubtful")] == lines[4:]
+    assert len(lines) == 4 + ("~" in row)
 
 
 def test_the_table_fits_100_columns(capsys):
@@ -185,13 +258,15 @@ def test_bench_writes_the_table_the_plot_and_json(few_cases, tmp_path, capsys):
     results = json.loads(measured.read_text())
     assert results["machine"]["threads"] == 1
     ops = ["layer_norm", "layer_norm_backward", "add_layer_norm_forward"]
-    assert [result["op"] for result in results["results"]] == ops
-    assert all(set(result["seconds"]) == {"trimtab", "NumPy"} for result in results["results"])
+    assert [*dict.fromkeys(result["op"] for result in results["results"])] == ops
+    for result in results["results"]:
+        of_numpy = {"NumPy"} if result["dtype"] in ("float32", "float64") else set()
+        assert set(result["seconds"]) == {"trimtab"} | of_numpy
     assert drawn.read_bytes().startswith(b"\x89PNG")
     shown, progress = capsys.readouterr()
     assert "layer_norm\n  5x70" in shown
     assert "batch_norm" not in shown
-    assert "2/3 layer_norm_backward 5x70" in progress
+    assert f"2/{len(results['results'])} layer_norm_backward 5x70" in progress
 
 
 def test_an_interrupt_reports_the_cases_measured_so_far(few_cases, tmp_path, capsys, monkeypatch):
@@ -200,8 +275,12 @@ def test_an_interrupt_reports_the_cases_measured_so_far(few_cases, tmp_path, cap
             raise KeyboardInterrupt
         return measure(case, *arguments)
 
+    said = []
+    monkeypatch.setattr("trimtab.bench.print_status", said.append)
     monkeypatch.setattr("trimtab.bench.measure", interrupted)
     assert cli.main(["bench", "--quick", "--json", str(tmp_path / "bench.json")]) == 130
+    assert said[0].endswith("layer_norm 5x70")
+    assert said[-1] == ""  # removes the last line from a terminal
     assert "layer_norm\n  5x70" in capsys.readouterr().out
     assert len(json.loads((tmp_path / "bench.json").read_text())["results"]) == 1
 
@@ -239,3 +318,67 @@ def test_an_operation_without_quick_cases_is_refused(monkeypatch, capsys):
     monkeypatch.setattr("trimtab.bench.CASES", [Case("layer_norm", (2048, 1024))])
     assert cli.main(["bench", "--quick", "--ops", "layer"]) == 2
     assert "ops must have quick cases with --quick, got layer" in capsys.readouterr().err
+
+
+def test_random_shapes_are_those_of_the_seed():
+    first = random_cases(CASES, 3, 1, quick=False)
+    assert first == random_cases(CASES, 3, 1, quick=False)
+    assert not set(first) & set(random_cases(CASES, 3, 2, quick=False))
+    norms = [case for case in CASES if case.op == "batch_norm"]
+    drawn = random_cases(norms, 40, 1, quick=False)
+    assert drawn[:3] == [case for case in first if case.op == "batch_norm"]
+    assert {(len(case.shape), case.axis) for case in drawn} == {(len(c.shape), c.axis) for c in norms}
+
+
+@pytest.mark.parametrize(("quick", "largest"), [(True, 2**20), (False, 2**24)])
+def test_random_shapes_are_within_bounds(quick, largest):
+    drawn = random_cases(CASES, 20, 3, quick)
+    assert [case.op for case in drawn] == [op for op in dict.fromkeys(c.op for c in CASES) for _ in range(20)]
+    assert largest / 4 < max(case.size for case in drawn) <= largest
+    images = [case for case in drawn if len(case.shape) == 4]
+    assert all(case.shape[case.axis] % (case.groups or 1) == 0 for case in images)
+    assert all(case.size >= 16 * case.shape[case.axis] for case in images)
+    assert all(min(case.shape) >= 8 for case in drawn if len(case.shape) == 2 and not case.weights)
+    assert any(case.shape[1] % 2 for case in drawn)
+    widths = [case.shape[-1] for case in drawn if case.op == "layer_norm"]
+    assert max(widths) > 20 * min(widths)
+
+
+def test_random_shapes_are_computed_right():
+    for case in random_cases(CASES, 2, 5, quick=True):
+        library = Trimtab()
+        check(library, case, library.prepare(case, Inputs(case)), expect(case))
+
+
+def test_the_summary_has_the_mean_and_the_worst_of_table_and_drawn_shapes(capsys):
+    def timing(microseconds):
+        return Timing(*[microseconds * 1e-6] * 3)
+
+    def timings(best):
+        return {"trimtab": timing(2), "slow": timing(90), "best": timing(best), "broken": WRONG}
+
+    rows = [Case("layer_norm", (n, 8)) for n in (1, 2, 3)]
+    alone = Case("relu", (8, 8))
+    measurements = {rows[0]: timings(4), rows[1]: timings(16), rows[2]: timings(1)}
+    report.summary(measurements | {alone: {"trimtab": timing(2)}}, rows[2:])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1] == ["best", "of", "the", "others", "shapes", "mean", "worst", "drawn", "mean", "worst"]
+    assert lines[3:] == [
+        ["layer_norm", "2", "4.00x", "2.00x", "1", "0.50x", "0.50x"],
+        ["relu", "0", "0"],
+        ["all", "2", "4.00x", "2.00x", "1", "0.50x", "0.50x"],
+    ]
+    doubtful = {"trimtab": timing(2), "best": Timing(4e-6, 1e-6, 4e-6)}
+    report.summary({rows[0]: doubtful, rows[1]: timings(16)}, [])
+    assert capsys.readouterr().out.split()[-4:] == ["all", "2", "~4.00x", "~2.00x"]
+
+
+def test_bench_measures_random_shapes_beside_the_table(few_cases, capsys):
+    """Cases of an operation are side by side."""
+    assert cli.main(["bench", "--quick", "--ops", "mse", "huber", "--random", "2", "--seed", "3"]) == 0
+    table, summary = capsys.readouterr().out.split("\n\n")
+    drawn = random_cases([case for case in SMALL if case.op in ("mse", "huber")], 2, 3, quick=True)
+    rows = [line.split()[0] for line in table.splitlines()[2:] if not line.startswith("~")]
+    labels = [case.label for case in drawn]
+    assert rows == ["mse", "5x70", *labels[:2], "huber", "5x70", *labels[2:]]
+    assert [line.split()[4] for line in summary.splitlines()[2:]] == ["2", "2", "4"]

@@ -135,6 +135,21 @@ def test_an_interrupt_ends_every_command_without_a_traceback(command, when, caps
     assert capsys.readouterr().err == "trimtab: interrupted\n"
 
 
+def test_info_lists_the_caches_for_data(tmp_path, monkeypatch, capsys):
+    kinds = [("1", "Data", "32K"), ("1", "Instruction", "32K"), ("2", "Unified", "1024K")]
+    for number, texts in enumerate(kinds):
+        folder = tmp_path / f"index{number}"
+        folder.mkdir()
+        for name, text in zip(("level", "type", "size"), texts, strict=True):
+            (folder / name).write_text(f"{text}\n")
+    monkeypatch.setattr(cli, "CACHES", tmp_path)
+    assert cli.main(["info"]) == 0
+    *_, cap, first, second = capsys.readouterr().out.splitlines()
+    assert [first.split(), second.split()] == [["L1", "cache", "32K"], ["L2", "cache", "1024K"]]
+    column = re.search(r"\S+ +", cap).end()
+    assert [first[column:], second[column:]] == ["32K", "1024K"]
+
+
 @pytest.fixture
 def small_demo(monkeypatch):
     """A demo of two runs on few digits, and its results."""
@@ -162,6 +177,32 @@ def test_the_seed_of_a_demo_is_that_of_its_first_run(small_demo, tmp_path):
         assert (accuracy == again[name]).all()
         assert (accuracy[1] == next_one[name][0]).all()
     assert any((accuracy[0] != accuracy[1]).any() for accuracy in first.values())
+
+
+def test_the_plot_of_the_demo_shows_means_and_ranges_in_percent(tmp_path, monkeypatch):
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    from trimtab import demo
+
+    drawn = []
+    save = figure.savefig
+    monkeypatch.setattr(figure, "savefig", lambda self, path: (drawn.append(self), save(self, path)))
+    accuracy = np.array([[0.25, 0.5, 0.75], [0.75, 1.0, 1.0]])
+    demo.plot({"batch norm": demo.Outcome(accuracy, 1.0)}, tmp_path / "curves.png")
+    demo.plot({"layer norm": demo.Outcome(accuracy[:, :1], 1.0)}, tmp_path / "curves.png")
+    axes, short = (figure.axes[0] for figure in drawn)
+    curve, goal = axes.lines
+    np.testing.assert_array_equal(curve.get_xydata(), [(1, 50), (2, 75), (3, 87.5)])
+    (band,) = axes.collections
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices.tolist()}
+    assert corners == {(1, 25), (1, 75), (2, 50), (2, 100), (3, 75), (3, 100)}
+    assert band.get_alpha() < 0.5
+    assert [*goal.get_ydata()] == [95, 95]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["batch norm", "95%"]
+    assert axes.get_ylim() == (0, 101)
+    assert [axes.get_xlim(), short.get_xlim()] == [(1, 3), (1, 2)]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "test accuracy (%)")
+    assert axes.get_title().endswith("lr 0.05: mean and range of 3 runs")
+    assert curve.get_color() == demo.COLORS["batch norm"]
 
 
 def test_the_goal_is_reached_by_the_mean_of_the_runs():

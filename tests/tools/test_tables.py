@@ -10,7 +10,10 @@ from helpers.large_calls import every_call
 
 ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").exists())
 COMPILED = {name for name in tt.__all__ if isbuiltin(getattr(tt, name))}
-SETTINGS = {"get_memory_cap", "get_num_threads", "isa", "set_memory_cap", "set_num_threads", "trim_memory"}
+SETTINGS = {
+    *("get_memory_cap", "get_num_threads", "get_threading", "isa"),
+    *("set_memory_cap", "set_num_threads", "set_threading", "trim_memory"),
+}
 
 
 def test_arguments_of_every_function_are_described():

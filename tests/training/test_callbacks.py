@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers.training import Script
+from helpers.training import Script, small_trainer
 from numpy.testing import assert_array_equal
 from trimtab import nn
 from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, Monitor, ProgressBar
@@ -236,6 +236,7 @@ def test_options_of_the_progress_bar_are_checked(monkeypatch):
         )
 
     monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace(tqdm=bar))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     scripted([1, 2], ProgressBar("first", leave=False))
     scripted([1, 2], ProgressBar())
     assert [(options["desc"], options["leave"], options["total"]) for options in opened] == [
@@ -245,8 +246,56 @@ def test_options_of_the_progress_bar_are_checked(monkeypatch):
     assert len(closed) == 2
 
 
-def test_a_copy_of_a_progress_bar_has_no_bar_of_its_own(capsys):
+def test_without_a_terminal_there_is_a_line_for_each_epoch(capsys):
+    scripted([0.25, 2], ProgressBar())
+    scripted([1], ProgressBar("run 3"))
+    scripted([1], ProgressBar(leave=False))
+    out, err = capsys.readouterr()
+    assert err == ""
+    lines = out.splitlines()
+    assert [line.partition(": loss")[0] for line in lines] == ["epoch 1/2", "epoch 2/2", "run 3: epoch 1/1"]
+    assert [line.partition("val_loss ")[2].partition(",")[0] for line in lines] == [
+        "0.2500",
+        "2.0000",
+        "1.0000",
+    ]
+
+
+def test_notebooks_have_a_bar_of_their_own(monkeypatch):
+    opened = []
+
+    def bar(**options):
+        opened.append(options["total"])
+        return SimpleNamespace(update=lambda: 0, close=lambda: 0, set_postfix=lambda *given, **options: None)
+
+    shell = SimpleNamespace(config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "tqdm.auto", SimpleNamespace(tqdm=bar))
+    scripted([1, 2], ProgressBar())
+    assert opened == [2]
+    shell.config = {"TerminalIPythonApp": {}}
+    scripted([1, 2], ProgressBar(leave=False))
+    assert opened == [2]
+
+
+def test_a_bar_without_a_known_length_counts(monkeypatch):
+    opened = []
+
+    def bar(**options):
+        opened.append((options["total"], options["initial"]))
+        return SimpleNamespace(update=lambda: 0, close=lambda: 0, set_postfix=lambda *given, **options: None)
+
+    monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace(tqdm=bar))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    learner = small_trainer()
+    learner.fit(batch for batch in [(np.ones((4, 3)), [0, 1, 0, 1])])
+    assert opened == [(None, 0)]
+
+
+def test_a_copy_of_a_progress_bar_has_no_bar_of_its_own(monkeypatch):
     pytest.importorskip("tqdm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     copies = []
 
     class Copies(Callback):

@@ -95,7 +95,8 @@ def test_the_bits_depend_on_everything_that_is_saved(fit, path):
     assert resumed(groups, notes) == expected
     for group in ("model", "optimizer"):
         for name, array in groups[group].items():
-            assert resumed(groups | {group: groups[group] | {name: array + 1}}, notes) != expected, name
+            if not name.startswith("schedule."):  # text, which is checked when it is read
+                assert resumed(groups | {group: groups[group] | {name: array + 1}}, notes) != expected, name
     assert resumed(groups, notes | {"rng": np.random.PCG64(8).state}) != expected
     assert resumed(groups, notes | {"history": {}}) != expected
 
@@ -274,8 +275,9 @@ def test_the_log_of_a_resumed_training_is_complete(fit, path):
         assert [float(row[column]) for row in rows] == trainer.history[name]
 
 
-def test_the_bar_of_a_resumed_training_starts_at_its_batch(fit, path, capsys):
+def test_the_bar_of_a_resumed_training_starts_at_its_batch(fit, path, capsys, monkeypatch):
     pytest.importorskip("tqdm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     fit(learner([Checkpoint(path)]), 2)
     fit(learner(), 3, resume=path, progress=True)
     bar = capsys.readouterr().err
@@ -353,9 +355,9 @@ def test_a_full_disk_leaves_the_old_file(path, run_python):
     code = f"""
 import resource, numpy as np
 from trimtab.training import checkpoint_file as checkpoint
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
 try:
-    checkpoint.write({str(path)!r}, {{"group": {{"a": np.ones(10000)}}}}, "new")
+    checkpoint.write({str(path)!r}, {{"group": {{"a": np.ones(2**18)}}}}, "new")
 except OSError as error:
     print(error)
 """
@@ -412,7 +414,7 @@ def test_damaged_files_are_refused_and_change_nothing(change, error, message, fi
 
 def other_optimizer():
     trainer = learner()
-    trainer.optimizer = SGD(trainer.model, lr=0.1)
+    trainer.optimizer = SGD(trainer.model, lr=decaying)
     return trainer
 
 

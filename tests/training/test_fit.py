@@ -341,3 +341,24 @@ def test_a_copy_has_no_samples(data):
     learner.predict(x)
     assert len(pickle.dumps(learner)) < size + 2000
     assert_allclose(learner.predict(x[:1]), learner.predict(x)[:1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_schedule_that_has_ended_is_refused_before_the_fit(data, place):
+    """The next step of every group needs a rate, before callbacks begin."""
+    model = nn.Sequential(nn.Linear(data[0].shape[1], 2, rng=0))
+    groups = [
+        {
+            "parameters": [parameter],
+            "lr": lambda step, ends=index == place: -1.0 if ends and step > 2 else 0.1,
+        }
+        for index, parameter in enumerate(model.parameters())
+    ]
+    log = []
+    learner = Trainer(model, losses.CrossEntropy(), SGD(groups, 0.1), [Log(log, "log")], rng=0)
+    learner.fit(*data, epochs=1, batch_size=-(-len(data[0]) // 3), progress=False)
+    before = state_of(learner)
+    with pytest.raises(ValueError, match=r"^SGD: lr must be finite and >= 0, got -1.0$"):
+        learner.fit(*data, epochs=1, progress=False)
+    assert log == ["begin log", "end log"]
+    assert state_of(learner) == before

@@ -17,6 +17,7 @@ REQUIRED = {
     nn.AvgPool2d: {"kernel_size": 2},
     nn.BatchNorm: {"channels": 3},
     nn.Conv2d: {"inputs": 3, "outputs": 2, "kernel_size": 3, "rng": 0},
+    nn.Embedding: {"num": 5, "dim": 3, "rng": 0},
     nn.GroupNorm: {"num_groups": 3, "channels": 3},
     nn.InstanceNorm: {"channels": 3},
     nn.LayerNorm: {"shape": 3},
@@ -29,12 +30,17 @@ REQUIRED = {
     losses.top_k: {"k": 1},
     callbacks.CSVLogger: {"path": "log.csv"},
     callbacks.Checkpoint: {"path": "model.safetensors"},
+    callbacks.TensorBoard: {"folder": "runs"},
     callbacks.Monitor: {"owner": "Monitor", "name": "val_loss", "mode": "auto"},
     optim.SGD: {"parameters": nn.Linear(3, 2), "lr": 0.1},
     optim.Constant: {"lr": 0.1},
     optim.Cosine: {"lr": 0.1, "steps": 10},
     optim.OneCycle: {"lr": 0.1, "steps": 10},
-    optim.Step: {"lr": 0.1, "every": 2},
+    optim.Adam: {"parameters": nn.Linear(3, 2)},
+    optim.AdamW: {"parameters": nn.Linear(3, 2)},
+    optim.Step: {"lr": 0.1, "every_steps": 2, "every": None},
+    optim.Exponential: {"lr": 0.1, "every_steps": 2},
+    optim.Polynomial: {"lr": 0.1, "steps": 10},
     optim.Warmup: {"steps": 2, "schedule": optim.Constant(0.1)},
     augment.CutOut: {"size": 2},
 }
@@ -67,7 +73,8 @@ def test_hostile_arguments_of_constructors_are_refused(made):
     def call(plan):
         check(made, planned(lambda: options(made), plan), plan, rf"{made.__name__}\b")
 
-    examine(options(made), call, NO_FILES if "path" in options(made) else REASONABLE)
+    hostile = [name for name in options(made) if name != "owner"]  # messages begin with what it is
+    examine(hostile, call, NO_FILES if "path" in options(made) else REASONABLE)
 
 
 LAYERS = {

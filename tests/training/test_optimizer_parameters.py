@@ -26,6 +26,7 @@ FORMS = {
     "groups of lists of modules": lambda: [{"parameters": [layer, nn.ReLU()]} for layer in LAYERS],
     "groups of generators": lambda: ({"parameters": iter(layer.parameters())} for layer in LAYERS),
     "groups of mappings": lambda: [{"parameters": {"a": LAYERS[0]}}, {"parameters": {"b": LAYERS[1]}}],
+    "groups by name": lambda: {"a": {"parameters": LAYERS[0]}, "b": {"parameters": LAYERS[1]}},
     "groups of parameters": lambda: [{"parameters": parameter} for parameter in PARAMETERS],
     "a group without parameters": lambda: [{"parameters": MODEL}, {"parameters": nn.ReLU()}],
 }
@@ -99,6 +100,31 @@ NOT_UNDERSTOOD = {
         lambda: [{"parameters": LAYERS[0]}, PARAMETERS[2]],
         ValueError,
         r"parameters must be groups .*, got Parameter in \[1\]",
+    ),
+    "groups and parameters by name": (
+        lambda: {"a": {"parameters": LAYERS[0]}, "b": PARAMETERS[2]},
+        ValueError,
+        r"parameters must be groups .*, got Parameter in \['b'\]",
+    ),
+    "a name twice": (
+        lambda: [{"parameters": layer, "name": "same"} for layer in LAYERS],
+        ValueError,
+        "names of groups must differ, got 'same' twice",
+    ),
+    "a name that is a number of another": (
+        lambda: [{"parameters": LAYERS[0], "name": "1"}, {"parameters": LAYERS[1]}],
+        ValueError,
+        "names of groups must differ, got '1' twice",
+    ),
+    "a name that is no text": (
+        lambda: [{"parameters": LAYERS[0], "name": 3}],
+        TypeError,
+        r"the name of a group must be text, got 3 in \[0\]",
+    ),
+    "an empty name": (
+        lambda: {"": {"parameters": LAYERS[0]}},
+        TypeError,
+        r"the name of a group must be text, got '' in \[''\]",
     ),
     "a group of None": (lambda: [{"parameters": None}], TypeError, r"parameters\[0\] must be .*, got None"),
     "a group of arrays": (

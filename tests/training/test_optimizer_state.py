@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import nn
-from trimtab.optim import SGD, Cosine, Step
+from trimtab.optim import SGD, Constant, Cosine, Exponential, OneCycle, Polynomial, Step, Warmup
 
 HALVES = ["float16", "bfloat16"]
 
@@ -120,7 +120,8 @@ def test_a_copy_is_independent_and_has_the_same_bits(how, options):
     original = mixed_groups(**options)
     steps(original, 3, np.random.default_rng(1))
     copied = COPIES[how](original)
-    assert (copied.steps, copied.skipped, copied.lr) == (3, original.skipped, original.lr)
+    assert (copied.steps, copied.skipped) == (3, original.skipped)
+    assert [group.lr for group in copied.groups] == [group.lr for group in original.groups]
     before = [parameter.value.copy() for parameter in original.parameters]
     steps(copied, 4, np.random.default_rng(2))
     for parameter, value in zip(original.parameters, before, strict=True):
@@ -213,6 +214,7 @@ def test_a_schedule_continues_at_the_saved_step():
     for _ in range(5):
         saved.step()
     state = saved.state_dict()
+    assert state.keys() >= {"schedule.0", "lr.1"}
     assert "lr.0" not in state
     restored.load_state_dict(state)
     assert restored.steps == 5
@@ -220,13 +222,107 @@ def test_a_schedule_continues_at_the_saved_step():
     assert rates(restored) == pytest.approx([0.1, 0.3], rel=1e-9)
 
 
-def test_a_saved_number_replaces_a_schedule_but_not_the_reverse():
-    number, schedule = two_groups(0.5, 0.5), two_groups(Cosine(0.2, 9), Cosine(0.2, 9))
+def test_numbers_and_schedules_replace_one_another():
+    number, schedule = two_groups(0.5, 0.5), two_groups(Cosine(0.2, 9), Step(0.8, 1))
     states = number.state_dict(), schedule.state_dict()
     schedule.load_state_dict(states[0])
     assert rates(schedule) == pytest.approx([0.5, 0.5])
     number.load_state_dict(states[1])
-    assert rates(number) == pytest.approx([0.5, 0.5])
+    assert rates(number) == pytest.approx([0.2, 0.8])
+    assert rates(number) == pytest.approx([Cosine(0.2, 9)(1), 0.08])
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Constant(0.5),
+        Step(0.8, 3),
+        Exponential(0.1, 7, factor=0.5),
+        Polynomial(0.1, 50, power=2, end=0.01),
+        Cosine(0.8, 10, end=0.2),
+        Warmup(4, Warmup(2, Cosine(0.6, 20, end=0.1))),
+        OneCycle(1.0, 50, rise=0.2),
+    ],
+    ids=repr,
+)
+def test_every_schedule_is_restored_with_its_options(schedule, tmp_path):
+    saved = SGD(nn.Parameter(np.ones(2)), schedule)
+    np.savez(tmp_path / "state.npz", **saved.state_dict())
+    restored = SGD(nn.Parameter(np.ones(2)), 0.125)
+    with np.load(tmp_path / "state.npz") as state:
+        restored.load_state_dict(state)
+    assert restored.groups[0].schedule == schedule
+
+
+@pytest.mark.parametrize("make", [lambda own: own, lambda own: Warmup(0, own)], ids=["plain", "in a warm-up"])
+def test_a_function_is_not_in_the_state_and_must_be_there(make):
+    """A group that was saved with a function keeps its own function, but a number is refused."""
+    own = make(lambda step: 0.5 / (step + 1))
+    saved, restored = two_groups(own, 0.3), two_groups(make(lambda step: 0.25 / (step + 1)), 0.1)
+    saved.step()
+    restored.load_state_dict(saved.state_dict())
+    assert [group.lr for group in restored.groups] == [0.125, 0.3]
+    number = two_groups(0.5, 0.1)
+    with pytest.raises(
+        ValueError, match=r"^load_state_dict: lr of group '0' must be the function .* got 0\.5$"
+    ):
+        number.load_state_dict(saved.state_dict())
+    assert [group.lr for group in number.groups] == [0.5, 0.1]
+    assert number.steps == 0
+
+
+def test_the_state_of_other_groups_is_refused_by_name():
+    def named(*names):
+        groups = {name: {"parameters": nn.Parameter(np.ones(2))} for name in names}
+        return SGD(groups, lr=0.5)
+
+    saved = named("body", "head")
+    saved.groups["head"].lr = 0.125
+    restored = named("body", "head")
+    restored.load_state_dict(saved.state_dict())
+    assert [group.lr for group in restored.groups] == [0.5, 0.125]
+    for other, message in (
+        (named("body", "tail"), "missing: lr.tail"),
+        (SGD([nn.Parameter(np.ones(2)) for _ in range(2)], 0.5), "extra: lr.body, lr.head"),
+    ):
+        with pytest.raises(ValueError, match=f"must have the arrays of the optimizer, got {message}$"):
+            other.load_state_dict(saved.state_dict())
+        assert other.lr == 0.5
+
+
+def notes(text):
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        notes("{"),
+        notes("3"),
+        notes("{}"),
+        notes('{"kind": "Constant"}'),
+        notes('{"kind": "Constant", "lr": -1}'),
+        notes('{"kind": "_CheckedSchedule"}'),
+        notes('{"kind": "Warmup", "steps": 3, "schedule": 0.1}'),
+        np.full(3, 300),
+        "Cosine",
+        None,
+    ],
+    ids=repr,
+)
+def test_a_damaged_schedule_changes_nothing(damaged):
+    optimizer = two_groups(0.1, 0.2)
+    steps(optimizer, 2, np.random.default_rng(0))
+    before = optimizer.state_dict()
+    state = before | {"schedule.0": damaged, "steps": 9}
+    del state["lr.0"]
+    with pytest.raises(
+        ValueError, match=r"^load_state_dict: schedule.0 must be a schedule of trimtab.optim, g"
+    ):
+        optimizer.load_state_dict(state)
+    after = optimizer.state_dict()
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(after[name], array) for name, array in before.items())
 
 
 def test_a_state_without_learning_rates_is_taken():

@@ -6,7 +6,7 @@ from math import cos, pi
 
 import numpy as np
 import pytest
-from trimtab.optim import Constant, Cosine, OneCycle, Step, Warmup
+from trimtab.optim import Constant, Cosine, Exponential, OneCycle, Polynomial, Step, Warmup
 
 STEPS = range(60)
 
@@ -19,6 +19,12 @@ SHAPES = [
     (Constant(0.5), lambda t: 0.5),
     (Step(0.8, 3), lambda t: 0.8 * 0.1 ** (t // 3)),
     (Step(0.8, every=7, factor=1.5), lambda t: 0.8 * 1.5 ** (t // 7)),
+    (Step(0.8, every_steps=7, factor=0.5), lambda t: 0.8 * 0.5 ** (t // 7)),
+    (Exponential(0.8, 7), lambda t: 0.8 * 0.1 ** (t / 7)),
+    (Exponential(0.8, every_steps=1, factor=1.5), lambda t: 0.8 * 1.5**t),
+    (Polynomial(0.8, 10), lambda t: 0.8 * max(1 - t / 10, 0)),
+    (Polynomial(0.8, 40, power=2.5, end=0.2), lambda t: 0.2 + 0.6 * max(1 - t / 40, 0) ** 2.5),
+    (Polynomial(0.1, steps=7, end=0.4), lambda t: 0.4 - 0.3 * max(1 - t / 7, 0)),
     (Cosine(0.8, 10, end=0.2), lambda t: half_cosine(0.8, 0.2, t / 10)),
     (Cosine(0.1, 50, 0.4), lambda t: half_cosine(0.1, 0.4, t / 50)),
     (Cosine(1.0, 1), lambda t: float(t < 1)),
@@ -52,6 +58,8 @@ def test_ends_and_joints_are_exact():
     for begin, end in ((0.8, 0.2), (0.1, 0.7), (3e-4, 1e-7)):
         cosine = Cosine(begin, 13, end=end)
         assert [cosine(0), cosine(13), cosine(14), cosine(10**400)] == [begin, end, end, end]
+        line = Polynomial(begin, 13, power=1.5, end=end)
+        assert [line(0), line(13), line(14), line(10**400)] == [begin, end, end, end]
         assert [Warmup(6, cosine)(6), Warmup(6, cosine)(19)] == [begin, end]
         for rise in (0.1, 0.3, 0.7):
             cycle = OneCycle(begin, 10, rise=rise)
@@ -66,9 +74,13 @@ def test_schedules_are_defined_for_any_step(schedule):
         assert 0 <= schedule(step) < np.inf
 
 
-def test_growing_rates_stay_finite():
-    assert Step(0.0, 1, factor=2.0)(5000) == 0
-    assert Step(0.25, 1, factor=2.0)(5000) > 1e300
+@pytest.mark.parametrize("kind", [Step, Exponential])
+def test_growing_rates_stay_finite(kind):
+    assert kind(0.0, 1, factor=2.0)(5000) == 0
+    for lr in (0.25, 3.0, 1e300):
+        for step in (30, 1020, 1023, 5000):
+            assert lr < kind(lr, 1, factor=2.0)(step) < np.inf
+    assert kind(0.25, 1, factor=2.0)(5000) > 1e300
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
@@ -97,7 +109,15 @@ MAKERS = {
     "Cosine: lr": (lambda lr: Cosine(lr, 3), NOT_RATES),
     "Cosine: end": (lambda end: Cosine(0.1, 3, end=end), NOT_RATES),
     "OneCycle: lr": (lambda lr: OneCycle(lr, 3), NOT_RATES),
-    "Step: every": (lambda every: Step(0.1, every), NOT_POSITIVE_INTS),
+    "Step: every_steps": (lambda every_steps: Step(0.1, every_steps), NOT_POSITIVE_INTS),
+    "Step: every": (lambda every: Step(0.1, every=every), NOT_POSITIVE_INTS),
+    "Exponential: lr": (lambda lr: Exponential(lr, 3), NOT_RATES),
+    "Exponential: every_steps": (lambda every_steps: Exponential(0.1, every_steps), NOT_POSITIVE_INTS),
+    "Exponential: factor": (lambda factor: Exponential(0.1, 3, factor), [(0, ValueError), *NOT_RATES]),
+    "Polynomial: lr": (lambda lr: Polynomial(lr, 3), NOT_RATES),
+    "Polynomial: steps": (lambda steps: Polynomial(0.1, steps), NOT_POSITIVE_INTS),
+    "Polynomial: power": (lambda power: Polynomial(0.1, 3, power), [(0, ValueError), *NOT_RATES]),
+    "Polynomial: end": (lambda end: Polynomial(0.1, 3, end=end), NOT_RATES),
     "Cosine: steps": (lambda steps: Cosine(0.1, steps), NOT_POSITIVE_INTS),
     "OneCycle: steps": (lambda steps: OneCycle(0.1, steps), NOT_POSITIVE_INTS),
     "Warmup: steps": (lambda steps: Warmup(steps, Constant(1.0)), NOT_POSITIVE_INTS[1:]),
@@ -135,3 +155,81 @@ def test_numbers_of_numpy_are_taken(number):
     schedule = Warmup(np.int8(2), Step(number, np.uint16(3), number))
     assert type(schedule(1)) is float
     assert schedule(5) == number * number
+
+
+def test_a_step_needs_its_interval_once():
+    with pytest.raises(TypeError, match=r"^Step: every_steps must be an int, got None$"):
+        Step(0.1)
+    with pytest.raises(TypeError, match=r"^Step: every must not be given beside every_steps, got 4$"):
+        Step(0.1, 3, every=4)
+    assert Step(0.1, every=3) == Step(0.1, every_steps=3) == Step(0.1, 3)
+
+
+# ---- from epochs ----
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (Step.from_epochs(0.1, every_epochs=2, batches_per_epoch=50), Step(0.1, 100)),
+        (Step.from_epochs(0.1, 2, 0.5, batches_per_epoch=50), Step(0.1, 100, 0.5)),
+        (Exponential.from_epochs(lr=0.1, every_epochs=3, batches_per_epoch=7), Exponential(0.1, 21)),
+        (Polynomial.from_epochs(0.1, 4, power=2, batches_per_epoch=5), Polynomial(0.1, 20, 2)),
+        (Cosine.from_epochs(0.1, epochs=30, end=0.01, batches_per_epoch=480), Cosine(0.1, 14400, 0.01)),
+        (OneCycle.from_epochs(0.1, np.int64(3), batches_per_epoch=np.int8(10)), OneCycle(0.1, 30)),
+        (Warmup.from_epochs(0.5, Constant(0.1), batches_per_epoch=11), Warmup(6, Constant(0.1))),
+        (Warmup.from_epochs(1e-9, Constant(0.1), batches_per_epoch=11), Warmup(1, Constant(0.1))),
+        (Constant.from_epochs(0.1, batches_per_epoch=11), Constant(0.1)),
+    ],
+    ids=repr,
+)
+def test_epochs_are_counted_in_updates(made, expected):
+    assert made == expected
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (
+            lambda: Cosine.from_epochs(0.1, 0, batches_per_epoch=5),
+            ValueError,
+            "Cosine: epochs must be .*got 0",
+        ),
+        (lambda: Cosine.from_epochs(0.1, "3", batches_per_epoch=5), TypeError, "Cosine: epochs .*got '3'"),
+        (
+            lambda: Step.from_epochs(0.1, every_epochs=np.nan, batches_per_epoch=5),
+            ValueError,
+            "Step: every_epochs must be finite and > 0, got nan",
+        ),
+        (
+            lambda: Cosine.from_epochs(0.1, 3, batches_per_epoch=0),
+            ValueError,
+            "Cosine: batches_per_epoch must be at least 1, got 0",
+        ),
+        (
+            lambda: Cosine.from_epochs(0.1, 3, batches_per_epoch=2.5),
+            TypeError,
+            "Cosine: batches_per_epoch must be an int, got 2.5",
+        ),
+        (
+            lambda: Cosine.from_epochs(0.1, steps=3, batches_per_epoch=5),
+            TypeError,
+            "Cosine: epochs must be given, got steps=3",
+        ),
+        (
+            lambda: Cosine.from_epochs(0.1, 3, epochs=3, batches_per_epoch=5),
+            TypeError,
+            "Cosine: from_epochs must get lr, epochs, end, each once",
+        ),
+        (
+            lambda: Cosine.from_epochs(0.1, 3, 0.0, 1, batches_per_epoch=5),
+            TypeError,
+            "Cosine: from_epochs must get lr, epochs, end, each once",
+        ),
+        (lambda: Cosine.from_epochs(-1.0, 3, batches_per_epoch=5), ValueError, "Cosine: lr .* got -1.0"),
+        (lambda: Cosine.from_epochs(0.1, every_epochs=3, batches_per_epoch=5), TypeError, ".*every_epochs"),
+    ],
+)
+def test_wrong_epochs_are_refused(make, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        make()

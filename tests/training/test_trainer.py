@@ -115,10 +115,11 @@ def test_evaluation_restores_the_mode_of_every_module(data):
         assert_array_equal(array, before[name])
 
 
-def test_validation_split_holds_out_the_end(data):
+def test_validation_split_without_shuffle_holds_out_the_end(data):
     x, y = data
-    split = trainer().fit(x, y, validation_split=0.2, epochs=2, progress=False)
-    given = trainer().fit(x[:52], y[:52], validation_data=(x[52:], y[52:]), epochs=2, progress=False)
+    options = {"epochs": 2, "shuffle": False, "progress": False}
+    split = trainer().fit(x, y, validation_split=0.2, **options)
+    given = trainer().fit(x[:52], y[:52], validation_data=(x[52:], y[52:]), **options)
     assert split == given
     assert list(split) == ["loss", "accuracy", "val_loss", "val_accuracy"]
 
@@ -200,8 +201,9 @@ def test_a_fit_may_run_outside_the_main_thread(data):
     assert histories == [trainer().fit(*data, progress=False)]
 
 
-def test_progress_bar_counts_batches_and_shows_metrics(data, capsys):
+def test_progress_bar_counts_batches_and_shows_metrics(data, capsys, monkeypatch):
     pytest.importorskip("tqdm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     trainer().fit(*data, epochs=3)
     shown = capsys.readouterr().err
     assert "6/6" in shown
@@ -221,6 +223,7 @@ def test_progress_bar_shows_the_means_of_the_epoch_so_far(data, monkeypatch):
             self.set_postfix = lambda postfix, refresh: shown.append(postfix)
 
     monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace(tqdm=Bar))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     losses = []
 
     class Keep(Callback):
@@ -248,8 +251,10 @@ def test_metrics_are_those_of_the_loss(data):
 
 def test_training_works_without_tqdm(data, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert trainer().fit(*data, epochs=1) == trainer().fit(*data, epochs=1, progress=False)
-    assert capsys.readouterr().err == ""
+    out, err = capsys.readouterr()
+    assert out.startswith("epoch 1/1: loss ") and err == ""
 
 
 @pytest.mark.parametrize(
@@ -298,7 +303,7 @@ def test_wrong_arguments_are_refused(change, message, data):
             "validation_data must be samples and t",
         ),
         (
-            {"validation_data": ([], [], [])},
+            {"validation_data": ([], [], [], [])},
             TypeError,
             "validation_data must be samples and t",
         ),

@@ -12,13 +12,18 @@ constexpr char target[] = R"(target : array_like
     Of any real dtype and of `pred`'s shape; axes of length 1 do not count, so (N,) goes with (N, 1).
 )";
 
+constexpr char weight_of_samples[] = R"(sample_weight : array_like, optional
+    Factors of the losses, finite and >= 0: one for each sample along axis 0, shape (N,), or for each element; of any
+    real dtype. A sample of weight 0 has loss 0 and gradient 0, even where it is NaN. Ones if not given.
+)";
+
 constexpr char reduction_of_elements[] = R"(reduction : {"mean", "sum", "none"}, default "mean"
-    Over all elements.
+    Over all elements. The mean is sum(w * loss) / sum(w), where w is the weight of each element.
 )";
 
 constexpr char loss_and_dpred[] = R"(loss : float, or ndarray
     The mean or sum, computed in double; for "none" the loss of each element, of `pred`'s shape and dtype. The mean of
-    no elements is NaN.
+    no elements, or of weights that are all 0, is NaN, and its gradient 0.
 dpred : ndarray
     Gradient of the mean, for "sum" and "none" of the sum: of `pred`'s shape and dtype.
 )";
@@ -28,39 +33,48 @@ constexpr char type_error_with_target[] = R"(TypeError
 )";
 
 constexpr auto softmax_cross_entropy = join(
-    R"(softmax_cross_entropy(logits, labels, *, label_smoothing=0.0, class_weight=None, ignore_index=None, reduction="mean")
+    R"(softmax_cross_entropy(logits, labels, *, axis=-1, label_smoothing=0.0, class_weight=None, sample_weight=None, ignore_index=None, reduction="mean")
 --
 
 Cross entropy of the softmax of each row with its target, and its gradient.
 
-With K classes, p = softmax(row), and q the given probabilities or 1 at the label and 0 elsewhere:
+With K classes, p = softmax(row), q the given probabilities or 1 at the label and 0 elsewhere, and w the weight of the
+row's sample:
 
-    t       = class_weight * ((1 - label_smoothing) * q + label_smoothing / K)
+    t       = w * class_weight * ((1 - label_smoothing) * q + label_smoothing / K)
     loss    = -sum of t * log(p)
     dlogits = p * sum(t) - t
 
 Parameters
 ----------
 logits : array_like
-    Shape (N, K), K >= 1: float32, float64, float16 or bfloat16.
+    Any shape with K >= 1 classes along `axis`, such as (N, K), or (N, K, H, W) with axis=1: float32, float64, float16
+    or bfloat16.
 labels : array_like
-    Class ids, shape (N,) or (N, 1), integers of any width from 0 to K - 1, or bools; or probabilities, shape (N, K), of
-    any real dtype, including one-hot rows of integers or bools. They are not normalized and need not add up to 1.
+    Class ids of the shape of `logits` without `axis`, integers of any width from 0 to K - 1, or bools; or probabilities
+    of `logits`' shape and any real dtype, including one-hot rows of integers or bools. They are not normalized and need
+    not add up to 1. Axes of length 1 do not count: ids of shape (N,) may be (N, 1).
+axis : int, default -1
+    The axis of the classes. A "row" is what lies along it.
 label_smoothing : float, default 0.0
     From 0 to 1: the part of the target that is spread evenly over the classes.
 class_weight : array_like, optional
-    Shape (K,), of any real dtype; ones if not given.
+    Factors of the classes, finite and >= 0, of any real dtype: shape (K,). Ones if not given.
+sample_weight : array_like, optional
+    Factors of the losses, finite and >= 0, of any real dtype: one for each index of the first axis of the losses,
+    shape (N,), or one for each loss. A row of weight 0 has loss 0 and gradient 0, whatever its logits. Ones if not given.
 ignore_index : int, optional
     Rows with this label have loss 0 and gradient 0, whatever their logits. It may lie outside 0 to K - 1. Not with
     probabilities.
 reduction : {"mean", "sum", "none"}, default "mean"
-    The mean of class ids weighs each row by the weight of its class: it divides by the sum of those weights, without the
-    ignored rows. The mean of probabilities divides by N.
+    The mean of class ids divides by the sum of the weights of the rows, which are those of their classes times those of
+    their samples, without the ignored rows. The mean of probabilities divides by the sum of the weights of the samples.
 
 Returns
 -------
 loss : float, or ndarray
-    The mean or sum; for "none" the losses of the rows, shape (N,), of `logits`' dtype. The mean of no rows at all is NaN.
+    The mean or sum; for "none" the losses of the rows, of `logits`' shape without `axis`, and dtype. The mean of no rows
+    at all, or of weights that are all 0, is NaN, and its gradient 0.
 dlogits : ndarray
     Gradient of the mean, for "sum" and "none" of the sum: of `logits`' shape and dtype.
 
@@ -69,7 +83,9 @@ Raises
 TypeError
     Logits of a dtype that is not one of the four, labels that are not real, an argument of the wrong type.
 ValueError
-    A shape that does not fit, a label or `label_smoothing` out of range, an unknown `reduction`.
+    A shape that does not fit, a label, weight or `label_smoothing` out of range, an unknown `reduction`.
+numpy.exceptions.AxisError
+    An axis that `logits` does not have.
 
 Notes
 -----
@@ -85,7 +101,7 @@ Computer Vision. CVPR.
 )");
 
 constexpr auto mse = join(
-    R"(mse(pred, target, *, reduction="mean")
+    R"(mse(pred, target, *, sample_weight=None, reduction="mean")
 --
 
 Squared error, and its gradient.
@@ -96,7 +112,7 @@ Squared error, and its gradient.
 Parameters
 ----------
 )",
-    pred, target, reduction_of_elements,
+    pred, target, weight_of_samples, reduction_of_elements,
     R"(
 Returns
 -------
@@ -108,11 +124,90 @@ Raises
 )",
     type_error_with_target,
     R"(ValueError
-    A target of another shape, an unknown `reduction`.
+    A target or weights of another shape, a weight out of range, an unknown `reduction`.
+)");
+
+constexpr auto mae = join(
+    R"(mae(pred, target, *, sample_weight=None, reduction="mean")
+--
+
+Absolute error, and its gradient.
+
+    loss  = |pred - target|
+    dpred = sign(pred - target), which is 0 where they are equal
+
+Parameters
+----------
+)",
+    pred, target, weight_of_samples, reduction_of_elements,
+    R"(
+Returns
+-------
+)",
+    loss_and_dpred,
+    R"(
+Raises
+------
+)",
+    type_error_with_target,
+    R"(ValueError
+    A target or weights of another shape, a weight out of range, an unknown `reduction`.
+)");
+
+constexpr auto binary_cross_entropy = join(
+    R"(binary_cross_entropy(logits, labels, *, label_smoothing=0.0, pos_weight=None, sample_weight=None, reduction="mean")
+--
+
+Cross entropy of the sigmoid of each logit with its label, and its gradient.
+
+For two classes with one logit, or many labels of which any number may hold. With p = sigmoid(logit):
+
+    y       = (1 - label_smoothing) * label + label_smoothing / 2
+    loss    = -pos_weight * y * log(p) - (1 - y) * log(1 - p)
+    dlogits = (1 - y) * p - pos_weight * y * (1 - p)
+
+Parameters
+----------
+logits : array_like
+    float32, float64, float16 or bfloat16; any shape, such as (N,) or (N, K) for K labels.
+labels : array_like
+    0 and 1, or probabilities between; of any real dtype or bool, and of `logits`' shape, where axes of length 1 do not
+    count.
+label_smoothing : float, default 0.0
+    From 0 to 1: the part of the label that is spread evenly over both classes.
+pos_weight : float or array_like, optional
+    Factor of the losses of positive labels, finite and >= 0: one number, or one for each label, shape (K,). 1 if not
+    given.
+)",
+    weight_of_samples, reduction_of_elements,
+    R"(
+Returns
+-------
+loss : float, or ndarray
+    The mean or sum, computed in double; for "none" the loss of each element, of `logits`' shape and dtype. The mean of
+    no elements, or of weights that are all 0, is NaN, and its gradient 0.
+dlogits : ndarray
+    Gradient of the mean, for "sum" and "none" of the sum: of `logits`' shape and dtype.
+
+Raises
+------
+TypeError
+    Logits of a dtype that is not one of the four, labels that are not real, an argument of the wrong type.
+ValueError
+    Labels or weights of another shape or out of range, an unknown `reduction`.
+
+Notes
+-----
+Computed in double for all dtypes, without logarithms of p: logits of any size are safe, and small losses and gradients
+keep their digits.
+
+References
+----------
+Cox, D. R. (1958). The Regression Analysis of Binary Sequences. Journal of the Royal Statistical Society B.
 )");
 
 constexpr auto huber = join(
-    R"(huber(pred, target, *, delta=1.0, reduction="mean")
+    R"(huber(pred, target, *, delta=1.0, sample_weight=None, reduction="mean")
 --
 
 Huber's loss, and its gradient: quadratic near the target, linear beyond `delta`, which bounds the gradient.
@@ -130,7 +225,7 @@ Parameters
     R"(delta : float, default 1.0
     Finite and >= 0.
 )",
-    reduction_of_elements,
+    weight_of_samples, reduction_of_elements,
     R"(
 Returns
 -------
@@ -142,7 +237,7 @@ Raises
 )",
     type_error_with_target,
     R"(ValueError
-    A target of another shape, `delta` out of range, an unknown `reduction`.
+    A target or weights of another shape, `delta` or a weight out of range, an unknown `reduction`.
 
 References
 ----------

@@ -48,6 +48,52 @@ Examples
 1
 )");
 
+constexpr auto set_threading = join(
+    R"(set_threading(threading)
+--
+
+Choose the engine that runs the tasks of a call.
+
+It holds for the whole process, from the next call on; the environment variable TRIMTAB_THREADING sets the first one.
+Results do not depend on it. The team waits only for threads that have begun, so it is the better choice on a busy
+machine; a region of OpenMP shares its threads with the other libraries that use the same OpenMP runtime.
+
+Parameters
+----------
+threading : str
+    "team", the threads of the library, or "openmp", a parallel region of the OpenMP runtime that was loaded last; if
+    none is loaded, libgomp or libomp of the system. Import scikit-learn or PyTorch first to share their threads.
+
+Raises
+------
+TypeError
+    `threading` is not a str.
+ValueError
+    `threading` is neither of the two.
+RuntimeError
+    There is no OpenMP runtime, or this process is a child of fork, where a region of OpenMP would hang. Children of
+    fork use the team.
+
+Examples
+--------
+>>> import trimtab as tt
+>>> tt.set_threading("team")
+>>> tt.get_threading()
+'team'
+)");
+
+constexpr auto get_threading = join(
+    R"(get_threading()
+--
+
+The engine that runs the tasks of a call; see `set_threading`.
+
+Returns
+-------
+threading : str
+    "team" or "openmp".
+)");
+
 constexpr auto isa = join(
     R"(isa()
 --
@@ -117,6 +163,7 @@ How the compiled module was built and what it found.
 Returns
 -------
 info : dict
-    "isa", "isa_levels" (those this machine can run, best first), "compiler", "num_threads", "memory_cap".
+    "isa", "isa_levels" (those this machine can run, best first), "compiler", "num_threads", "threading",
+    "openmp_runtime" (the path of the one in use, or "none"), "memory_cap".
 )");
 }  // namespace trimtab::docs

@@ -1,13 +1,16 @@
 """Time the kernels next to NumPy and every other library that is installed.
 
-============  =========================================================================
-module        contents
-============  =========================================================================
-``cases``     operations and shapes
-``peers``     libraries: a file for each, a method for each operation
-``measure``   checks of results, timing in turn, medians
-``report``    table, JSON, plot
-============  =========================================================================
+================  =====================================================================
+module            contents
+================  =====================================================================
+``cases``         operations and shapes
+``random_cases``  shapes drawn at random
+``peers``         libraries: a file for each, a method for each operation
+``check``         checks of results against float64
+``load``          what other processes and idle threads take
+``measure``       timing in turn, medians
+``report``        tables, JSON, plot
+================  =====================================================================
 
 A new operation is a row in ``CASES`` and a method of each library that has it.
 """
@@ -25,6 +28,7 @@ from trimtab.bench import report
 from trimtab.bench.cases import CASES, Case
 from trimtab.bench.measure import measure
 from trimtab.bench.peers import installed, use_threads
+from trimtab.bench.random_cases import random_cases
 from trimtab.terminal import print_status
 
 
@@ -34,6 +38,8 @@ def prepare(
     threads: int | None = None,
     json: Path | None = None,
     plot: Path | None = None,
+    random: int = 0,
+    seed: int = 0,
 ) -> Callable[[], None]:
     """Check the options; return a function that measures, prints a table and writes the files.
 
@@ -47,6 +53,8 @@ def prepare(
         The number of threads of every library; by default that of trimtab.
     json, plot : path, optional
         Files to write.
+    random, seed : int
+        The number of shapes to draw for each operation beside those of the table, and their seed.
 
     Raises
     ------
@@ -72,11 +80,17 @@ def prepare(
         extras.require_figure("bench: plot", plot, "bench")
     if json and plot and json.resolve() == plot.resolve():
         raise ValueError(f"bench: json and plot must be two files, got {str(json)!r} for both")
-    return partial(run, cases, quick, threads, json, plot)
+    drawn = random_cases(cases, random, seed, quick)
+    return partial(run, cases, drawn, quick, threads, json, plot)
 
 
 def run(
-    cases: Sequence[Case], quick: bool, threads: int | None, json: Path | None, plot: Path | None
+    cases: Sequence[Case],
+    drawn: Sequence[Case],
+    quick: bool,
+    threads: int | None,
+    json: Path | None,
+    plot: Path | None,
 ) -> None:
     """Measure and report; after an interrupt, report the cases measured so far."""
     libraries = installed(quick)
@@ -84,18 +98,23 @@ def run(
     measurements: report.Measurements = {}
     with use_threads(libraries, threads or tt.get_num_threads()):
         try:
-            for number, case in enumerate(cases, start=1):
-                print_status(f"{number}/{len(cases)} {case.op} {case.label}")
+            every = [*dict.fromkeys([*cases, *drawn])]
+            for number, case in enumerate(every, start=1):
+                print_status(f"{number}/{len(every)} {case.op} {case.label}")
                 measurements[case] = measure(case, libraries, rounds, block_seconds)
         finally:
             print_status("")
             if measurements:
-                write(measurements, json, plot)
+                write(measurements, drawn, json, plot)
 
 
-def write(measurements: report.Measurements, json: Path | None, plot: Path | None) -> None:
-    """Print the table and write the files."""
+def write(
+    measurements: report.Measurements, drawn: Sequence[Case], json: Path | None, plot: Path | None
+) -> None:
+    """Print the tables and write the files."""
+    measurements = report.by_first_operation(measurements)
     report.table(measurements)
+    report.summary(measurements, drawn)
     if json:
         report.write_json(measurements, json)
     if plot:

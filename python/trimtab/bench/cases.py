@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from math import prod
 from typing import Any, TypeAlias
 
@@ -14,6 +15,8 @@ from numpy.typing import DTypeLike
 from trimtab._typing import Array
 
 Shape: TypeAlias = tuple[int, ...]
+
+QUICK_SIZE = 2**20
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class Case:
 
     `axis` is the channel axis of batch, group and instance norm; layer norm and max-norm take the last axis.
     `groups` is the number of groups of group norm, `p` the dropout probability, `weights` the parameters
-    of an update, the first of which has shape `shape`.
+    of an update, the first of which has shape `shape`. With `out`, results go to an array of the caller in
+    the libraries that can do so.
     """
 
     op: str
@@ -70,21 +74,30 @@ class Case:
     groups: int | None = None
     p: float | None = None
     weights: Weights | None = None
+    dtype: str = "float32"
+    out: bool = False
+
+    @property
+    def size(self) -> int:
+        """The number of elements of the largest arrays."""
+        return self.weights.size if self.weights else prod(self.shape)
 
     @property
     def quick(self) -> bool:
         """Whether the case is part of a quick run, too."""
-        return (self.weights.size if self.weights else prod(self.shape)) <= 2**20
+        return self.size <= QUICK_SIZE and self.dtype == "float32" and not self.out
 
     @property
     def label(self) -> str:
-        """The name of the weights, or the shape, layout of images, groups and dropout probability."""
+        """The name of the weights, or the shape, layout of images and what else is not the default."""
         if self.weights:
             return self.weights.name
         layout = {(4, 1): " NCHW", (4, -1): " NHWC"}.get((len(self.shape), self.axis), "")
         groups = "" if self.groups is None else f" {self.groups} groups"
         chance = "" if self.p is None else f" p={self.p:g}"
-        return "x".join(map(str, self.shape)) + layout + groups + chance
+        dtype = "" if self.dtype == "float32" else f" {self.dtype}"
+        out = " out=" if self.out else ""
+        return "x".join(map(str, self.shape)) + layout + groups + chance + dtype + out
 
 
 Layout: TypeAlias = tuple[Shape, int]
@@ -118,6 +131,12 @@ ROW, ROWS = last((1, 768)), last((64, 256), (4096, 768), (8192, 4096))
 COLUMNS = last((256, 1024), (8192, 512))
 IMAGES = first((32, 64, 56, 56)) + last((32, 56, 56, 64))
 PLANES = first((8, 512, 7, 7), (8, 512, 28, 28))
+TILES = first((64, 512, 7, 7), (32, 256, 10, 10), (64, 256, 14, 14), (32, 67, 14, 14)) + last(
+    (32, 14, 14, 67)
+)
+LONG, NARROW = last((4, 2**20)), last((3000, 300), (300_000, 16), (8192, 96))
+SMALL_IMAGES = first((8, 32, 14, 14)) + last((8, 14, 14, 32))
+ALL_DTYPES = ("float64", "float16", "bfloat16")
 FLAT = last((64, 1024), (1024, 1024), (4096, 4096))
 
 CASES = (
@@ -147,11 +166,43 @@ CASES = (
     ),
     *cases(["softmax_cross_entropy"], last((64, 10), (256, 1000), (512, 32000))),
     *cases(["mse", "huber"], last((64, 10), (1024, 1024))),
+    # Small planes, odd numbers of channels, few long rows, narrow matrices
+    *cases(["batch_norm_forward", "batch_norm_backward", "batch_norm"], TILES),
+    *cases(["group_norm", "group_norm_backward"], first((64, 256, 14, 14)), groups=32),
+    *cases(["layer_norm", "layer_norm_backward", "rms_norm", "rms_norm_backward"], LONG + NARROW),
+    # Parts and relatives of batch norm
+    *cases(
+        ["batch_norm_apply", "batch_norm_backward_sums", "batch_norm_backward_apply"], SMALL_IMAGES + IMAGES
+    ),
+    *cases(["batch_renorm_forward", "batch_renorm_backward"], SMALL_IMAGES + IMAGES),
+    *cases(["whiten_forward", "whiten_backward"], SMALL_IMAGES + IMAGES),
+    *cases(["fold_batch_norm"], (((64, 64, 3, 3), 0), ((1024, 1024, 3, 3), 0))),
+    # Relatives of dropout
+    *cases(["alpha_dropout_backward", "gaussian_dropout_backward"], FLAT, p=0.5),
+    *cases(["drop_path_forward", "drop_path_backward"], FLAT, p=0.1),
+    *updates("clip_grad_norm"),
+    *cases(["max_pool", "avg_pool"], last((8, 28, 28, 32), (32, 56, 56, 64))),
+    # Other dtypes, results in arrays of the caller
+    *(
+        case
+        for dtype in ALL_DTYPES
+        for case in (
+            *cases(["layer_norm", "layer_norm_backward", "rms_norm"], last((4096, 768)), dtype=dtype),
+            *cases(["batch_norm_forward", "batch_norm"], IMAGES, dtype=dtype),
+            *cases(["dropout_backward"], last((1024, 1024)), p=0.5, dtype=dtype),
+            *cases(["relu", "sigmoid"], last((1024, 1024)), dtype=dtype),
+        )
+    ),
+    *cases(["layer_norm", "layer_norm_backward", "rms_norm", "rms_norm_backward"], ROWS, out=True),
+    *cases(["batch_norm_forward", "batch_norm_backward", "batch_norm"], COLUMNS + IMAGES, out=True),
+    *cases(["group_norm", "group_norm_backward"], IMAGES, groups=32, out=True),
+    *cases(["dropout_forward", "dropout_backward"], FLAT, p=0.5, out=True),
+    *cases(["relu", "sigmoid", "tanh"], FLAT, out=True),
 )
 
 
 class Inputs:
-    """The arrays of a case, drawn on first access, with the same values in every dtype.
+    """The arrays of a case in its dtype or a given one, drawn on first access.
 
     `gamma`, `beta` and the running statistics `mean` and `var` have shape (C,), one value for each channel
     along `axis`; `others` are the other axes. The options of the operations are attributes, too.
@@ -161,19 +212,25 @@ class Inputs:
     # The learning rate is so small that many updates hardly change the weights.
     lr, momentum, weight_decay, max_grad_norm = 1e-3, 0.9, 0.01, 1.0
 
-    def __init__(self, case: Case, dtype: DTypeLike = np.float32) -> None:
+    def __init__(self, case: Case, dtype: DTypeLike | None = None) -> None:
         self.shape, self.axis, self.p = case.shape, case.axis, case.p or 0.0
-        self.dtype = np.dtype(dtype)
+        if case.dtype == "bfloat16":
+            import_module("ml_dtypes")  # gives NumPy the name
+        self.stored, self.dtype = np.dtype(case.dtype), np.dtype(dtype or case.dtype)
         self.channels = case.shape[case.axis]
         self.groups = case.groups or self.channels
         self.others = tuple(axis for axis in range(len(self.shape)) if axis != self.axis % len(self.shape))
         self.weights = case.weights.shapes if case.weights else ()
 
+    def rounded(self, values: Array) -> Array:
+        """Round values to the dtype of the case, so that they are the same in every dtype."""
+        return values.astype(self.stored, copy=False).astype(self.dtype, copy=False)
+
     def normal(self, name: str, shape: Shape, around: float = 0.0) -> Array:
         """Draw normally distributed values, seeded by the name."""
         values = np.random.default_rng([*name.encode()]).standard_normal(shape, np.float32)
         values += np.float32(around)
-        return values.astype(self.dtype, copy=False)
+        return self.rounded(values)
 
     @property
     def update(self) -> dict[str, Any]:
@@ -207,7 +264,16 @@ class Inputs:
 
     @cached_property
     def var(self) -> Array:
-        return np.square(self.normal("var", (self.channels,), 1)) + 0.5
+        return self.rounded(np.square(self.normal("var", (self.channels,), 1).astype(np.float64)) + 0.5)
+
+    @cached_property
+    def bias(self) -> Array:
+        return self.normal("bias", (self.channels,))
+
+    @cached_property
+    def keep_sample(self) -> Array:
+        """The mask of a drop path whose backward is timed: one decision for each sample."""
+        return np.random.default_rng(1).random(self.shape[0]) >= self.p
 
     @cached_property
     def labels(self) -> Array:
@@ -222,7 +288,7 @@ class Inputs:
     @cached_property
     def limit(self) -> float:
         """A length that about half of the rows exceed."""
-        return float(np.median(np.linalg.norm(self.normal("x", self.shape, 0.5), axis=-1)))
+        return float(np.median(np.linalg.norm(self.x, axis=-1)))
 
     def each_weight(self, name: str) -> list[Array]:
         """Draw an array for each parameter of a model, new ones in each call, as updates are in place."""

@@ -2,93 +2,53 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan, prod, sqrt
-from time import perf_counter, sleep
-from typing import Any
+from math import nan
+from time import perf_counter
+from typing import TypeAlias
 
 import numpy as np
 
-from trimtab._typing import Array
+import trimtab as tt
 from trimtab.bench.cases import Case, Inputs
+from trimtab.bench.check import check, expect
+from trimtab.bench.load import Load, Moment, rest
 from trimtab.bench.peers.library import Call, Library
-from trimtab.bench.peers.numpy import NumPy
 from trimtab.terminal import print_status
 
-# Long enough for the thread pool of the previous library to stop spinning
-PAUSE_SECONDS = 0.02
-# Relative to the largest value of a result. NumPy's float32 means have the largest errors. Scalars have a
-# tolerance of their own, as PyTorch adds up whole arrays for norms sequentially.
-TOLERANCE, SUM_TOLERANCE = 1e-4, 1e-2
 OURS = "trimtab"
-# Operations that drop at random, and the largest deviation of the share dropped, in standard deviations
-DROPS, DEVIATIONS = {"dropout_forward", "add_dropout_forward", "alpha_dropout_forward"}, 6
+ATTEMPTS = 3
+# The share of disturbed blocks, and the quotient of the quartiles, beyond which a timing is doubtful
+DISTURBED_SHARE, WIDEST = 0.25, 2.0
+
+Block: TypeAlias = tuple[float, bool]  # seconds for each call, and whether others disturbed it
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds per call over all rounds: the median and both quartiles; NaN where the result was wrong."""
+    """Seconds per call over all rounds: the median and both quartiles; NaN where the result was wrong.
+
+    `disturbed` is the share of the blocks that other processes disturbed, however often they were repeated.
+    """
 
     median: float
     lower: float
     upper: float
+    disturbed: float = 0.0
 
     @property
     def spread(self) -> float:
         """Half the interquartile range, relative to the median."""
         return (self.upper - self.lower) / (2 * self.median)
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether other processes disturbed the timing, or its quartiles are far apart."""
+        return self.disturbed > DISTURBED_SHARE or self.upper > WIDEST * self.lower
+
 
 WRONG = Timing(nan, nan, nan)
-
-
-def outputs(result: Any) -> list[Array]:
-    """Return the arrays of a result."""
-    return [
-        np.atleast_1d(array)
-        for array in (result if isinstance(result, tuple) else (result,))
-        if array is not None
-    ]
-
-
-def expect(case: Case) -> list[list[Array]]:
-    """Compute the expected results by NumPy in float64; of dropout, for all kept and for all dropped."""
-    inputs = Inputs(case, np.float64)
-    draws = (True, False) if case.op in DROPS else (None,)
-    return [outputs(getattr(NumPy(keep), case.op)(inputs)()) for keep in draws]
-
-
-def error(array: Array, references: Sequence[Array]) -> float:
-    """Return the largest distance of an element to the nearest reference, relative to their largest value."""
-    distances = [np.subtract(array, reference, dtype=np.float64) for reference in references]
-    for distance in distances:
-        np.abs(distance, out=distance)
-    largest = max(np.abs(reference).max() for reference in references)
-    return float(functools.reduce(np.minimum, distances).max() / largest)
-
-
-def dropped(array: Array, all_kept: Array, all_dropped: Array) -> float:
-    """Return the fraction of elements that are dropped."""
-    return float(np.mean(np.abs(array - all_dropped) < np.abs(array - all_kept)))
-
-
-def check(name: str, case: Case, call: Call, expected: list[list[Array]]) -> None:
-    """Raise a ValueError if a result is not as expected, or the fraction dropped is not about p."""
-
-    def require(what: str, right: bool, got: float) -> None:
-        if not right:
-            raise ValueError(f"{name}: {case.op} {case.label} must {what}, got {got:.1g}")
-
-    results = outputs(call())
-    for array, references in zip(results, zip(*expected, strict=True), strict=False):
-        far, tolerance = error(array, references), TOLERANCE if array.size > 1 else SUM_TOLERANCE
-        require(f"be within {tolerance:g} of float64", far <= tolerance, far)
-    if case.op in DROPS and case.p is not None:
-        share = dropped(results[0], *(arrays[0] for arrays in expected))
-        deviation = sqrt(case.p * (1 - case.p) / prod(case.shape))
-        require(f"drop {case.p:g} of all", abs(share - case.p) <= DEVIATIONS * deviation, share)
 
 
 def measure(case: Case, libraries: Sequence[Library], rounds: int, block_seconds: float) -> dict[str, Timing]:
@@ -99,12 +59,10 @@ def measure(case: Case, libraries: Sequence[Library], rounds: int, block_seconds
     inputs, expected = Inputs(case), expect(case)
     timings: dict[str, Timing] = {}
     calls: dict[str, Call] = {}
-    for library in libraries:
+    for library in (library for library in libraries if library.has(case)):
         try:
-            call = library.prepare(case.op, inputs)
-            if call is None:
-                continue
-            check(library.name, case, call, expected)
+            call = library.prepare(case, inputs)
+            check(library, case, call, expected)
         except Exception as wrong:
             if library.name == OURS:
                 raise
@@ -114,14 +72,30 @@ def measure(case: Case, libraries: Sequence[Library], rounds: int, block_seconds
             calls[library.name] = call
     del expected
     repeats = {name: max(1, round(block_seconds / block(call, 1))) for name, call in calls.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    blocks: dict[str, list[Block]] = {name: [] for name in calls}
+    start = Moment.now()
     for _ in range(rounds):
         for name, call in calls.items():
-            sleep(PAUSE_SECONDS)
-            seconds[name].append(block(call, repeats[name]))
-    for name, times in seconds.items():
-        timings[name] = Timing(*map(float, np.quantile(times, (0.5, 0.25, 0.75))))
+            blocks[name].append(undisturbed(call, repeats[name]))
+    # Too long for one block, long enough for all of them: the clocks of other processes are coarse.
+    crowded = Load.since(start).disturbs(tt.get_num_threads())
+    for name, of_library in blocks.items():
+        seconds, disturbed = zip(*of_library, strict=True)
+        median, lower, upper = map(float, np.quantile(seconds, (0.5, 0.25, 0.75)))
+        timings[name] = Timing(median, lower, upper, 1.0 if crowded else sum(disturbed) / rounds)
     return timings
+
+
+def undisturbed(call: Call, repeats: int) -> Block:
+    """Time a block; repeat it a few times while other processes take its CPUs."""
+    for _ in range(ATTEMPTS):
+        rest()
+        start = Moment.now()
+        seconds = block(call, repeats)
+        disturbed = Load.since(start).disturbs(tt.get_num_threads())
+        if not disturbed:
+            break
+    return seconds, disturbed
 
 
 def block(call: Call, repeats: int) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, astuple
 from itertools import groupby
-from math import isnan
+from math import exp, isnan, log
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +22,7 @@ from trimtab.terminal import can_encode, print_table
 Measurements: TypeAlias = dict[Case, dict[str, Timing]]
 
 COLORS = ("#7f7f7f", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+DOUBT = "~"
 LINE_INCHES, MARGIN_INCHES = 0.2, 1.0
 BESIDE: Any = {"textcoords": "offset points", "va": "center", "fontsize": 8}
 
@@ -44,11 +45,15 @@ def others(measurements: Measurements) -> list[str]:
 
 
 def times_ours(timings: dict[str, Timing], name: str) -> str:
-    """Format the time of a library as a multiple of ours; nothing where it lacks the operation."""
+    """Format the time of a library as a multiple of ours, with a mark if one of the two is doubtful.
+
+    Nothing where it lacks the operation.
+    """
     if name not in timings:
         return ""
     ratio = timings[name].median / timings[OURS].median
-    return "wrong" if isnan(ratio) else f"{three_digits(ratio)}x"
+    mark = DOUBT if timings[name].doubtful or timings[OURS].doubtful else ""
+    return "wrong" if isnan(ratio) else f"{mark}{three_digits(ratio)}x"
 
 
 def by_operation(measurements: Measurements) -> Iterator[tuple[str, list[Case]]]:
@@ -65,10 +70,55 @@ def table(measurements: Measurements) -> None:
         for case in cases:
             timings, ours = measurements[case], measurements[case][OURS]
             ratios = [times_ours(timings, name) for name in names]
-            rows.append(
-                [f"  {case.label}", duration(ours.median, micro), f"{plus_minus}{ours.spread:.0%}", *ratios]
-            )
+            mark = DOUBT if ours.doubtful else ""
+            spread = f"{plus_minus}{ours.spread:.0%}"
+            rows.append([f"  {case.label}", mark + duration(ours.median, micro), spread, *ratios])
     print_table(["operation", OURS, "spread", *names], rows)
+    if any(DOUBT in cell for row in rows for cell in row):
+        print(f"{DOUBT} doubtful: others took the CPUs, or the quartiles are more than a factor of 2 apart")
+
+
+def by_first_operation(measurements: Measurements) -> Measurements:
+    """Return the measurements with all cases of an operation side by side."""
+    order = [*dict.fromkeys(case.op for case in measurements)]
+    return {case: measurements[case] for case in sorted(measurements, key=lambda case: order.index(case.op))}
+
+
+def of_the_best(timings: dict[str, Timing]) -> Timing | None:
+    """Return the timing of the fastest other library; None if there is none."""
+    right = [timing for name, timing in timings.items() if name != OURS and not isnan(timing.median)]
+    return min(right, key=lambda timing: timing.median, default=None)
+
+
+def mean_and_worst(measurements: Measurements) -> list[str]:
+    """Format the number of cases, the geometric mean and the smallest of the ratios of the best to ours."""
+    ratios, mark = [], ""
+    for timings in measurements.values():
+        if best := of_the_best(timings):
+            ratios.append(best.median / timings[OURS].median)
+            mark = DOUBT if mark or best.doubtful or timings[OURS].doubtful else ""
+    if not ratios:
+        return ["0", "", ""]
+    mean = exp(sum(map(log, ratios)) / len(ratios))
+    return [str(len(ratios)), f"{mark}{three_digits(mean)}x", f"{mark}{three_digits(min(ratios))}x"]
+
+
+def summary(measurements: Measurements, drawn: Collection[Case]) -> None:
+    """Print how many times as long as ours the best other library takes, for each operation and all.
+
+    Shapes of the table and shapes drawn at random have columns of their own.
+    """
+    drawn = set(drawn)
+    header = ["best of the others", "shapes", "mean", "worst"]
+    rows = []
+    for op in (*dict.fromkeys(case.op for case in measurements), None):
+        chosen = {case: timings for case, timings in measurements.items() if op in (case.op, None)}
+        of_table = {case: timings for case, timings in chosen.items() if case not in drawn}
+        of_drawn = {case: timings for case, timings in chosen.items() if case in drawn}
+        row = [op or "all", *mean_and_worst(of_table)]
+        rows.append([*row, *mean_and_worst(of_drawn)] if drawn else row)
+    print()
+    print_table([*header, "drawn", "mean", "worst"] if drawn else header, rows)
 
 
 def write_json(measurements: Measurements, path: Path) -> None:
@@ -107,7 +157,7 @@ def plot(measurements: Measurements, path: Path) -> None:
         timed = [case for case in places if name in measurements[case]]
         at = [places[case] for case in timed]
         ours = [measurements[case][OURS].median for case in timed]
-        middle, low, high = np.array([astuple(measurements[case][name]) for case in timed]).T / ours
+        middle, low, high = np.array([astuple(measurements[case][name])[:3] for case in timed]).T / ours
         axes.hlines(at, low, high, color=color, lw=5, alpha=0.4)
         axes.scatter(middle, at, s=24, color=color, label=name, zorder=3)
         for place in np.array(at)[np.isnan(middle)].tolist():

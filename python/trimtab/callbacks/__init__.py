@@ -9,6 +9,11 @@ module                contents
 ``early_stopping``    `EarlyStopping`
 ``checkpoint``        `Checkpoint`
 ``csv_logger``        `CSVLogger`
+``tensorboard``       `TensorBoard`
+``learning_rate``     `LearningRateLogger`
+``reduce_lr``         `ReduceLROnPlateau`
+``stop_on_nan``       `StopOnNaN`
+``weight_average``    `WeightAverage`
 ``progress``          `ProgressBar`
 ``monitor``           `Monitor`: the best value of a metric so far
 ====================  =========================================================
@@ -20,8 +25,26 @@ from trimtab.callbacks.base import Callback
 from trimtab.callbacks.checkpoint import Checkpoint
 from trimtab.callbacks.csv_logger import CSVLogger
 from trimtab.callbacks.early_stopping import EarlyStopping
+from trimtab.callbacks.learning_rate import LearningRateLogger
 from trimtab.callbacks.monitor import Monitor
 from trimtab.callbacks.progress import ProgressBar
 from trimtab.callbacks.protocol import TrainerLike
+from trimtab.callbacks.reduce_lr import ReduceLROnPlateau
+from trimtab.callbacks.stop_on_nan import StopOnNaN
+from trimtab.callbacks.tensorboard import TensorBoard
+from trimtab.callbacks.weight_average import WeightAverage
 
-__all__ = ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "Monitor", "ProgressBar", "TrainerLike"]
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "LearningRateLogger",
+    "Monitor",
+    "ProgressBar",
+    "ReduceLROnPlateau",
+    "StopOnNaN",
+    "TensorBoard",
+    "TrainerLike",
+    "WeightAverage",
+]

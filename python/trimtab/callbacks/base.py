@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from trimtab._typing import Array
 from trimtab.callbacks.protocol import TrainerLike
@@ -49,6 +50,13 @@ class Callback:
         """The key of the saved state: the name, or else the class and the options the state depends on."""
         return self.name or type(self).__name__
 
+    def measure(self, trainer: TrainerLike) -> Mapping[str, float]:
+        """Return values by name that each epoch gets beside its metrics, in history and logs.
+
+        It is called after each epoch, before `on_epoch_end`, and once before the fit, for the names alone.
+        """
+        return {}
+
     def check_fit(self, trainer: TrainerLike, metric_names: Sequence[str], epochs: int, batches: int) -> None:
         """Raise an error if a training with these metrics in each epoch would fail; change nothing.
 
@@ -57,6 +65,9 @@ class Callback:
 
     def on_fit_begin(self, trainer: TrainerLike, epochs: int, batches: int) -> None:
         """Called when training up to epoch `epochs`, each of `batches` batches, begins.
+
+        If the number of batches is not known, as for some iterables, it is 0. The batches of one step of the
+        optimizer count as one (``accumulate``).
 
         ``trainer.history`` has the epochs before the point at which training resumes.
         """
@@ -78,6 +89,14 @@ class Callback:
 
         The parameters have been updated, unless the batch was skipped because of a NaN: see `Trainer.fit`.
         """
+
+    @contextmanager
+    def validating(self, trainer: TrainerLike) -> Iterator[None]:
+        """Enclose the evaluation of the validation data after an epoch.
+
+        A callback may let the model have other weights meanwhile, as `WeightAverage` does.
+        """
+        yield
 
     def on_epoch_end(self, trainer: TrainerLike, epoch: int, logs: Mapping[str, float]) -> None:
         """Called after each epoch, which is in ``trainer.history`` already."""

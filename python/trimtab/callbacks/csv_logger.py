@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from trimtab import _checks
 from trimtab._inputs import path_text, require_writable
 from trimtab.callbacks.base import Callback
 from trimtab.callbacks.protocol import TrainerLike
+from trimtab.nn.options import Option
 
 
 class CSVLogger(Callback):
@@ -22,23 +24,36 @@ class CSVLogger(Callback):
     ----------
     path : path_like
         File to write, in an existing folder; replaced when the first epoch begins.
+    append : bool
+        Whether to keep the rows of earlier trainings in the file and write below them. Each training begins
+        with epoch 1; a resumed one goes on in its own rows.
 
     Raises
     ------
     TypeError
         If `path` is not a path.
     ValueError
-        Before training, if the file cannot be written.
+        Before training, if the file cannot be written, or `append` finds other columns in it.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    append = Option(_checks.flag)
+
+    def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
         self.path = Path(path_text("CSVLogger: path", path))
+        self.append = append
         self._columns: list[str] = []
         self._written = -1  # number of epochs in the file; -1 if it is not yet the file of this training
 
     def check_fit(self, trainer: TrainerLike, metric_names: Sequence[str], epochs: int, batches: int) -> None:
-        """Raise an error unless the file can be written."""
+        """Raise an error unless the file can be written, with these columns if it is continued."""
         require_writable("CSVLogger: path", self.path)
+        if rows := self._read_rows():
+            columns = ["epoch", *metric_names]
+            if rows[0] != columns:
+                raise ValueError(
+                    f"CSVLogger: path must have the columns {', '.join(columns)}, "
+                    f"got {', '.join(rows[0])} in {os.fspath(self.path)!r}"
+                )
 
     def on_fit_begin(self, trainer: TrainerLike, epochs: int, batches: int) -> None:
         """Note the columns. The file stays as it is, since another callback may still fail."""
@@ -64,9 +79,35 @@ class CSVLogger(Callback):
         if self._written >= 0:
             return
         done = [*zip(*(trainer.history.get(name, []) for name in self._columns), strict=True)]
-        self._write("w", [["epoch", *self._columns], *([epoch, *row] for epoch, row in enumerate(done, 1))])
+        own = [[str(cell) for cell in (epoch, *row)] for epoch, row in enumerate(done, 1)]
+        earlier = self._read_rows() or [["epoch", *self._columns]]
+        self._write("w", [*_without_own(earlier, own), *own])
         self._written = len(done)
 
-    def _write(self, mode: str, rows: list[list[object]]) -> None:
+    def _read_rows(self) -> list[list[str]]:
+        """Return the rows to keep, the header first; none if the file is to be replaced or empty."""
+        if not self.append or not self.path.exists():
+            return []
+        try:
+            with open(self.path, newline="", encoding="utf-8") as file:
+                return list(csv.reader(file))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(
+                f"CSVLogger: path must be a CSV file, got {os.fspath(self.path)!r}: {error}"
+            ) from error
+
+    def _write(self, mode: str, rows: Iterable[Sequence[object]]) -> None:
         with open(self.path, mode, newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def _without_own(rows: list[list[str]], own: list[list[str]]) -> list[list[str]]:
+    """Return the rows without those of the training that resumes after its epochs `own`.
+
+    They are the last rows, from epoch 1 on, if they agree with `own`.
+    """
+    begins = [number for number, row in enumerate(rows) if row[:1] == ["1"]]
+    if not own or not begins:
+        return rows
+    last = rows[begins[-1] :]
+    return rows[: begins[-1]] if last[: len(own)] == own[: len(last)] else rows

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from trimtab._typing import Array
@@ -21,6 +21,19 @@ class CallbackList:
 
     def __init__(self, callbacks: Sequence[Callback], trainer: TrainerLike) -> None:
         self._labeled, self._trainer = labeled(callbacks), trainer
+
+    def measure(self, taken: Collection[str]) -> dict[str, float]:
+        """Return the values of `Callback.measure` of all; raise a ValueError if a name occurs twice.
+
+        `taken` are the names of the metrics.
+        """
+        values: dict[str, float] = {}
+        for label, callback in self._labeled:
+            for name, value in callback.measure(self._trainer).items():
+                if name in taken or name in values:
+                    raise ValueError(f"fit: {label} must measure what has a name of its own, got {name!r}")
+                values[name] = float(value)
+        return values
 
     def check_fit(self, metric_names: Sequence[str], epochs: int, batches: int) -> None:
         """Call `Callback.check_fit` of each; raise a ValueError if an object is listed twice."""
@@ -74,6 +87,15 @@ class CallbackList:
             position.pending = hook, arguments, [label for label, _ in called[number:]]
             getattr(callback, hook)(self._trainer, *arguments)
         position.pending = None
+
+
+@contextmanager
+def validating(callbacks: Sequence[Callback], trainer: TrainerLike) -> Iterator[None]:
+    """Enter `Callback.validating` of each."""
+    with ExitStack() as stack:
+        for callback in callbacks:
+            stack.enter_context(callback.validating(trainer))
+        yield
 
 
 def labeled(callbacks: Sequence[Callback]) -> list[tuple[str, Callback]]:

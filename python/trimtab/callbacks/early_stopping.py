@@ -131,7 +131,7 @@ class EarlyStopping(Callback):
         if improved:
             self.best_epoch = epoch
             if self.restore_best_weights:
-                self._weights = trainer.model.state_dict()
+                self._weights = trainer.validated_state()
         restarts = improved and (self.baseline is None or self._monitor.beats(value, self.baseline))
         self.wait = 0 if restarts else self.wait + 1
         if not improved and self.wait >= self.patience:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from math import inf
+from math import inf, isfinite
 
 from trimtab import _checks
 
@@ -27,6 +27,8 @@ class Monitor:
         ``error``, and "max" for names that end in ``accuracy`` or are like ``top_5``.
     min_delta : float
         The amount by which a value must be better, >= 0.
+    threshold : float
+        The share of the reference by which a value must be better, >= 0.
 
     Attributes
     ----------
@@ -34,17 +36,21 @@ class Monitor:
         The best value so far; at first the worst possible, an infinity.
     """
 
-    def __init__(self, owner: str, name: str, mode: str, min_delta: float = 0.0) -> None:
+    def __init__(
+        self, owner: str, name: str, mode: str, min_delta: float = 0.0, threshold: float = 0.0
+    ) -> None:
         owner = _checks.instance("Monitor: owner", owner, str, "be a name")
         mode = _checks.one_of(f"{owner}: mode", mode, ["auto", *DIRECTIONS])
         name = _checks.instance(f"{owner}: monitor", name, str, "be the name of a metric")
         min_delta = _checks.number(f"{owner}: min_delta", min_delta, 0)
+        threshold = _checks.number(f"{owner}: threshold", threshold, 0)
         if mode == "auto":
             modes = [mode for mode, pattern in MODE_OF_NAME.items() if pattern.search(name)]
             if not modes:
                 raise ValueError(f"{owner}: mode must be 'min' or 'max' for {name!r}, got 'auto'")
             (mode,) = modes
-        self.owner, self.name, self.mode, self.min_delta = owner, name, mode, min_delta
+        self.owner, self.name, self.mode = owner, name, mode
+        self.min_delta, self.threshold = min_delta, threshold
         self._sign = DIRECTIONS[mode]
         self.reset()
 
@@ -64,8 +70,10 @@ class Monitor:
             raise ValueError(f"{self.owner}: monitor must be one of {', '.join(known)}, got {self.name!r}")
 
     def beats(self, value: float, reference: float) -> bool:
-        """Whether a value is better than a reference by more than ``min_delta``."""
-        return self._sign * value - self.min_delta > self._sign * reference
+        """Whether a value is better than a reference by more than ``min_delta`` and the threshold."""
+        share = self.threshold * abs(reference) if isfinite(reference) else 0.0
+        better = self._sign * value
+        return better - self.min_delta > self._sign * reference and better - share > self._sign * reference
 
     def improves(self, value: float) -> bool:
         """Whether a value is better than the best so far; if so, it becomes the best."""

@@ -1,24 +1,29 @@
-"""A progress bar."""
+"""A progress bar, or lines where a bar cannot be drawn."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from trimtab import extras
 from trimtab.callbacks.base import Callback
 from trimtab.callbacks.protocol import TrainerLike
+from trimtab.terminal import in_notebook
 
 
 class ProgressBar(Callback):
-    """Shows a tqdm bar over all batches of a fit, with the metrics so far. Without tqdm it shows nothing.
+    """Shows a tqdm bar over all batches of a fit, with the metrics so far.
+
+    In a notebook it is tqdm's bar for notebooks. Where stdout is no terminal, or tqdm is not installed, it
+    prints a line with the metrics after each epoch instead.
 
     Parameters
     ----------
     description : str
-        The text before the bar.
+        The text before the bar or the lines.
     leave : bool
-        Whether the bar stays on the screen after training.
+        Whether the bar stays on the screen after training. If not, no lines are printed, either.
     """
 
     def __init__(self, description: str = "", leave: bool = True) -> None:
@@ -30,13 +35,12 @@ class ProgressBar(Callback):
 
     def on_fit_begin(self, trainer: TrainerLike, epochs: int, batches: int) -> None:
         """Open the bar."""
-        try:
-            tqdm = extras.load("tqdm").tqdm
-        except extras.MissingExtra:
-            return
         self._epochs = epochs
+        tqdm = _tqdm()
+        if tqdm is None:
+            return
         self._bar = tqdm(
-            total=epochs * batches,
+            total=epochs * batches or None,
             initial=trainer.history.epochs * batches + trainer.position.batch,
             unit="batch",
             leave=self.leave,
@@ -53,6 +57,10 @@ class ProgressBar(Callback):
         """Show the metrics of the epoch."""
         if self._bar is not None:
             self._show(epoch, logs)
+        elif self.leave:
+            start = f"{self.description}: " if self.description else ""
+            metrics = ", ".join(f"{name} {value}" for name, value in _shown(logs).items())
+            print(f"{start}epoch {epoch}/{self._epochs}: {metrics}", flush=True)
 
     def on_fit_end(self, trainer: TrainerLike) -> None:
         """Close the bar."""
@@ -61,5 +69,19 @@ class ProgressBar(Callback):
             self._bar = None
 
     def _show(self, epoch: int, logs: Mapping[str, float]) -> None:
-        shown = {name: f"{value:.4f}" for name, value in logs.items()}
-        self._bar.set_postfix({"epoch": f"{epoch}/{self._epochs}"} | shown, refresh=False)
+        self._bar.set_postfix({"epoch": f"{epoch}/{self._epochs}"} | _shown(logs), refresh=False)
+
+
+def _tqdm() -> Any:
+    """Return the class of bars that can be drawn here, or None."""
+    notebook = in_notebook()
+    if not notebook and not sys.stdout.isatty():
+        return None
+    try:
+        return extras.load("tqdm.auto" if notebook else "tqdm").tqdm
+    except extras.MissingExtra:
+        return None
+
+
+def _shown(logs: Mapping[str, float]) -> dict[str, str]:
+    return {name: f"{value:.4f}" for name, value in logs.items()}

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from trimtab._typing import Array
 from trimtab.losses import Loss
 from trimtab.nn.module import Module
-from trimtab.optim import SGD
+from trimtab.optim import Optimizer
 from trimtab.training.history import History
 from trimtab.training.position import Position
 
@@ -23,7 +23,7 @@ class TrainerLike(Protocol):
     ----------
     model : Module
     loss : Loss
-    optimizer : SGD
+    optimizer : Optimizer
     rng : numpy.random.Generator
     history : History
         The complete epochs so far; after ``fit(..., resume=...)`` with those of the earlier training.
@@ -39,7 +39,7 @@ class TrainerLike(Protocol):
 
     model: Module
     loss: Loss
-    optimizer: SGD
+    optimizer: Optimizer
     rng: np.random.Generator
     history: History
     metric_names: tuple[str, ...]
@@ -49,6 +49,10 @@ class TrainerLike(Protocol):
     @property
     def running_metrics(self) -> dict[str, float]:
         """Means over the batches of the current epoch so far."""
+        ...
+
+    def validated_state(self) -> dict[str, Array]:
+        """Return the weights that validation uses."""
         ...
 
     def stop(self) -> None:

@@ -47,9 +47,24 @@ def require_channels(module: Module, x: ArrayLike, axis: int, channels: int) -> 
     return x
 
 
-def require_last_axes(module: Module, x: ArrayLike, shape: tuple[int, ...]) -> Array:
-    """Return x as an array; raise an error that names the layer unless its last axes have `shape`."""
+def require_axes(module: Module, x: ArrayLike, axes: tuple[int, ...], shape: tuple[int, ...]) -> Array:
+    """Return x as an array; raise an error that names the layer unless its axes, in order, have `shape`."""
     x = as_input(module, x)
-    if x.shape[-len(shape) :] != shape:
-        raise ValueError(f"{module!r}: x must have last axes {shape}, got shape {x.shape}")
+    given, rank = x.shape, len(x.shape)
+    if axes[-1] == -1 and axes[0] == -len(axes):  # the last ones
+        if given[-len(shape) :] != shape:
+            raise ValueError(f"{module!r}: x must have last axes {shape}, got shape {given}")
+        return x
+    places = [axis % rank if -rank <= axis < rank else -1 for axis in axes]
+    if -1 in places or places != sorted({*places}) or tuple(given[place] for place in places) != shape:
+        raise ValueError(f"{module!r}: x must have sizes {shape} in the axes {axes}, in order, got {given}")
     return x
+
+
+def as_samples(model: Module, samples: Array) -> Array:
+    """Return samples as a model takes them: in the dtype of its parameters, or integers if it takes ids."""
+    if samples.dtype.kind in "iu" and any(module.takes_ids for _, module in model.modules()):
+        return samples
+    parameters = model.parameters()
+    dtype = parameters[0].value.dtype if parameters else np.result_type(samples, np.float32)
+    return samples.astype(dtype, copy=False)

@@ -82,6 +82,8 @@ class BatchNorm(Norm):
         far equally.
     affine : bool
         Whether gamma and beta are learned.
+    scale, bias : bool
+        Whether each of them is, gamma and beta; with ``affine=False`` neither is.
     unbiased : bool
         Whether the running variance averages m/(m-1) times the batch variance (the paper's inference rule).
     activation : {None, "relu"}
@@ -143,6 +145,8 @@ class BatchNorm(Norm):
         eps: float = 1e-5,
         momentum: float | None = 0.1,
         affine: bool = True,
+        scale: bool = True,
+        bias: bool = True,
         unbiased: bool = True,
         activation: Literal["relu"] | None = None,
         virtual_batch_size: int | None = None,
@@ -155,7 +159,7 @@ class BatchNorm(Norm):
         dtype: DTypeLike = np.float32,
     ) -> None:
         channels = size("BatchNorm: channels", channels)
-        super().__init__((channels,), affine, dtype)
+        super().__init__((channels,), affine, scale, bias, dtype)
         self.axis, self.eps, self.momentum, self.unbiased = axis, eps, momentum, unbiased
         self.activation, self.virtual_batch_size, self.strided = activation, virtual_batch_size, strided
         self.renorm, self.r_max, self.d_max = renorm, r_max, d_max
@@ -167,7 +171,7 @@ class BatchNorm(Norm):
             )
         dtype = as_float_dtype(dtype)
         self.running_mean = np.zeros(channels, dtype)
-        self.batches = np.zeros((), np.int64)
+        self.batches = np.zeros((), np.uint64)
         spread = "running_std" if renorm else "running_var"
         setattr(self, spread, np.ones(channels, dtype))
         counts = momentum is None or (renorm and (callable(r_max) or callable(d_max)))

@@ -27,6 +27,7 @@ import numpy as np
 from trimtab import _checks
 from trimtab._inputs import as_generator
 from trimtab._typing import Array, Seed
+from trimtab.nn.options import require_addressable
 
 Init: TypeAlias = Literal["he", "xavier", "orthogonal", "normal"]
 
@@ -57,6 +58,7 @@ def initial_weight(
         raise ValueError(
             f"{layer}: init must be one of {', '.join(DEFAULT_GAINS)}, got {_checks.shown(init)}"
         )
+    require_addressable(layer, shape)
     scale = DEFAULT_GAINS[init] if gain is None else _checks.number(f"{layer}: gain", gain)
     fan_in, fan_out = prod(shape[1:]), shape[0] * prod(shape[2:])
     draws = as_generator(f"{layer}: rng", rng).standard_normal((shape[0], fan_in))

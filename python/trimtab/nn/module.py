@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from trimtab._inputs import as_generator, copy_into
 from trimtab._typing import Array, Seed
 from trimtab.nn.parameter import FREEZING, Parameter
-from trimtab.nn.passes import Mode, Saved, save, wrap_methods
+from trimtab.nn.passes import Mode, Rng, Saved, save, wrap_methods
 from trimtab.nn.state import copy_state
 from trimtab.nn.summary import summary
 from trimtab.nn.tree import Tree
@@ -41,6 +41,7 @@ class Module(Tree):
       follows a ``forward`` in training, or one within `recording`, and removes what that has saved.
     - ``self.rng`` is the generator of a layer that draws in ``forward``; a trainer sets it in all layers.
       Such a layer has the class attribute ``draws = True``.
+    - A layer whose input is integer ids has the class attribute ``takes_ids = True``.
     - ``self.wants_dx`` is False where the dx of this layer is not used; ``backward`` may then return None.
 
     Examples
@@ -67,12 +68,13 @@ class Module(Tree):
     """
 
     draws: ClassVar[bool] = False
+    takes_ids: ClassVar[bool] = False
     training = Mode()
+    rng = Rng()
     saved = Saved()
     # left out of copies and pickles
     transient_names: ClassVar[frozenset[str]] = frozenset({"saved", "wants_dx"})
     wants_dx: bool = True
-    rng: np.random.Generator | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,6 +72,12 @@ def size(name: str, value: Any) -> int:
     if result > LARGEST_SIZE:
         raise ValueError(f"{name} must be at most {LARGEST_SIZE}, got {result}")
     return result
+
+
+def require_addressable(owner: str, shape: tuple[int, ...]) -> None:
+    """Raise a MemoryError if no memory holds float64 values of a shape; NumPy would raise a ValueError."""
+    if prod(shape) > sys.maxsize // 8:
+        raise MemoryError(f"{owner}: parameters must fit in the address space, got shape {shape}")
 
 
 def sizes(name: str, value: Any, check: Callable[..., int] = size, *limits: int) -> tuple[int, ...]:

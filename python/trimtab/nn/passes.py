@@ -6,8 +6,8 @@
   together with the pass, or drops it where no backward can follow: in evaluation.
 - A module that saves twice in one pass is marked, and its backward refuses: it would know the last run only.
 - ``backward`` removes the saved value when it is done.
-- `evaluation`, `recording` and `forward_hook` set context variables: they hold in the current thread, and
-  write nothing to the model, so that several threads can evaluate one model.
+- `evaluation`, `sampling`, `recording` and `forward_hook` set context variables: they hold in the current
+  thread, and write nothing to the model, so that several threads can evaluate one model.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from contextvars import ContextVar
 from functools import wraps
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from trimtab import _checks
 from trimtab._typing import Array
@@ -33,6 +35,7 @@ class _Override(NamedTuple):
 
     training: bool
     saves: bool
+    rng: np.random.Generator | None = None
 
 
 _Overrides = Mapping[int, _Override]  # by the id of the module
@@ -78,6 +81,13 @@ def evaluation(model: Module, *, strict: bool = False) -> Iterator[None]:
     """
     own_modes = not (strict or model.training)
     with _overriding(model, lambda module: _Override(own_modes and module.training, saves=False)):
+        yield
+
+
+@contextmanager
+def sampling(model: Module, rng: np.random.Generator) -> Iterator[None]:
+    """Let a model evaluate as in `evaluation`, but let the layers that draw do so, from the generator."""
+    with _overriding(model, lambda module: _Override(module.draws, saves=False, rng=rng)):
         yield
 
 
@@ -178,6 +188,22 @@ class Mode:
 
     def __set__(self, module: Module, mode: bool) -> None:
         module.__dict__["training"] = _checks.flag(f"{type(module).__name__}: training", mode)
+
+
+class Rng:
+    """``module.rng``: the generator that was set, None if none was, unless the context overrides it."""
+
+    def __get__(self, module: Module | None, owner: type) -> np.random.Generator | None:
+        if module is None:
+            return None
+        overrides = _overrides.get()
+        if overrides and (override := overrides.get(id(module))) and override.rng is not None:
+            return override.rng
+        rng: np.random.Generator | None = module.__dict__.get("rng")
+        return rng
+
+    def __set__(self, module: Module, rng: np.random.Generator | None) -> None:
+        module.__dict__["rng"] = rng
 
 
 def save(module: Module, value: Any) -> None:

@@ -51,13 +51,17 @@ class Sequential(Module):
 
     @property
     def wants_dx(self) -> bool:
-        """Whether the first layer returns dx."""
-        return all(layer.wants_dx for layer in self.layers[:1])
+        """Whether the layers that take x return dx."""
+        return all(layer.wants_dx for layer in self._inlets())
 
     @wants_dx.setter
     def wants_dx(self, wanted: bool) -> None:
-        for layer in self.layers[:1]:
+        for layer in self._inlets():
             layer.wants_dx = wanted
+
+    def _inlets(self) -> tuple[Module, ...]:
+        """The layers that take x."""
+        return self.layers[:1]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.layers))})"
@@ -70,28 +74,50 @@ class Sequential(Module):
 
 
 class Residual(Sequential):
-    """Layers with a shortcut (He et al. 2016): ``y = x + layer_n(... layer_1(x))``.
+    """Layers with a shortcut (He et al. 2016): ``y = shortcut(x) + layer_n(... layer_1(x))``.
 
     Parameters
     ----------
     *layers : Module
-        In the order of application; the output of the last has the shape of x. A `DropPath` at the end makes
-        the depth stochastic.
+        In the order of application; the output of the last has the shape of the shortcut's. A `DropPath` at
+        the end makes the depth stochastic.
+    shortcut : Module, optional
+        Gives x the shape of the output, such as a convolution of size 1; by default the shortcut is x itself.
+        Its parameters are ``"shortcut.weight"`` and so on.
 
     Examples
     --------
     >>> from trimtab import nn
     >>> block = nn.Residual(nn.LayerNorm(64), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64))
+    >>> wider = nn.Residual(nn.Linear(64, 96), nn.ReLU(), shortcut=nn.Linear(64, 96, bias=False))
     """
 
+    def __init__(self, *layers: Module, shortcut: Module | None = None) -> None:
+        if not isinstance(shortcut, Module | None):
+            raise TypeError(
+                f"{type(self).__name__}: shortcut must be a module or None, got {shown(shortcut)}"
+            )
+        self.shortcut = shortcut
+        super().__init__(*layers)
+
     def forward(self, x: Array) -> Array:
-        """Return the sum of x and the output of the last layer."""
+        """Return the sum of the shortcut and the output of the last layer."""
         x = as_input(self, x)
         branch = super().forward(x)
-        require_shape(self, "output of the last layer", branch, x.shape)
-        return x + branch
+        kept = x if self.shortcut is None else self.shortcut.forward(x)
+        require_shape(self, "output of the last layer", branch, kept.shape)
+        return kept + branch
 
     def backward(self, dy: Array) -> Any:
-        """Return the sum of dy and the dx of the first layer."""
+        """Return the sum of the dx of the shortcut and that of the first layer."""
         dx = super().backward(dy)
-        return None if dx is None else dy + dx
+        kept = dy if self.shortcut is None else self.shortcut.backward(dy)
+        return None if dx is None or kept is None else kept + dx
+
+    def _inlets(self) -> tuple[Module, ...]:
+        """The layers that take x."""
+        return super()._inlets() + (() if self.shortcut is None else (self.shortcut,))
+
+    def __repr__(self) -> str:
+        shortcut = [] if self.shortcut is None else [f"shortcut={self.shortcut!r}"]
+        return f"{type(self).__name__}({', '.join([*map(repr, self.layers), *shortcut])})"

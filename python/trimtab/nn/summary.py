@@ -42,7 +42,9 @@ def _output_shapes(model: Module, input_shape: tuple[int, ...]) -> dict[Module, 
 
     input_shape = sizes("summary: input_shape", input_shape)
     parameters = model.parameters()
-    x = np.zeros((1, *input_shape), parameters[0].value.dtype if parameters else np.float32)
+    dtype = parameters[0].value.dtype if parameters else np.float32
+    takes_ids = any(module.takes_ids for _, module in model.modules())
+    x = np.zeros((1, *input_shape), np.int64 if takes_ids else dtype)
     with unchanged(model), evaluation(model, strict=True), forward_hook(model, note):
         model.forward(x)
     return shapes

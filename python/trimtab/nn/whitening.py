@@ -10,7 +10,7 @@ from trimtab._typing import Array
 from trimtab.nn.arguments import as_gradient, require_channels
 from trimtab.nn.dtypes import as_float_dtype
 from trimtab.nn.module import Module
-from trimtab.nn.options import Option, size
+from trimtab.nn.options import Option, require_addressable, size
 from trimtab.whitening import WhitenSaved, whiten_backward, whiten_forward
 
 
@@ -60,6 +60,7 @@ class Whitening(Module):
         channels = size("Whitening: channels", channels)
         num_groups = _checks.divisor("Whitening: num_groups", num_groups, channels, "channels")
         dtype, of_group = as_float_dtype(dtype, "Whitening"), channels // num_groups
+        require_addressable("Whitening", (num_groups, of_group, of_group))
         self.num_groups, self.axis, self.eps, self.momentum = num_groups, axis, eps, momentum
         self.running_mean = np.zeros(channels, dtype)
         self.running_matrix = np.tile(np.eye(of_group, dtype=dtype), (num_groups, 1, 1))

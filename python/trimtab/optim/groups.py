@@ -1,93 +1,65 @@
-"""The state that an optimizer keeps for its parameters, and the arrays that the kernel updates at once."""
+"""The groups of an optimizer: parameters that share their options, and are updated at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, overload
 
 import numpy as np
 
 import trimtab._core as kernels
-from trimtab._checks import number
+from trimtab._checks import number, shown
 from trimtab._typing import Array
 from trimtab.nn.parameter import Parameter
-from trimtab.optim.options import Options
-from trimtab.optim.parameters import NamedParameter, require_trainable
+from trimtab.optim.options import Options, Plan, PlanArrays, StepArguments, as_schedule
+from trimtab.optim.parameter_state import ParameterState
+from trimtab.optim.parameters import NamedParameter
+from trimtab.optim.schedules import Schedule
 
-
-class ParameterState:
-    """A parameter and the arrays that the optimizer keeps for it.
-
-    `master` is the float32 original of a 16-bit value, `momentum` the buffer of the momentum; each is None if
-    the options do not ask for it. `rounded_bits` are the bits of the value as last rounded from the master.
-    """
-
-    def __init__(self, named: NamedParameter, options: Options) -> None:
-        self.path, self.parameter = named
-        self.decays = self.parameter.decay or options.decay_all
-        value = self.parameter.value
-        self.shape, self.dtype = value.shape, value.dtype
-        has_master = options.masters and value.itemsize == 2
-        self.master = value.astype(np.float32) if has_master else None
-        self.rounded_bits = _bits(value).copy() if has_master else None
-        self.momentum = np.zeros_like(self.weight) if options.momentum > 0 else None
-
-    @property
-    def weight(self) -> Array:
-        """The array that is updated: the master, or the value itself."""
-        return self.parameter.value if self.master is None else self.master
-
-    def require_unchanged_form(self) -> None:
-        """Raise an error that names the parameter unless it is trainable, of the shape and dtype it had."""
-        require_trainable(self.path, self.parameter)
-        value = self.parameter.value
-        if (value.shape, value.dtype) != (self.shape, self.dtype):
-            raise ValueError(
-                f"SGD: {self.path} must stay {self.dtype} of shape {self.shape}, "
-                f"got {value.dtype} of {value.shape}"
-            )
-
-    def refresh_master(self) -> None:
-        """Copy into the master what has been written into the value since it was rounded from the master.
-
-        Elements of the master that round to what was written stay: they have been loaded beside the value.
-        """
-        if self.master is None or self.rounded_bits is None:
-            return
-        value = self.parameter.value
-        if np.array_equal(self.rounded_bits, _bits(value)):
-            return
-        with np.errstate(over="ignore"):  # a master that was not loaded may be infinite in 16 bits
-            rounded = self.master.astype(value.dtype)
-        np.copyto(self.master, value, where=_bits(rounded) != _bits(value))
-        self.remember_rounded()
-
-    def remember_rounded(self) -> None:
-        """Remember the value as rounded from the master."""
-        if self.rounded_bits is not None:
-            np.copyto(self.rounded_bits, _bits(self.parameter.value))
-
-    def bound_norms(self, limit: float) -> None:
-        """Project the weights into each unit onto the ball of radius `limit`."""
-        into_a_unit = tuple(range(1, self.weight.ndim))
-        kernels.max_norm(self.weight, limit, axis=into_a_unit, out=self.weight)
-        if self.master is not None:
-            self.parameter.value[...] = self.master
+SETTABLE = {"lr", "steps", "_plans", "_planned"}
 
 
 class Group:
-    """Parameters that share their options."""
+    """Parameters that share their options.
 
-    def __init__(self, parameters: Iterable[NamedParameter], options: Options) -> None:
-        self.options = options
-        self.states = [ParameterState(named, options) for named in parameters]
-        self._with_master = [state for state in self.states if state.master is not None]
-        self._norm_bounded = [
-            state
-            for state in self.states
-            if options.max_norm is not None and state.decays and state.weight.ndim > 1
-        ]
-        self._plans: list[kernels.SgdPlan] = []
+    Attributes
+    ----------
+    name : str
+        The name it was given, or its number from 0 on.
+    parameters : list of Parameter
+    lr : float
+        Learning rate of the next step. Set it to a number, or to a schedule.
+    options : Options
+        The other options as attributes, such as ``group.options.weight_decay``; fixed when it is made.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `lr` is set to what is neither a number >= 0 nor a function.
+    """
+
+    name: str
+    parameters: list[Parameter]
+    options: Options
+    states: list[ParameterState]
+    _norm_bounded: list[ParameterState]
+
+    def __init__(self, name: str, parameters: Iterable[NamedParameter], options: Options) -> None:
+        states = [ParameterState(named, options) for named in parameters]
+        vars(self).update(
+            name=name,
+            parameters=[state.parameter for state in states],
+            options=options,
+            states=states,
+            _norm_bounded=[
+                state
+                for state in states
+                if options.max_norm is not None and state.decays and state.weight.ndim > 1
+            ],
+        )
+        self.steps = 0
+        self._plans: list[Plan] = []
         self._planned: list[tuple[Parameter, Array, Array]] = []
         self.prepare()
 
@@ -95,9 +67,44 @@ class Group:
         # A plan holds the addresses of arrays, so a copy makes its own
         return {**vars(self), "_plans": [], "_planned": []}
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in SETTABLE:
+            raise AttributeError(
+                f"{self.options.owner}: {name} of group {self.name!r} cannot be set: only lr can, "
+                "the other options are fixed when the optimizer is made"
+            )
+        object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        return f"Group({self.name!r}, parameters={len(self.parameters)}, lr={self.lr_text})"
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the next step."""
+        return self.lr_at(self.steps)
+
+    @lr.setter
+    def lr(self, lr: float | Schedule) -> None:
+        self.follow(as_schedule(f"{self.options.owner}: lr", lr))
+
+    @property
+    def schedule(self) -> Schedule:
+        """The learning rate as a function of the number of steps done so far."""
+        return self.options.lr
+
+    @property
+    def lr_text(self) -> str:
+        """The learning rate, or the schedule that it follows."""
+        constant = self.options.constant_lr
+        return shown(self.schedule) if constant is None else str(constant)
+
+    def follow(self, schedule: Schedule) -> None:
+        """Take the learning rate from a checked schedule."""
+        vars(self)["options"] = replace(self.options, lr=schedule)
+
     def lr_at(self, step: int) -> float:
-        """Return the learning rate of a step."""
-        return number("SGD: lr", self.options.lr(step), 0)
+        """Return the learning rate of a step, counted from 0."""
+        return number(f"{self.options.owner}: lr", self.schedule(step), 0)
 
     def prepare(self) -> None:
         """Make the plans of the next steps, unless those made hold the arrays that the parameters have now.
@@ -111,11 +118,10 @@ class Group:
             return
         by_dtype: dict[np.dtype[Any], list[ParameterState]] = {}
         for state in self.states:
-            state.require_unchanged_form()
+            state.require_unchanged_form(self.options.owner)
             by_dtype.setdefault(state.dtype, []).append(state)
-        self._plans = [_plan(states, self.options) for states in by_dtype.values()]
-        parameters = [state.parameter for state in self.states]
-        self._planned = [(parameter, parameter.value, parameter.grad) for parameter in parameters]
+        self._plans = [self.options.make_plan(_arrays(states)) for states in by_dtype.values()]
+        self._planned = [(parameter, parameter.value, parameter.grad) for parameter in self.parameters]
 
     def _arrays_replaced(self) -> bool:
         """Whether a parameter has other arrays than those that were planned for."""
@@ -128,33 +134,72 @@ class Group:
         """Return the norms of the gradients of each plan."""
         return [kernels.plan_grad_norm(plan) for plan in self._plans]
 
-    def step(
-        self, lr: float, grad_scale: float, first_step: bool, statistics: bool
-    ) -> list[kernels.UpdateStatistics | None]:
+    def step(self, lr: float, grad_scale: float, statistics: bool) -> list[kernels.UpdateStatistics | None]:
         """Update the parameters, and return the statistics of each plan."""
-        for state in self._with_master:
+        for state in self.states:
             state.refresh_master()
-        results = [kernels.sgd_step(plan, lr, grad_scale, first_step, statistics) for plan in self._plans]
+        arguments = StepArguments(lr, grad_scale, self.steps, statistics)
+        results = [self.options.run(plan, arguments) for plan in self._plans]
         limit = self.options.max_norm_or_inf
         for state in self._norm_bounded:
             state.bound_norms(limit)
-        for state in self._with_master:
+        for state in self.states:
             state.remember_rounded()
+        self.steps += 1
         return results
 
 
-def _plan(states: list[ParameterState], options: Options) -> kernels.SgdPlan:
-    """Return the plan of arrays of one dtype, which the kernel updates in one pass."""
-    return kernels.sgd_plan(
-        [state.parameter.value for state in states],
-        [state.parameter.grad for state in states],
-        [state.momentum for state in states if state.momentum is not None] or None,
+def _arrays(states: list[ParameterState]) -> PlanArrays:
+    """Return the arrays of parameters of one dtype."""
+    return PlanArrays(
+        values=[state.parameter.value for state in states],
+        grads=[state.parameter.grad for state in states],
+        buffers={name: [state.buffers[name] for state in states] for name in states[0].buffers},
         masters=[state.master for state in states if state.master is not None] or None,
         decays=[state.decays for state in states],
-        **options.for_kernel,
     )
 
 
-def _bits(array: Array) -> Array:
-    """View a 16-bit array as the integers of its bits."""
-    return array.view(np.uint16)
+class Groups(Sequence[Group]):
+    """The groups of an optimizer, in order: by number as in a list, and by name.
+
+    Examples
+    --------
+    >>> from trimtab import nn, optim
+    >>> body, head = nn.Linear(8, 4), nn.Linear(4, 2)
+    >>> optimizer = optim.SGD({"body": {"parameters": body}, "head": {"parameters": head}}, lr=0.1)
+    >>> optimizer.groups["head"].lr = 0.02
+    >>> for group in optimizer.groups:
+    ...     group.lr *= 0.5
+    >>> [group.lr for group in optimizer.groups]
+    [0.05, 0.01]
+    """
+
+    def __init__(self, owner: str, groups: Iterable[Group]) -> None:
+        self._owner, self._groups = owner, tuple(groups)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the groups."""
+        return tuple(group.name for group in self._groups)
+
+    @overload
+    def __getitem__(self, key: int | str) -> Group: ...
+    @overload
+    def __getitem__(self, key: slice) -> tuple[Group, ...]: ...
+    def __getitem__(self, key: int | str | slice) -> Group | tuple[Group, ...]:
+        if not isinstance(key, str):
+            return self._groups[key]
+        for group in self._groups:
+            if group.name == key:
+                return group
+        raise KeyError(f"{self._owner}: groups must be one of {', '.join(self.names)}, got {key!r}")
+
+    def __contains__(self, item: object) -> bool:
+        return item in self.names if isinstance(item, str) else item in self._groups
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __repr__(self) -> str:
+        return f"Groups({', '.join(map(repr, self._groups))})"

@@ -1,16 +1,20 @@
-"""The options that each group of parameters may have for itself, checked."""
+"""The checked options that each group of parameters may have for itself, and the update they describe."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from math import inf
-from typing import Any, TypedDict, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypedDict, TypeVar
 
+import trimtab._core as kernels
 from trimtab._checks import flag, number
+from trimtab._typing import Array
 from trimtab.optim.schedules import Constant, Schedule
 
 T = TypeVar("T")
+Plan: TypeAlias = object  # of the kernel: a capsule
 
 
 def non_negative(name: str, value: Any) -> float:
@@ -34,14 +38,35 @@ def option(default: T, check: Callable[[str, Any], T], *, kernel: bool = False) 
     return result
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """The checked options of a group; `dataclasses.replace` checks again. `SGD` documents each."""
+class PlanArrays(NamedTuple):
+    """The arrays of parameters of one dtype, item by item those of one parameter."""
 
+    values: list[Array]
+    grads: list[Array]
+    buffers: dict[str, list[Array]]
+    masters: list[Array] | None
+    decays: list[bool]
+
+
+class StepArguments(NamedTuple):
+    """What differs from step to step; `steps` is the number of steps done before."""
+
+    lr: float
+    grad_scale: float
+    steps: int
+    statistics: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(ABC):
+    """The checked options of a group; `dataclasses.replace` checks again. `Optimizer` documents each.
+
+    A subclass is an algorithm: it adds options, and says which buffers it keeps for each parameter and which
+    kernel updates them. `owner` is the class that messages of errors begin with.
+    """
+
+    owner: str
     lr: Schedule = field(metadata={"check": as_schedule, "kernel": False})
-    momentum: float = option(0.0, non_negative, kernel=True)
-    dampening: float = option(0.0, non_negative, kernel=True)
-    nesterov: bool = option(False, flag, kernel=True)
     weight_decay: float = option(0.0, non_negative, kernel=True)
     l1: float = option(0.0, non_negative, kernel=True)
     decoupled: bool = option(False, flag, kernel=True)
@@ -54,13 +79,27 @@ class Options:
 
     def __post_init__(self) -> None:
         for entry in fields(self):
-            checked = entry.metadata["check"](f"SGD: {entry.name}", getattr(self, entry.name))
-            object.__setattr__(self, entry.name, checked)
-        if self.nesterov and not (self.momentum > 0 and self.dampening == 0):
-            raise ValueError(
-                "SGD: nesterov must go with momentum > 0 and dampening 0, "
-                f"got {self.momentum} and {self.dampening}"
-            )
+            if entry.metadata:
+                checked = entry.metadata["check"](f"{self.owner}: {entry.name}", getattr(self, entry.name))
+                object.__setattr__(self, entry.name, checked)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of all options."""
+        return tuple(entry.name for entry in fields(cls) if entry.metadata)
+
+    @property
+    @abstractmethod
+    def buffers(self) -> tuple[str, ...]:
+        """Names of the arrays that are kept for each parameter, of its shape and at first zero."""
+
+    @abstractmethod
+    def make_plan(self, arrays: PlanArrays) -> Plan:
+        """Return the plan of the kernel for arrays of one dtype, which are updated in one pass."""
+
+    @abstractmethod
+    def run(self, plan: Plan, step: StepArguments) -> kernels.UpdateStatistics | None:
+        """Do one step of a plan."""
 
     @property
     def constant_lr(self) -> float | None:
@@ -74,19 +113,15 @@ class Options:
 
     @property
     def for_kernel(self) -> dict[str, Any]:
-        """The keywords of `trimtab._core.sgd_plan`."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.metadata["kernel"]}
-
-
-NAMES = tuple(entry.name for entry in fields(Options))
+        """The keywords of the plan."""
+        return {
+            entry.name: getattr(self, entry.name) for entry in fields(self) if entry.metadata.get("kernel")
+        }
 
 
 class Keywords(TypedDict, total=False):
-    """The options beside the learning rate, as type checkers see the keywords of `SGD`."""
+    """The options of every optimizer beside the learning rate, as type checkers see its keywords."""
 
-    momentum: float
-    dampening: float
-    nesterov: bool
     weight_decay: float
     l1: float
     decoupled: bool
@@ -96,3 +131,10 @@ class Keywords(TypedDict, total=False):
     masters: bool
     decay_all: bool
     max_norm: float | None
+
+
+def require_known(owner: str, given: Sequence[str], known: Sequence[str]) -> None:
+    """Raise a TypeError that lists the options unless all that are given are known."""
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{owner}: options must be among {', '.join(known)}, got {name!r}")

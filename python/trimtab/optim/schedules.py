@@ -1,35 +1,71 @@
 """Schedules: learning rates as functions of the number of updates done so far.
 
 Any function of the step is a schedule. Those here check their arguments when they are made, and are defined
-for every step.
+for every step. Steps are updates of the weights; ``from_epochs`` makes a schedule from epochs.
+
+>>> Cosine.from_epochs(0.1, epochs=30, batches_per_epoch=100)
+Cosine(lr=0.1, steps=3000, end=0.0)
+>>> Warmup.from_epochs(2, Cosine(0.1, steps=2800), batches_per_epoch=100)
+Warmup(steps=200, schedule=Cosine(lr=0.1, steps=2800, end=0.0))
 """
 
 from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import InitVar, dataclass, field, fields
 from math import cos, pi
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from trimtab._checks import number, shown, whole
 
 Schedule: TypeAlias = Callable[[int], float]
+IN_EPOCHS = {"steps": "epochs", "every_steps": "every_epochs"}
 
 
 @dataclass(frozen=True)
 class _CheckedSchedule(ABC):
     """A schedule that checks its fields and its steps."""
 
-    def _set(self, **fields: Any) -> None:
+    def _set(self, **checked: Any) -> None:
         """Set fields of the frozen dataclass to the values that their checks returned."""
-        for name, value in fields.items():
+        for name, value in checked.items():
             object.__setattr__(self, name, value)
 
-    def _named(self, argument: str) -> str:
+    @classmethod
+    def _named(cls, argument: str) -> str:
         """Return the name of an argument for error messages."""
-        return f"{type(self).__name__}: {argument}"
+        return f"{cls.__name__}: {argument}"
+
+    @classmethod
+    def from_epochs(cls, *arguments: Any, batches_per_epoch: int, **options: Any) -> Self:
+        """Make the schedule from `epochs` in the place of `steps`, or `every_epochs` of `every_steps`.
+
+        Parameters
+        ----------
+        *arguments, **options
+            Those of the class. Epochs are numbers > 0, such as 0.5, rounded to whole updates, at least one.
+        batches_per_epoch : int
+            Number of updates in an epoch: of batches, if each makes an update.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As the class, or if epochs are not a number > 0.
+        """
+        batches = whole(cls._named("batches_per_epoch"), batches_per_epoch, 1)
+        in_epochs = [IN_EPOCHS.get(entry.name, entry.name) for entry in fields(cls)]
+        given = dict(zip(in_epochs, arguments, strict=False)) | options
+        if len(arguments) > len(in_epochs) or len(given) < len(arguments) + len(options):
+            raise TypeError(f"{cls._named('from_epochs')} must get {', '.join(in_epochs)}, each once")
+        for steps, epochs in IN_EPOCHS.items():
+            if steps in given:
+                raise TypeError(f"{cls._named(epochs)} must be given, got {steps}={shown(given[steps])}")
+            if epochs in given and epochs in in_epochs:
+                duration = number(cls._named(epochs), given.pop(epochs), above=0)
+                given[steps] = max(1, round(duration * batches))
+        return cls(**given)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of update `step`, an int of at least 0."""
@@ -57,25 +93,75 @@ class Constant(_CheckedSchedule):
 
 @dataclass(frozen=True)
 class Step(_CheckedSchedule):
-    """``lr * factor ** (step // every)``: multiplied by `factor` > 0 after every `every` >= 1 updates."""
+    """``lr * factor ** (step // every_steps)``: times `factor` > 0 after every `every_steps` >= 1 updates.
+
+    `every` is an older name of `every_steps`.
+    """
 
     lr: float
-    every: int
+    every_steps: int = None  # type: ignore[assignment]  # required, but `every` may stand for it
+    factor: float = 0.1
+    every: InitVar[int | None] = field(default=None, kw_only=True)
+
+    def __post_init__(self, every: int | None) -> None:
+        if every is not None and self.every_steps is not None:
+            raise TypeError(
+                f"{self._named('every')} must not be given beside every_steps, got {shown(every)}"
+            )
+        name, steps = ("every_steps", self.every_steps) if every is None else ("every", every)
+        self._set(
+            lr=number(self._named("lr"), self.lr, 0),
+            every_steps=whole(self._named(name), steps, 1),
+            factor=number(self._named("factor"), self.factor, above=0),
+        )
+
+    def _rate(self, step: int) -> float:
+        return _scaled(self.lr, self.factor, step // self.every_steps)
+
+
+@dataclass(frozen=True)
+class Exponential(_CheckedSchedule):
+    """``lr * factor ** (step / every_steps)``: smoothly times `factor` > 0 in `every_steps` >= 1 updates."""
+
+    lr: float
+    every_steps: int
     factor: float = 0.1
 
     def __post_init__(self) -> None:
         self._set(
             lr=number(self._named("lr"), self.lr, 0),
-            every=whole(self._named("every"), self.every, 1),
+            every_steps=whole(self._named("every_steps"), self.every_steps, 1),
             factor=number(self._named("factor"), self.factor, above=0),
         )
 
     def _rate(self, step: int) -> float:
-        try:
-            power = self.factor ** (step // self.every)
-        except OverflowError:
-            power = sys.float_info.max
-        return self.lr * power
+        periods, rest = divmod(step, self.every_steps)
+        return _scaled(self.lr * self.factor ** (rest / self.every_steps), self.factor, periods)
+
+
+@dataclass(frozen=True)
+class Polynomial(_CheckedSchedule):
+    """``end + (lr - end) * (1 - step / steps) ** power`` over `steps` >= 1 updates, then `end`.
+
+    The `power` > 0 is 1 for a straight line.
+    """
+
+    lr: float
+    steps: int
+    power: float = 1.0
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._set(
+            lr=number(self._named("lr"), self.lr, 0),
+            steps=whole(self._named("steps"), self.steps, 1),
+            power=number(self._named("power"), self.power, above=0),
+            end=number(self._named("end"), self.end, 0),
+        )
+
+    def _rate(self, step: int) -> float:
+        left: float = (1 - min(step, self.steps) / self.steps) ** self.power
+        return self.lr * left + self.end * (1 - left)
 
 
 @dataclass(frozen=True)
@@ -157,3 +243,43 @@ def _half_cosine(start: float, end: float, share: float) -> float:
     """Return the value at a share of half a cosine from `start` (share 0) to `end` (share 1), both exact."""
     weight = (1 + cos(pi * share)) / 2
     return start * weight + end * (1 - weight)
+
+
+def _scaled(lr: float, factor: float, count: int) -> float:
+    """Return ``lr * factor ** count``, or the largest float if it is larger."""
+    try:
+        rate = lr * factor**count
+    except OverflowError:
+        rate = lr * sys.float_info.max
+    return min(rate, sys.float_info.max)
+
+
+def to_notes(schedule: Schedule) -> Any:
+    """Return a schedule of this module as values for JSON, and None for any other function."""
+    if type(schedule) not in _kinds().values():
+        return None
+    notes = {"kind": type(schedule).__name__}
+    for entry in fields(schedule):  # type: ignore[arg-type]
+        value = getattr(schedule, entry.name)
+        if callable(value):
+            value = to_notes(value)
+            if value is None:
+                return None
+        notes[entry.name] = value
+    return notes
+
+
+def from_notes(notes: Any) -> Schedule | None:
+    """Return the schedule of its notes; raise an error if they are damaged."""
+    if notes is None:
+        return None
+    if not isinstance(notes, Mapping):
+        raise TypeError(f"notes must be a mapping, got {shown(notes)}")
+    arguments: dict[str, Any] = {
+        name: from_notes(value) if isinstance(value, Mapping) else value for name, value in notes.items()
+    }
+    return _kinds()[arguments.pop("kind")](**arguments)
+
+
+def _kinds() -> dict[str, type[_CheckedSchedule]]:
+    return {kind.__name__: kind for kind in _CheckedSchedule.__subclasses__() if kind.__module__ == __name__}

@@ -7,10 +7,16 @@ module                contents
 ``parts``             checks that model, optimizer and callbacks go together
 ``start``             the start of a fit, undone by an error until training has begun
 ``batches``           the data: read, paired, cut into batches
+``stream``            batches that an iterable yields
+``split``             the split into samples to train on and to hold out
+``class_weights``     weights of classes, as weights of samples
+``source``            where a fit takes the batches of an epoch from
 ``interrupts``        Ctrl-C
 ``modes``             the modes of the layers
 ``loop``              the loop over epochs and batches
+``accumulation``      the mean of the gradients of several batches
 ``evaluation``        the loss and the metrics of a model
+``prediction``        the output of a model for samples
 ``undo``              the way back from an error
 ``position``          the position of a training, from which it can be resumed
 ``history``           `History`: the metrics of each epoch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -11,13 +11,54 @@ from numpy.typing import ArrayLike
 
 from trimtab._inputs import as_array, real_array
 from trimtab._typing import Array
+from trimtab._weights import read_sample_weight
 
 
-class Data(NamedTuple):
-    """Samples and targets as the caller gave them; samples are converted batch by batch."""
+class Batch(NamedTuple):
+    """Samples (N, ...), their targets, and the weight of each (N,), or None where all weigh the same."""
 
     x: Array
     y: Array
+    weight: Array | None
+
+
+class Data(NamedTuple):
+    """Samples, targets and weights as the caller gave them, and the rows that are used, or None for all.
+
+    The rows of a batch are gathered when it is needed, so that a memory map is never loaded as a whole.
+    """
+
+    x: Array
+    y: Array
+    weight: Array | None = None
+    rows: Array | None = None
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return len(self.x if self.rows is None else self.rows)
+
+    @property
+    def targets(self) -> Array:
+        """The targets of the samples."""
+        return self.y if self.rows is None else _gathered(self.y, self.rows)
+
+    def take(self, chosen: Array | slice) -> Batch:
+        """Return the samples at these positions as a batch."""
+        rows = chosen if self.rows is None else self.rows[chosen]
+        weight = None if self.weight is None else _gathered(self.weight, rows)
+        return Batch(_gathered(self.x, rows), _gathered(self.y, rows), weight)
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Return batches of consecutive samples."""
+        return map(self.take, batch_slices(self.samples, batch_size))
+
+
+def _gathered(array: Array, rows: Array | slice) -> Array:
+    # `take` is faster than brackets, but copies an array whole unless it is contiguous
+    if isinstance(rows, slice) or not (array.flags.c_contiguous and array.flags.aligned):
+        return array[rows]
+    return array.take(rows, axis=0)
 
 
 def read_samples(name: str, x: ArrayLike) -> Array:
@@ -28,8 +69,10 @@ def read_samples(name: str, x: ArrayLike) -> Array:
     return samples
 
 
-def read_pair(function: str, x: ArrayLike, y: ArrayLike, of: str = "") -> Data:
-    """Return paired samples and targets, at least one; `of` ends the names of the arguments in errors."""
+def read_data(
+    function: str, x: ArrayLike, y: ArrayLike, weight: ArrayLike | None = None, *, of: str = ""
+) -> Data:
+    """Return paired samples, targets and weights; `of` ends the names of the arguments in errors."""
     samples = read_samples(f"{function}: x{of}", x)
     if len(samples) == 0:
         raise ValueError(f"{function}: x{of} must hold at least one sample, got shape {samples.shape}")
@@ -38,16 +81,10 @@ def read_pair(function: str, x: ArrayLike, y: ArrayLike, of: str = "") -> Data:
         raise ValueError(
             f"{function}: y{of} must have {len(samples)} entries as x, got shape {targets.shape}"
         )
-    return Data(samples, targets)
-
-
-def hold_out(data: Data, share: float) -> tuple[Data, Data]:
-    """Split the data into the first samples and the last share of them."""
-    x, y = data
-    kept = round(len(x) * (1 - share)) if 0 < share < 1 else 0
-    if not 0 < kept < len(x):
-        raise ValueError(f"fit: validation_split must leave samples on both sides, got {share}")
-    return Data(x[:kept], y[:kept]), Data(x[kept:], y[kept:])
+    weights = read_sample_weight(function, weight, len(samples), of)
+    if weights is not None and not weights.any():
+        raise ValueError(f"{function}: sample_weight{of} must not be 0 everywhere, got {len(weights)} zeros")
+    return Data(samples, targets, weights)
 
 
 def batch_slices(samples: int, batch_size: int) -> list[slice]:

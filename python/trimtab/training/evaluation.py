@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
@@ -11,36 +13,41 @@ from trimtab._inputs import real_array
 from trimtab._typing import Array
 from trimtab.losses import Loss
 from trimtab.metrics import Mean, Means
+from trimtab.nn.arguments import as_samples
 from trimtab.nn.module import Module
 from trimtab.nn.passes import evaluation
-from trimtab.training.batches import Data, batch_slices
+from trimtab.training.batches import Batch
 
 BATCH_SIZE = 256  # of evaluation and prediction
 
 
-def evaluate(model: Module, loss: Loss, data: Data, batch_size: int = BATCH_SIZE) -> dict[str, float]:
-    """Return the loss and its metrics on all samples, the model in evaluation."""
-    means, dtype = Means(), dtype_of(model)
+def evaluate(model: Module, loss: Loss, batches: Iterable[Batch]) -> dict[str, float]:
+    """Return the loss and its metrics on all samples of the batches, the model in evaluation."""
+    means = Means()
     with evaluation(model):
-        for batch in batch_slices(len(data.x), batch_size):
-            output = model.forward(data.x[batch].astype(dtype, copy=False))
-            values, _ = evaluate_batch("evaluate", loss, output, data.y[batch])
+        for batch in batches:
+            output = model.forward(as_samples(model, batch.x))
+            values, _ = evaluate_batch("evaluate", loss, output, batch)
             means.add(values)
     return means.values()
 
 
-def evaluate_batch(function: str, loss: Loss, output: Array, target: Array) -> tuple[dict[str, Mean], Array]:
+def evaluate_batch(function: str, loss: Loss, output: Array, batch: Batch) -> tuple[dict[str, Mean], Array]:
     """Return the loss and its metrics, each with its weight, and the gradient of the loss.
 
     Errors name the `function` that was called: ``"fit"`` or ``"evaluate"``.
     """
-    result = loss(output, target)
+    weights, target = batch.weight, batch.y
+    if weights is None:
+        result: Any = loss(output, target)
+    else:
+        result = loss(output, target, sample_weight=weights)
     if not isinstance(result, tuple) or len(result) not in (2, 3):
         raise TypeError(
             f"{function}: loss must return (loss, gradient) or (loss, gradient, weight), "
             f"got {_checks.shown(result)}"
         )
-    value, gradient, weight = (*result, len(output))[:3]
+    value, gradient, weight = (*result, len(output) if weights is None else weights.sum())[:3]
     values = {"loss": _as_mean(f"{function}: loss", value, weight)}
     target = loss.aligned(target, output)
     for name, metric in loss.metrics.items():
@@ -51,6 +58,16 @@ def evaluate_batch(function: str, loss: Loss, output: Array, target: Array) -> t
             f"{function}: gradient of the loss must have shape {output.shape}, got {gradient.shape}"
         )
     return values, gradient.astype(output.dtype, copy=False)
+
+
+def require_weighted(function: str, loss: Loss) -> None:
+    """Raise a TypeError unless the loss takes the weights of samples."""
+    parameters = signature(loss).parameters.values()
+    if not any(item.name == "sample_weight" or item.kind is Parameter.VAR_KEYWORD for item in parameters):
+        raise TypeError(
+            f"{function}: sample_weight must be None with a loss that does not take it: give "
+            f"{type(loss).__name__} the parameter __call__(..., sample_weight=None)"
+        )
 
 
 def _as_mean(name: str, value: Any, weight: float) -> Mean:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import isfinite, nan
 from typing import Any
 
@@ -9,14 +10,18 @@ import numpy as np
 
 import trimtab._core as kernels
 from trimtab._typing import Array
-from trimtab.metrics import Mean
-from trimtab.optim import SGD
-from trimtab.training.batches import augmented
-from trimtab.training.evaluation import dtype_of, evaluate, evaluate_batch
+from trimtab.callbacks.dispatch import validating
+from trimtab.metrics import Mean, Means
+from trimtab.nn.arguments import as_samples
+from trimtab.optim import Optimizer
+from trimtab.training.accumulation import GradientMean
+from trimtab.training.batches import Batch, augmented
+from trimtab.training.evaluation import BATCH_SIZE, evaluate, evaluate_batch
 from trimtab.training.history import VALIDATION
 from trimtab.training.modes import Modes
 from trimtab.training.plan import Plan
 from trimtab.training.protocol import TrainerState
+from trimtab.training.source import Steps
 from trimtab.training.undo import BatchUndo, undone_on_error
 
 
@@ -26,8 +31,8 @@ class Loop:
     def __init__(self, trainer: TrainerState, plan: Plan, modes: Modes) -> None:
         self._trainer, self._plan, self._modes = trainer, plan, modes
         self._position, self._callbacks = trainer.position, plan.callbacks
-        self._dtype = dtype_of(trainer.model)
         self._buffers = [*trainer.model.buffers().values()]
+        self._mean = GradientMean(trainer.optimizer.parameters) if plan.accumulate > 1 else None
 
     def run(self) -> None:
         """Finish the hook that the training was saved in, if any, and train."""
@@ -52,71 +57,93 @@ class Loop:
 
         `batch_has_begun` says whether the callbacks have already seen `on_batch_begin` of the first of them.
         """
-        order = self._begin_epoch(epoch)
-        for batch in range(self._position.batch, len(self._plan.batches)):
+        for batches in self._begin_epoch(epoch):
+            number = self._position.batch
             if self._trainer.stopping:
                 return False
             if not batch_has_begun:
-                self._callbacks.notify("on_batch_begin", batch)
+                self._callbacks.notify("on_batch_begin", number)
             batch_has_begun = False
             self._modes.restore_if_changed()
-            logs = self._train_batch(order[self._plan.batches[batch]], f"epoch {epoch}, batch {batch}")
-            self._callbacks.notify("on_batch_end", batch, logs)
+            logs = self._train_step(batches, f"epoch {epoch}, batch {number}")
+            self._callbacks.notify("on_batch_end", number, logs)
         return True
 
-    def _begin_epoch(self, epoch: int) -> Array:
-        """Return the order of the samples in an epoch that begins, or continues after a resume."""
-        position, rng, samples = self._position, self._trainer.rng, len(self._plan.data.x)
+    def _begin_epoch(self, epoch: int) -> Steps:
+        """Return the steps of an epoch that begins, or continues after a resume."""
+        position, rng = self._position, self._trainer.rng
         begins = position.epoch_rng is None
         if begins:
             position.begin_epoch(rng.bit_generator.state)
-        order = position.order(samples, rng, first=begins) if self._plan.shuffle else np.arange(samples)
+        steps = self._plan.source.epoch(position, rng, begins=begins)
         if begins:
             self._callbacks.notify("on_epoch_begin", epoch)
-        return order
+        return steps
 
     def _end_epoch(self, epoch: int) -> None:
         """Evaluate the validation data, record the epoch and tell the callbacks."""
         trainer = self._trainer
         logs = self._position.means.values()
         if self._plan.validation is not None:
-            validation = evaluate(trainer.model, trainer.loss, self._plan.validation)
+            with validating(trainer.callbacks, trainer):
+                validation = evaluate(trainer.model, trainer.loss, self._plan.validation.batches(BATCH_SIZE))
             logs |= {VALIDATION + name: value for name, value in validation.items()}
+        logs |= self._callbacks.measure(logs)
         self._position.end_epoch()
         for name, value in logs.items():
             trainer.history.setdefault(name, []).append(value)
         self._callbacks.notify("on_epoch_end", epoch, logs)
         self._callbacks.notify("on_checkpoint", epoch, logs)
 
-    def _train_batch(self, chosen: Array, place: str) -> dict[str, float]:
-        """Train on the chosen samples; return the metrics. Errors name the `place`."""
+    def _train_step(self, batches: Iterable[Batch], place: str) -> dict[str, float]:
+        """Make one step with the gradients of all batches; return the metrics. Errors name the `place`."""
         trainer, position = self._trainer, self._position
         with undone_on_error(self._buffers, trainer.rng, position) as undo:
-            samples, targets = self._read_batch(chosen)
-            output = trainer.model.forward(samples)
-            values, gradient = evaluate_batch("fit", trainer.loss, output, targets)
+            results, fault = self._differentiate(batches, place)
+            if self._update(fault, undo):
+                for values in results:
+                    position.means.add(values)
+            else:
+                undo.restore_buffers()
+                trainer.skipped += 1
+                position.means.add(dict.fromkeys(results[0], Mean(nan, 0)))
+            position.batch += 1
+        return _logs(results)
+
+    def _differentiate(self, batches: Iterable[Batch], place: str) -> tuple[list[dict[str, Mean]], str]:
+        """Set the gradients to those of the mean over the batches, up to one that has a fault.
+
+        Return the metrics of each batch, and the fault or "".
+        """
+        trainer, mean = self._trainer, self._mean
+        results: list[dict[str, Mean]] = []
+        fault = ""
+        if mean is not None:
+            mean.clear()
+        for batch in map(self._prepared, batches):
+            output = trainer.model.forward(batch.x)
+            values, gradient = evaluate_batch("fit", trainer.loss, output, batch)
+            results.append(values)
             fault = self._fault_of_loss(values["loss"])
             if not fault:
                 trainer.model.backward(gradient)
                 fault = self._fault_of_gradients()
-            if fault and self._plan.nan == "stop" and not trainer.optimizer.skip_nonfinite:
-                raise FloatingPointError(_message(fault, place, samples, targets))
-            if self._update(fault, undo):
-                position.means.add(values)
-            else:
-                undo.restore_buffers()
-                trainer.skipped += 1
-                position.means.add(dict.fromkeys(values, Mean(nan, 0)))
-            position.batch += 1
-        return {name: float(value) for name, value in values.items()}
+            if fault:
+                if self._plan.nan == "stop" and not trainer.optimizer.skip_nonfinite:
+                    raise FloatingPointError(_message(fault, place, batch))
+                break
+            if mean is not None:
+                mean.add(values["loss"].weight)
+        if mean is not None and not fault:
+            mean.write()
+        return results, fault
 
-    def _read_batch(self, chosen: Array) -> tuple[Array, Array]:
-        """Return samples in the dtype of the model, augmented, and their targets."""
-        data, augment = self._plan.data, self._plan.augment
-        samples = data.x.take(chosen, axis=0).astype(self._dtype, copy=False)
+    def _prepared(self, batch: Batch) -> Batch:
+        """Return a batch with samples in the dtype of the model, augmented."""
+        samples, augment = as_samples(self._trainer.model, batch.x), self._plan.augment
         if augment is not None:
             samples = augmented(samples, augment, self._trainer.rng)
-        return samples, data.y.take(chosen, axis=0)
+        return batch._replace(x=samples)
 
     def _update(self, fault: str, undo: BatchUndo) -> bool:
         """Step the optimizer unless the batch has a fault; return whether the weights have been updated."""
@@ -142,7 +169,7 @@ class Loop:
         return "gradients must be finite, got NaN or Inf"
 
 
-def have_finite_gradients(optimizer: SGD) -> bool:
+def have_finite_gradients(optimizer: Optimizer) -> bool:
     """Whether no gradient of the optimizer's parameters has a NaN or Inf."""
     by_dtype: dict[Any, list[Array]] = {}
     for parameter in optimizer.parameters:
@@ -151,9 +178,19 @@ def have_finite_gradients(optimizer: SGD) -> bool:
     return all(isfinite(kernels.clip_grad_norm(gradients, np.inf)) for gradients in by_dtype.values())
 
 
-def _message(fault: str, place: str, samples: Array, targets: Array) -> str:
+def _logs(results: list[dict[str, Mean]]) -> dict[str, float]:
+    """Return the means of the metrics over the batches of a step."""
+    if len(results) == 1:
+        return {name: float(value) for name, value in results[0].items()}
+    means = Means()
+    for values in results:
+        means.add(values)
+    return means.values()
+
+
+def _message(fault: str, place: str, batch: Batch) -> str:
     advice = "try a lower learning rate or max_grad_norm"
-    for kind, array in (("targets", targets), ("samples", samples)):
+    for kind, array in (("targets", batch.y), ("samples", batch.x)):
         if not np.isfinite(array).all():
             advice = f"its {kind} have NaN or Inf"
     return f"fit: {fault} in {place}: {advice}; nan='skip' leaves such batches out"

@@ -9,7 +9,7 @@ from trimtab import _checks
 from trimtab.callbacks import Callback
 from trimtab.nn.module import Module
 from trimtab.nn.parameter import Parameter
-from trimtab.optim import SGD
+from trimtab.optim import Optimizer
 from trimtab.training.protocol import TrainerState
 
 
@@ -38,7 +38,7 @@ def require_callbacks(function: str, callbacks: Sequence[Any]) -> None:
         )
 
 
-def untrained_parameters(function: str, model: Module, optimizer: SGD) -> list[Parameter]:
+def untrained_parameters(function: str, model: Module, optimizer: Optimizer) -> list[Parameter]:
     """Return the parameters of a model that an optimizer does not train.
 
     Raises

@@ -5,45 +5,105 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from numpy.typing import ArrayLike
 
 from trimtab import _checks
 from trimtab._typing import Array
+from trimtab._weights import ClassWeight
 from trimtab.callbacks import ProgressBar
 from trimtab.callbacks.dispatch import CallbackList
-from trimtab.losses import Loss
+from trimtab.losses import ClassLabels, Loss
+from trimtab.nn.arguments import as_samples
 from trimtab.nn.passes import evaluation
-from trimtab.training.batches import Data, augmented, batch_slices, hold_out, read_pair
-from trimtab.training.evaluation import dtype_of
+from trimtab.training.batches import Data, augmented, read_data
+from trimtab.training.class_weights import class_factors, weight_by_class
+from trimtab.training.evaluation import require_weighted
 from trimtab.training.history import VALIDATION
 from trimtab.training.parts import require_parts
 from trimtab.training.protocol import TrainerState
 from trimtab.training.saving import SavedTraining
+from trimtab.training.source import ArraySource, Source, StreamSource
+from trimtab.training.split import hold_out
+from trimtab.training.stream import Stream, described, is_array_like
 
 Augment: TypeAlias = Callable[..., ArrayLike]
 Nan: TypeAlias = Literal["stop", "skip", "ignore"]
 
 
-class Plan(NamedTuple):
-    """The arguments of a fit, read and checked."""
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `Trainer.fit`."""
 
-    data: Data
-    validation: Data | None
-    batches: list[slice]
+    x: Any
+    y: ArrayLike | None
+    validation_data: Any
+    validation_split: float
     epochs: int
+    batch_size: int
     augment: Augment | None
     shuffle: bool
+    progress: bool
+    resume: str | os.PathLike[str] | None
+    nan: Nan
+    sample_weight: ArrayLike | None
+    class_weight: ClassWeight | None
+    accumulate: int
+    stratify: bool
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate"):
+            object.__setattr__(self, name, _checks.whole(f"fit: {name}", getattr(self, name), 1))
+        for name in ("shuffle", "progress", "stratify"):
+            object.__setattr__(self, name, _checks.flag(f"fit: {name}", getattr(self, name)))
+        split = _checks.number("fit: validation_split", self.validation_split)
+        object.__setattr__(self, "validation_split", split)
+        _checks.one_of("fit: nan", self.nan, get_args(Nan))
+        if self.augment is not None and not callable(self.augment):
+            raise TypeError(f"fit: augment must be callable, got {_checks.shown(self.augment)}")
+        if self.validation_data is not None and split:
+            raise ValueError(f"fit: validation_split must be 0 with validation_data, got {split:g}")
+        if self.stratify and not split:
+            raise ValueError("fit: stratify must be False without validation_split, got True")
+        if self.y is None:
+            self._require_stream()
+
+    @property
+    def splits_at_random(self) -> bool:
+        """Whether validation data are chosen at random."""
+        return self.shuffle and self.validation_split > 0
+
+    def _require_stream(self) -> None:
+        """Raise an error if an option needs all samples, which an iterable of batches does not show."""
+        if is_array_like(self.x):
+            raise TypeError(f"fit: y must be given with an array, got None and x, a {type(self.x).__name__}")
+        for name in ("sample_weight", "class_weight"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"fit: {name} must be None with an iterable of batches, which yields the weights itself, "
+                    f"got {_checks.shown(getattr(self, name))}"
+                )
+        if self.validation_split:
+            raise ValueError(
+                f"fit: validation_split must be 0 with an iterable of batches, got {self.validation_split:g}"
+            )
+
+
+class Plan(NamedTuple):
+    """What a fit will do, checked."""
+
+    source: Source
+    validation: Data | Stream | None
+    epochs: int
+    accumulate: int
+    augment: Augment | None
     nan: Nan
     metric_names: tuple[str, ...]
     callbacks: CallbackList
     saved: SavedTraining | None
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the batches depend on, besides the generator."""
-        return {"samples": len(self.data.x), "batch_size": self.batches[0].stop, "shuffle": self.shuffle}
+    split_seed: int | None
 
     @property
     def callback_states(self) -> Mapping[str, Mapping[str, Array]]:
@@ -51,64 +111,99 @@ class Plan(NamedTuple):
         return {} if self.saved is None else self.saved.callback_states
 
 
-def plan_fit(
-    trainer: TrainerState,
-    x: ArrayLike,
-    y: ArrayLike,
-    *,
-    validation_data: Any,
-    validation_split: float,
-    epochs: int,
-    batch_size: int,
-    augment: Augment | None,
-    shuffle: bool,
-    progress: bool,
-    resume: str | os.PathLike[str] | None,
-    nan: Nan,
-) -> Plan:
-    """Return the plan of a `Trainer.fit` with these arguments, or raise its errors."""
-    epochs = _checks.whole("fit: epochs", epochs, 1)
-    batch_size = _checks.whole("fit: batch_size", batch_size, 1)
-    shuffle, progress = _checks.flag("fit: shuffle", shuffle), _checks.flag("fit: progress", progress)
-    _checks.one_of("fit: nan", nan, get_args(Nan))
-    if augment is not None and not callable(augment):
-        raise TypeError(f"fit: augment must be callable, got {_checks.shown(augment)}")
-    data, validation = _read_data(x, y, validation_data, validation_split)
+def plan_fit(trainer: TrainerState, request: Request) -> Plan:
+    """Return the plan of a fit, or raise its errors."""
     require_parts("fit", trainer)
-    callbacks = CallbackList([*trainer.callbacks, *([ProgressBar()] if progress else [])], trainer)
-    plan = Plan(
-        data=data,
-        validation=validation,
-        batches=batch_slices(len(data.x), batch_size),
-        epochs=epochs,
-        augment=augment,
-        shuffle=shuffle,
-        nan=nan,
-        metric_names=_metric_names(trainer.loss, validation is not None),
-        callbacks=callbacks,
-        saved=None if resume is None else SavedTraining("fit", resume, trainer),
-    )
-    callbacks.check_fit(plan.metric_names, epochs, len(plan.batches))
+    saved = None if request.resume is None else SavedTraining("fit", request.resume, trainer)
+    split_seed = _split_seed(trainer, request, saved)
+    source, validation = _read(trainer, request, split_seed)
+    progress = [ProgressBar()] if request.progress else []
+    callbacks = CallbackList([*trainer.callbacks, *progress], trainer)
+    metric_names = _metric_names(trainer.loss, validation is not None)
+    metric_names += tuple(callbacks.measure(metric_names))
+    callbacks.check_fit(metric_names, request.epochs, source.steps)
     trainer.optimizer.require_rates()
-    _require_targets(trainer, data, "", augment)
-    if validation is not None:
-        _require_targets(trainer, validation, " of validation_data")
-    if plan.saved is not None:
-        plan.saved.require_resumable(plan.metric_names, plan.settings)
-    return plan
+    if saved is not None:
+        saved.require_resumable(metric_names, source.settings)
+    return Plan(
+        source=source,
+        validation=validation,
+        epochs=request.epochs,
+        accumulate=request.accumulate,
+        augment=request.augment,
+        nan=request.nan,
+        metric_names=metric_names,
+        callbacks=callbacks,
+        saved=saved,
+        split_seed=split_seed,
+    )
 
 
-def _read_data(x: ArrayLike, y: ArrayLike, given: Any, split: float) -> tuple[Data, Data | None]:
-    """Return the training data and the validation data, if any."""
-    data = read_pair("fit", x, y)
-    split = _checks.number("fit: validation_split", split)
+def _split_seed(trainer: TrainerState, request: Request, saved: SavedTraining | None) -> int | None:
+    """Return the seed of the split, once it is drawn the same in every fit; the generator stays as it is."""
+    position = trainer.position if saved is None else saved.position
+    if position.split_seed is None and request.splits_at_random:
+        return int(deepcopy(trainer.rng).integers(2**63))
+    return position.split_seed
+
+
+def _read(
+    trainer: TrainerState, request: Request, split_seed: int | None
+) -> tuple[Source, Data | Stream | None]:
+    """Return the batches to train on and the validation data, if any."""
+    validation = _read_validation(trainer, request)
+    if request.y is None:
+        stream = Stream("fit", request.x, passes=request.epochs)
+        _require_targets(trainer, stream.first, " of batch 0", request.augment)
+        return StreamSource(stream, request.accumulate), validation
+    data = read_data("fit", request.x, request.y, request.sample_weight)
+    output = _require_targets(trainer, data, "", request.augment)
+    labels = _class_labels(trainer.loss, request, data, output)
+    if request.validation_split:
+        classes = labels.ids if labels is not None and request.stratify else None
+        seed = split_seed if request.splits_at_random else None
+        data, validation = hold_out(data, request.validation_split, seed, classes)
+    if request.class_weight is not None and labels is not None:
+        require_weighted("fit", trainer.loss)
+        used = labels if data.rows is None else labels._replace(ids=labels.ids[data.rows])
+        factors = class_factors(request.class_weight, used)
+        data = data._replace(weight=weight_by_class(data.weight, factors, labels))
+    source = ArraySource(data, output.shape[-1], request.batch_size, request.shuffle, request.accumulate)
+    return source, validation
+
+
+def _read_validation(trainer: TrainerState, request: Request) -> Data | Stream | None:
+    """Return the validation data that are given."""
+    given, of = request.validation_data, " of validation_data"
     if given is None:
-        return hold_out(data, split) if split else (data, None)
-    if split:
-        raise ValueError(f"fit: validation_split must be 0 with validation_data, got {split:g}")
-    if not isinstance(given, tuple | list) or len(given) != 2:
-        raise TypeError(f"fit: validation_data must be samples and targets, got {type(given).__name__}")
-    return data, read_pair("fit", given[0], given[1], " of validation_data")
+        return None
+    if not isinstance(given, tuple | list) and not is_array_like(given):
+        stream = Stream("fit", given, of, request.epochs)
+        _require_targets(trainer, stream.first, of)
+        return stream
+    if is_array_like(given) or len(given) not in (2, 3):
+        raise TypeError(
+            "fit: validation_data must be samples and targets, (x, y) or (x, y, sample_weight), or an "
+            f"iterable of such batches, got {described(given)}"
+        )
+    data = read_data("fit", *given, of=of)
+    _require_targets(trainer, data, of)
+    return data
+
+
+def _class_labels(loss: Loss, request: Request, data: Data, output: Array) -> ClassLabels | None:
+    """Return the classes of all samples if an option needs them."""
+    options = {"class_weight": request.class_weight is not None, "stratify": request.stratify}
+    wanted = [name for name, is_wanted in options.items() if is_wanted]
+    if not wanted:
+        return None
+    labels = loss.class_labels(data.targets, output)
+    if labels is None:
+        raise ValueError(
+            f"fit: {wanted[0]} must go with a loss and targets that have classes, "
+            f"got {type(loss).__name__} and targets of shape {data.y.shape}"
+        )
+    return labels
 
 
 def _metric_names(loss: Loss, has_validation: bool) -> tuple[str, ...]:
@@ -124,9 +219,12 @@ def _metric_names(loss: Loss, has_validation: bool) -> tuple[str, ...]:
     return names + tuple(VALIDATION + name for name in names) if has_validation else names
 
 
-def _require_targets(trainer: TrainerState, data: Data, of: str, augment: Augment | None = None) -> None:
-    """Raise an error unless the model accepts the first sample, and the loss all targets."""
-    sample = data.x[:1].astype(dtype_of(trainer.model))
+def _require_targets(trainer: TrainerState, data: Data, of: str, augment: Augment | None = None) -> Array:
+    """Return the output of the model for the first sample.
+
+    Raise an error unless the model accepts it, and the loss all targets and their weights.
+    """
+    sample = as_samples(trainer.model, data.x[:1])
     with evaluation(trainer.model, strict=True):
         try:
             output = trainer.model.forward(sample)
@@ -136,3 +234,6 @@ def _require_targets(trainer: TrainerState, data: Data, of: str, augment: Augmen
             # The model may expect the shape that augmentation gives
             output = trainer.model.forward(augmented(sample, augment, deepcopy(trainer.rng)))
     trainer.loss.check_targets(f"fit: y{of}", data.y, output)
+    if data.weight is not None:
+        require_weighted("fit", trainer.loss)
+    return output

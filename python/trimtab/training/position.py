@@ -38,6 +38,8 @@ class Position:
         Whether a batch is being trained on.
     trained_checksum : int or None
         Checksum of the model when training ended, until all callbacks have ended, too.
+    split_seed : int or None
+        The seed of the random choice of validation data, the same in every fit of a trainer.
     """
 
     batch: int = 0
@@ -48,6 +50,12 @@ class Position:
     fault: str = ""
     in_batch: bool = False
     trained_checksum: int | None = None
+    split_seed: int | None = None
+
+    @property
+    def untrained(self) -> bool:
+        """Whether no step of the current epoch has been done or begun to change the weights."""
+        return self.batch == 0 and not self.fault
 
     def begin_epoch(self, rng: Mapping[str, Any]) -> None:
         """Note that an epoch begins, and the state of the generator."""
@@ -78,9 +86,13 @@ class Position:
         """Note that all callbacks have ended."""
         self.fault, self.trained_checksum = self.fault_of(model), None
 
+    def weights_replaced(self, model: Module) -> bool:
+        """Whether a callback has replaced the weights after training ended."""
+        return self.trained_checksum is not None and self.trained_checksum != checksum(model)
+
     def fault_of(self, model: Module) -> str:
         """Return why training cannot be resumed from here with the current weights; empty if it can."""
-        if self.trained_checksum is not None and self.trained_checksum != checksum(model):
+        if self.weights_replaced(model):
             return "whose weights a callback has replaced at its end, such as by the best ones"
         return self.fault
 
@@ -102,6 +114,7 @@ class Position:
             "pending": self.pending,
             "settings": self.settings,
             "fault": self.fault_of(model),
+            "split_seed": self.split_seed,
         }
 
     @classmethod

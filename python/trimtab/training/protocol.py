@@ -7,7 +7,7 @@ from typing import Protocol
 from trimtab.callbacks.base import Callback
 from trimtab.callbacks.protocol import TrainerLike
 from trimtab.nn.parameter import Parameter
-from trimtab.optim import SGD
+from trimtab.optim import Optimizer
 
 
 class TrainerState(TrainerLike, Protocol):
@@ -18,11 +18,11 @@ class TrainerState(TrainerLike, Protocol):
     callbacks : list of Callback
     stopping : bool
         Whether the fit ends after the current batch.
-    untrained : tuple of SGD and list of Parameter
+    untrained : tuple of Optimizer and list of Parameter
         The parameters that an optimizer left out when the trainer first had it: they are not trained on
         purpose, unlike those of a layer that is added later.
     """
 
     callbacks: list[Callback]
     stopping: bool
-    untrained: tuple[SGD, list[Parameter]]
+    untrained: tuple[Optimizer, list[Parameter]]

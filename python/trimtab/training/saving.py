@@ -43,6 +43,7 @@ class SavedTraining:
     ----------
     callback_states : dict
         The states of the callbacks by label.
+    position : Position
     """
 
     def __init__(self, function: str, path: str | os.PathLike[str], trainer: TrainerState) -> None:
@@ -53,7 +54,7 @@ class SavedTraining:
             self._read_notes(notes)
             kind = self._rng["bit_generator"]
             if type(generator).__name__ == kind:
-                _require_states(generator, self._rng, self._position.epoch_rng)
+                _require_states(generator, self._rng, self.position.epoch_rng)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{function}: {self._path} must have whole notes, got {error!r}") from error
         if type(generator).__name__ != kind:
@@ -66,14 +67,14 @@ class SavedTraining:
             label: self._groups.get(f"{CALLBACK}{number}", {})
             for number, label in enumerate(notes.get("callbacks", []))
         }
-        self._position = Position.from_notes(notes["position"]) if "position" in notes else Position()
+        self.position = Position.from_notes(notes["position"]) if "position" in notes else Position()
 
     def require_resumable(self, metric_names: Sequence[str], settings: Mapping[str, Any]) -> None:
         """Raise a ValueError unless a training with these metrics and settings can resume from the file."""
         if self._history and set(self._history) != set(metric_names):
             wanted, found = ", ".join(metric_names), ", ".join(self._history)
             raise ValueError(f"{self._function}: {self._path} must have the metrics {wanted}, got {found}")
-        self._position.require_settings(self._path, settings)
+        self.position.require_settings(self._path, settings)
 
     def load_into(self, trainer: TrainerState) -> LearnedState:
         """Restore the training as `Trainer.load` does; return what the trainer had learned before."""
@@ -85,7 +86,7 @@ class SavedTraining:
         except BaseException:
             before.restore()
             raise
-        trainer.history, trainer.position = self._history, deepcopy(self._position)
+        trainer.history, trainer.position = self._history, deepcopy(self.position)
         return before
 
 

@@ -36,22 +36,28 @@ class Start:
 def started(trainer: TrainerState, plan: Plan) -> Iterator[Start]:
     """Reset the trainer for a plan, or restore the saved training that the plan resumes.
 
-    If an error occurs before ``begun`` is set, the trainer gets back what it had.
+    If an error occurs before ``begun`` is set, the trainer gets back what it had. So it does if an earlier
+    fit has a history and this one fails before its first step.
     """
     before = trainer.history, trainer.metric_names, trainer.position, trainer.skipped
+    rng, loss = trainer.rng.bit_generator.state, vars(trainer.loss).copy()
     learned = None
     if plan.saved is None:
         trainer.history, trainer.position = History(), Position()
     else:
         learned = plan.saved.load_into(trainer)
-    trainer.position.settings = plan.settings
+    trainer.position.settings, trainer.position.split_seed = plan.source.settings, plan.split_seed
     trainer.metric_names, trainer.skipped, trainer.stopping = plan.metric_names, 0, False
     start = Start()
     try:
+        plan.source.fit_loss(trainer.loss)
         yield start
     except BaseException:
-        if not start.begun:
+        replaces_history = before[0] and plan.saved is None and trainer.position.untrained
+        if not start.begun or (replaces_history and not trainer.history):
             trainer.history, trainer.metric_names, trainer.position, trainer.skipped = before
+            trainer.rng.bit_generator.state = rng
+            vars(trainer.loss).update(loss)
             if learned is not None:
                 learned.restore()
         raise

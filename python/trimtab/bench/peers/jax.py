@@ -42,6 +42,7 @@ class Jax(Library):
     """Formulas as a user would write them, on all CPUs, as JAX has no setting for threads."""
 
     name = "JAX"
+    dtypes = frozenset({"float32", "float16", "bfloat16"})  # float64 needs a setting of the whole process
 
     def layer_norm(self, i: Inputs) -> Call:
         return run(norm(i, (-1,)), i.x, i.gamma, i.beta)

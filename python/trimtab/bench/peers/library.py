@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, TypeAlias
 
-from trimtab.bench.cases import Inputs
+import numpy as np
+
+from trimtab._typing import Array
+from trimtab.bench.cases import Case, Inputs
 
 Call: TypeAlias = Callable[[], Any]
 
@@ -17,11 +21,22 @@ class Library:
     """
 
     name: str
+    dtypes: frozenset[str] = frozenset({"float32", "float64"})
 
-    def prepare(self, op: str, inputs: Inputs) -> Call | None:
-        """Return a call of the operation, or None where the library lacks it."""
-        operation: Callable[[Inputs], Call] | None = getattr(self, op, None)
-        return operation(inputs) if operation else None
+    def has(self, case: Case) -> bool:
+        """Whether the library has the operation in the dtype of the case."""
+        known = case.dtype != "bfloat16" or find_spec("ml_dtypes")
+        return hasattr(self, case.op) and case.dtype in self.dtypes and bool(known)
+
+    def prepare(self, case: Case, inputs: Inputs) -> Call:
+        """Return a call of the operation."""
+        operation: Callable[[Inputs], Call] = getattr(self, case.op)
+        return operation(inputs)
+
+    def as_arrays(self, result: Any) -> list[Array]:
+        """Return the arrays of a result that NumPy can compute with."""
+        results = result if isinstance(result, tuple) else (result,)
+        return [np.atleast_1d(array) for array in results if array is not None]
 
     def get_num_threads(self) -> int:
         """Return the number of threads; 1 if the library has no such setting."""

@@ -66,6 +66,7 @@ class Numba(Library):
     """The operations that are short loops."""
 
     name = "Numba"
+    dtypes = frozenset({"float32"})  # of which the loops are
 
     def __init__(self) -> None:
         self.most_threads: int = numba.get_num_threads()

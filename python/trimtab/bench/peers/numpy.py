@@ -14,7 +14,8 @@ import numpy as np
 
 from trimtab._typing import Array
 from trimtab.bench.cases import Inputs
-from trimtab.bench.peers.library import Call, Library
+from trimtab.bench.peers.library import Call
+from trimtab.bench.peers.numpy_batch import BatchStatistics
 
 Axes: TypeAlias = tuple[int, ...]
 
@@ -73,7 +74,7 @@ def update(i: Inputs, all_w: list[Array], all_g: list[Array], all_v: list[Array]
         np.subtract(w, s, out=w)
 
 
-class NumPy(Library):
+class NumPy(BatchStatistics):
     """Expressions on whole arrays.
 
     Parameters
@@ -191,6 +192,37 @@ class NumPy(Library):
         scale = ((1 - i.p) * (1 + i.p * dropped**2)) ** -0.5
         at_kept, at_dropped = -scale * dropped * i.p, scale * dropped * (1 - i.p)
         return lambda: np.where(keep(), scale * i.x + at_kept, at_dropped)
+
+    def alpha_dropout_backward(self, i: Inputs) -> Call:
+        scale = ((1 - i.p) * (1 + i.p * (SELU_SCALE * SELU_ALPHA) ** 2)) ** -0.5
+        return lambda: i.dy * i.keep * scale
+
+    def drop_path_forward(self, i: Inputs) -> Call:
+        keep, scale, one = self.keeper(i), 1 / (1 - i.p), (slice(None), *(slice(1) for _ in i.shape[1:]))
+        return lambda: i.x * keep()[one] * scale
+
+    def drop_path_backward(self, i: Inputs) -> Call:
+        scale, keep = 1 / (1 - i.p), i.keep_sample.reshape(-1, *(1 for _ in i.shape[1:]))
+        return lambda: i.dy * keep * scale
+
+    def gaussian_dropout_backward(self, i: Inputs) -> Call:
+        return lambda: i.dy * i.residual
+
+    def clip_grad_norm(self, i: Inputs) -> Call:
+        g = i.each_weight("g")
+        return lambda: np.sqrt(sum(np.vdot(array, array) for array in g))
+
+    def max_pool(self, i: Inputs) -> Call:
+        x = i.x[:, : i.shape[1] // 2 * 2, : i.shape[2] // 2 * 2]
+        even, odd = slice(None, None, 2), slice(1, None, 2)
+        return lambda: np.maximum(
+            np.maximum(x[:, even, even], x[:, even, odd]), np.maximum(x[:, odd, even], x[:, odd, odd])
+        )
+
+    def avg_pool(self, i: Inputs) -> Call:
+        x = i.x[:, : i.shape[1] // 2 * 2, : i.shape[2] // 2 * 2]
+        even, odd = slice(None, None, 2), slice(1, None, 2)
+        return lambda: (x[:, even, even] + x[:, even, odd] + x[:, odd, even] + x[:, odd, odd]) / 4
 
     def sgd_update(self, i: Inputs) -> Call:
         w, g, v = map(i.each_weight, "wgv")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch  # type: ignore[import-not-found,unused-ignore]
 from torch.nn import functional  # type: ignore[import-not-found,unused-ignore]
 from torch.optim.sgd import sgd  # type: ignore[import-not-found,unused-ignore]
@@ -20,11 +21,18 @@ ALL_GRADIENTS = [True, True, True]
 
 def images(i: Inputs, *arrays: Array) -> list[Any]:
     """Tensors with channels on axis 1, as PyTorch has them in any memory order."""
-    return [torch.from_numpy(array).movedim(i.axis, 1) for array in arrays]
+    return [tensor(array).movedim(i.axis, 1) for array in arrays]
+
+
+def tensor(array: Array) -> Any:
+    """Return a tensor that shares the memory of an array."""
+    if array.dtype.name != "bfloat16":
+        return torch.from_numpy(array)
+    return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
 
 
 def rows(*arrays: Array) -> list[Any]:
-    return [torch.from_numpy(array) for array in arrays]
+    return [*map(tensor, arrays)]
 
 
 class Torch(Library):
@@ -35,6 +43,8 @@ class Torch(Library):
     compiled : bool
         Whether to run through ``torch.compile``, for one shape.
     """
+
+    dtypes = frozenset({"float32", "float64", "float16", "bfloat16"})
 
     def __init__(self, compiled: bool = False) -> None:
         self.name, self.compiled = ("torch.compile" if compiled else "PyTorch"), compiled
@@ -47,6 +57,11 @@ class Torch(Library):
             return function
         torch.compiler.reset()
         return torch.compile(function, dynamic=False)
+
+    def as_arrays(self, result: Any) -> list[Array]:
+        tensors = result if isinstance(result, tuple) else (result,)
+        plain = (t.float() if t.dtype == torch.bfloat16 else t for t in map(torch.as_tensor, tensors))
+        return super().as_arrays(tuple(t.detach().numpy() for t in plain))
 
     def get_num_threads(self) -> int:
         threads: int = torch.get_num_threads()
@@ -236,6 +251,16 @@ class Torch(Library):
 
         return call
 
+    def clip_grad_norm(self, i: Inputs) -> Call:
+        return partial(self.translate(torch.nn.utils.get_total_norm), rows(*i.each_weight("g")))
+
+    def max_pool(self, i: Inputs, pool: Any = functional.max_pool2d) -> Call:
+        (x,), run = images(i, i.x), self.translate(pool)
+        return lambda: run(x, 2).movedim(1, i.axis)
+
+    def avg_pool(self, i: Inputs) -> Call:
+        return self.max_pool(i, functional.avg_pool2d)
+
     def max_norm(self, i: Inputs) -> Call:
         return partial(self.translate(lambda x: torch.renorm(x, 2, 0, i.limit)), *rows(i.x))
 
@@ -273,7 +298,7 @@ class Torch(Library):
 
     def loss(self, i: Inputs, function: Callable[[Any], Any]) -> Call:
         """A loss of x and its gradient, as training asks for them."""
-        x = torch.from_numpy(i.x).requires_grad_()
+        x = tensor(i.x).requires_grad_()
         run = self.translate(function)
 
         def call() -> tuple[Any, Any]:
@@ -287,9 +312,9 @@ class Torch(Library):
         return self.loss(i, lambda x: functional.cross_entropy(x, labels, label_smoothing=i.label_smoothing))
 
     def mse(self, i: Inputs) -> Call:
-        target = torch.from_numpy(i.residual)
+        target = tensor(i.residual)
         return self.loss(i, lambda x: functional.mse_loss(x, target))
 
     def huber(self, i: Inputs) -> Call:
-        target = torch.from_numpy(i.residual)
+        target = tensor(i.residual)
         return self.loss(i, lambda x: functional.huber_loss(x, target))

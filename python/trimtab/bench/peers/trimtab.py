@@ -9,16 +9,26 @@ import numpy as np
 
 import trimtab as tt
 from trimtab._typing import Array
-from trimtab.bench.cases import Inputs
+from trimtab.bench.cases import Case, Inputs
 from trimtab.bench.peers.library import Call, Library
-from trimtab.nn import Parameter
+from trimtab.nn import AvgPool2d, MaxPool2d, Parameter
 from trimtab.optim import SGD
 
 
+def wide(*statistics: Array) -> list[Array]:
+    """Return saved statistics in the dtype that functions return them in."""
+    return [values.astype(np.float64) for values in statistics]
+
+
 class Trimtab(Library):
-    """The functions of the package; each call allocates its results."""
+    """The functions of the package; each call allocates its results, or writes the first of them to `out`."""
 
     name = "trimtab"
+    dtypes = frozenset({"float32", "float64", "float16", "bfloat16"})
+
+    def prepare(self, case: Case, inputs: Inputs) -> Call:
+        call: Any = super().prepare(case, inputs)
+        return partial(call, out=np.empty_like(self.as_arrays(call())[0])) if case.out else call
 
     def get_num_threads(self) -> int:
         return tt.get_num_threads()
@@ -132,6 +142,60 @@ class Trimtab(Library):
             return updated
 
         return call
+
+    def alpha_dropout_backward(self, i: Inputs) -> Call:
+        return partial(tt.alpha_dropout_backward, i.dy, np.packbits(i.keep, bitorder="little"), i.p)
+
+    def drop_path_forward(self, i: Inputs) -> Call:
+        return partial(tt.drop_path_forward, i.x, i.p, rng=np.random.default_rng(2))
+
+    def drop_path_backward(self, i: Inputs) -> Call:
+        return partial(tt.drop_path_backward, i.dy, np.packbits(i.keep_sample, bitorder="little"), i.p)
+
+    def gaussian_dropout_backward(self, i: Inputs) -> Call:
+        return partial(tt.gaussian_dropout_backward, i.dy, i.residual)
+
+    def batch_norm_apply(self, i: Inputs) -> Call:
+        mean, rstd = wide(i.mean, i.var)
+        return partial(tt.batch_norm_apply, i.x, mean, rstd, i.gamma, i.beta, axis=i.axis)
+
+    def batch_norm_backward_sums(self, i: Inputs) -> Call:
+        mean, rstd = wide(i.mean, i.var)
+        return partial(tt.batch_norm_backward_sums, i.dy, i.x, mean, rstd, axis=i.axis)
+
+    def batch_norm_backward_apply(self, i: Inputs) -> Call:
+        mean, rstd, sum_dy, sum_dy_xhat = wide(i.mean, i.var, i.beta, i.mean)
+        channels, count = (mean, rstd, i.gamma, sum_dy, sum_dy_xhat), i.x.size // i.channels
+        return partial(tt.batch_norm_backward_apply, i.dy, i.x, *channels, count, axis=i.axis)
+
+    def batch_renorm_forward(self, i: Inputs) -> Call:
+        # Without momentum the running statistics, and so the results, stay as they are.
+        running: Any = {"running_mean": i.mean.copy(), "running_std": i.var.copy(), "momentum": 0.0}
+        return partial(tt.batch_renorm_forward, i.x, i.gamma, i.beta, axis=i.axis, eps=i.eps, **running)
+
+    def batch_renorm_backward(self, i: Inputs) -> Call:
+        _, mean, rstd, r, d = self.batch_renorm_forward(i)()
+        return partial(tt.batch_renorm_backward, i.dy, i.x, mean, rstd, r, d, i.gamma, axis=i.axis)
+
+    def whiten_forward(self, i: Inputs) -> Call:
+        return lambda: tt.whiten_forward(i.x, axis=i.axis, eps=i.eps).y
+
+    def whiten_backward(self, i: Inputs) -> Call:
+        saved = tt.whiten_forward(i.x, axis=i.axis, eps=i.eps).saved
+        return partial(tt.whiten_backward, i.dy, saved)
+
+    def fold_batch_norm(self, i: Inputs) -> Call:
+        channels = i.bias, i.mean, i.var, i.gamma, i.beta
+        return partial(tt.fold_batch_norm, i.x, *channels, eps=i.eps, axis=i.axis)
+
+    def clip_grad_norm(self, i: Inputs) -> Call:
+        return partial(tt.clip_grad_norm, i.each_weight("g"), np.inf)
+
+    def max_pool(self, i: Inputs) -> Call:
+        return partial(MaxPool2d(2, axis=i.axis).forward, i.x)
+
+    def avg_pool(self, i: Inputs) -> Call:
+        return partial(AvgPool2d(2, axis=i.axis).forward, i.x)
 
     def max_norm(self, i: Inputs) -> Call:
         return partial(tt.max_norm, i.x, i.limit, axis=-1)
