@@ -14,6 +14,7 @@
 //   panel    the part of a unit or tile that one task sums; partial sums of panels combine in a fixed order
 //   task     a piece of work that one thread does; the shape alone decides what it is
 //   lane     one element of a vector register; sums use virtual lanes, the same number on any instruction set
+//   wide     of units whose values leave the range of the working type: they are computed in double, scaled
 //
 // In all drawings memory runs from left to right, then from top to bottom.
 //
@@ -296,13 +297,26 @@ struct Activation {
     void* y;
     ptrdiff_t count;
     double slope;
+    bool approximate;
 };
-// dx = dy * f'(x), with f'(x) from y (or, for the ReLUs, from x in its place).
+// dx = dy * f'(x), with f'(x) from y (for GELU and SiLU from x in its place, as it may be for the ReLUs).
 struct ActivationBackward {
     const void *dy, *y;
     void* dx;
     ptrdiff_t count;
     double slope;
+    bool approximate;
+};
+// x (rows, width), and dx of the gradient dy and the result y.
+struct Softmax {
+    const void* x;
+    void* y;
+    ptrdiff_t rows, width;
+};
+struct SoftmaxBackward {
+    const void *dy, *y;
+    void* dx;
+    ptrdiff_t rows, width;
 };
 
 // logits (rows, classes), and for each row a label or the probabilities of the classes. The label `ignored` skips a
@@ -432,9 +446,15 @@ struct MaxNormKernels {
     Kernel<MaxNorm> project[dtype_count];
 };
 struct ActivationKernels {
-    Kernel<Activation> relu[dtype_count], leaky_relu[dtype_count], sigmoid[dtype_count], tanh[dtype_count];
+    Kernel<Activation> relu[dtype_count], leaky_relu[dtype_count], sigmoid[dtype_count], tanh[dtype_count],
+        silu[dtype_count], gelu[dtype_count];
     Kernel<ActivationBackward> relu_backward[dtype_count], leaky_relu_backward[dtype_count],
-        sigmoid_backward[dtype_count], tanh_backward[dtype_count];
+        sigmoid_backward[dtype_count], tanh_backward[dtype_count], silu_backward[dtype_count],
+        gelu_backward[dtype_count];
+};
+struct SoftmaxKernels {
+    Kernel<Softmax> softmax[dtype_count], log_softmax[dtype_count];
+    Kernel<SoftmaxBackward> softmax_backward[dtype_count], log_softmax_backward[dtype_count];
 };
 struct LossesKernels {
     Kernel<SoftmaxCrossEntropy> softmax_cross_entropy[dtype_count];
@@ -466,6 +486,7 @@ struct AvgPoolKernels {
     each(ParameterUpdateKernels, parameter_update, level) \
     each(MaxNormKernels, max_norm, level)      \
     each(ActivationKernels, activation, level) \
+    each(SoftmaxKernels, softmax, level)       \
     each(LossesKernels, losses, level)         \
     each(ConvolutionKernels, convolution, level) \
     each(MaxPoolKernels, max_pool, level)      \

@@ -15,6 +15,7 @@ PYBIND11_MODULE(kernels, m, pybind11::mod_gil_not_used()) {
         configure_gil();
         import_numpy();
         import_random();
+        bind_softmax(m.ptr());
         bind_system(m.ptr());
         bind_layer_norm(m.ptr());
         bind_rms_norm(m.ptr());

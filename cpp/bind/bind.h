@@ -26,5 +26,6 @@ void bind_parameter_update(PyObject* module);
 void bind_reading(PyObject* module);
 void bind_rms_norm(PyObject* module);
 void bind_sgd(PyObject* module);
+void bind_softmax(PyObject* module);
 void bind_system(PyObject* module);
 }  // namespace trimtab

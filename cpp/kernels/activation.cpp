@@ -3,6 +3,10 @@
 //   leaky_relu  y = x, or slope * x for x <= 0      dx = dy, or slope * dy for y <= 0
 //   sigmoid     y = 1 / (1 + exp(-x))               dx = dy * y * (1 - y)
 //   tanh        y = tanh(x)                         dx = dy * (1 - y^2)
+//   silu        y = x * p, p = 1 / (1 + exp(-x))    dx = dy * (p + x * p * (1 - p))
+//   gelu        y = x * P(x), P the normal          dx = dy * (P(x) + x * P'(x))
+//               distribution; approximate:
+//               P(x) = 1 / (1 + exp(-u)), u = 2 sqrt(2 / pi) (x + 0.044715 x^3)
 // Comparisons with NaN are false. They are written so that NaN is kept.
 #include "elementary.h"
 #include "elementwise.h"
@@ -22,8 +26,8 @@ TRIMTAB_INLINE void map(const Activation& a, double cost, const F& f) {
 
 // dx = f(dy, y)
 template <class T, class F>
-TRIMTAB_INLINE void map_backward(const ActivationBackward& a, const F& f) {
-    for_tasks(a.count, 0.25, [&](ptrdiff_t first, ptrdiff_t n) {
+TRIMTAB_INLINE void map_backward(const ActivationBackward& a, const F& f, double cost = 0.25) {
+    for_tasks(a.count, cost, [&](ptrdiff_t first, ptrdiff_t n) {
         const T *dy = static_cast<const T*>(a.dy) + first, *y = static_cast<const T*>(a.y) + first;
         T* dx = static_cast<T*>(a.dx) + first;
         sweep<Work<T>>(n, [&](ptrdiff_t i, auto at) { at.store(dx + i, f(at.load(dy + i), at.load(y + i))); });
@@ -75,6 +79,82 @@ void tanh_backward(const ActivationBackward& a) {
     using V = Vector<Work<T>>;
     map_backward<T>(a, [](V dy, V y) { return dy * fma(-y, y, V{} + 1); });
 }
+
+// Beyond +-far the distributions are 0 and 1, and infinity times 0 must not be NaN.
+template <class W>
+constexpr W far = is_same<W, float> ? 200 : 1600;
+template <class W>
+TRIMTAB_INLINE Vector<W> within(Vector<W> x, W limit) {
+    const Vector<W> low = max(x, broadcast(-limit));
+    return low > limit ? broadcast(limit) : low;
+}
+
+// A distribution P and x * P'(x).
+template <class W>
+struct Distribution {
+    Vector<W> p, slope_times_x;
+};
+template <class W>
+struct LogisticDistribution {
+    TRIMTAB_INLINE Distribution<W> operator()(Vector<W> x) const {
+        const Logistic<W> logistic(x);
+        return {logistic.p, within<W>(x, far<W>) * logistic.slope};
+    }
+};
+template <class W>
+struct NormalDistribution {
+    TRIMTAB_INLINE Distribution<W> operator()(Vector<W> x) const {
+        const Vector<W> near = within<W>(x, Format<W>::tail_end);
+        const NormalTail<W> tail(magnitude<W>(near));
+        constexpr W height = W(0.39894228040143267794);  // 1 / sqrt(2 pi)
+        return {x > 0 ? 1 - tail.probability : tail.probability, near * (tail.density * height)};
+    }
+};
+template <class W>
+struct ApproximateNormal {
+    TRIMTAB_INLINE Distribution<W> operator()(Vector<W> x) const {
+        constexpr W linear = W(1.59576912160573071176), cubic = W(0.0713548162726002487763);
+        const Vector<W> near = within<W>(x, Format<W>::tail_end), square = near * near;
+        const Logistic<W> logistic(near * fma(square, broadcast(cubic), broadcast(linear)));
+        const Vector<W> slope = fma(square, broadcast(3 * cubic), broadcast(linear));
+        return {logistic.p, near * slope * logistic.slope};
+    }
+};
+
+// y = x * P(x)
+template <class T, template <class> class P>
+TRIMTAB_INLINE void gate(const Activation& a, double cost) {
+    using W = Work<T>;
+    map<T>(a, cost, [](Vector<W> x) { return max(x, broadcast(-far<W>)) * P<W>()(x).p; });
+}
+// dx = dy * (P(x) + x * P'(x))
+template <class T, template <class> class P>
+TRIMTAB_INLINE void gate_backward(const ActivationBackward& a, double cost) {
+    using W = Work<T>;
+    map_backward<T>(a, [](Vector<W> dy, Vector<W> x) {
+        const Distribution<W> at_x = P<W>()(x);
+        return dy * (at_x.p + at_x.slope_times_x);
+    }, cost);
+}
+
+template <class T>
+void silu_forward(const Activation& a) {
+    gate<T, LogisticDistribution>(a, 0.6);
+}
+template <class T>
+void silu_backward(const ActivationBackward& a) {
+    gate_backward<T, LogisticDistribution>(a, 0.7);
+}
+template <class T>
+void gelu_forward(const Activation& a) {
+    if (a.approximate) return gate<T, ApproximateNormal>(a, 0.7);
+    gate<T, NormalDistribution>(a, 0.9);
+}
+template <class T>
+void gelu_backward(const ActivationBackward& a) {
+    if (a.approximate) return gate_backward<T, ApproximateNormal>(a, 0.8);
+    gate_backward<T, NormalDistribution>(a, 1);
+}
 }  // namespace
 
 TRIMTAB_EXPORT(ActivationKernels, activation) = {
@@ -82,9 +162,13 @@ TRIMTAB_EXPORT(ActivationKernels, activation) = {
     .leaky_relu = TRIMTAB_EACH_DTYPE(leaky_relu_forward),
     .sigmoid = TRIMTAB_EACH_DTYPE(sigmoid_forward),
     .tanh = TRIMTAB_EACH_DTYPE(tanh_forward),
+    .silu = TRIMTAB_EACH_DTYPE(silu_forward),
+    .gelu = TRIMTAB_EACH_DTYPE(gelu_forward),
     .relu_backward = TRIMTAB_EACH_DTYPE(relu_backward),
     .leaky_relu_backward = TRIMTAB_EACH_DTYPE(leaky_relu_backward),
     .sigmoid_backward = TRIMTAB_EACH_DTYPE(sigmoid_backward),
     .tanh_backward = TRIMTAB_EACH_DTYPE(tanh_backward),
+    .silu_backward = TRIMTAB_EACH_DTYPE(silu_backward),
+    .gelu_backward = TRIMTAB_EACH_DTYPE(gelu_backward),
 };
 }  // namespace trimtab

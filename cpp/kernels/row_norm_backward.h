@@ -95,8 +95,9 @@ private:
     };
 
     // `known`: the sums of each row, every segments_ of them, or null.
-    TRIMTAB_INLINE void differentiate_panel(ptrdiff_t panel, Columns columns, const Sums* known,
-                                            OutputStore<T>& output) const {
+    // Compiled once for both ways to cut the work.
+    __attribute__((noinline)) void differentiate_panel(ptrdiff_t panel, Columns columns, const Sums* known,
+                                                       OutputStore<T>& output) const {
         W* const in_w = row_sums_ + panel * 2 * width_;
         double* const in_double = panel_sums_ + panel * parameters * width_;
         double* const totals[2] = {panels_ > 1 ? in_double : a_.dgamma, panels_ > 1 ? in_double + width_ : a_.dbeta};

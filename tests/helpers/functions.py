@@ -210,7 +210,7 @@ FUNCTIONS = [
     ),
     *(
         Function(name, {"x": "array", "out": "out"}, lambda: {"x": some(4, 3), "out": some(4, 3)})
-        for name in ("relu", "sigmoid", "tanh")
+        for name in ("relu", "sigmoid", "tanh", "silu")
     ),
     *(
         Function(
@@ -219,6 +219,37 @@ FUNCTIONS = [
             lambda: {"dy": some(4, 3), "y": some(4, 3), "out": some(4, 3)},
         )
         for name in ("relu", "sigmoid", "tanh")
+    ),
+    Function(
+        "silu_backward",
+        {"dy": "array", "x": "required like it", "out": "out"},
+        lambda: {"dy": some(4, 3), "x": some(4, 3), "out": some(4, 3)},
+    ),
+    Function(
+        "gelu",
+        {"x": "array", "approximate": "flag", "out": "out"},
+        lambda: {"x": some(4, 3), "approximate": True, "out": some(4, 3)},
+    ),
+    Function(
+        "gelu_backward",
+        {"dy": "array", "x": "required like it", "approximate": "flag", "out": "out"},
+        lambda: {"dy": some(4, 3), "x": some(4, 3), "approximate": False, "out": some(4, 3)},
+    ),
+    *(
+        Function(
+            name,
+            {"x": "array", "axis": "axes", "out": "out"},
+            lambda: {"x": some(4, 3), "axis": 0, "out": some(4, 3)},
+        )
+        for name in ("softmax", "log_softmax")
+    ),
+    *(
+        Function(
+            f"{name}_backward",
+            {"dy": "array", "y": "required like it", "axis": "axes", "out": "out"},
+            lambda: {"dy": some(4, 3), "y": -some(4, 3), "axis": 1, "out": some(4, 3)},
+        )
+        for name in ("softmax", "log_softmax")
     ),
     Function(
         "leaky_relu",

@@ -137,6 +137,12 @@ def _elementwise(shape, dtype) -> Iterator[Call]:
         yield Call(getattr(tt, name), {"x": x})
         y = "x" if name == "leaky_relu" else "y"
         yield Call(getattr(tt, f"{name}_backward"), {"dy": dy, y: x})
+    for name in ("gelu", "silu"):
+        yield Call(getattr(tt, name), {"x": x})
+        yield Call(getattr(tt, f"{name}_backward"), {"dy": dy, "x": x})
+    for name, axis in (("softmax", -1), ("log_softmax", 0)):
+        yield Call(getattr(tt, name), {"x": x, "axis": axis})
+        yield Call(getattr(tt, f"{name}_backward"), {"dy": dy, "y": -x, "axis": axis})
     for reduction in ("mean", "none"):
         yield Call(tt.mse, {"pred": x, "target": target, "reduction": reduction})
         yield Call(tt.mae, {"pred": x, "target": target, "reduction": reduction})

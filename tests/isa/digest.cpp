@@ -307,16 +307,35 @@ void activation(DType dtype, const Data& data) {
     const ptrdiff_t count = 10007;
     const auto& table = *kernels->activation;
     Array x(dtype, count, data), dy(dtype, count, ordinary);
+    bool approximate = false;
     const auto both = [&](const char* name, const auto& forward, const auto& backward) {
         Array y(dtype, count), dx(dtype, count);
-        forward[int(dtype)]({.x = x, .y = y, .count = count, .slope = 0.3});
-        backward[int(dtype)]({.dy = dy, .y = y, .dx = dx, .count = count, .slope = 0.3});
+        forward[int(dtype)]({.x = x, .y = y, .count = count, .slope = 0.3, .approximate = approximate});
+        backward[int(dtype)]({.dy = dy, .y = y, .dx = dx, .count = count, .slope = 0.3, .approximate = approximate});
         print(name, dtype, data.name, text({count}), {&y, &dx});
     };
     both("relu", table.relu, table.relu_backward);
     both("leaky_relu", table.leaky_relu, table.leaky_relu_backward);
     both("sigmoid", table.sigmoid, table.sigmoid_backward);
     both("tanh", table.tanh, table.tanh_backward);
+    both("silu", table.silu, table.silu_backward);
+    both("gelu", table.gelu, table.gelu_backward);
+    approximate = true;
+    both("gelu_approximate", table.gelu, table.gelu_backward);
+}
+
+void softmax(DType dtype, const Data& data) {
+    const auto& table = *kernels->softmax;
+    for (const auto& [rows, width] : {std::pair<ptrdiff_t, ptrdiff_t>{67, 5}, {9, 1003}}) {
+        Array x(dtype, rows * width, data), dy(dtype, rows * width, ordinary), y(dtype, rows * width), dx = y;
+        const auto both = [&](const char* name, auto& forward, auto& backward) {
+            forward[int(dtype)]({.x = x, .y = y, .rows = rows, .width = width});
+            backward[int(dtype)]({.dy = dy, .y = y, .dx = dx, .rows = rows, .width = width});
+            print(name, dtype, data.name, text({rows, width}), {&y, &dx});
+        };
+        both("softmax", table.softmax, table.softmax_backward);
+        both("log_softmax", table.log_softmax, table.log_softmax_backward);
+    }
 }
 
 void losses(DType dtype, const Data& data) {
@@ -445,7 +464,7 @@ int main() {
     configure_memory();
     configure_threads();
     for (const auto family : {convert, layer_norm, rms_norm, batch_norm, group_norm, dropout, parameter_update,
-                              max_norm, activation, losses, convolution, max_pool, avg_pool})
+                              max_norm, activation, softmax, losses, convolution, max_pool, avg_pool})
         for (const DType dtype : dtypes)
             for (const Data& data : all_data)
                 if (holds(dtype, data)) family(dtype, data);

@@ -166,8 +166,12 @@ def test_activations_do_not_depend_on_the_batch(rng, threads, dtype, shape):
         (tt.leaky_relu, tt.leaky_relu_backward),
         (tt.sigmoid, tt.sigmoid_backward),
         (tt.tanh, tt.tanh_backward),
+        (tt.softmax, tt.softmax_backward),
+        (tt.log_softmax, tt.log_softmax_backward),
     ):
         assert_invariant(lambda x, dy, f=function, b=backward: (f(x), b(dy, f(x))), x, dy)
+    for function, backward in ((tt.gelu, tt.gelu_backward), (tt.silu, tt.silu_backward)):
+        assert_invariant(lambda x, dy, f=function, b=backward: (f(x), b(dy, x)), x, dy)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10, 33, 1000, 5000])

@@ -150,7 +150,13 @@ def activation_case(shape, dtype, place):
     dy, x = map(place, data(shape, dtype, 2))
     names = ("relu", "leaky_relu", "sigmoid", "tanh")
     results = [getattr(tt, name)(x) for name in names]
-    return results + [getattr(tt, f"{name}_backward")(dy, y) for name, y in zip(names, results, strict=True)]
+    results += [getattr(tt, f"{name}_backward")(dy, y) for name, y in zip(names, results, strict=True)]
+    for name in ("softmax", "log_softmax"):
+        y = getattr(tt, name)(x)
+        results += [y, getattr(tt, f"{name}_backward")(dy, y)]
+    for approximate in (False, True):
+        results += [tt.gelu(x, approximate), tt.gelu_backward(dy, x, approximate)]
+    return [*results, tt.silu(x), tt.silu_backward(dy, x)]
 
 
 def losses_case(shape, dtype, place):

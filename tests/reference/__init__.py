@@ -26,4 +26,5 @@ from reference.parameter_update import *
 from reference.random_stream import *
 from reference.rms_norm import *
 from reference.sgd import *
+from reference.softmax import *
 from reference.whitening import *

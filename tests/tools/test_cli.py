@@ -179,6 +179,18 @@ def test_the_seed_of_a_demo_is_that_of_its_first_run(small_demo, tmp_path):
     assert any((accuracy[0] != accuracy[1]).any() for accuracy in first.values())
 
 
+@pytest.mark.parametrize("norm", ["no normalization", "batch norm", "layer norm"])
+def test_the_demo_trains_networks_of_eight_layers(norm):
+    from trimtab import demo, nn
+
+    model = demo.network(demo.NORMS[norm], 3, 0)
+    linear = [layer.weight.value.shape for layer in model if isinstance(layer, nn.Linear)]
+    assert linear == [(64, 3), *[(64, 64)] * 7, (10, 64)]
+    normalized = [layer for layer in model if isinstance(layer, nn.BatchNorm | nn.LayerNorm)]
+    assert len(normalized) == (0 if norm == "no normalization" else 8)
+    assert sum(isinstance(layer, nn.ReLU) for layer in model) == 8
+
+
 def test_the_plot_of_the_demo_shows_means_and_ranges_in_percent(tmp_path, monkeypatch):
     figure = pytest.importorskip("matplotlib.figure").Figure
     from trimtab import demo

@@ -1,10 +1,13 @@
-"""The imports inside the package: no modules import one another in a circle."""
+"""The imports inside the package: none form a circle, and public modules are imported when they are used."""
 
 import ast
 from graphlib import TopologicalSorter
 from pathlib import Path
+from types import ModuleType
 
+import pytest
 import trimtab
+from helpers.interpreter import interpret
 
 PACKAGE = Path(trimtab.__file__).parent
 
@@ -43,3 +46,10 @@ def test_no_imports_form_a_circle():
     }
     order = list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the modules
     assert order.index("trimtab._core") < order.index("trimtab.nn.module") < order.index("trimtab.trainer")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in trimtab.__all__ if isinstance(getattr(trimtab, name), ModuleType)]
+)
+def test_a_public_module_is_an_attribute_after_the_import_alone(name):
+    assert interpret(f"import trimtab; print(trimtab.{name}.__name__)").stdout == f"trimtab.{name}\n"

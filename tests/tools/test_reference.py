@@ -1,5 +1,6 @@
 """The specification: backward passes against central differences, forward passes against properties."""
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -302,6 +303,33 @@ def test_sgd_update_agrees_with_results_by_hand(options, expected_w, expected_v)
     assert (w.item(), v.item()) == (expected_w, expected_v)
 
 
+@pytest.mark.parametrize(
+    ("options", "expected_w", "expected_m", "expected_v"),
+    [
+        ({}, 1.5, 4.0, 16.0),
+        ({"eps": 4.0}, 1.75, 4.0, 16.0),
+        ({"betas": (0.0, 0.5), "step": 1}, 1.5, 4.0, 8.0),
+        ({"betas": (0.5, 0.0), "step": 2, "exp_avg": 2.0}, 1.5, 3.0, 16.0),
+        ({"weight_decay": 0.5, "l1": 0.25}, 0.875, 4.0, 16.0),
+        ({"weight_decay": 2.0, "l1": 1.0, "decoupled": False}, 1.5, 9.0, 81.0),
+        ({"l1": 1.0, "proximal": True}, 1.0, 4.0, 16.0),
+        ({"l1": 4.0, "proximal": True}, 0.0, 4.0, 16.0),
+        ({"maximize": True, "grad_scale": 2.0}, 2.5, -8.0, 64.0),
+        ({"largest": 64.0}, 1.75, 4.0, 16.0),
+        ({"largest": 4.0}, 1.5, 4.0, 16.0),
+    ],
+)
+def test_adam_update_agrees_with_results_by_hand(options, expected_w, expected_m, expected_v):
+    options = {"betas": (0.0, 0.0), "eps": 0.0, "step": 1} | options
+    largest = options.pop("largest", None)
+    w, g, m, v = np.array([2.0]), np.array([4.0]), np.array([options.pop("exp_avg", 0.0)]), np.array([0.0])
+    u = None if largest is None else [np.array([largest])]
+    reference.adam_update([w], [g], [m], [v], lr=0.5, max_exp_avg_sqs=u, **options)
+    assert (w.item(), m.item(), v.item()) == (expected_w, expected_m, expected_v)
+    if u:
+        assert u[0] == max(largest, expected_v)
+
+
 def test_penalty_max_norm_and_clipping_agree_with_results_by_hand(rng):
     w = np.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
     np.testing.assert_allclose(reference.max_norm(w, 1.0, axis=1), [[0.6, 0.8], [0.3, 0.4], [0, 0]])
@@ -351,7 +379,19 @@ def test_regression_and_activations_have_the_right_gradients(rng):
             (x,),
             rng,
         )
-    for name in ("relu", "sigmoid", "tanh"):  # gradients of y alone
+    weight = rng.uniform(0, 2, 3)
+    for loss in (
+        partial(reference.mae, target=target, sample_weight=weight),
+        partial(reference.binary_cross_entropy, labels=target > 0, label_smoothing=0.1, pos_weight=3),
+    ):
+        assert_gradients(lambda x, f=loss: f(x)[0], lambda dy, x, f=loss: [dy * f(x)[1]], (x,), rng)
+    for function, backward in (
+        (reference.silu, reference.silu_backward),
+        (reference.gelu, reference.gelu_backward),
+        (partial(reference.gelu, approximate=True), partial(reference.gelu_backward, approximate=True)),
+    ):
+        assert_gradients(function, lambda dy, x, b=backward: [b(dy, x)], (x,), rng)
+    for name in ("relu", "sigmoid", "tanh", "softmax", "log_softmax"):  # gradients of y alone
         forward, backward = getattr(reference, name), getattr(reference, f"{name}_backward")
         assert_gradients(forward, lambda dy, x, f=forward, b=backward: [b(dy, f(x))], (x,), rng)
     assert_gradients(reference.leaky_relu, lambda dy, x: [reference.leaky_relu_backward(dy, x)], (x,), rng)

@@ -274,3 +274,26 @@ def test_a_loss_is_fitted_to_the_samples_to_train_on(rng):
 class FailsAtOnce(Callback):
     def on_fit_begin(self, trainer, epochs, batches):
         raise ArithmeticError
+
+
+@pytest.mark.parametrize("factor", [-1e-300, -0.5, np.nextafter(0, -1)])
+def test_factors_are_not_below_0_by_any_amount(factor):
+    """0 itself is one."""
+    x, labels = np.ones((2, 2), np.float32), np.array([0, 1])
+    model = nn.Sequential(nn.Linear(2, 2, rng=0))
+    learner = Trainer(model, losses.CrossEntropy(), SGD(model, 0.1), rng=0)
+    for value in ([1.0, factor], {0: factor}):
+        with pytest.raises(ValueError, match=r"class_weight.* must be .*>= 0.*, got "):
+            losses.CrossEntropy(class_weight=value)
+        with pytest.raises(ValueError, match=r"^fit: class_weight.* must be .*>= 0.*, got "):
+            learner.fit(x, labels, class_weight=value, progress=False)
+    with pytest.raises(ValueError, match=r"pos_weight must be .*>= 0.*, got "):
+        losses.BinaryCrossEntropy(pos_weight=factor)
+    for loss, target in ((losses.CrossEntropy(), labels), (losses.MSE(), x)):
+        with pytest.raises(ValueError, match=r"^(CrossEntropy|MSE): sample_weight must be .*>= 0.*, got "):
+            loss(x, target, sample_weight=np.array([1.0, factor]))
+    with pytest.raises(ValueError, match=r"^fit: sample_weight must be .*>= 0.*, got "):
+        learner.fit(x, labels, sample_weight=[1.0, factor], progress=False)
+    losses.CrossEntropy(class_weight=[1.0, 0.0])
+    losses.BinaryCrossEntropy(pos_weight=0.0)
+    learner.fit(x, labels, sample_weight=[1.0, 0.0], class_weight=[1.0, 0.0], progress=False)

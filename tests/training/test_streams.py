@@ -176,6 +176,16 @@ def test_a_bad_batch_names_itself(data):
     assert learner.optimizer.steps == 3
 
 
+def test_the_other_batches_of_a_skipped_step_are_skipped(data):
+    bad = (np.full((8, 3), np.nan, np.float32), data[1][:8])
+    good = batches_of(*data)
+    learner, other = small_trainer(), small_trainer()
+    learner.fit([bad, good[0], *good[1:3]], accumulate=2, nan="skip", progress=False)
+    other.fit(good[1:3], accumulate=2, progress=False)
+    assert (learner.skipped, learner.optimizer.steps) == (1, 1)
+    assert state_of(learner)[0] == state_of(other)[0]
+
+
 @pytest.mark.parametrize("error", [FloatingPointError, RuntimeError])
 def test_a_fit_that_fails_in_its_first_batch_keeps_the_history(error, data):
     learner = small_trainer()

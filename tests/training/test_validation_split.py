@@ -1,11 +1,14 @@
 """The samples that a fit holds out: at random, in proportion to the classes, and the same ones ever after."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from helpers.training import small_trainer, state_of
 from numpy.testing import assert_array_equal
 from trimtab import losses
 from trimtab.callbacks import Callback
+from trimtab.training.batches import Data
 
 
 def numbered(samples, classes=2):
@@ -98,7 +101,7 @@ def test_a_stratified_split_has_the_same_share_of_each_class(shuffle, share):
     chosen = held_out(small_trainer(outputs=3), x, y, validation_split=share, stratify=True, shuffle=shuffle)
     assert len(chosen) == 60 - round(60 * (1 - share))
     counts = np.bincount(y[chosen], minlength=3)
-    assert np.all(abs(counts - share * np.array([30, 25, 5])) < 1)
+    assert counts.tolist() == {0.2: [6, 5, 1], 0.37: [11, 9, 2]}[share]  # the largest remainders get one more
     if not shuffle:
         for label, count in enumerate(counts):
             assert_array_equal(np.array(chosen)[y[chosen] == label], np.flatnonzero(y == label)[-count:])
@@ -115,6 +118,13 @@ def test_a_class_of_one_sample_cannot_be_stratified():
 
 def test_a_memory_map_is_split_without_a_copy(tmp_path):
     """Also one in Fortran order, which `take` would copy as a whole for each batch."""
+    x, y = numbered(40_000)
+    for order in "CF":
+        data = Data(np.asarray(x, order=order), y)
+        tracemalloc.start()
+        assert_array_equal(data.take(np.array([7, 3])).x, x[[7, 3]])
+        assert tracemalloc.get_traced_memory()[1] < 10_000 < x.nbytes
+        tracemalloc.stop()
     x, y = numbered(4000)
     path = tmp_path / "x.npy"
     for order in "CF":

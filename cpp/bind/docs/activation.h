@@ -240,4 +240,129 @@ Raises
 TypeError, ValueError
     As `tanh`; also where `y` does not fit `dy`.
 )");
+
+constexpr auto silu = join(
+    R"(silu(x, *, out=None)
+--
+
+Sigmoid linear unit, also called swish, elementwise.
+
+    y = x / (1 + exp(-x))
+
+Parameters
+----------
+)",
+    x_of_any_shape, out_for_y,
+    R"(
+Returns
+-------
+)",
+    y_like_x_with_nan,
+    R"(
+Raises
+------
+)",
+    type_error, value_error_of_out,
+    R"(
+Notes
+-----
+The error is below 4 units in the last place, for large negative `x`, too, down to the subnormal numbers (16-bit results:
+computed so in float32, then rounded). silu(-inf) is -0, the limit. The bits do not depend on the instruction set.
+
+References
+----------
+Elfwing, S., Uchibe, E., and Doya, K. (2018). Sigmoid-Weighted Linear Units for Neural Network Function Approximation in
+Reinforcement Learning. Neural Networks.
+)");
+
+constexpr auto silu_backward = join(
+    R"(silu_backward(dy, x, *, out=None)
+--
+
+Gradient of `silu`.
+
+    dx = dy * (p + x * p * (1 - p)),   p = 1 / (1 + exp(-x))
+
+Parameters
+----------
+)",
+    dy, x_of_forward, out_for_dx_over_x,
+    R"(
+Returns
+-------
+)",
+    dx_elementwise,
+    R"(
+Raises
+------
+TypeError, ValueError
+    As `silu`; also where `x` does not fit `dy`.
+)");
+
+constexpr auto gelu = join(
+    R"(gelu(x, approximate=False, *, out=None)
+--
+
+Gaussian error linear unit, elementwise.
+
+    y = x * P(x),   P(x) = (1 + erf(x / sqrt(2))) / 2, the distribution of standard normal numbers
+                    approximate: 1 / (1 + exp(-2 sqrt(2 / pi) (x + 0.044715 x^3))), which is the form with tanh
+
+Parameters
+----------
+)",
+    x_of_any_shape,
+    R"(approximate : bool, default False
+    Whether to take the approximation, which differs by up to 0.0005.
+)",
+    out_for_y,
+    R"(
+Returns
+-------
+)",
+    y_like_x_with_nan,
+    R"(
+Raises
+------
+)",
+    type_error, value_error_of_out,
+    R"(
+Notes
+-----
+The error of the exact form is below 6 units in the last place, for large negative `x`, too, down to the subnormal numbers
+(16-bit results: computed so in float32, then rounded). gelu(-inf) is -0, the limit. The bits do not depend on the
+instruction set.
+
+References
+----------
+Hendrycks, D., and Gimpel, K. (2016). Gaussian Error Linear Units. arXiv:1606.08415.
+)");
+
+constexpr auto gelu_backward = join(
+    R"(gelu_backward(dy, x, approximate=False, *, out=None)
+--
+
+Gradient of `gelu`.
+
+    dx = dy * (P(x) + x * P'(x)),   P'(x) = exp(-x^2 / 2) / sqrt(2 pi), or the derivative of the approximation
+
+Parameters
+----------
+)",
+    dy, x_of_forward,
+    R"(approximate : bool, default False
+    As in the forward pass.
+)",
+    out_for_dx_over_x,
+    R"(
+Returns
+-------
+)",
+    dx_elementwise,
+    R"(
+Raises
+------
+TypeError, ValueError
+    As `gelu`; also where `x` does not fit `dy`.
+)");
 }  // namespace trimtab::docs

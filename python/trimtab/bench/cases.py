@@ -154,16 +154,17 @@ CASES = (
     ),
     *(case for p in (0.5, 0.1) for case in cases(["dropout_forward"], last((1, 1024)) + FLAT, p=p)),
     *cases(["dropout_backward", "add_dropout_forward", "alpha_dropout_forward"], FLAT, p=0.5),
-    *updates("sgd_update", "sgd_update_clipped", "sgd_optimizer", "penalty"),
+    *updates("sgd_update", "sgd_update_clipped", "sgd_optimizer", "adam_update", "penalty"),
     *cases(["max_norm"], last((512, 784), (4096, 4096))),
     *cases(
         [
             op + direction
-            for op in ("relu", "leaky_relu", "sigmoid", "tanh")
+            for op in ("relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu")
             for direction in ("", "_backward")
         ],
         FLAT,
     ),
+    *cases(["softmax", "softmax_backward"], last((64, 10), (256, 1000), (4096, 768))),
     *cases(["softmax_cross_entropy"], last((64, 10), (256, 1000), (512, 32000))),
     *cases(["mse", "huber"], last((64, 10), (1024, 1024))),
     # Small planes, odd numbers of channels, few long rows, narrow matrices
@@ -211,6 +212,7 @@ class Inputs:
     eps, slope, label_smoothing = 1e-5, 0.05, 0.1
     # The learning rate is so small that many updates hardly change the weights.
     lr, momentum, weight_decay, max_grad_norm = 1e-3, 0.9, 0.01, 1.0
+    beta1, beta2, step = 0.9, 0.999, 10  # of Adam
 
     def __init__(self, case: Case, dtype: DTypeLike | None = None) -> None:
         self.shape, self.axis, self.p = case.shape, case.axis, case.p or 0.0
@@ -289,6 +291,11 @@ class Inputs:
     def limit(self) -> float:
         """A length that about half of the rows exceed."""
         return float(np.median(np.linalg.norm(self.x, axis=-1)))
+
+    def adam_state(self) -> tuple[list[Array], ...]:
+        """Draw weights, gradients, averages of gradients and averages of their squares."""
+        w, g, m, roots = map(self.each_weight, "wgms")
+        return w, g, m, [np.square(root) for root in roots]
 
     def each_weight(self, name: str) -> list[Array]:
         """Draw an array for each parameter of a model, new ones in each call, as updates are in place."""

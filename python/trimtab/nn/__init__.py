@@ -1,37 +1,8 @@
 """Layers and models.
 
-==========================  =================================================================================
-module                      contents
-==========================  =================================================================================
-``module``                  `Module`: the protocol of every layer
-``parameter``               `Parameter`: an array that is trained, with its gradient
-``tree``                    where the modules and parameters of a model are found
-``state``                   copying a saved state into arrays
-``passes``                  what happens around every forward and backward: `recording`, `forward_hook`
-``summary``                 the table of layers
-``arguments``               arguments of forward and backward, checked
-``options``                 options of layers, checked whenever they are set
-``dtypes``                  dtypes of parameters, and of arithmetic in NumPy
-``sequential``              `Sequential`, `Residual`
-``linear``                  `Linear`
-``init``                    initial weights by name
-``embedding``               `Embedding`
-``conv``                    `Conv2d`
-``pool``                    `MaxPool2d`, `AvgPool2d`, `Flatten`
-``windows``                 kernel sizes, strides and padding of convolution and pooling
-``activation``              `ReLU`, `LeakyReLU`, `Sigmoid`, `Tanh`
-``norm``                    `LayerNorm`, `RMSNorm`, `GroupNorm`, `InstanceNorm`
-``batch_norm``              `BatchNorm`, with its variants
-``batch_statistics``        the statistics that a pass of `BatchNorm` uses
-``whitening``               `Whitening`
-``dropout``                 `Dropout`, `DropPath`, `AlphaDropout`, `GaussianDropout`
-``inspection``              `gradcheck`, `gradient_norms`
-``population_statistics``   `update_batch_norm`
-``fold``                    `fold`: a model for inference
-==========================  =================================================================================
-"""
+==========================  =========================================================================="""
 
-from trimtab.nn.activation import LeakyReLU, ReLU, Sigmoid, Tanh
+from trimtab.nn.activation import GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from trimtab.nn.batch_norm import BatchNorm, Ramp
 from trimtab.nn.conv import Conv2d
 from trimtab.nn.dropout import AlphaDropout, Dropout, DropPath, GaussianDropout
@@ -49,6 +20,7 @@ from trimtab.nn.sequential import Residual, Sequential
 from trimtab.nn.whitening import Whitening
 
 __all__ = [
+    "GELU",
     "AlphaDropout",
     "AvgPool2d",
     "BatchNorm",
@@ -71,7 +43,9 @@ __all__ = [
     "ReLU",
     "Residual",
     "Sequential",
+    "SiLU",
     "Sigmoid",
+    "Softmax",
     "Tanh",
     "Whitening",
     "fold",

@@ -82,3 +82,74 @@ class Tanh(Module):
         """Return ``dx = dy * (1 - y**2)``."""
         y = self.saved
         return kernels.tanh_backward(as_gradient(self, dy, y.shape), y)
+
+
+class SiLU(Module):
+    """Sigmoid linear unit, ``y = x / (1 + exp(-x))`` (Elfwing, Uchibe and Doya 2018), also called swish."""
+
+    def forward(self, x: Array) -> Array:
+        """Return y of the shape and dtype of x."""
+        self.saved = x = as_input(self, x)
+        return kernels.silu(x)
+
+    def backward(self, dy: Array) -> Array:
+        """Return ``dx = dy * (p + x * p * (1 - p))`` with ``p = 1 / (1 + exp(-x))``."""
+        x = self.saved
+        return kernels.silu_backward(as_gradient(self, dy, x.shape), x)
+
+
+class GELU(Module):
+    """Gaussian error linear unit, ``y = x P(x)`` with the normal distribution P (Hendrycks and Gimpel 2016).
+
+    Parameters
+    ----------
+    approximate : bool
+        Whether P is approximated by a logistic function, in the form that others write with tanh.
+    """
+
+    approximate = Option(_checks.flag)
+
+    def __init__(self, approximate: bool = False) -> None:
+        self.approximate = approximate
+
+    def forward(self, x: Array) -> Array:
+        """Return y of the shape and dtype of x."""
+        self.saved = x = as_input(self, x)
+        return kernels.gelu(x, self.approximate)
+
+    def backward(self, dy: Array) -> Array:
+        """Return ``dx = dy * (P(x) + x * P'(x))``."""
+        x = self.saved
+        return kernels.gelu_backward(as_gradient(self, dy, x.shape), x, self.approximate)
+
+    def __repr__(self) -> str:
+        return f"GELU(approximate={self.approximate})"
+
+
+class Softmax(Module):
+    """Softmax along an axis, ``y = exp(x) / sum(exp(x))``. `losses.CrossEntropy` takes logits without it.
+
+    Parameters
+    ----------
+    axis : int
+        The axis that the sum goes over.
+    """
+
+    axis = Option(_checks.whole)
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+    def forward(self, x: Array) -> Array:
+        """Return y of the shape and dtype of x."""
+        self.saved = y = kernels.softmax(x, axis=self.axis)
+        protect_if_saved(self, y)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Return ``dx = y * (dy - sum(dy * y))``."""
+        y = self.saved
+        return kernels.softmax_backward(as_gradient(self, dy, y.shape), y, axis=self.axis)
+
+    def __repr__(self) -> str:
+        return f"Softmax(axis={self.axis})"

@@ -74,6 +74,16 @@ def update(i: Inputs, all_w: list[Array], all_g: list[Array], all_v: list[Array]
         np.subtract(w, s, out=w)
 
 
+def normal_distribution(x: Array) -> Array:
+    """Return P(x), within 1.5e-7 by formula 7.1.26 of Abramowitz and Stegun (1964): NumPy has no erf."""
+    z = np.abs(x) / np.sqrt(2).astype(x.dtype)
+    t = 1 / (1 + 0.3275911 * z)
+    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
+    tail = np.exp(-np.square(z)) * series / 2
+    probability: Array = np.where(x < 0, tail, 1 - tail)
+    return probability
+
+
 class NumPy(BatchStatistics):
     """Expressions on whole arrays.
 
@@ -251,6 +261,32 @@ class NumPy(BatchStatistics):
 
         return call
 
+    def adam_update(self, i: Inputs) -> Call:
+        w, g, m, v = i.adam_state()
+        spare, updated = [np.empty_like(array) for array in w], (*w, *m, *v)
+        step_size = i.lr / (1 - i.beta1**i.step)
+        root_correction = (1 - i.beta2**i.step) ** 0.5
+
+        def call() -> tuple[Array, ...]:
+            for wi, gi, mi, vi, si in zip(w, g, m, v, spare, strict=True):
+                np.subtract(gi, mi, out=si)
+                np.multiply(si, 1 - i.beta1, out=si)
+                np.add(mi, si, out=mi)
+                np.multiply(gi, gi, out=si)
+                np.multiply(si, 1 - i.beta2, out=si)
+                np.multiply(vi, i.beta2, out=vi)
+                np.add(vi, si, out=vi)
+                np.multiply(wi, 1 - i.lr * i.weight_decay, out=wi)
+                np.sqrt(vi, out=si)
+                np.divide(si, root_correction, out=si)
+                np.add(si, i.eps, out=si)
+                np.divide(mi, si, out=si)
+                np.multiply(si, step_size, out=si)
+                np.subtract(wi, si, out=wi)
+            return updated
+
+        return call
+
     def sgd_optimizer(self, i: Inputs) -> Call:
         w, g = map(i.each_weight, "wg")
         v, spare = [np.zeros_like(array) for array in w], [np.empty_like(array) for array in w]
@@ -293,6 +329,38 @@ class NumPy(BatchStatistics):
 
     def sigmoid_backward(self, i: Inputs) -> Call:
         return lambda: i.dy * i.residual * (1 - i.residual)
+
+    def gelu(self, i: Inputs) -> Call:
+        return lambda: i.x * normal_distribution(i.x)
+
+    def gelu_backward(self, i: Inputs) -> Call:
+        def call() -> Array:
+            density = np.exp(-np.square(i.x) / 2) / np.sqrt(2 * np.pi).astype(i.dtype)
+            dx: Array = i.dy * (normal_distribution(i.x) + i.x * density)
+            return dx
+
+        return call
+
+    def silu(self, i: Inputs) -> Call:
+        return lambda: i.x / (1 + np.exp(-i.x))
+
+    def silu_backward(self, i: Inputs) -> Call:
+        def call() -> Array:
+            p = 1 / (1 + np.exp(-i.x))
+            return i.dy * (p + i.x * p * (1 - p))
+
+        return call
+
+    def softmax(self, i: Inputs) -> Call:
+        def call() -> Array:
+            exponentials = np.exp(i.x - i.x.max(-1, keepdims=True))
+            y: Array = exponentials / exponentials.sum(-1, keepdims=True)
+            return y
+
+        return call
+
+    def softmax_backward(self, i: Inputs) -> Call:
+        return lambda: i.residual * (i.dy - (i.dy * i.residual).sum(-1, keepdims=True))
 
     def tanh(self, i: Inputs) -> Call:
         return lambda: np.tanh(i.x)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch  # type: ignore[import-not-found,unused-ignore]
 from torch.nn import functional  # type: ignore[import-not-found,unused-ignore]
+from torch.optim.adam import adam  # type: ignore[import-not-found,unused-ignore]
 from torch.optim.sgd import sgd  # type: ignore[import-not-found,unused-ignore]
 
 from trimtab._typing import Array
@@ -237,6 +238,21 @@ class Torch(Library):
 
         return call
 
+    def adam_update(self, i: Inputs) -> Call:
+        w, g, m, v = (rows(*arrays) for arrays in i.adam_state())
+        steps = [torch.tensor(i.step - 1.0) for _ in w]
+        updated = (*w, *m, *v)
+        options: dict[str, Any] = {"lr": i.lr, "beta1": i.beta1, "beta2": i.beta2, "eps": i.eps}
+        options |= {"weight_decay": i.weight_decay, "decoupled_weight_decay": True}
+        options |= {"amsgrad": False, "maximize": False, **self.implementation}
+        run = self.translate(partial(adam, **options))
+
+        def call() -> tuple[Any, ...]:
+            run(w, g, m, v, [], steps)
+            return updated
+
+        return call
+
     def sgd_optimizer(self, i: Inputs) -> Call:
         parameters = rows(*i.each_weight("w"))
         for parameter, g in zip(parameters, rows(*i.each_weight("g")), strict=True):
@@ -283,6 +299,25 @@ class Torch(Library):
     def leaky_relu_backward(self, i: Inputs) -> Call:
         run = self.translate(lambda *a: aten.leaky_relu_backward(*a, i.slope, False))
         return partial(run, *rows(i.dy, i.x))
+
+    def gelu(self, i: Inputs) -> Call:
+        return partial(self.translate(torch.nn.functional.gelu), *rows(i.x))
+
+    def gelu_backward(self, i: Inputs) -> Call:
+        return partial(self.translate(lambda *a: aten.gelu_backward(*a)), *rows(i.dy, i.x))
+
+    def silu(self, i: Inputs) -> Call:
+        return partial(self.translate(torch.nn.functional.silu), *rows(i.x))
+
+    def silu_backward(self, i: Inputs) -> Call:
+        return partial(self.translate(lambda *a: aten.silu_backward(*a)), *rows(i.dy, i.x))
+
+    def softmax(self, i: Inputs) -> Call:
+        return partial(self.translate(lambda x: torch.softmax(x, -1)), *rows(i.x))
+
+    def softmax_backward(self, i: Inputs) -> Call:
+        run = self.translate(lambda dy, y: aten._softmax_backward_data(dy, y, -1, y.dtype))
+        return partial(run, *rows(i.dy, i.residual))
 
     def sigmoid(self, i: Inputs) -> Call:
         return partial(self.translate(torch.sigmoid), *rows(i.x))

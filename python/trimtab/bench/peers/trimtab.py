@@ -131,6 +131,17 @@ class Trimtab(Library):
 
         return call
 
+    def adam_update(self, i: Inputs) -> Call:
+        w, g, m, v = i.adam_state()
+        updated = (*w, *m, *v)
+        options: Any = {"lr": i.lr, "betas": (i.beta1, i.beta2), "eps": i.eps, "weight_decay": i.weight_decay}
+
+        def call() -> tuple[Array, ...]:
+            tt.adam_update(w, g, m, v, step=i.step, **options)
+            return updated
+
+        return call
+
     def sgd_optimizer(self, i: Inputs) -> Call:
         parameters = [Parameter(w) for w in i.each_weight("w")]
         for parameter, g in zip(parameters, i.each_weight("g"), strict=True):
@@ -214,6 +225,24 @@ class Trimtab(Library):
 
     def leaky_relu_backward(self, i: Inputs) -> Call:
         return partial(tt.leaky_relu_backward, i.dy, i.x)
+
+    def gelu(self, i: Inputs) -> Call:
+        return partial(tt.gelu, i.x)
+
+    def gelu_backward(self, i: Inputs) -> Call:
+        return partial(tt.gelu_backward, i.dy, i.x)
+
+    def silu(self, i: Inputs) -> Call:
+        return partial(tt.silu, i.x)
+
+    def silu_backward(self, i: Inputs) -> Call:
+        return partial(tt.silu_backward, i.dy, i.x)
+
+    def softmax(self, i: Inputs) -> Call:
+        return partial(tt.softmax, i.x)
+
+    def softmax_backward(self, i: Inputs) -> Call:
+        return partial(tt.softmax_backward, i.dy, i.residual)
 
     def sigmoid(self, i: Inputs) -> Call:
         return partial(tt.sigmoid, i.x)
