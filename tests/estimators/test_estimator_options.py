@@ -206,6 +206,16 @@ def test_early_stopping_of_our_own_restores_the_best_weights():
     assert np.array_equal(fitted.coefs_[0], once.coefs_[0])
 
 
+def test_rates_are_logged_and_lowered_by_callbacks(tmp_path):
+    own = [callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=100.0)]
+    own += [callbacks.LearningRateLogger(), callbacks.CSVLogger(tmp_path / "log.csv")]
+    fitted = classifier(callbacks=own, max_iter=4).fit(X, Y)
+    assert fitted.history_["learning_rate"] == [0.001, 0.001, 0.0005, 0.00025]
+    rows = (tmp_path / "log.csv").read_text().splitlines()
+    assert rows[0] == "epoch,loss,learning_rate,lr"
+    assert len(rows) == 5
+
+
 def test_checkpoints_are_refused(tmp_path):
     with pytest.raises(TypeError, match="an estimator is saved by pickle or joblib"):
         classifier(callbacks=[callbacks.Checkpoint(tmp_path / "c.safetensors")]).fit(X, Y)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from typing import Any
 
-from trimtab.callbacks.dispatch import CallbackList
+from trimtab._typing import Array
+from trimtab.callbacks import Callback
+from trimtab.callbacks.dispatch import CallbackList, validating
 from trimtab.training.history import History
 from trimtab.training.parts import require_callbacks
 from trimtab.training.position import Position
@@ -21,13 +23,57 @@ except ImportError:  # before 1.9
         """Stands for the class that gives an estimator `set_callbacks`."""
 
 
+class Rate:
+    """What callbacks see in place of an optimizer and its only group: rate and number of steps."""
+
+    name = "all"
+
+    def __init__(self, solver: Any) -> None:
+        self._solver = solver
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        rate: float = self._solver.lr
+        return rate
+
+    @lr.setter
+    def lr(self, rate: float) -> None:
+        self._solver.lr = float(rate)
+
+    @property
+    def steps(self) -> int:
+        """The number of steps done."""
+        steps: int = self._solver.steps
+        return steps
+
+    def lr_at(self, step: int) -> float:
+        """Return the learning rate."""
+        return self.lr
+
+    @property
+    def groups(self) -> list[Rate]:
+        """The only group."""
+        return [self]
+
+    @property
+    def options(self) -> Rate:
+        """The options of the group."""
+        return self
+
+    @property
+    def constant_lr(self) -> float:
+        """The learning rate, which is a number."""
+        return self.lr
+
+
 class Trainer:
     """What callbacks see in place of a `trimtab.Trainer`.
 
     Attributes
     ----------
     model : trimtab.nn.Sequential
-    optimizer : Solver
+    optimizer : Rate
         Its ``lr`` is the learning rate of the next step.
     loss : Objective
     rng : numpy.random.RandomState
@@ -37,8 +83,9 @@ class Trainer:
         "loss", "learning_rate", and "validation_score" with early stopping.
     """
 
-    def __init__(self, estimator: Any, rng: Any) -> None:
-        self.model, self.optimizer = estimator.network_, estimator._solver
+    def __init__(self, estimator: Any, callbacks: Sequence[Callback], rng: Any) -> None:
+        self._callbacks = callbacks
+        self.model, self.optimizer = estimator.network_, Rate(estimator._solver)
         self.loss, self.rng = estimator._objective, rng
         self.history = History()
         self.metric_names: tuple[str, ...] = ("loss", "learning_rate")
@@ -46,6 +93,16 @@ class Trainer:
             self.metric_names += ("validation_score",)
         self.position, self.skipped, self.stopping = Position(), 0, False
         self.running_metrics: dict[str, float] = {}
+
+    def validating(self) -> AbstractContextManager[None]:
+        """Let callbacks replace the weights meanwhile, as averages of them do for validation."""
+        return validating(self._callbacks, self)  # type: ignore[arg-type]
+
+    def validated_state(self) -> dict[str, Array]:
+        """Return the weights that validation uses."""
+        with self.validating():
+            state: dict[str, Array] = self.model.state_dict()
+        return state
 
     def stop(self) -> None:
         """End the fit after the current epoch."""
@@ -73,7 +130,7 @@ class Hooks:
         self._estimator, self._epochs, self._batches, self._task = estimator, epochs, batches, task
         self._own = list(estimator.callbacks or ())
         require_callbacks(type(estimator).__name__, self._own)
-        self.trainer = Trainer(estimator, rng)
+        self.trainer = Trainer(estimator, self._own, rng)
         self._list = CallbackList(self._own, self.trainer)  # type: ignore[arg-type]
         self._foreign = bool(getattr(estimator, "_skl_callbacks", ()))
         self._task_of_epoch: Any = None
@@ -81,6 +138,7 @@ class Hooks:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Call the hooks of the begin and the end of the fit."""
+        self.trainer.metric_names += tuple(self._list.measure(self.trainer.metric_names))
         self._list.check_fit(self.trainer.metric_names, self._epochs, self._batches)
         root = self._estimator._init_callback_context(max_subtasks=self._epochs) if self._foreign else None
         self._root = root
@@ -119,6 +177,7 @@ class Hooks:
     def end_epoch(self, epoch: int, logs: Mapping[str, float]) -> bool:
         """Call the hooks of the end of an epoch; return whether a callback asks to end the fit."""
         if self._own:
+            logs = {**logs, **self._list.measure(logs)}
             for name, value in logs.items():
                 self.trainer.history.setdefault(name, []).append(value)
             self._list.notify("on_epoch_end", epoch, logs)

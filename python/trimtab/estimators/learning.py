@@ -99,7 +99,8 @@ class Epochs:
         logs = {"loss": estimator.loss_, "learning_rate": self._solver.lr}
         if estimator.verbose:
             print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
-        self._judge()
+        with self._hooks.trainer.validating():
+            self._judge()
         if estimator.validation_scores_:
             logs["validation_score"] = estimator.validation_scores_[-1]
         for name, value in logs.items():

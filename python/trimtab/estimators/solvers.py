@@ -36,7 +36,7 @@ class Penalty:
 
 
 class Solver:
-    """Updates the parameters of a net; ``lr`` is the learning rate of the next step.
+    """Updates the parameters of a net: ``lr`` is the learning rate of the next step, ``steps`` counts them.
 
     Parameters
     ----------
@@ -54,6 +54,7 @@ class Solver:
         self, parameters: Sequence[Parameter], lr: float, max_norm: float | None, max_grad_norm: float | None
     ) -> None:
         self.lr, self.max_norm, self.max_grad_norm = float(lr), max_norm, max_grad_norm
+        self.steps = 0
         self.buffers = [self.new_buffers([p.value for p in part]) for part in split(parameters)]
 
     def new_buffers(self, values: list[Array]) -> dict[str, list[Array]]:
@@ -64,7 +65,7 @@ class Solver:
         """Update the parameters from their gradients."""
         if self.max_grad_norm is not None:
             kernels.clip_grad_norm([p.grad for p in parameters], self.max_grad_norm)
-        self.begin_step()
+        self.steps += 1
         penalties = penalty, Penalty(0.0, 0.0, 0.0)
         for part, buffers, own in zip(split(parameters), self.buffers, penalties, strict=True):
             values, grads = [p.value for p in part], [p.grad for p in part]
@@ -76,9 +77,6 @@ class Solver:
         if self.max_norm is not None:
             for weight in (p.value for p in split(parameters)[0]):
                 kernels.max_norm(weight, self.max_norm, axis=1, out=weight)
-
-    def begin_step(self) -> None:
-        """Note that a step begins."""
 
     def update(
         self, values: list[Array], grads: list[Array], buffers: dict[str, list[Array]], penalty: Penalty
@@ -138,16 +136,12 @@ class Adam(Solver):
         betas: tuple[float, float],
         epsilon: float,
     ) -> None:
-        self.betas, self.epsilon, self.steps = betas, epsilon, 0
+        self.betas, self.epsilon = betas, epsilon
         super().__init__(parameters, lr, max_norm, max_grad_norm)
 
     def new_buffers(self, values: list[Array]) -> dict[str, list[Array]]:
         """Return the averages of the gradients and of their squares."""
         return {name: [np.zeros_like(value) for value in values] for name in ("exp_avgs", "exp_avg_sqs")}
-
-    def begin_step(self) -> None:
-        """Count the step."""
-        self.steps += 1
 
     def update(
         self, values: list[Array], grads: list[Array], buffers: dict[str, list[Array]], penalty: Penalty
