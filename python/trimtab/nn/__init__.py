@@ -1,32 +1,5 @@
 """Layers and models.
 
-module                contents
-====================  =================================================================================
-``module``            `Module`: the protocol of every layer
-``parameter``         `Parameter`: an array that is trained, with its gradient
-``tree``              where the modules and parameters of a model are found
-``state``             copying a saved state into arrays
-``passes``            what happens around every forward and backward: `recording`, `forward_hook`
-``summary``           the table of layers
-``arguments``         arguments of forward and backward, checked
-``options``           options of layers, checked whenever they are set
-``dtypes``            dtypes of parameters, and of arithmetic in NumPy
-``sequential``        `Sequential`, `Residual`
-``linear``            `Linear`
-``init``              initial weights by name
-``conv``              `Conv2d`
-``pool``              `MaxPool2d`, `AvgPool2d`, `Flatten`
-``windows``           kernel sizes, strides and padding of convolution and pooling
-``activation``        `ReLU`, `LeakyReLU`, `GELU`, `SiLU`, `Sigmoid`, `Tanh`, `Softmax`
-``norm``              `LayerNorm`, `RMSNorm`, `GroupNorm`, `InstanceNorm`
-``batch_norm``        `BatchNorm`, with its variants
-``batch_statistics``  the statistics that a pass of `BatchNorm` uses
-``whitening``         `Whitening`
-``dropout``           `Dropout`, `DropPath`, `AlphaDropout`, `GaussianDropout`
-``inspection``        `gradcheck`, `gradient_norms`
-``fold``              `fold`: a model for inference
-====================  =================================================================================
-=======
 ==========================  =================================================================================
 module                      contents
 ==========================  =================================================================================
