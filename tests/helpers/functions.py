@@ -296,7 +296,7 @@ FUNCTIONS = [
         },
         binary_cross_entropy_arguments,
         (
-            ({"labels": some(4, 3)}, ValueError, "labels must be between 0 and 1, got 1...."),
+            ({"labels": some(4, 3)}, ValueError, "labels must be between 0 and 1, got 1..."),
             ({"labels": -np.eye(4, 3)}, ValueError, "labels must be between 0 and 1, got -1.0"),
         ),
     ),

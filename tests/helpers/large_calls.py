@@ -10,6 +10,7 @@ from trimtab import _core
 
 GEOMETRIES = {"columns": (600, 1000), "images": (8, 24, 60, 60), "few": (2, 6, 50_000)}
 UPDATED = {"running_mean", "running_var", "running_std", "params", "momentum_buffers", "masters", "out"}
+UPDATED |= {"exp_avgs", "exp_avg_sqs", "max_exp_avg_sqs"}
 
 
 class Call(NamedTuple):

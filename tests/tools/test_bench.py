@@ -100,7 +100,8 @@ NOT_TIMED = {
     *("combine_moments", "dropout", "dropout_apply", "dropout_mask"),
     "gaussian_dropout_forward",  # has no result to compare with, only moments
     # no kernels
-    *("get_memory_cap", "get_num_threads", "gradcheck", "isa", "set_memory_cap", "set_num_threads"),
+    *("get_memory_cap", "get_num_threads", "get_threading", "gradcheck", "isa"),
+    *("set_memory_cap", "set_num_threads", "set_threading"),
     *("show_config", "trim_memory"),
 }
 

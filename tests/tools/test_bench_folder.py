@@ -1,6 +1,7 @@
 """`pytest bench`, in a process of its own."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,8 @@ ONE = "mse and 64x10 and (trimtab or NumPy)"
 
 def bench(*options, chosen=ONE):
     command = [sys.executable, "-m", "pytest", "bench", "-p", "no:cacheprovider", "-k", chosen, *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     return done.returncode, done.stdout
 
 

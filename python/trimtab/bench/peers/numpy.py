@@ -251,6 +251,32 @@ class NumPy(BatchStatistics):
 
         return call
 
+    def adam_update(self, i: Inputs) -> Call:
+        w, g, m, v = i.adam_state()
+        spare, updated = [np.empty_like(array) for array in w], (*w, *m, *v)
+        step_size = i.lr / (1 - i.beta1**i.step)
+        root_correction = (1 - i.beta2**i.step) ** 0.5
+
+        def call() -> tuple[Array, ...]:
+            for wi, gi, mi, vi, si in zip(w, g, m, v, spare, strict=True):
+                np.subtract(gi, mi, out=si)
+                np.multiply(si, 1 - i.beta1, out=si)
+                np.add(mi, si, out=mi)
+                np.multiply(gi, gi, out=si)
+                np.multiply(si, 1 - i.beta2, out=si)
+                np.multiply(vi, i.beta2, out=vi)
+                np.add(vi, si, out=vi)
+                np.multiply(wi, 1 - i.lr * i.weight_decay, out=wi)
+                np.sqrt(vi, out=si)
+                np.divide(si, root_correction, out=si)
+                np.add(si, i.eps, out=si)
+                np.divide(mi, si, out=si)
+                np.multiply(si, step_size, out=si)
+                np.subtract(wi, si, out=wi)
+            return updated
+
+        return call
+
     def sgd_optimizer(self, i: Inputs) -> Call:
         w, g = map(i.each_weight, "wg")
         v, spare = [np.zeros_like(array) for array in w], [np.empty_like(array) for array in w]
