@@ -116,7 +116,7 @@ LONG_CALLS = {
     "few rows of many classes": lambda: partial(
         tt.softmax_cross_entropy, some(2, 1_000_000), np.zeros(2, np.int64)
     ),
-    "wide parameters": lambda: partial(tt.mse, some(1000, 1000), np.ones((1000, 1000))),
+    "wide parameters": lambda: partial(tt.mse, some(4000, 1000), np.ones((4000, 1000))),
 }
 
 
