@@ -85,7 +85,17 @@ from trimtab._core import (
 from trimtab._threadpoolctl import register_with_threadpoolctl
 
 if TYPE_CHECKING:
-    from trimtab import augment, callbacks, datasets, early_stopping_theory, estimators, losses, nn, optim
+    from trimtab import (
+        augment,
+        callbacks,
+        datasets,
+        early_stopping_theory,
+        estimators,
+        losses,
+        metrics,
+        nn,
+        optim,
+    )
     from trimtab.gradients import gradcheck
     from trimtab.trainer import Trainer
     from trimtab.training.history import History
@@ -99,6 +109,7 @@ _submodules = (
     "early_stopping_theory",
     "estimators",
     "losses",
+    "metrics",
     "nn",
     "optim",
 )
@@ -170,6 +181,7 @@ __all__ = [
     "losses",
     "mae",
     "max_norm",
+    "metrics",
     "mse",
     "nn",
     "optim",

@@ -95,8 +95,8 @@ class Loss:
 
     ``metrics`` maps names to functions ``metric(output, target)`` whose values a trainer reports. They return
     a float, the mean over the samples, or ``(value, weight)`` or a `Mean` if the weight is another. Each loss
-    has its own mapping, which may be changed or replaced. If a metric is not a mean over samples, such as an
-    F1 score, its mean over the batches depends on the batch size.
+    has its own mapping, which may be changed or replaced. A metric that is not a mean over samples, such as
+    an F1 score, is a `trimtab.metrics.Score`, which is computed of all samples at once.
 
     Examples
     --------

@@ -1,4 +1,18 @@
-"""Metrics that are reported beside a loss: means over samples, and their means over batches."""
+"""Metrics that are reported beside a loss.
+
+========================================  ===============================================================
+metric                                    of
+========================================  ===============================================================
+`accuracy`, `top_k`                       logits (N, K) and class ids or probabilities
+`binary_accuracy`                         logits of two classes, or of many labels at once
+`f1`, `roc_auc`                           any of them; needs scikit-learn
+`mean_absolute_error`                     numbers
+`r2`                                      numbers; needs scikit-learn
+========================================  ===============================================================
+
+Most are means over samples, so `Means` over batches are exact. A `Score` is not, and is computed of all
+samples at once.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trimtab import _checks
+from trimtab import _checks, extras
 from trimtab._inputs import real_array
 from trimtab._typing import Array
 
@@ -35,6 +49,35 @@ class Mean(float):
         mean = super().__new__(cls, value)
         mean.weight = weight
         return mean
+
+
+class Score:
+    """A metric of all samples at once, which no mean over batches gives, such as the area under a curve.
+
+    `Trainer.evaluate` computes it, and `fit` on the validation data: its name there begins with ``val_``, and
+    batches of training have none.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(outputs, targets) -> float``, with the outputs and targets of all samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import losses, metrics
+    >>> loss = losses.MSE()
+    >>> loss.metrics["worst"] = metrics.Score(lambda outputs, targets: np.abs(outputs - targets).max())
+    """
+
+    def __init__(self, function: Callable[[Array, Any], float]) -> None:
+        if not callable(function):
+            raise TypeError(f"Score: function must be a function, got {_checks.shown(function)}")
+        self.function = function
+
+    def __call__(self, outputs: Array, targets: Any) -> float:
+        """Return the value for all samples."""
+        return float(self.function(outputs, targets))
 
 
 def accuracy(logits: Array, labels: ArrayLike, *, ignore_index: int | None = None) -> float:
@@ -166,6 +209,186 @@ def _is_among_largest(scores: Array, ids: Array, k: int) -> Array:
     before = ~(scores <= own) | ((scores == own) & (np.arange(classes) < ids[:, None]))
     hits: Array = (before.sum(axis=1) < k) & is_class & ~np.isnan(own[:, 0])
     return hits
+
+
+def mean_absolute_error(outputs: ArrayLike, targets: ArrayLike) -> float:
+    """Return the mean of ``|output - target|``, in float64.
+
+    Parameters
+    ----------
+    outputs, targets : array_like
+        Numbers, of the same shape up to axes of length 1.
+
+    Returns
+    -------
+    float
+        A `Mean` whose weight is the number of values; NaN if there are none.
+
+    Examples
+    --------
+    >>> mean_absolute_error([1.0, 2.5], [2.0, 2.0])
+    0.75
+    """
+    predicted, wanted = _numbers("mean_absolute_error", outputs, targets)
+    if not predicted.size:
+        return Mean(nan, 0.0)
+    return Mean(float(np.mean(np.abs(predicted - wanted))), predicted.size)
+
+
+def r2() -> Score:
+    """Return the coefficient of determination, scikit-learn's ``r2_score``: 1 - Σ(t - y)² / Σ(t - mean(t))².
+
+    That of several outputs is the mean over the outputs.
+
+    Raises
+    ------
+    MissingExtra
+        If scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> r2()([1.0, 2.0, 3.0], [1.0, 2.0, 4.0])
+    0.7857142857142857
+    """
+    extras.load("sklearn.metrics", "sklearn")
+    return Score(_r2)
+
+
+def f1(average: str = "macro", *, ignore_index: int | None = None) -> Score:
+    """Return the F1 score, the harmonic mean of precision and recall: scikit-learn's ``f1_score``.
+
+    Outputs are logits: of K classes (N, K) with class ids, where the largest is the prediction; or of two
+    classes (N,) and of many labels (N, K) with targets of the same shape, where positive logits are.
+
+    Parameters
+    ----------
+    average : {"macro", "micro", "weighted", "binary"}
+        How the scores of classes or labels become one. Logits (N,) and (N, 1) have one score, that of the
+        positive class, whatever the average.
+    ignore_index : int, optional
+        Samples with this class id are ignored.
+
+    Raises
+    ------
+    MissingExtra
+        If scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> f1("binary")([0.5, -1.0, 2.0, 1.0], [1, 0, 0, 1])
+    0.8
+    """
+    if average not in ("macro", "micro", "weighted", "binary"):
+        raise ValueError(f"f1: average must be macro, micro, weighted or binary, got {average!r}")
+    extras.load("sklearn.metrics", "sklearn")
+    return Score(_F1(average, ignore_index))
+
+
+def roc_auc(average: str = "macro", *, ignore_index: int | None = None) -> Score:
+    """Return the area under the ROC curve: scikit-learn's ``roc_auc_score``.
+
+    That of a class is the area for this class against the others.
+
+    Parameters
+    ----------
+    average : {"macro", "weighted", "micro"}
+        How the areas of classes or labels become one.
+    ignore_index : int, optional
+        Samples with this class id are ignored.
+
+    Returns
+    -------
+    Score
+        Of logits as in `f1`. NaN where the targets have one class only: the area is then undefined.
+
+    Raises
+    ------
+    MissingExtra
+        If scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> roc_auc()([0.5, -1.0, 2.0, 1.0], [1, 0, 0, 1])
+    0.5
+    """
+    if average not in ("macro", "weighted", "micro"):
+        raise ValueError(f"roc_auc: average must be macro, weighted or micro, got {average!r}")
+    extras.load("sklearn.metrics", "sklearn")
+    return Score(_RocAuc(average, ignore_index))
+
+
+def _numbers(name: str, outputs: ArrayLike, targets: ArrayLike) -> tuple[Array, Array]:
+    """Return outputs and targets in float64 and in the shape of the outputs."""
+    predicted = real_array(f"{name}: outputs", outputs).astype(np.float64)
+    wanted = real_array(f"{name}: targets", targets).astype(np.float64)
+    if [n for n in wanted.shape if n != 1] != [n for n in predicted.shape if n != 1]:
+        raise ValueError(f"{name}: targets must have shape {predicted.shape}, got {wanted.shape}")
+    return predicted, wanted.reshape(predicted.shape)
+
+
+def _r2(outputs: ArrayLike, targets: ArrayLike) -> float:
+    predicted, wanted = _numbers("r2", outputs, targets)
+    rows = len(predicted), -1
+    score: float = extras.load("sklearn.metrics").r2_score(wanted.reshape(rows), predicted.reshape(rows))
+    return score
+
+
+def _classified(
+    name: str, outputs: ArrayLike, targets: ArrayLike, ignore_index: int | None
+) -> tuple[Array, Array]:
+    """Return logits and class ids (N, K), (N,), or logits and 0 or 1, both (N,) or both (N, K)."""
+    logits = real_array(f"{name}: outputs", outputs).astype(np.float64)
+    given = real_array(f"{name}: targets", targets)
+    if logits.ndim > 1 and logits.shape[1:] == (1,):
+        logits = logits[:, 0]
+    if given.ndim > 1 and given.shape[1:] == (1,):
+        given = given[:, 0]
+    if given.shape not in (logits.shape[:1], logits.shape) or logits.ndim not in (1, 2):
+        raise ValueError(
+            f"{name}: targets must have an entry for each row or each element of outputs {logits.shape}, "
+            f"got {given.shape}"
+        )
+    if ignore_index is not None and given.ndim == 1:
+        counted = given != ignore_index
+        logits, given = logits[counted], given[counted]
+    return logits, given if given.ndim < logits.ndim else (given > 0.5).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _F1:
+    """The score of `f1`, as an object that can be pickled."""
+
+    average: str
+    ignore_index: int | None
+
+    def __call__(self, outputs: ArrayLike, targets: ArrayLike) -> float:
+        logits, given = _classified("f1", outputs, targets, self.ignore_index)
+        predicted = np.argmax(logits, axis=1) if given.ndim < logits.ndim else (logits > 0).astype(np.int64)
+        average = "binary" if logits.ndim == 1 else self.average
+        score: float = extras.load("sklearn.metrics").f1_score(
+            given, predicted, average=average, zero_division=0.0
+        )
+        return score
+
+
+@dataclass(frozen=True)
+class _RocAuc:
+    """The score of `roc_auc`, as an object that can be pickled."""
+
+    average: str
+    ignore_index: int | None
+
+    def __call__(self, outputs: ArrayLike, targets: ArrayLike) -> float:
+        scores, given = _classified("roc_auc", outputs, targets, self.ignore_index)
+        if scores.ndim == 2 and given.ndim == 1:  # class ids: one column for each class, 1 for its samples
+            probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
+            scores = probabilities / probabilities.sum(axis=1, keepdims=True)
+            given = (given[:, None] == np.arange(scores.shape[1])).astype(np.int64)
+        columns = given.reshape(len(given), -1)
+        if not len(given) or (columns.min(axis=0) == columns.max(axis=0)).any():
+            return nan
+        area: float = extras.load("sklearn.metrics").roc_auc_score(given, scores, average=self.average)
+        return area
 
 
 class Means:

@@ -12,7 +12,7 @@ from trimtab import _checks
 from trimtab._inputs import real_array
 from trimtab._typing import Array
 from trimtab.losses import Loss
-from trimtab.metrics import Mean, Means
+from trimtab.metrics import Mean, Means, Score
 from trimtab.nn.arguments import as_samples
 from trimtab.nn.module import Module
 from trimtab.nn.passes import evaluation
@@ -24,12 +24,21 @@ BATCH_SIZE = 256  # of evaluation and prediction
 def evaluate(model: Module, loss: Loss, batches: Iterable[Batch]) -> dict[str, float]:
     """Return the loss and its metrics on all samples of the batches, the model in evaluation."""
     means = Means()
+    scores = {name: metric for name, metric in loss.metrics.items() if isinstance(metric, Score)}
+    outputs, targets = [], []
     with evaluation(model):
         for batch in batches:
             output = model.forward(as_samples(model, batch.x))
             values, _ = evaluate_batch("evaluate", loss, output, batch)
             means.add(values)
-    return means.values()
+            if scores:
+                outputs.append(output.copy())  # which may be memory of the model
+                targets.append(np.array(loss.aligned(batch.y, output)))
+    found = means.values()
+    if scores and outputs:
+        all_outputs, all_targets = np.concatenate(outputs), np.concatenate(targets)
+        found |= {name: score(all_outputs, all_targets) for name, score in scores.items()}
+    return {name: found[name] for name in ("loss", *loss.metrics) if name in found}
 
 
 def evaluate_batch(function: str, loss: Loss, output: Array, batch: Batch) -> tuple[dict[str, Mean], Array]:
@@ -51,6 +60,8 @@ def evaluate_batch(function: str, loss: Loss, output: Array, batch: Batch) -> tu
     values = {"loss": _as_mean(f"{function}: loss", value, weight)}
     target = loss.aligned(target, output)
     for name, metric in loss.metrics.items():
+        if isinstance(metric, Score):
+            continue
         values[name] = _as_mean(f"{function}: metric {name!r}", metric(output, target), len(output))
     gradient = real_array(f"{function}: gradient of the loss", gradient)
     if gradient.shape != output.shape:

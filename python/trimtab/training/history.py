@@ -45,7 +45,7 @@ class History(dict[str, list[float]]):
         MissingExtra
             If matplotlib is not installed.
         """
-        metrics = [name for name in self if not name.startswith(VALIDATION)]
+        metrics = list(dict.fromkeys(name.removeprefix(VALIDATION) for name in self))
         if axes is None:
             pyplot = extras.load("matplotlib.pyplot")
             _, axes = pyplot.subplots(

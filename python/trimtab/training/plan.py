@@ -16,6 +16,7 @@ from trimtab._weights import ClassWeight
 from trimtab.callbacks import ProgressBar
 from trimtab.callbacks.dispatch import CallbackList
 from trimtab.losses import ClassLabels, Loss
+from trimtab.metrics import Score
 from trimtab.nn.arguments import as_samples
 from trimtab.nn.passes import evaluation
 from trimtab.training.batches import Data, augmented, read_data
@@ -216,7 +217,8 @@ def _metric_names(loss: Loss, has_validation: bool) -> tuple[str, ...]:
     for name, metric in loss.metrics.items():
         if not callable(metric):
             raise TypeError(f"fit: metric {name!r} must be a function, got {_checks.shown(metric)}")
-    return names + tuple(VALIDATION + name for name in names) if has_validation else names
+    of_training = tuple(name for name in names if not isinstance(loss.metrics.get(name), Score))
+    return of_training + tuple(VALIDATION + name for name in names) if has_validation else of_training
 
 
 def _require_targets(trainer: TrainerState, data: Data, of: str, augment: Augment | None = None) -> Array:
