@@ -3,7 +3,7 @@
     python examples/sklearn_mixed_table.py
 
 Sex is a category and the other columns are numbers. The net stands at the end of a pipeline, and is compared
-with one without regularization over 5 folds.
+with one without regularization over 5 folds, which has learned the noise by then.
 """
 
 import warnings
@@ -24,7 +24,7 @@ def score(epochs: int, **options: float | str) -> np.ndarray:
     """Return R² in each of 5 folds."""
     x, y = load_diabetes(return_X_y=True, scaled=False)
     numbers = [column for column in range(x.shape[1]) if column != SEX]
-    net = MLPRegressor((64,), max_iter=epochs, tol=0, random_state=0, **options)
+    net = MLPRegressor((64,), learning_rate_init=0.01, max_iter=epochs, tol=0, random_state=0, **options)
     pipeline = make_pipeline(
         make_column_transformer((StandardScaler(), numbers), (OneHotEncoder(drop="if_binary"), [SEX])), net
     )

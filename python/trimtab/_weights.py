@@ -97,4 +97,8 @@ def read_sample_weight(name: str, given: ArrayLike | None, samples: int, of: str
     if wrong.any():
         sample = int(np.argmax(wrong))
         raise ValueError(f"{name} must be finite and >= 0, got {weights[sample]} at sample {sample}")
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total):
+        raise ValueError(f"{name} must have a finite sum, got {total}")
     return weights

@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from trimtab.callbacks import Callback
 from trimtab.estimators import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -173,3 +174,112 @@ def test_batch_size_beyond_the_samples_is_clipped_with_a_warning():
 def test_divergence_is_an_error():
     with np.errstate(all="ignore"), pytest.raises(ValueError, match="Solver produced non-finite parameter"):
         MLPRegressor(solver="sgd", learning_rate_init=1e200, max_iter=5).fit(X * 1e100, Y)
+
+
+@pytest.mark.parametrize(
+    ("before", "options", "message"),
+    [
+        ({}, {"activation": "tanh"}, "activation='relu', got 'tanh'"),
+        ({}, {"normalization": "rms"}, "normalization=None, got 'rms'"),
+        ({}, {"dropout": 0.5}, "dropout=0.0, got 0.5"),
+        ({"input_dropout": 0.1}, {"input_dropout": 0.0}, "input_dropout=0.1, got 0.0"),
+    ],
+)
+def test_a_fit_that_continues_keeps_the_layers(before, options, message):
+    fitted = classifier(warm_start=True, **before).fit(X, Y).set_params(**options)
+    with pytest.raises(ValueError, match=message):
+        fitted.fit(X, Y)
+    with pytest.raises(ValueError, match=message):
+        fitted.partial_fit(X, Y)
+
+
+LABELS = np.stack([Y == 0, Y == 1, Y == 2], axis=1).astype(int)
+
+
+@pytest.mark.parametrize(("first", "then"), [(Y, LABELS), (LABELS, Y)])
+def test_a_fit_that_continues_keeps_the_kind_of_targets(first, then):
+    with pytest.raises(ValueError, match="`y` of the same kind"):
+        classifier(warm_start=True).fit(X, first).fit(X, then)
+    with pytest.raises(ValueError, match="`y` of the same kind"):
+        classifier().fit(X, first).partial_fit(X, then)
+
+
+def test_partial_fit_takes_samples_of_some_classes_with_warm_start_too():
+    fitted = classifier(warm_start=True).partial_fit(X, Y, classes=[0, 1, 2])
+    expected = classifier().partial_fit(X, Y, classes=[0, 1, 2]).partial_fit(X[:2], Y[:2]).coefs_[0]
+    np.testing.assert_array_equal(fitted.partial_fit(X[:2], Y[:2]).coefs_[0], expected)
+
+
+@pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
+def test_early_stopping_may_change_before_a_fit_that_continues(estimator):
+    fitted = estimator(hidden_layer_sizes=4, max_iter=2, random_state=0, warm_start=True).fit(X, Y)
+    fitted.set_params(early_stopping=True).fit(X, Y)
+    assert len(fitted.validation_scores_) == 2
+    assert fitted.best_validation_score_ == max(fitted.validation_scores_)
+    assert fitted.best_loss_ is None
+    fitted.set_params(early_stopping=False).partial_fit(X, Y)
+    assert fitted.best_loss_ == fitted.loss_curve_[-1]
+    assert fitted.validation_scores_ is None
+    assert len(fitted.loss_curve_) == 5
+
+
+def test_weights_of_classes_and_samples_count_together():
+    only_first = (Y == 0).astype(float)
+    for fit in [classifier(class_weight={0: 0.0, 1: 0.0, 2: 0.0}), classifier(class_weight={0: 0.0})]:
+        weight = None if len(fit.class_weight) == 3 else only_first
+        with pytest.raises(ValueError, match="class_weight and sample_weight must not be 0 for all samples"):
+            fit.fit(X, Y, sample_weight=weight)
+    with pytest.raises(ValueError, match=r"sum of class_weight and sample_weight .* must be finite, got inf"):
+        classifier().fit(X, Y, sample_weight=np.full(len(X), 1e308))
+    part = classifier(class_weight={0: 0.0}).fit(X, Y)  # a part of a stream may have no weight
+    before = part.coefs_[0].copy()
+    np.testing.assert_array_equal(part.partial_fit(X[Y == 0], Y[Y == 0]).coefs_[0], before)
+
+
+@pytest.mark.parametrize(("fraction", "lacks"), [(0.1, "validation"), (0.9, "training")])
+def test_both_sides_of_early_stopping_have_weight(fraction, lacks):
+    weight = np.zeros(len(X))
+    weight[0] = 1
+    net = MLPRegressor(early_stopping=True, validation_fraction=fraction, random_state=0)
+    with pytest.raises(ValueError, match=f"needs {lacks} samples whose weight is not 0"):
+        net.fit(X, Y, sample_weight=weight)
+
+
+def test_batch_norm_needs_batches_of_two_samples():
+    with pytest.raises(ValueError, match="normalization='batch' needs a batch_size of at least 2, got 1"):
+        classifier(normalization="batch", batch_size=1).fit(X, Y)
+    with pytest.raises(ValueError, match="normalization='batch' needs at least two samples, got 1"):
+        MLPRegressor(normalization="batch", early_stopping=True, validation_fraction=0.6).fit(X[:3], Y[:3])
+
+
+@pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
+def test_data_that_are_refused_change_nothing(estimator):
+    made = estimator(hidden_layer_sizes=4, max_iter=2, random_state=0)
+    with pytest.raises(ValueError, match="Negative"):
+        made.fit(X, Y, sample_weight=-np.ones(len(X)))
+    assert vars(made).keys() == made.get_params().keys()
+    expected = made.fit(X, Y).predict(X)
+    with pytest.raises(ValueError, match="Negative"):
+        made.fit(X[:, :2], Y % 2, sample_weight=-np.ones(len(X)))
+    np.testing.assert_array_equal(made.predict(X), expected)
+
+
+def test_first_partial_fit_may_be_tried_again():
+    made = classifier()
+    with pytest.raises(ValueError, match="Negative"):
+        made.partial_fit(X, Y, sample_weight=-np.ones(len(X)), classes=[0, 1, 2, 3])
+    assert made.partial_fit(X, Y, classes=[0, 1, 2]).classes_.tolist() == [0, 1, 2]
+
+
+class Interrupt(Callback):
+    """Stands for Ctrl-C in the first batch."""
+
+    def on_batch_begin(self, trainer, batch):
+        raise KeyboardInterrupt
+
+
+def test_interrupt_in_the_first_epoch_leaves_an_empty_curve():
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        fitted = classifier(callbacks=[Interrupt()]).fit(X, Y)
+    assert fitted.loss_curve_ == []
+    assert fitted.n_iter_ == 0

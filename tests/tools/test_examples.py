@@ -81,7 +81,7 @@ def test_sklearn_one_line_runs():
 def test_sklearn_mixed_table_runs():
     pytest.importorskip("sklearn")
     plain, regularized = load("sklearn_mixed_table").main(epochs=60)
-    assert regularized > plain - 0.05 > 0.2
+    assert regularized > plain + 0.02 > 0.3
 
 
 def test_sklearn_grid_search_runs():

@@ -158,6 +158,7 @@ def test_classes_of_cross_entropy():
         ({"sample_weight": [np.nan] * 40}, "sample_weight must be finite and >= 0, got nan at sample 0"),
         ({"sample_weight": [np.inf] * 40}, "sample_weight must be finite and >= 0, got inf at sample 0"),
         ({"sample_weight": np.zeros(40)}, "sample_weight must not be 0 everywhere, got 40 zeros"),
+        ({"sample_weight": np.full(40, 1e308)}, "sample_weight must have a finite sum, got inf"),
         ({"sample_weight": ["a"] * 40}, "sample_weight must be real numbers, got dtype"),
         (
             {"class_weight": "equal"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -138,7 +140,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     # ---- what the estimators define ----
 
-    def _read(self, X: Any, y: Any, *, reset: bool, incremental: bool) -> tuple[Any, Array]:
+    def _read(
+        self, X: Any, y: Any, *, reset: bool, incremental: bool, classes: Any = None
+    ) -> tuple[Any, Array]:
         """Return validated samples, and targets in the form that the objective takes."""
         raise NotImplementedError
 
@@ -176,45 +180,76 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         """
         return self._fit(X, y, sample_weight, incremental=False)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Self:
-        if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        if isinstance(self.decoupled_weight_decay, bool):
-            raise ValueError(f"decoupled_weight_decay must be a number, got {self.decoupled_weight_decay}")
-        hidden = self._hidden_layer_sizes()
-        first = not hasattr(self, "network_") or not (self.warm_start or incremental)
-        X, target = self._read(X, y, reset=first, incremental=incremental)
-        weight = None if sample_weight is None else _read_weight(sample_weight, X)
-        data = Data(X, target, self._weigh(y, weight, incremental))
-        if self.normalization == "batch" and len(data) < 2:
-            raise ValueError(f"normalization='batch' needs at least two samples, got {len(data)}")
+    def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, classes: Any = None) -> Self:
         rng = check_random_state(self.random_state)
-        self._objective, self.n_outputs_ = self._make_objective()
-        units = [X.shape[1], *hidden, self.n_outputs_]
-        if first:
-            self._begin(units, X.dtype, rng)
-        elif units != self._units:
-            raise ValueError(
-                f"warm_start and partial_fit continue with layers of {self._units} units, got {units}"
-            )
-        if not all(parameter.value.flags.writeable for parameter in self.network_.parameters()):
-            self.network_ = deepcopy(self.network_)  # loaded by joblib as read-only maps of a file
-            self._solver = deepcopy(self._solver)
-        if not incremental or not hasattr(self, "_solver"):
-            self._solver = self._make_solver()
-        validation = None
-        if self.early_stopping:
-            data, validation = self._hold_out(data, rng)
-        if self.dropout or self.input_dropout:
-            self.network_.use_rng(int(rng.randint(2**31)))
-        task = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-        Epochs(self, data, validation, rng, task).run(incremental)
+        with restored_on_error(self):
+            read, data, validation = self._prepare(X, y, sample_weight, rng, incremental, classes)
+            task = {"X": read, "y": y, "metadata": {"sample_weight": sample_weight}}
+            epochs = Epochs(self, data, validation, rng, task)
+        epochs.run(incremental)
         if not all(np.isfinite(parameter.value).all() for parameter in self.network_.parameters()):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and "
                 "need to be preprocessed."
             )
         return self
+
+    def _prepare(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        rng: np.random.RandomState,
+        incremental: bool,
+        classes: Any,
+    ) -> tuple[Any, Data, Data | None]:
+        """Make net and solver; return the samples, and the data to train on and to validate with."""
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if isinstance(self.decoupled_weight_decay, bool):
+            raise ValueError(f"decoupled_weight_decay must be a number, got {self.decoupled_weight_decay}")
+        hidden = self._hidden_layer_sizes()
+        first = not hasattr(self, "network_") or not (self.warm_start or incremental)
+        X, target = self._read(X, y, reset=first, incremental=incremental, classes=classes)
+        weight = None if sample_weight is None else _read_weight(sample_weight, X)
+        weight = self._weigh(y, weight, incremental)
+        if weight is not None:
+            _check_total(weight, incremental)
+        data, validation = Data(X, target, weight), None
+        self._objective, self.n_outputs_ = self._make_objective()
+        architecture = self._architecture([X.shape[1], *hidden, self.n_outputs_])
+        self._check_batch_norm(len(data))
+        if first:
+            self._begin(architecture, X.dtype, rng)
+        else:
+            self._continue(architecture)
+        if not incremental or not hasattr(self, "_solver"):
+            self._solver = self._make_solver()
+        if self.early_stopping:
+            data, validation = self._hold_out(data, rng)
+            self._check_batch_norm(len(data))
+        if self.dropout or self.input_dropout:
+            self.network_.use_rng(int(rng.randint(2**31)))
+        return X, data, validation
+
+    def _architecture(self, units: list[int]) -> dict[str, Any]:
+        """Return what makes the net, by name."""
+        return {
+            "units": units,
+            "activation": self.activation,
+            "normalization": self.normalization,
+            "dropout": self.dropout,
+            "input_dropout": self.input_dropout,
+        }
+
+    def _check_batch_norm(self, samples: int) -> None:
+        """Raise an error if batches have a single sample, of which batch norm knows no variance."""
+        if self.normalization != "batch":
+            return
+        if samples < 2:
+            raise ValueError(f"normalization='batch' needs at least two samples, got {samples}")
+        if self.batch_size == 1:
+            raise ValueError("normalization='batch' needs a batch_size of at least 2, got 1")
 
     def _hidden_layer_sizes(self) -> list[int]:
         """Return the numbers of units of the hidden layers."""
@@ -226,24 +261,38 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return [int(size) for size in sizes]
 
-    def _begin(self, units: list[int], dtype: Any, rng: np.random.RandomState) -> None:
+    def _begin(self, architecture: dict[str, Any], dtype: Any, rng: np.random.RandomState) -> None:
         """Make the net, and empty the records of the training."""
-        self._units, self.n_layers_, self.out_activation_ = units, len(units), self._objective.activation
-        self.network_ = network(
-            units,
-            activation=self.activation,
-            normalization=self.normalization,
-            dropout=self.dropout,
-            input_dropout=self.input_dropout,
-            rng=rng,
-            dtype=dtype,
-        )
-        self.n_iter_ = self.t_ = self._no_improvement_count = 0
+        self._made, units = architecture, architecture["units"]
+        self.n_layers_, self.out_activation_ = len(units), self._objective.activation
+        self.network_ = network(**architecture, rng=rng, dtype=dtype)
+        self.t_ = 0
         self.history_ = History()
+        self._begin_judging()
+
+    def _begin_judging(self) -> None:
+        """Forget what the training was best at."""
+        self.n_iter_ = self._no_improvement_count = 0
         self._best_state = self.network_.state_dict() if self.early_stopping else None
         self.best_loss_ = None if self.early_stopping else np.inf
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
         self.best_validation_score_ = -np.inf if self.early_stopping else None
+
+    def _continue(self, architecture: dict[str, Any]) -> None:
+        """Check that the net is the one asked for, and make it fit for more training."""
+        for name, asked in architecture.items():
+            made = self._made[name]
+            if name == "units" and asked != made:
+                raise ValueError(
+                    f"warm_start and partial_fit continue with layers of {made} units, got {asked}"
+                )
+            if asked != made:
+                raise ValueError(f"warm_start and partial_fit continue with {name}={made!r}, got {asked!r}")
+        if not all(parameter.value.flags.writeable for parameter in self.network_.parameters()):
+            self.network_ = deepcopy(self.network_)  # loaded by joblib as read-only maps of a file
+            self._solver = deepcopy(self._solver)
+        if (self.validation_scores_ is not None) != self.early_stopping:
+            self._begin_judging()
 
     def _make_solver(self) -> Solver:
         parameters = self.network_.parameters()
@@ -262,6 +311,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             stratify=data.target if is_classifier(self) and self.n_outputs_ == 1 else None,
         )
         kept, held = Data(*parts[::2]), Data(*parts[1::2])
+        for name, part in {"training": kept, "validation": held}.items():
+            if part.weight is not None and not part.weight.any():
+                raise ValueError(f"early_stopping needs {name} samples whose weight is not 0, got none")
         if len(held) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
@@ -303,7 +355,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         """The loss of each epoch: the mean over the batches as they were trained on, with the penalties."""
         if "history_" not in vars(self):
             raise AttributeError(f"this {type(self).__name__} is not fitted yet: it has no loss curve")
-        losses: list[float] = self.history_["loss"]
+        losses: list[float] = self.history_.get("loss", [])  # none if the first epoch was interrupted
         return losses
 
     def plot_loss_curve(self, ax: Any = None) -> Any:
@@ -336,6 +388,30 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+@contextmanager
+def restored_on_error(estimator: BaseEstimator) -> Iterator[None]:
+    """Give an estimator the attributes back that it had, if an error is raised."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def _check_total(weight: Array, incremental: bool) -> None:
+    """Raise an error unless the samples count: one at least, except among a part of all samples."""
+    if not incremental and not weight.any():
+        raise ValueError("class_weight and sample_weight must not be 0 for all samples together")
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    if not np.isfinite(total):
+        raise ValueError(
+            f"The sum of class_weight and sample_weight over all samples must be finite, got {total}"
+        )
 
 
 def _read_weight(sample_weight: Any, X: Any) -> Array:

@@ -234,16 +234,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         self
         """
-        first = _check_partial_fit_first_call(self, classes)
-        if first and not type_of_target(y).startswith("multilabel"):
-            check_classification_targets(classes)
-            self.classes_ = _at_least_two(np.unique(classes))
-            self._multilabel = False
-        elif first:
-            self._multilabel = True
-        return self._fit(X, y, sample_weight, incremental=True)
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
-    def _read(self, X: Any, y: Any, *, reset: bool, incremental: bool) -> tuple[Any, Array]:
+    def _read(
+        self, X: Any, y: Any, *, reset: bool, incremental: bool, classes: Any = None
+    ) -> tuple[Any, Array]:
+        if incremental and _check_partial_fit_first_call(self, classes):
+            self._multilabel = type_of_target(y).startswith("multilabel")
+            if not self._multilabel:
+                check_classification_targets(classes)
+                self.classes_ = _at_least_two(np.unique(classes))
         X, y = validate_data(
             self,
             X,
@@ -261,7 +261,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self.classes_ = classes if multilabel else _at_least_two(classes)
             self._multilabel = multilabel
-        elif self.warm_start and set(classes) != set(self.classes_):
+        elif multilabel != self._multilabel:
+            kinds = {True: "a matrix of labels", False: "classes"}
+            raise ValueError(
+                "warm_start and partial_fit continue with `y` of the same kind: "
+                f"{kinds[self._multilabel]}, got {kinds[multilabel]}"
+            )
+        elif not incremental and set(classes) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
                 f"Previously got {self.classes_}, `y` has {classes}"

@@ -60,7 +60,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         """
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def _read(self, X: Any, y: Any, *, reset: bool, incremental: bool) -> tuple[Any, Array]:
+    def _read(
+        self, X: Any, y: Any, *, reset: bool, incremental: bool, classes: Any = None
+    ) -> tuple[Any, Array]:
         X, y = validate_data(
             self,
             X,
