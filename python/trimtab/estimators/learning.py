@@ -128,9 +128,8 @@ class Epochs:
         loss, gradient = estimator._objective(self._net.forward(x), target, weight)
         self._net.backward(gradient)
         l2, l1 = estimator.alpha / divisor, estimator.l1 / divisor
-        return float(loss) + self._solver.step(
-            self._parameters, Penalty(l2, l1, estimator.decoupled_weight_decay)
-        )
+        penalty = Penalty(l2, l1, estimator.decoupled_weight_decay)
+        return float(loss + self._solver.step(self._parameters, penalty))
 
     def _judge(self) -> None:
         """Count the epochs without an improvement by `tol`, of the validation score or of the loss."""
