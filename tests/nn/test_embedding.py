@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import losses, nn
+from trimtab.gradients import GradientError
 from trimtab.optim import SGD
 from trimtab.trainer import Trainer
 
@@ -91,3 +92,27 @@ def test_a_trainer_leaves_ids_as_they_are(rng):
     assert learner.evaluate(x, [0, 1, 0, 1])["accuracy"] == 1
     assert_array_equal(learner.predict(x), model.eval().forward(x))
     assert "(4,)" in model.summary(())
+
+
+class Sum(nn.Module):
+    """Adds up the vectors of a sample; `factor` is that of the gradient, 1 if it is right."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def forward(self, x):
+        self.saved = x.shape
+        return x.sum(axis=1)
+
+    def backward(self, dy):
+        return self.factor * np.broadcast_to(dy[:, None], self.saved)
+
+
+def test_gradients_of_a_model_of_ids_are_checked():
+    def model(factor):
+        return nn.Sequential(nn.Embedding(5, 3, rng=0, dtype=np.float64), Sum(factor))
+
+    ids = [[0, 4], [1, 1], [4, 2]]
+    assert nn.gradcheck(model(1.0), ids)
+    with pytest.raises(GradientError):
+        nn.gradcheck(model(1.01), ids)

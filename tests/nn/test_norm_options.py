@@ -161,3 +161,12 @@ def test_wrong_shortcuts_are_refused():
     with pytest.raises(ValueError, match=r"output of the last layer must have shape \(1, 2\), got \(1, 3\)"):
         block(np.ones((1, 4), np.float32))
     assert_array_equal(nn.Residual(nn.ReLU())(np.ones((1, 2), np.float32)), [[2, 2]])
+
+
+@pytest.mark.parametrize("kind", [nn.LayerNorm, nn.RMSNorm])
+def test_shape_and_axes_of_row_norms_stay(kind):
+    norm = kind(3, axis=1)
+    for name, value, found in (("axis", 0, r"\(1,\)"), ("shape", 5, r"\(3,\)")):
+        with pytest.raises(AttributeError, match=f"^{kind.__name__}: {name} must stay {found}, got {value}"):
+            setattr(norm, name, value)
+    assert norm(np.ones((2, 3, 4), np.float32)).shape == (2, 3, 4)

@@ -191,6 +191,38 @@ def test_wrong_weights_are_refused_and_change_nothing(options, message, rng):
     assert state_of(learner) == before
 
 
+@pytest.mark.parametrize(
+    ("weighted", "options", "message"),
+    [
+        (
+            slice(30),
+            {"validation_split": 0.25},
+            "sample_weight must not be 0 for all samples held out, got 10",
+        ),
+        (
+            slice(30, 40),
+            {"validation_split": 0.25},
+            "sample_weight must not be 0 for all samples to train on",
+        ),
+        (
+            0,
+            {"class_weight": [0, 1]},
+            "sample_weight times class_weight must not be 0 for all samples to train",
+        ),
+    ],
+)
+def test_samples_count_on_both_sides_of_the_split(weighted, options, message, rng):
+    x, y = two_classes(rng)
+    weight = np.zeros(40)
+    weight[weighted] = 1
+    y[0] = 0
+    learner = small_trainer()
+    before = state_of(learner)
+    with pytest.raises(ValueError, match=f"^fit: {message}"):
+        learner.fit(x, y, sample_weight=weight, shuffle=False, progress=False, **options)
+    assert state_of(learner) == before
+
+
 def test_a_loss_without_weights_is_refused_by_name(rng):
     class Plain(losses.Loss):
         def __call__(self, output, target):

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from trimtab._typing import Array
 from trimtab.gradients import gradcheck as check_function
+from trimtab.nn.arguments import as_samples
 from trimtab.nn.module import Module
 from trimtab.nn.passes import recording, unchanged
 
@@ -64,7 +65,7 @@ def gradcheck(model: Module, x: ArrayLike, *, tolerance: float = 1e-6, step: flo
     model : Module
         A small model of float64 parameters: each element of x and of the parameters takes two forward passes.
     x : array_like
-        An input at which the model is differentiable: not at the kink of a ReLU.
+        An input at which the model is differentiable: not at the kink of a ReLU. Ids stay as they are.
     tolerance, step : float
         As for `trimtab.gradcheck`.
 
@@ -76,8 +77,8 @@ def gradcheck(model: Module, x: ArrayLike, *, tolerance: float = 1e-6, step: flo
     Raises
     ------
     GradientError
-        If a gradient is wrong, or not finite. Gradient 0 is dx, the others follow in the order of
-        ``model.parameters()``.
+        If a gradient is wrong, or not finite. Gradient 0 is dx, unless x are ids; the others follow in the
+        order of ``model.parameters()``.
     TypeError
         If a parameter is not float64.
     ValueError
@@ -90,16 +91,24 @@ def gradcheck(model: Module, x: ArrayLike, *, tolerance: float = 1e-6, step: flo
             raise TypeError(f"gradcheck: model must have float64 parameters, got {found}")
     state = model.state_dict()
 
-    def forward(x: Array, *values: Array) -> Array:
+    given = as_samples(model, np.asarray(x))
+    has_ids = given.dtype.kind in "iu"
+
+    def forward(*inputs: Array) -> Array:
+        x, values = (given, inputs) if has_ids else (inputs[0], inputs[1:])
         model.load_state_dict(state)
         for parameter, value in zip(parameters, values, strict=True):
             parameter.value[...] = value
         return model.use_rng(0).forward(x).copy()
 
-    def backward(dy: Array, x: Array, *values: Array) -> tuple[Array, ...]:
-        forward(x, *values)
-        return model.backward(dy), *(parameter.grad.copy() for parameter in parameters)
+    def backward(dy: Array, *inputs: Array) -> tuple[Array, ...]:
+        forward(*inputs)
+        dx = model.backward(dy)
+        gradients = [parameter.grad.copy() for parameter in parameters]
+        return tuple(gradients if has_ids else [dx, *gradients])
 
-    inputs = [np.array(x, np.float64), *(parameter.value.copy() for parameter in parameters)]
+    inputs = [parameter.value.copy() for parameter in parameters]
+    if not has_ids:
+        inputs.insert(0, given.astype(np.float64))
     with unchanged(model), recording(model):
         return check_function(forward, backward, inputs, tolerance=tolerance, step=step)

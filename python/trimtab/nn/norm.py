@@ -101,6 +101,9 @@ class LayerNorm(Norm):
         Of the parameters; x may have another.
     """
 
+    shape = Fixed(sizes)
+    axis = Fixed(sizes, _checks.whole)
+
     def __init__(
         self,
         shape: int | Sequence[int],
@@ -156,6 +159,8 @@ class RMSNorm(Module):
         Of gamma; x may have another.
     """
 
+    shape = Fixed(sizes)
+    axis = Fixed(sizes, _checks.whole)
     eps = Option(_checks.number, 0)
 
     def __init__(

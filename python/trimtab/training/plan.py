@@ -164,13 +164,25 @@ def _read(
         classes = labels.ids if labels is not None and request.stratify else None
         seed = split_seed if request.splits_at_random else None
         data, validation = hold_out(data, request.validation_split, seed, classes)
+        _require_weight("sample_weight", validation, "held out")
+        _require_weight("sample_weight", data, "to train on")
     if request.class_weight is not None and labels is not None:
         require_weighted("fit", trainer.loss)
         used = labels if data.rows is None else labels._replace(ids=labels.ids[data.rows])
         factors = class_factors(request.class_weight, used)
         data = data._replace(weight=weight_by_class(data.weight, factors, labels))
+        _require_weight("sample_weight times class_weight", data, "to train on")
     source = ArraySource(data, output.shape[-1], request.batch_size, request.shuffle, request.accumulate)
     return source, validation
+
+
+def _require_weight(name: str, data: Data, purpose: str) -> None:
+    """Raise an error unless one of the samples counts."""
+    if data.weight is None:
+        return
+    weight = data.weight if data.rows is None else data.weight[data.rows]
+    if not weight.any():
+        raise ValueError(f"fit: {name} must not be 0 for all samples {purpose}, got {len(weight)} zeros")
 
 
 def _read_validation(trainer: TrainerState, request: Request) -> Data | Stream | None:
