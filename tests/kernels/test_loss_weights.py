@@ -297,6 +297,7 @@ def test_a_batch_where_no_sample_counts_has_weight_0(name, rng):
         ([1, 1, 1, -2.5, 1, 1, 1], ValueError, "must be finite and >= 0, got -2.5 at sample 3"),
         ([1, 1, 1, 1, 1, 1, np.nan], ValueError, "must be finite and >= 0, got nan at sample 6"),
         ([np.inf] * 7, ValueError, "must be finite and >= 0, got inf at sample 0"),
+        ([1e308] * 7, ValueError, "must have a finite sum, got inf"),
         ([1, 1, 1], ValueError, r"must have shape \(7,\), got \(3,\)"),
         (np.ones((7, 3)), ValueError, r"must have shape \(7,\), got \(7, 3\)"),
         (["a"] * 7, TypeError, "must be real numbers, got dtype <U1"),
