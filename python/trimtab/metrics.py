@@ -78,7 +78,11 @@ class Score:
 
     def __call__(self, outputs: Array, targets: Any) -> float:
         """Return the value for all samples."""
-        return float(self.function(outputs, targets))
+        value = self.function(outputs, targets)
+        try:
+            return float(value)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"Score: function must return a float, got {_checks.shown(value)}") from error
 
 
 def accuracy(logits: Array, labels: ArrayLike, *, ignore_index: int | None = None) -> float:

@@ -37,8 +37,11 @@ def test_groups_are_found_by_number_and_by_name():
     assert groups["head"].parameters == [optimizer.parameters[1]]
     with pytest.raises(KeyError, match="SGD: groups must be one of body, head, got 'tail'"):
         groups["tail"]
-    with pytest.raises(IndexError):
+    rule = "SGD: groups must be taken by name, or by number below 2, got"
+    with pytest.raises(IndexError, match=f"^{rule} 2$"):
         groups[2]
+    with pytest.raises(TypeError, match=rf"^{rule} 1\.0$"):
+        groups[1.0]
 
 
 def test_groups_without_names_have_their_numbers():

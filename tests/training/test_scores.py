@@ -219,3 +219,9 @@ def test_ignored_class_must_be_an_int(ignored, classified):
 @pytest.mark.parametrize("metric", ["val_f1", "val_auc", "val_roc_auc", "r2"])
 def test_larger_scores_are_better(metric):
     assert callbacks.EarlyStopping(metric).mode == "max"
+
+
+@pytest.mark.parametrize("result", [None, "0.5x", 1j, np.ones(3)], ids=repr)
+def test_score_that_is_no_number_is_refused(result):
+    with pytest.raises(TypeError, match=r"^Score: function must return a float, got "):
+        metrics.Score(lambda outputs, targets: result)([1.0], [1.0])

@@ -189,7 +189,13 @@ class Groups(Sequence[Group]):
     def __getitem__(self, key: slice) -> tuple[Group, ...]: ...
     def __getitem__(self, key: int | str | slice) -> Group | tuple[Group, ...]:
         if not isinstance(key, str):
-            return self._groups[key]
+            try:
+                return self._groups[key]
+            except (IndexError, TypeError) as error:
+                raise type(error)(
+                    f"{self._owner}: groups must be taken by name, or by number below {len(self)}, "
+                    f"got {key!r}"
+                ) from error
         for group in self._groups:
             if group.name == key:
                 return group
