@@ -203,7 +203,7 @@ class CrossEntropy(Loss):
         with weights of samples, the sum of these or of the products.
         """
         logits = real_array("CrossEntropy: output", output)
-        if logits.ndim < 2:
+        if logits.ndim == 0:
             raise ValueError(f"CrossEntropy: output must have shape (N, K), got {logits.shape}")
         labels = as_array("CrossEntropy: target", target)
         labels = _read_labels("CrossEntropy", labels, logits.shape)

@@ -1,7 +1,6 @@
 """Losses against the specification and PyTorch, extreme values, and errors about wrong targets."""
 
 import doctest
-import re
 from functools import partial
 
 import ml_dtypes
@@ -287,11 +286,11 @@ def test_wrong_labels_are_refused(labels, error, message, logits):
         losses.CrossEntropy()(logits, labels)
 
 
-@pytest.mark.parametrize("output", [np.float64(1.0), np.zeros(5)])
-def test_cross_entropy_needs_an_axis_of_classes(output):
-    message = rf"^CrossEntropy: output must have shape \(N, K\), got {re.escape(str(np.shape(output)))}$"
-    with pytest.raises(ValueError, match=message):
-        losses.CrossEntropy()(output, np.zeros(np.shape(output), int))
+def test_cross_entropy_needs_an_axis_of_classes_and_labels():
+    with pytest.raises(ValueError, match=r"^CrossEntropy: output must have shape \(N, K\), got \(\)$"):
+        losses.CrossEntropy()(np.float64(1.0), [0])
+    with pytest.raises(ValueError, match=r"^CrossEntropy: labels must have shape \(2,\), .* got \(\)$"):
+        losses.CrossEntropy()(np.zeros((2, 3)), 0)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
