@@ -156,6 +156,13 @@ def test_an_empty_file_gets_a_header(tmp_path):
     assert [row[0] for row in rows(path)] == ["epoch", "1"]
 
 
+def test_a_file_saved_by_a_spreadsheet_is_continued(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_bytes("\ufeffepoch,loss\r\n1,0.5\r\n".encode())
+    fit(learner(CSVLogger(path, append=True)), 1)
+    assert [row[0] for row in rows(path)] == ["epoch", "1", "1"]
+
+
 def test_append_is_a_flag():
     with pytest.raises(TypeError, match=r"^CSVLogger: append must be a bool, got 1$"):
         CSVLogger("log.csv", append=1)

@@ -89,7 +89,7 @@ class CSVLogger(Callback):
         if not self.append or not self.path.exists():
             return []
         try:
-            with open(self.path, newline="", encoding="utf-8") as file:
+            with open(self.path, newline="", encoding="utf-8-sig") as file:  # spreadsheets add a mark
                 return list(csv.reader(file))
         except (UnicodeDecodeError, csv.Error) as error:
             raise ValueError(
