@@ -195,6 +195,7 @@ struct AdamUpdate {
 struct SumOver {
     ArrayList arrays;
     double* sums;
+    double power_of_two = 1;  // by which values are multiplied first: their sum may be out of range
 };
 struct Scale {
     ArrayList arrays;
@@ -410,7 +411,7 @@ struct ParameterUpdateKernels {
     Kernel<SgdUpdate> sgd[dtype_count];
     Kernel<AdamUpdate> adam[dtype_count];
     Kernel<SumOver> weight_norms[dtype_count];  // sums of |w| and of w^2
-    Kernel<SumOver> norm[dtype_count];
+    Kernel<SumOver> norm[dtype_count];          // in two factors, the second of which is a power of two
     Kernel<Scale> scale[dtype_count];
 };
 struct MaxNormKernels {

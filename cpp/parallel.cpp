@@ -7,6 +7,7 @@
 #include <climits>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "clock.h"
 #include "environment.h"
@@ -56,13 +57,24 @@ int current_limit(const Engine& engine) {
     return std::min({configured, cpus.load(std::memory_order_relaxed), openmp.threads, engine.max_threads});
 }
 
+int threads_for(const Engine& engine, std::ptrdiff_t count, double cost, int64_t since_last_call) {
+    if (since_last_call > engine.awake_ns && cost < min_cost_asleep) return 1;
+    return int(std::min({double(current_limit(engine)), double(count), cost / min_cost_per_thread}));
+}
+
 int threads_for(const Engine& engine, std::ptrdiff_t count, double cost) {
     if (count < 2 || cost < min_cost_awake) return 1;
     const int64_t time = now();
     if (time - limits_read.load(std::memory_order_relaxed) > limits_valid_ns) read_limits();
-    const int threads = int(std::min({double(current_limit(engine)), double(count), cost / min_cost_per_thread}));
-    const bool asleep = time - last_call.load(std::memory_order_relaxed) > engine.awake_ns;
-    return asleep && cost < min_cost_asleep ? 1 : threads;
+    return threads_for(engine, count, cost, time - last_call.load(std::memory_order_relaxed));
+}
+
+thread_local std::vector<Run>* recorded_runs = nullptr;
+
+void record(const Engine& engine, std::ptrdiff_t count, double cost) {
+    const bool alone = count < 2 || cost < min_cost_awake;
+    const auto threads = [&](int64_t pause) { return alone ? 1 : threads_for(engine, count, cost, pause); };
+    recorded_runs->push_back({count, cost, threads(INT64_MAX), threads(0)});
 }
 }  // namespace
 
@@ -103,10 +115,13 @@ const char* threading() { return engine.load(std::memory_order_relaxed)->name; }
 
 std::string openmp_runtime() { return engine.load(std::memory_order_relaxed) == &team ? "none" : region_runtime(); }
 
+std::vector<Run>* record_runs(std::vector<Run>* runs) { return std::exchange(recorded_runs, runs); }
+
 void run(std::ptrdiff_t count, double cost, Task task, const void* work) {
     if (count <= 0) return;
     if (before_work) before_work(cost);
     const Engine& chosen = *engine.load(std::memory_order_relaxed);
+    if (recorded_runs) record(chosen, count, cost);
     const int threads = threads_for(chosen, count, cost);
     if (threads == 1 || !chosen.run(count, threads, task, work)) task(work, 0, count);
     if (cost >= min_cost_awake) last_call.store(now(), std::memory_order_relaxed);

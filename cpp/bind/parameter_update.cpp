@@ -14,6 +14,15 @@ ArraySequence read_like(const ArraySequence& params, const Argument& argument, b
     return required || argument.given() ? ArraySequence(argument, Access::write, &params) : ArraySequence();
 }
 
+// The Euclidean norm of arrays, whose two factors are finite where the norm itself overflows.
+struct Norm {
+    double factors[2];
+    explicit Norm(const ArraySequence& arrays) {
+        kernels->parameter_update->norm[int(arrays.dtype())]({arrays.list(), factors});
+    }
+    double value() const { return factors[0] * factors[1]; }
+};
+
 Ref as_float(double value) { return Ref::checked(PyFloat_FromDouble(value)); }
 }  // namespace
 
@@ -47,11 +56,7 @@ bool Plan::is_valid() const {
     return params.is_valid() && grads.is_valid() && masters.is_valid();
 }
 
-double Plan::grads_norm() const {
-    double norm;
-    kernels->parameter_update->norm[int(grads.dtype())]({grads.list(), &norm});
-    return norm;
-}
+double Plan::grads_norm() const { return Norm(grads).value(); }
 
 Ref update(const Plan& plan, const StepOptions& options, bool skip_nonfinite,
            const std::function<void(const ParameterUpdate&)>& kernel) {
@@ -124,11 +129,12 @@ Ref plan_is_valid(const Arguments<docs::plan_is_valid>& in) {
 }
 
 // The factor limit / norm; in two factors of about the same size where float would not hold it.
-Scale by(double limit, double norm, const ArrayList& arrays) {
-    const double factor = limit / norm;
+Scale by(double limit, const Norm& norm, const ArrayList& arrays) {
+    const double factor = limit / norm.value();
     if (limit == 0 || factor > 1e-30) return {.arrays = arrays, .factor = factor};
-    const double unit = std::ldexp(1.0, (std::ilogb(limit) - std::ilogb(norm)) / 2);
-    return {.arrays = arrays, .factor = limit / unit / norm, .power_of_two = unit};
+    const int halfway = (std::ilogb(limit) - std::ilogb(norm.factors[0]) - std::ilogb(norm.factors[1])) / 2;
+    const double unit = std::ldexp(1.0, halfway);
+    return {.arrays = arrays, .factor = limit / unit / norm.factors[0] / norm.factors[1], .power_of_two = unit};
 }
 
 Ref clip_grad_norm(const Arguments<docs::clip_grad_norm>& in) {
@@ -137,32 +143,44 @@ Ref clip_grad_norm(const Arguments<docs::clip_grad_norm>& in) {
     require_disjoint({&grads});
     unify_order({&grads});
     grads.gather();
-    double norm = 0;
+    double value;
     {
         const Released released;
-        kernels->parameter_update->norm[int(grads.dtype())]({grads.list(), &norm});
-        if (norm > limit && std::isfinite(norm))
+        const Norm norm(grads);
+        value = norm.value();
+        if (value > limit && std::isfinite(norm.factors[0]))
             kernels->parameter_update->scale[int(grads.dtype())](by(limit, norm, grads.list()));
     }
     grads.scatter();
-    return as_float(norm);
+    return as_float(value);
 }
 
 Ref penalty(const Arguments<docs::penalty>& in) {
     ArraySequence params(in["params"], Access::read);
     unify_order({&params});
     const double l1 = in["l1"].non_negative(0), l2 = in["l2"].non_negative(0);
-    double sums[2], norm = 0;
+    double of_magnitudes = 0, of_squares = 0;
     {
         const Released released;
-        kernels->parameter_update->weight_norms[int(params.dtype())]({params.list(), sums});
-        // Where squares overflow or underflow the scaled norm is used, squared after the multiplication.
-        if (l2 != 0 && !(sums[1] > 1e-280 && sums[1] < 1e280))
-            kernels->parameter_update->norm[int(params.dtype())]({params.list(), &norm});
+        const auto weight_norms = kernels->parameter_update->weight_norms[int(params.dtype())];
+        double sums[2];
+        weight_norms({params.list(), sums});
+        if (l1 != 0) of_magnitudes = l1 * sums[0];
+        if (l2 != 0) of_squares = l2 / 2 * sums[1];
+        // Sums that overflow are those of smaller values, multiplied again in the end. Where squares underflow, too, the
+        // root of their sum is multiplied first.
+        if (l2 != 0 && !(sums[1] > 1e-280 && sums[1] < 1e280)) {
+            const Norm norm(params);
+            const double root = std::sqrt(l2 / 2) * norm.factors[0] * norm.factors[1];
+            of_squares = root * root;
+        }
+        if (l1 != 0 && std::isinf(sums[0])) {
+            constexpr double unit = 0x1p-64;
+            weight_norms({params.list(), sums, unit});
+            of_magnitudes = l1 * sums[0] / unit;
+        }
     }
-    const double root = std::sqrt(l2 / 2) * norm;
-    const double of_magnitudes = l1 == 0 ? 0 : l1 * sums[0], of_squares = l2 == 0 ? 0 : l2 / 2 * sums[1];
-    return as_float(of_magnitudes + (norm == 0 ? of_squares : root * root));
+    return as_float(of_magnitudes + of_squares);
 }
 }  // namespace
 

@@ -46,11 +46,26 @@ Ref build_info(const Arguments<docs::build_info>&) {
                                       "threading", threading(), "openmp_runtime", openmp_runtime().c_str(),
                                       "memory_cap", Py_ssize_t(memory_cap())));
 }
+Ref runs_of(const Arguments<docs::runs_of>& in) {
+    struct Recorder {
+        std::vector<Run> runs;
+        std::vector<Run>* const before = record_runs(&runs);
+        ~Recorder() { record_runs(before); }
+    } recorder;
+    Ref::checked(PyObject_CallNoArgs(in["call"].value()));
+    Ref list = Ref::checked(PyList_New(0));
+    for (const Run& run : recorder.runs) {
+        const Ref row =
+            Ref::checked(Py_BuildValue("(ndii)", run.tasks, run.cost, run.threads_after_pause, run.threads_in_series));
+        if (PyList_Append(list.get(), row.get()) < 0) throw Raised();
+    }
+    return list;
+}
 }  // namespace
 
 void bind_system(PyObject* module) {
-    add_functions(module,
-                  {method<set_threads>(), method<get_num_threads>(), method<set_engine>(), method<get_engine>(),
-                   method<isa>(), method<trim>(), method<get_memory_cap>(), method<set_cap>(), method<build_info>()});
+    add_functions(module, {method<set_threads>(), method<get_num_threads>(), method<set_engine>(), method<get_engine>(),
+                           method<isa>(), method<trim>(), method<get_memory_cap>(), method<set_cap>(),
+                           method<build_info>(), method<runs_of>()});
 }
 }  // namespace trimtab

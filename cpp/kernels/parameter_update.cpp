@@ -16,9 +16,9 @@ struct WeightSums {
     }
 };
 template <class T>
-TRIMTAB_LOOP void sum_weights(const T* w, ptrdiff_t n, double (&sums)[weight_sums]) {
+TRIMTAB_LOOP void sum_weights(const T* w, ptrdiff_t n, double power_of_two, double (&sums)[weight_sums]) {
     reduce<double>(n, sums, [&](ptrdiff_t i, auto at, auto& acc) {
-        const Doubles v = at.load(w + i);
+        const Doubles v = at.load(w + i) * power_of_two;
         acc[0] += v > -v ? v : -v;
         acc[1] = fma(v, v, acc[1]);
     });
@@ -43,7 +43,7 @@ void update_parameters(const ParameterUpdate& a, double cost, const UpdateSpan& 
                               .n = n};
         if (a.sums) {
             WeightSums terms;
-            sum_weights(span.master, n, terms.of);
+            sum_weights(span.master, n, 1, terms.of);
             of_weights.add(task, terms);
             of_gradients.add(task, sum_of_squares(span.g, n));
         }
@@ -93,7 +93,7 @@ void weight_norms(const SumOver& a) {
     const TaskSums<WeightSums> sums(arrays.tasks());
     arrays.for_spans(0.2, [&](ptrdiff_t task, ptrdiff_t array, ptrdiff_t offset, ptrdiff_t n) {
         WeightSums terms;
-        sum_weights(static_cast<const T*>(a.arrays.data[array]) + offset, n, terms.of);
+        sum_weights(static_cast<const T*>(a.arrays.data[array]) + offset, n, a.power_of_two, terms.of);
         sums.add(task, terms);
     });
     const WeightSums total = sums.total();
@@ -107,7 +107,9 @@ void norm(const SumOver& a) {
     arrays.for_spans(0.2, [&](ptrdiff_t task, ptrdiff_t array, ptrdiff_t offset, ptrdiff_t n) {
         sums.add(task, sum_of_squares(static_cast<const T*>(a.arrays.data[array]) + offset, n));
     });
-    *a.sums = sums.total().norm();
+    const SquareSum total = sums.total();
+    a.sums[0] = __builtin_sqrt(total.sum);
+    a.sums[1] = power_of_two(total.exponent);
 }
 
 template <class T>

@@ -38,6 +38,15 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(title="commands", required=True, metavar="{info,demo,bench}")
 
     info = commands.add_parser("info", help="show the instruction set, threads, caches and build")
+    info.add_argument(
+        "--tasks",
+        nargs=2,
+        metavar=("OP", "SHAPE"),
+        help="show how a call is cut into tasks: an operation of the benchmark and a shape such as 64x256",
+    )
+    info.add_argument("--axis", type=int, help="with --tasks: channel axis (1 of images, else -1)")
+    info.add_argument("--dtype", default="float32", help="with --tasks: of the arrays (%(default)s)")
+    info.add_argument("--threads", type=at_least(1), help="with --tasks: the largest number of threads")
     info.set_defaults(prepare=prepare_info)
 
     demo = commands.add_parser("demo", help="train on real digits with and without normalization")
@@ -88,8 +97,16 @@ def show_info() -> None:
 
 
 def prepare_info(options: argparse.Namespace) -> Work:
-    """Return the function that shows the configuration."""
-    return show_info
+    """Return the function that shows the configuration, or how a call is cut into tasks."""
+    if not options.tasks:
+        for name, default in {"axis": None, "dtype": "float32", "threads": None}.items():
+            if getattr(options, name) != default:
+                raise ValueError(f"info: --{name} must go with --tasks, got {getattr(options, name)!r} alone")
+        return show_info
+    from trimtab.bench import tasks
+
+    op, shape = options.tasks
+    return tasks.prepare(op, shape, options.axis, options.dtype, options.threads)
 
 
 def prepare_demo(options: argparse.Namespace) -> Work:

@@ -203,9 +203,11 @@ class CrossEntropy(Loss):
         with weights of samples, the sum of these or of the products.
         """
         logits = real_array("CrossEntropy: output", output)
+        if logits.ndim < 2:
+            raise ValueError(f"CrossEntropy: output must have shape (N, K), got {logits.shape}")
         labels = as_array("CrossEntropy: target", target)
         labels = _read_labels("CrossEntropy", labels, logits.shape)
-        class_weight = self._class_weights(logits.shape[-1] if logits.ndim else 0)
+        class_weight = self._class_weights(logits.shape[-1])
         weights = read_sample_weight("CrossEntropy", sample_weight, len(labels))
         loss, gradient = kernels.softmax_cross_entropy(
             logits,

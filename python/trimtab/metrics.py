@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
+import trimtab._core as kernels
 from trimtab import _checks, extras
 from trimtab._inputs import real_array
 from trimtab._typing import Array
@@ -155,7 +156,7 @@ def top_k(k: int, *, ignore_index: int | None = None) -> Metric:
     >>> loss = losses.CrossEntropy()
     >>> loss.metrics["top_5"] = losses.top_k(5)
     """
-    return _TopK(_checks.whole("top_k: k", k, 1), ignore_index)
+    return _TopK(_checks.whole("top_k: k", k, 1), _optional_id("top_k", ignore_index))
 
 
 @dataclass(frozen=True)
@@ -169,9 +170,15 @@ class _TopK:
         return _share_of_hits("top_k", logits, labels, self.k, self.ignore_index)
 
 
+def _optional_id(name: str, ignore_index: int | None) -> int | None:
+    """Return the class id to ignore, an int or None."""
+    return None if ignore_index is None else _checks.whole(f"{name}: ignore_index", ignore_index)
+
+
 def _share_of_hits(name: str, logits: ArrayLike, labels: ArrayLike, k: int, ignore_index: int | None) -> Mean:
     """Return the share of the samples that count whose label is among the k largest logits."""
     scores, given = real_array(f"{name}: logits", logits), real_array(f"{name}: labels", labels)
+    ignore_index = _optional_id(name, ignore_index)
     if scores.ndim != 2:
         raise ValueError(f"{name}: logits must have shape (N, K), got {scores.shape}")
     shapes = scores.shape[:1], (len(scores), 1), scores.shape
@@ -240,6 +247,11 @@ def r2() -> Score:
 
     That of several outputs is the mean over the outputs.
 
+    Returns
+    -------
+    Score
+        NaN for fewer than two samples, and if an output or target is not finite.
+
     Raises
     ------
     MissingExtra
@@ -268,6 +280,11 @@ def f1(average: str = "macro", *, ignore_index: int | None = None) -> Score:
     ignore_index : int, optional
         Samples with this class id are ignored.
 
+    Returns
+    -------
+    Score
+        NaN if no sample counts, or an output is NaN.
+
     Raises
     ------
     MissingExtra
@@ -278,8 +295,8 @@ def f1(average: str = "macro", *, ignore_index: int | None = None) -> Score:
     >>> f1("binary")([0.5, -1.0, 2.0, 1.0], [1, 0, 0, 1])
     0.8
     """
-    if average not in ("macro", "micro", "weighted", "binary"):
-        raise ValueError(f"f1: average must be macro, micro, weighted or binary, got {average!r}")
+    _checks.one_of("f1: average", average, ["macro", "micro", "weighted", "binary"])
+    ignore_index = _optional_id("f1", ignore_index)
     extras.load("sklearn.metrics", "sklearn")
     return Score(_F1(average, ignore_index))
 
@@ -299,7 +316,8 @@ def roc_auc(average: str = "macro", *, ignore_index: int | None = None) -> Score
     Returns
     -------
     Score
-        Of logits as in `f1`. NaN where the targets have one class only: the area is then undefined.
+        Of logits as in `f1`. NaN if the area is undefined: if the targets have one class only, no sample
+        counts, or a score is NaN. Scores are the logits, or the softmax of logits with class ids.
 
     Raises
     ------
@@ -311,8 +329,8 @@ def roc_auc(average: str = "macro", *, ignore_index: int | None = None) -> Score
     >>> roc_auc()([0.5, -1.0, 2.0, 1.0], [1, 0, 0, 1])
     0.5
     """
-    if average not in ("macro", "weighted", "micro"):
-        raise ValueError(f"roc_auc: average must be macro, weighted or micro, got {average!r}")
+    _checks.one_of("roc_auc: average", average, ["macro", "weighted", "micro"])
+    ignore_index = _optional_id("roc_auc", ignore_index)
     extras.load("sklearn.metrics", "sklearn")
     return Score(_RocAuc(average, ignore_index))
 
@@ -328,8 +346,12 @@ def _numbers(name: str, outputs: ArrayLike, targets: ArrayLike) -> tuple[Array, 
 
 def _r2(outputs: ArrayLike, targets: ArrayLike) -> float:
     predicted, wanted = _numbers("r2", outputs, targets)
-    rows = len(predicted), -1
-    score: float = extras.load("sklearn.metrics").r2_score(wanted.reshape(rows), predicted.reshape(rows))
+    samples = len(predicted) if predicted.ndim else 1
+    if samples < 2 or not predicted.size or not np.isfinite([predicted, wanted]).all():
+        return nan
+    rows = samples, -1
+    with np.errstate(over="ignore"):  # squares of errors above 1e154
+        score: float = extras.load("sklearn.metrics").r2_score(wanted.reshape(rows), predicted.reshape(rows))
     return score
 
 
@@ -363,6 +385,14 @@ class _F1:
 
     def __call__(self, outputs: ArrayLike, targets: ArrayLike) -> float:
         logits, given = _classified("f1", outputs, targets, self.ignore_index)
+        if not logits.size or np.isnan(logits).any():
+            return nan
+        several = logits.ndim == 2 and (logits.shape[1] > 2 or given.ndim == 2)
+        if self.average == "binary" and several:
+            raise ValueError(
+                "f1: average must be 'macro', 'micro' or 'weighted' for several classes or labels, "
+                f"got 'binary' and outputs of shape {np.shape(outputs)}"
+            )
         predicted = np.argmax(logits, axis=1) if given.ndim < logits.ndim else (logits > 0).astype(np.int64)
         average = "binary" if logits.ndim == 1 else self.average
         score: float = extras.load("sklearn.metrics").f1_score(
@@ -381,11 +411,12 @@ class _RocAuc:
     def __call__(self, outputs: ArrayLike, targets: ArrayLike) -> float:
         scores, given = _classified("roc_auc", outputs, targets, self.ignore_index)
         if scores.ndim == 2 and given.ndim == 1:  # class ids: one column for each class, 1 for its samples
-            probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
-            scores = probabilities / probabilities.sum(axis=1, keepdims=True)
+            scores = kernels.softmax(scores)
             given = (given[:, None] == np.arange(scores.shape[1])).astype(np.int64)
+        if not scores.size or np.isnan(scores).any():
+            return nan
         columns = given.reshape(len(given), -1)
-        if not len(given) or (columns.min(axis=0) == columns.max(axis=0)).any():
+        if (columns.min(axis=0) == columns.max(axis=0)).any():
             return nan
         area: float = extras.load("sklearn.metrics").roc_auc_score(given, scores, average=self.average)
         return area

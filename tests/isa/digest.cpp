@@ -235,7 +235,7 @@ void parameter_update(DType dtype, const Data& data) {
         const DType master = with_masters ? DType::float32 : dtype;
         Arrays w(dtype, data), g(dtype, ordinary), masters(master, data);
         Arrays a(master, ordinary), b(master, positive), c(master, positive);
-        Array sums(DType::float64, 3), norms(DType::float64, 2), norm(DType::float64, 1);
+        Array sums(DType::float64, 3), norms(DType::float64, 2), norm(DType::float64, 2);
         update.weights = {count, sizes, w.addresses.data()};
         update.gradients = g.addresses.data();
         update.masters = with_masters ? masters.addresses.data() : nullptr;

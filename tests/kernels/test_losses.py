@@ -1,6 +1,7 @@
 """Losses against the specification and PyTorch, extreme values, and errors about wrong targets."""
 
 import doctest
+import re
 from functools import partial
 
 import ml_dtypes
@@ -284,6 +285,13 @@ def test_targets_may_have_any_real_dtype():
 def test_wrong_labels_are_refused(labels, error, message, logits):
     with pytest.raises(error, match=message):
         losses.CrossEntropy()(logits, labels)
+
+
+@pytest.mark.parametrize("output", [np.float64(1.0), np.zeros(5)])
+def test_cross_entropy_needs_an_axis_of_classes(output):
+    message = rf"^CrossEntropy: output must have shape \(N, K\), got {re.escape(str(np.shape(output)))}$"
+    with pytest.raises(ValueError, match=message):
+        losses.CrossEntropy()(output, np.zeros(np.shape(output), int))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])

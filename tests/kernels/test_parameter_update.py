@@ -66,3 +66,19 @@ def test_norms_of_extreme_gradients_are_finite(rng, scale):
     assert tt.clip_grad_norm(grads, np.inf) == pytest.approx(expected, rel=1e-13)
     tt.clip_grad_norm(grads, float(scale))
     assert np.linalg.norm(grads[0].astype(np.float64)) == pytest.approx(scale, rel=1e-6)
+
+
+def test_gradients_whose_norm_exceeds_the_largest_number_are_clipped():
+    grads = [np.array([1.5e308, -1.5e308]), np.array([[1e308]])]
+    assert tt.clip_grad_norm(grads, 2.0) == np.inf
+    direction = np.array([1.5, -1.5, 1.0]) / np.linalg.norm([1.5, -1.5, 1.0])
+    np.testing.assert_allclose(np.concatenate([grads[0], grads[1][0]]), 2 * direction, rtol=1e-14)
+
+
+def test_the_penalty_is_finite_where_its_sums_are_not():
+    w = np.array([1.5e308, -1e308, 1e308])
+    assert tt.penalty(w, l1=1e-5) == pytest.approx(1.5e303 + 2e303, rel=1e-14)
+    assert tt.penalty(w, l1=1.0) == np.inf
+    assert tt.penalty(w, l2=2e-312) == pytest.approx(4.25e304, rel=1e-9)
+    assert tt.penalty(np.array([np.inf]), l1=0.5) == np.inf
+    assert np.isnan(tt.penalty(np.array([np.nan, 1e308, 1e308]), l1=0.5))

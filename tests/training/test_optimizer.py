@@ -7,7 +7,7 @@ import pytest
 import trimtab as tt
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import nn
-from trimtab.optim import SGD, Step
+from trimtab.optim import SGD, Cosine, Step
 
 
 def parameters(rng):
@@ -411,3 +411,12 @@ def test_a_rate_or_scale_that_is_no_number_changes_no_group(option, bad, rng):
         with pytest.raises((TypeError, ValueError), match=r"^SGD: lr must be a number, got "):
             optimizer.lr = bad
         assert_same(before, contents(optimizer))
+
+
+def test_the_class_of_a_schedule_is_no_learning_rate(rng):
+    with pytest.raises(TypeError, match=r"^SGD: lr must be a number or a schedule, got the class Cosine$"):
+        SGD(parameters(rng), lr=Cosine)
+    optimizer = SGD(parameters(rng), lr=0.1)
+    with pytest.raises(TypeError, match=r"^SGD: lr must be a number or a schedule, got the class Cosine$"):
+        optimizer.lr = Cosine
+    assert optimizer.lr == 0.1

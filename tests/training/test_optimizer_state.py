@@ -304,11 +304,12 @@ def notes(text):
         notes('{"kind": "Constant", "lr": -1}'),
         notes('{"kind": "_CheckedSchedule"}'),
         notes('{"kind": "Warmup", "steps": 3, "schedule": 0.1}'),
+        notes("[" * 100_000),
         np.full(3, 300),
         "Cosine",
         None,
     ],
-    ids=repr,
+    ids=lambda damaged: repr(damaged)[:40],
 )
 def test_a_damaged_schedule_changes_nothing(damaged):
     optimizer = two_groups(0.1, 0.2)
@@ -323,6 +324,12 @@ def test_a_damaged_schedule_changes_nothing(damaged):
     after = optimizer.state_dict()
     assert before.keys() == after.keys()
     assert all(np.array_equal(after[name], array) for name, array in before.items())
+
+
+def test_a_state_whose_names_are_no_text_is_refused():
+    optimizer = two_groups(0.1, 0.2)
+    with pytest.raises(ValueError, match=r"^load_state_dict: state must have .*; extra: 1$"):
+        optimizer.load_state_dict({1: 2})
 
 
 def test_a_state_without_learning_rates_is_taken():

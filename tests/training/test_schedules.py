@@ -217,6 +217,16 @@ def test_epochs_are_counted_in_updates(made, expected):
             "Cosine: epochs must be given, got steps=3",
         ),
         (
+            lambda: Cosine.from_epochs(0.1, batches_per_epoch=5),
+            TypeError,
+            "Cosine: epochs must be given to from_epochs, got lr",
+        ),
+        (
+            lambda: Cosine.from_epochs(0.1, 1e308, batches_per_epoch=100),
+            ValueError,
+            "Cosine: epochs \\* batches_per_epoch must be finite, got inf",
+        ),
+        (
             lambda: Cosine.from_epochs(0.1, 3, epochs=3, batches_per_epoch=5),
             TypeError,
             "Cosine: from_epochs must get lr, epochs, end, each once",

@@ -128,10 +128,10 @@ def test_scores_are_pickled(classified):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: metrics.f1("mean"), "f1: average must be macro, micro, weighted or binary, got 'mean'"),
+        (lambda: metrics.f1("mean"), "f1: average must be 'macro', .* or 'binary', got 'mean'"),
         (
             lambda: metrics.roc_auc("binary"),
-            "roc_auc: average must be macro, weighted or micro, got 'binary'",
+            "roc_auc: average must be 'macro', 'weighted' or 'micro', got 'binary'",
         ),
         (lambda: metrics.f1()(np.ones((3, 2)), np.ones(4)), "f1: targets must have an entry .* got \\(4,\\)"),
         (lambda: metrics.roc_auc()(np.ones((3, 2, 2)), np.ones(3)), "roc_auc: targets must have an entry"),
@@ -150,3 +150,72 @@ def test_bad_arguments_of_scores_are_named(call, message):
 def test_a_score_is_a_function():
     with pytest.raises(TypeError, match="Score: function must be a function, got 3"):
         metrics.Score(3)
+
+
+@pytest.mark.parametrize("score", [metrics.f1(), metrics.roc_auc(), metrics.r2()])
+def test_score_of_no_samples_or_of_nan_is_nan_without_a_warning(score, rng):
+    outputs, targets = rng.standard_normal(6), np.array([0, 1, 0, 1, 1, 0])
+    assert np.isfinite(score(outputs, targets))
+    assert np.isnan(score([], []))
+    outputs[2] = np.nan
+    assert np.isnan(score(outputs, targets))
+
+
+@pytest.mark.parametrize("score", [metrics.f1, metrics.roc_auc])
+def test_score_is_nan_if_all_samples_are_ignored_or_a_class_has_nan(score, classified):
+    logits, labels = classified
+    assert np.isnan(score(ignore_index=-1)(logits, np.full(57, -1)))
+    logits[3, 2] = np.nan
+    assert np.isnan(score()(logits, labels))
+    labels[3] = -1
+    assert np.isfinite(score(ignore_index=-1)(logits, labels))
+
+
+def test_roc_auc_takes_logits_as_large_as_they_come(classified):
+    logits, labels = classified
+    expected = metrics.roc_auc()(logits * 1e9, labels)
+    assert metrics.roc_auc()(logits * 1e307, labels) == pytest.approx(expected, rel=1e-15)
+    logits[0, 0] = -np.inf
+    assert np.isfinite(metrics.roc_auc()(logits, labels))
+    logits[0, 0] = np.inf
+    assert np.isnan(metrics.roc_auc()(logits, labels))
+
+
+def test_r2_is_nan_where_it_is_undefined():
+    for outputs in [1.0], 1.0, [[1.0, 2.0]], np.zeros((3, 0)), [1.0, np.inf]:
+        assert np.isnan(metrics.r2()(outputs, outputs)), outputs
+    assert np.isnan(metrics.r2()([1.0, 2.0], [1.0, -np.inf]))
+    assert metrics.r2()([1e300, 2.0], [1.0, 2.0]) == -np.inf
+
+
+@pytest.mark.parametrize("columns, targets", [(3, [0, 1, 1]), (2, np.eye(3, 2))])
+def test_f1_of_the_positive_class_is_refused_for_several(columns, targets):
+    message = f"f1: average must be 'macro', .*, got 'binary' and outputs of shape \\(3, {columns}\\)"
+    with pytest.raises(ValueError, match=message):
+        metrics.f1("binary")(np.eye(3, columns), targets)
+    assert metrics.f1("binary")(np.eye(3, 2), [0, 1, 1]) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("function", [metrics.f1, metrics.roc_auc])
+@pytest.mark.parametrize("average", [None, "samples", np.array(["macro", "micro"])])
+def test_average_must_be_one_of_those_listed(function, average):
+    with pytest.raises(ValueError, match=rf"{function.__name__}: average must be 'macro', .*, got"):
+        function(average)
+
+
+@pytest.mark.parametrize("ignored", [1.5, "a", True])
+def test_ignored_class_must_be_an_int(ignored, classified):
+    makers = {
+        "f1": metrics.f1,
+        "roc_auc": metrics.roc_auc,
+        "top_k": lambda **options: metrics.top_k(2, **options),
+        "accuracy": lambda **options: metrics.accuracy(*classified, **options),
+    }
+    for name, make in makers.items():
+        with pytest.raises(TypeError, match=f"{name}: ignore_index must be an int, got {ignored!r}"):
+            make(ignore_index=ignored)
+
+
+@pytest.mark.parametrize("metric", ["val_f1", "val_auc", "val_roc_auc", "r2"])
+def test_larger_scores_are_better(metric):
+    assert callbacks.EarlyStopping(metric).mode == "max"

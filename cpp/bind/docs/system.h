@@ -166,4 +166,17 @@ info : dict
     "isa", "isa_levels" (those this machine can run, best first), "compiler", "num_threads", "threading",
     "openmp_runtime" (the path of the one in use, or "none"), "memory_cap".
 )");
+
+constexpr auto runs_of = join(
+    R"(runs_of(call)
+--
+
+Calls `call`, and returns how this thread's kernels were cut into tasks.
+
+Returns
+-------
+runs : list of (int, float, int, int)
+    For each parallel step: the number of tasks, the estimated time on one thread in ns, and the threads that take part
+    after a pause and in a series of calls.
+)");
 }  // namespace trimtab::docs

@@ -10,7 +10,10 @@ from trimtab import _checks
 
 DIRECTIONS = {"min": -1, "max": 1}
 # The mode of metrics whose name says which values are better
-MODE_OF_NAME = {"min": re.compile(r"(^|_)(loss|error)$"), "max": re.compile(r"accuracy$|(^|_)top_\d+$")}
+MODE_OF_NAME = {
+    "min": re.compile(r"(^|_)(loss|error)$"),
+    "max": re.compile(r"accuracy$|(^|_)(top_\d+|f1|auc|r2)$"),
+}
 
 
 class Monitor:
@@ -24,7 +27,8 @@ class Monitor:
         Name of the metric.
     mode : {"auto", "min", "max"}
         Whether smaller or larger values are better. "auto" is "min" for names that end in ``loss`` or
-        ``error``, and "max" for names that end in ``accuracy`` or are like ``top_5``.
+        ``error``, and "max" for names that end in ``accuracy``, ``f1``, ``auc`` or ``r2``, or are like
+        ``top_5``.
     min_delta : float
         The amount by which a value must be better, >= 0.
     threshold : float

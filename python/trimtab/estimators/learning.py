@@ -11,7 +11,6 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import gen_batches, shuffle
 
-import trimtab._core as kernels
 from trimtab._typing import Array
 from trimtab.estimators.data import Data
 from trimtab.estimators.hooks import Hooks
@@ -48,7 +47,6 @@ class Epochs:
         self._estimator, self._data, self._validation, self._rng = estimator, data, validation, rng
         self._net, self._solver = estimator.network_, estimator._solver
         self._parameters = self._net.parameters()
-        self._weights = [parameter.value for parameter in self._parameters if parameter.decay]
         # with one sample left over, batch norm would have no variance: it joins the batch before it
         least = 2 if estimator.normalization == "batch" else 0
         self._order = np.arange(len(data))
@@ -130,9 +128,8 @@ class Epochs:
         loss, gradient = estimator._objective(self._net.forward(x), target, weight)
         self._net.backward(gradient)
         l2, l1 = estimator.alpha / divisor, estimator.l1 / divisor
-        loss += kernels.penalty(self._weights, l1=l1, l2=l2)
-        self._solver.step(self._parameters, Penalty(l2, l1, estimator.decoupled_weight_decay))
-        return float(loss)
+        penalty = Penalty(l2, l1, estimator.decoupled_weight_decay)
+        return float(loss + self._solver.step(self._parameters, penalty))
 
     def _judge(self) -> None:
         """Count the epochs without an improvement by `tol`, of the validation score or of the loss."""

@@ -62,15 +62,11 @@ class Softmax(Objective):
 
     def predictions(self, output: Array) -> Array:
         """Return the probabilities of the classes."""
-        powers: Array = np.exp(output - output.max(axis=1, keepdims=True))
-        powers /= powers.sum(axis=1, keepdims=True)
-        return powers
+        return kernels.softmax(output)
 
     def log_predictions(self, output: Array) -> Array:
         """Return the logarithms of the probabilities."""
-        shifted: Array = output - output.max(axis=1, keepdims=True)
-        shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        return shifted
+        return kernels.log_softmax(output)
 
 
 class Logistic(Objective):

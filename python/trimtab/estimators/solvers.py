@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import cast
 
 import numpy as np
 
@@ -61,27 +62,34 @@ class Solver:
         """Return the arrays that the solver keeps for parameters, by name."""
         raise NotImplementedError
 
-    def step(self, parameters: Sequence[Parameter], penalty: Penalty) -> None:
-        """Update the parameters from their gradients."""
+    def step(self, parameters: Sequence[Parameter], penalty: Penalty) -> float:
+        """Update the parameters from their gradients; return the coupled penalties of the weights before."""
         if self.max_grad_norm is not None:
             kernels.clip_grad_norm([p.grad for p in parameters], self.max_grad_norm)
         self.steps += 1
         penalties = penalty, Penalty(0.0, 0.0, 0.0)
+        value_of_penalty = 0.0
         for part, buffers, own in zip(split(parameters), self.buffers, penalties, strict=True):
+            penalized = own
             values, grads = [p.value for p in part], [p.grad for p in part]
             if own.decoupled and (own.l2 or own.l1):  # the kernels take one kind at a time
                 for value, grad in zip(values, grads, strict=True):
                     grad += own.l2 * value + own.l1 * np.sign(value)
                 own = Penalty(0.0, 0.0, own.decoupled)
-            self.update(values, grads, buffers, own)
+            sums = self.update(values, grads, buffers, own)
+            value_of_penalty += penalized.l1 * sums.l1_norm + penalized.l2 / 2 * sums.l2_norm_sq
         if self.max_norm is not None:
             for weight in (p.value for p in split(parameters)[0]):
                 kernels.max_norm(weight, self.max_norm, axis=1, out=weight)
+        return value_of_penalty
 
     def update(
         self, values: list[Array], grads: list[Array], buffers: dict[str, list[Array]], penalty: Penalty
-    ) -> None:
-        """Update arrays that share their penalties, either coupled or decoupled ones."""
+    ) -> kernels.UpdateStatistics:
+        """Update arrays that share their penalties, either coupled or decoupled ones.
+
+        Return sums of the values before.
+        """
         raise NotImplementedError
 
 
@@ -107,9 +115,9 @@ class SGD(Solver):
 
     def update(
         self, values: list[Array], grads: list[Array], buffers: dict[str, list[Array]], penalty: Penalty
-    ) -> None:
+    ) -> kernels.UpdateStatistics:
         """Update arrays that share their penalties."""
-        kernels.sgd_update(
+        sums = kernels.sgd_update(
             values,
             grads,
             buffers.get("velocities"),
@@ -120,7 +128,9 @@ class SGD(Solver):
             weight_decay=self.lr * (penalty.l2 + penalty.decoupled),
             l1=self.lr * penalty.l1,
             decoupled=penalty.decoupled > 0,
+            statistics=True,
         )
+        return cast(kernels.UpdateStatistics, sums)
 
 
 class Adam(Solver):
@@ -145,9 +155,9 @@ class Adam(Solver):
 
     def update(
         self, values: list[Array], grads: list[Array], buffers: dict[str, list[Array]], penalty: Penalty
-    ) -> None:
+    ) -> kernels.UpdateStatistics:
         """Update arrays that share their penalties."""
-        kernels.adam_update(
+        sums = kernels.adam_update(
             values,
             grads,
             *buffers.values(),
@@ -158,7 +168,9 @@ class Adam(Solver):
             weight_decay=penalty.l2 + penalty.decoupled,
             l1=penalty.l1,
             decoupled=penalty.decoupled > 0,
+            statistics=True,
         )
+        return cast(kernels.UpdateStatistics, sums)
 
 
 def split(parameters: Sequence[Parameter]) -> tuple[list[Parameter], list[Parameter]]:

@@ -28,7 +28,9 @@ def copy_state(own: Mapping[str, Array], state: Mapping[str, ArrayLike], owner: 
         ],
     }
     if any(faults.values()):
-        listing = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in faults.items() if names)
+        listing = "; ".join(
+            f"{kind}: {', '.join(map(str, names))}" for kind, names in faults.items() if names
+        )
         raise ValueError(f"load_state_dict: state must have the arrays of {owner}, got {listing}")
     for name, array in own.items():
         require_castable(f"load_state_dict: {name}", given[name], array)

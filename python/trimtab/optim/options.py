@@ -29,6 +29,8 @@ def optional_non_negative(name: str, value: Any) -> float | None:
 
 def as_schedule(name: str, lr: Any) -> Schedule:
     """Return a function of the step as it is, and a number as a constant schedule."""
+    if isinstance(lr, type):
+        raise TypeError(f"{name} must be a number or a schedule, got the class {lr.__name__}")
     return lr if callable(lr) else Constant(non_negative(name, lr))
 
 

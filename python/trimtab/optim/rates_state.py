@@ -71,5 +71,5 @@ def _read_schedule(name: str, value: Any) -> Schedule | None:
     """Return the schedule, or None for a function that is not one of `trimtab.optim`."""
     try:
         return from_notes(json.loads(np.asarray(value, np.uint8).tobytes()))
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{name} must be a schedule of trimtab.optim, got {error!r}") from error

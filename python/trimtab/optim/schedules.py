@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import InitVar, dataclass, field, fields
+from dataclasses import MISSING, InitVar, dataclass, field, fields
 from math import cos, pi
 from typing import Any, Self, TypeAlias
 
@@ -64,7 +64,11 @@ class _CheckedSchedule(ABC):
                 raise TypeError(f"{cls._named(epochs)} must be given, got {steps}={shown(given[steps])}")
             if epochs in given and epochs in in_epochs:
                 duration = number(cls._named(epochs), given.pop(epochs), above=0)
-                given[steps] = max(1, round(duration * batches))
+                total = number(cls._named(f"{epochs} * batches_per_epoch"), duration * batches)
+                given[steps] = max(1, round(total))
+        for name, entry in zip(in_epochs, fields(cls), strict=True):
+            if entry.default is MISSING and entry.name not in given:
+                raise TypeError(f"{cls._named(name)} must be given to from_epochs, got {', '.join(given)}")
         return cls(**given)
 
     def __call__(self, step: int) -> float:
