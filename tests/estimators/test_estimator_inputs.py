@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from trimtab.callbacks import Callback
+from trimtab.callbacks import Callback, EarlyStopping
 from trimtab.estimators import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -283,3 +283,17 @@ def test_interrupt_in_the_first_epoch_leaves_an_empty_curve():
         fitted = classifier(callbacks=[Interrupt()]).fit(X, Y)
     assert fitted.loss_curve_ == []
     assert fitted.n_iter_ == 0
+
+
+def test_callbacks_are_checked_before_anything_changes():
+    fitted = classifier().fit(X, Y)
+    expected = fitted.predict_proba(X)
+    fitted.set_params(callbacks=[EarlyStopping("val_loss")])
+    with pytest.raises(ValueError, match="monitor must be one of loss, learning_rate, got 'val_loss'"):
+        fitted.fit(X, Y % 2)
+    np.testing.assert_array_equal(fitted.predict_proba(X), expected)
+
+
+def test_layers_that_are_too_large_are_refused():
+    with pytest.raises(ValueError, match=r"outputs must be at most 2147483647, got 1000000000000"):
+        classifier(hidden_layer_sizes=10**12).fit(X, Y)

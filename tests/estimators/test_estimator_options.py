@@ -163,6 +163,12 @@ def test_plot_has_the_loss_and_the_scores():
     ]
     alone = classifier().fit(X, Y).plot_loss_curve(axes)
     assert alone is axes
+    later = classifier(warm_start=True).fit(X, Y).set_params(early_stopping=True).fit(X, Y)
+    curve, scores = later.plot_loss_curve().figure.axes
+    epochs = len(curve.lines[0].get_xdata())
+    assert list(scores.lines[0].get_xdata()) == [
+        *range(epochs + 1 - len(later.validation_scores_), epochs + 1)
+    ]
 
 
 class Recorder(callbacks.Callback):

@@ -231,7 +231,7 @@ def test_backward_refuses_another_shape(layer):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"inputs": 0}, "inputs and outputs must be positive, got 0 and 4"),
+        ({"inputs": 0}, "inputs must be at least 1, got 0"),
         ({"groups": 2}, "groups must divide 3 and 4 channels, got 2"),
         ({"groups": 0}, "groups must divide 3 and 4 channels, got 0"),
         ({"kernel_size": 0}, "kernel_size must be one or two ints >= 1, got 0"),

@@ -114,6 +114,9 @@ def test_a_training_stopped_between_steps_resumes(number, data, tmp_path):
     assert state_of(resumed) == state_of(whole)
     with pytest.raises(ValueError, match=r"fit: accumulate must be 3 as in .*, got 2"):
         classifier().fit(*data, **(options | {"accumulate": 2}), resume=path)
+    batches = [(data[0], data[1])]
+    with pytest.raises(ValueError, match=r"fit: x must be an array as in .*, got an iterable of batches"):
+        classifier().fit(batches, epochs=options["epochs"], accumulate=3, progress=False, resume=path)
 
 
 def test_a_step_with_a_bad_batch_is_skipped_as_a_whole(data):

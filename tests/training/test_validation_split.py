@@ -133,3 +133,16 @@ def test_a_memory_map_is_split_without_a_copy(tmp_path):
         mapped = np.load(path, mmap_mode="r")
         options = {"validation_split": 0.3, "progress": False}
         assert learner.fit(mapped, y, **options) == other.fit(x, y, **options)
+
+
+def test_a_resumed_training_is_stratified_as_it_was(tmp_path):
+    """Another split would validate on samples that were trained on."""
+    pytest.importorskip("safetensors")
+    x, y = numbered(40)
+    options = {"validation_split": 0.3, "progress": False, "resume": tmp_path / "run.safetensors"}
+    learner = small_trainer()
+    learner.fit(x, y, **options | {"resume": None, "stratify": True})
+    learner.save(options["resume"])
+    with pytest.raises(ValueError, match=r"^fit: stratify must be True as in .*, got False"):
+        small_trainer().fit(x, y, epochs=2, **options)
+    assert len(small_trainer().fit(x, y, epochs=2, stratify=True, **options)["loss"]) == 2

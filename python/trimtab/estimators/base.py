@@ -379,7 +379,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         ax.grid(alpha=0.3)
         if self.validation_scores_:
             scores = ax.twinx()
-            lines += scores.plot(epochs, self.validation_scores_, "C1--", label="validation score")
+            judged = epochs[-len(self.validation_scores_) :]  # all, unless early stopping came later
+            lines += scores.plot(judged, self.validation_scores_, "C1--", label="validation score")
             scores.set(ylabel="score")
         ax.legend(handles=lines)
         return ax

@@ -62,7 +62,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     verbose : bool
         Whether to print each epoch.
     warm_start : bool
-        Whether `fit` continues with the net of the fit before.
+        Whether `fit` continues with the net of the fit before. The layers, their dropout and the classes must
+        then be the same, as in `partial_fit`.
     momentum : float
         Of "sgd", from 0 to 1.
     nesterovs_momentum : bool
@@ -97,7 +98,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     label_smoothing : float
         Share of the target that is spread evenly over the classes; at least 0, below 1.
     class_weight : "balanced", dict, list of dict or None
-        Factors of the sample weights by class, as for `sklearn.utils.class_weight.compute_sample_weight`.
+        Factors >= 0 of the sample weights by class, not 0 for all samples; as for
+        `sklearn.utils.class_weight.compute_sample_weight`.
     callbacks : list of trimtab.callbacks.Callback or None
         Their hooks see ``trainer.model``, ``history``, ``metric_names`` and ``stop()``. Callbacks of
         scikit-learn 1.9 or later are set by `set_callbacks`.

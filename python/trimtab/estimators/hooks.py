@@ -114,7 +114,7 @@ class Trainer:
 
 
 class Hooks:
-    """Calls the hooks of the callbacks of an estimator.
+    """Calls the hooks of the callbacks of an estimator, which are checked at once.
 
     Parameters
     ----------
@@ -132,14 +132,14 @@ class Hooks:
         require_callbacks(type(estimator).__name__, self._own)
         self.trainer = Trainer(estimator, self._own, rng)
         self._list = CallbackList(self._own, self.trainer)  # type: ignore[arg-type]
+        self.trainer.metric_names += tuple(self._list.measure(self.trainer.metric_names))
+        self._list.check_fit(self.trainer.metric_names, self._epochs, self._batches)
         self._foreign = bool(getattr(estimator, "_skl_callbacks", ()))
         self._task_of_epoch: Any = None
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Call the hooks of the begin and the end of the fit."""
-        self.trainer.metric_names += tuple(self._list.measure(self.trainer.metric_names))
-        self._list.check_fit(self.trainer.metric_names, self._epochs, self._batches)
         root = self._estimator._init_callback_context(max_subtasks=self._epochs) if self._foreign else None
         self._root = root
         if root is not None:

@@ -12,7 +12,7 @@ from trimtab.nn.arguments import as_gradient, as_input
 from trimtab.nn.dtypes import as_float_dtype, at_least_as_wide, sum_into
 from trimtab.nn.init import Init, initial_weight
 from trimtab.nn.module import Module
-from trimtab.nn.options import LARGEST_SIZE
+from trimtab.nn.options import size
 from trimtab.nn.parameter import Parameter
 from trimtab.nn.windows import Padding, Size, Windows
 
@@ -64,12 +64,8 @@ class Conv2d(Module):
         rng: Seed = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        inputs, outputs, groups = (
-            _checks.whole(f"Conv2d: {name}", value)
-            for name, value in (("inputs", inputs), ("outputs", outputs), ("groups", groups))
-        )
-        if not (1 <= inputs <= LARGEST_SIZE and 1 <= outputs <= LARGEST_SIZE):
-            raise ValueError(f"Conv2d: inputs and outputs must be positive, got {inputs} and {outputs}")
+        inputs, outputs = size("Conv2d: inputs", inputs), size("Conv2d: outputs", outputs)
+        groups = _checks.whole("Conv2d: groups", groups)
         if groups < 1 or inputs % groups or outputs % groups:
             raise ValueError(f"Conv2d: groups must divide {inputs} and {outputs} channels, got {groups}")
         has_bias, dtype = _checks.flag("Conv2d: bias", bias), as_float_dtype(dtype, "Conv2d")

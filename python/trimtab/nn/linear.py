@@ -12,7 +12,7 @@ from trimtab.nn.arguments import as_gradient, as_input
 from trimtab.nn.dtypes import as_float_dtype, at_least_as_wide, sum_into
 from trimtab.nn.init import Init, initial_weight
 from trimtab.nn.module import Module
-from trimtab.nn.options import LARGEST_SIZE
+from trimtab.nn.options import size
 from trimtab.nn.parameter import Parameter
 
 # Multiply-adds of a product. Above the first number OpenBLAS uses its threads, which compete for the cores
@@ -85,9 +85,7 @@ class Linear(Module):
         rng: Seed = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        inputs, outputs = _checks.whole("Linear: inputs", inputs), _checks.whole("Linear: outputs", outputs)
-        if not (1 <= inputs <= LARGEST_SIZE and 1 <= outputs <= LARGEST_SIZE):
-            raise ValueError(f"Linear: inputs and outputs must be positive, got {inputs} and {outputs}")
+        inputs, outputs = size("Linear: inputs", inputs), size("Linear: outputs", outputs)
         has_bias, dtype = _checks.flag("Linear: bias", bias), as_float_dtype(dtype, "Linear")
         self.inputs, self.outputs = inputs, outputs
         self.weight = Parameter(initial_weight("Linear", (outputs, inputs), init, gain, rng, dtype))

@@ -173,6 +173,7 @@ def _read(
         data = data._replace(weight=weight_by_class(data.weight, factors, labels))
         _require_weight("sample_weight times class_weight", data, "to train on")
     source = ArraySource(data, output.shape[-1], request.batch_size, request.shuffle, request.accumulate)
+    source.settings["stratify"] = request.stratify
     return source, validation
 
 

@@ -53,7 +53,8 @@ class ArraySource:
         self._data, self._classes, self._shuffle = data, classes, shuffle
         self._groups = [slices[begin : begin + accumulate] for begin in range(0, len(slices), accumulate)]
         self.steps = len(self._groups)
-        self.settings = {
+        self.settings: dict[str, Any] = {
+            "x": "an array",
             "samples": data.samples,
             "batch_size": slices[0].stop,
             "shuffle": shuffle,
@@ -77,7 +78,7 @@ class StreamSource:
     def __init__(self, stream: Stream, accumulate: int) -> None:
         self._stream, self._accumulate = stream, accumulate
         self.steps = -(-stream.length // accumulate)
-        self.settings: dict[str, Any] = {"accumulate": accumulate}
+        self.settings: dict[str, Any] = {"x": "an iterable of batches", "accumulate": accumulate}
 
     def fit_loss(self, loss: Loss) -> None:
         """Leave the loss as it is: the targets are not known yet."""
