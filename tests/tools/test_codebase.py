@@ -35,7 +35,8 @@ PLAIN_BINDINGS = {
 KERNEL_HEADERS = {"simd.h", "parallel.h", "memory.h", "kernels.h", "cstddef", "cstdint"}
 # Symbols that a kernel may import: threads, memory, and those that compilers insert.
 KERNEL_IMPORTS = re.compile(
-    r"trimtab::(run|num_threads|take_block|give_block|last_cache_bytes)\(.*\)|mem(cpy|set|move)|fmaf?|sqrtf?|_GLOBAL_OFFSET_TABLE_"
+    r"trimtab::(run|num_threads|take_block|give_block|last_cache_bytes)\(.*\)|mem(cpy|set|move)|fmaf?|sqrtf?"
+    r"|_GLOBAL_OFFSET_TABLE_"
     r"|_Unwind_Resume|__gxx_personality_v0|__stack_chk_fail"
 )
 PERSONALITY = "DW.ref.__gxx_personality_v0"  # in every object file with destructors
