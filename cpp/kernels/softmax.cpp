@@ -1,7 +1,6 @@
 // Softmax of rows of x (rows, width), and the gradient:
 //   softmax      y = exp(x - maximum) / sum(exp(x - maximum))      dx = y * (dy - sum(dy * y))
 //   log_softmax  y = x - maximum - log(sum(exp(x - maximum)))      dx = dy - exp(y) * sum(dy)
-#include "../memory.h"
 #include "../parallel.h"
 #include "elementary.h"
 #include "sums.h"
@@ -39,8 +38,6 @@ void forward(const Softmax& a) {
     using W = Work<T>;
     const ptrdiff_t width = a.width;
     parallel_for(a.rows, double(a.rows) * (30 + 0.6 * double(width)), [&](ptrdiff_t begin, ptrdiff_t end) {
-        constexpr bool buffered = !logarithm && !is_same<T, W>;  // exponentials are stored in W
-        const Scratch<W> buffer(buffered ? width : 0);
         for (ptrdiff_t row = begin; row < end; ++row) {
             const T* const x = static_cast<const T*>(a.x) + row * width;
             T* const y = static_cast<T*>(a.y) + row * width;
@@ -51,10 +48,19 @@ void forward(const Softmax& a) {
                 sweep<W>(width,
                          [&](ptrdiff_t i, auto at) { at.store(y + i, (at.load(x + i) - maximum) - log_of_sum); });
             } else {
-                W* e = buffer;
-                if constexpr (!buffered) e = y;
-                const W factor = W(1 / sum_of_exponentials<T>(x, width, maximum, e));
-                sweep<W>(width, [&](ptrdiff_t i, auto at) { at.store(y + i, at.load(e + i) * factor); });
+                // 16-bit results do not hold exponentials, which are then taken again: a buffer might run out of
+                // memory while other rows are written.
+                W* kept = nullptr;
+                if constexpr (is_same<T, W>) kept = y;
+                const W factor = W(1 / sum_of_exponentials<T>(x, width, maximum, kept));
+                sweep<W>(width, [&](ptrdiff_t i, auto at) {
+                    Vector<W> power;
+                    if constexpr (is_same<T, W>)
+                        power = at.load(y + i);
+                    else
+                        power = exp_below_1<W>(at.load(x + i) - maximum);
+                    at.store(y + i, power * factor);
+                });
             }
         }
     });
