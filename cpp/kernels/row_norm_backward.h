@@ -159,7 +159,7 @@ private:
         }
     };
 
-    // Adds the sums of a segment, segment by segment in any order of tasks.
+    // Adds the sums of one segment of each row.
     template <int count>
     TRIMTAB_INLINE void add_segment(const Row (&rows)[count], ptrdiff_t index, Sums (&sums)[count]) const {
         Sums of_segment[count] = {};
