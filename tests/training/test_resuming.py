@@ -169,12 +169,14 @@ class Fails(nn.Module):
         return dy
 
 
+def with_layer(layer, *callbacks):
+    trainer = learner()
+    model = nn.Sequential(*trainer.model.layers, layer)
+    return Trainer(model, CrossEntropy(), SGD(model, 0.1, momentum=0.9), callbacks, rng=3)
+
+
 @pytest.mark.parametrize("where", ["forward", "backward"])
 def test_a_training_saved_after_an_error_in_a_layer_resumes(where, fit, path):
-    def with_layer(layer):
-        trainer = learner()
-        model = nn.Sequential(*trainer.model.layers, layer)
-        return Trainer(model, CrossEntropy(), SGD(model, 0.1, momentum=0.9), rng=3)
 
     whole = fit(with_layer(Fails("", 0)))
     stopped = with_layer(Fails(where, 8))
@@ -183,6 +185,26 @@ def test_a_training_saved_after_an_error_in_a_layer_resumes(where, fit, path):
     stopped.save(path)
     assert state_of(fit(with_layer(Fails("", 0)), resume=path)) == state_of(whole)
     assert state_of(fit(stopped, resume=path)) == state_of(whole)
+
+
+class Numbers(Callback):
+    """Lists the batches that begin."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_batch_begin(self, trainer, batch):
+        self.seen.append(batch)
+
+
+def test_a_batch_that_failed_begins_again(fit, path):
+    whole = fit(with_layer(Fails("", 0), Numbers()))
+    stopped = with_layer(Fails("forward", 8), Numbers())
+    with pytest.raises(MemoryError):
+        fit(stopped)
+    stopped.save(path)
+    resumed = fit(with_layer(Fails("", 0), Numbers()), resume=path)
+    assert resumed.callbacks[0].seen == whole.callbacks[0].seen[7:]
 
 
 def test_an_interrupted_update_cannot_be_resumed(fit, path):
