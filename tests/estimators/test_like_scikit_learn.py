@@ -28,6 +28,15 @@ WEIGHTED = pytest.mark.skipif(
 )
 
 
+@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
+def test_parameters_of_the_same_name_have_the_same_defaults(name):
+    theirs = getattr(sklearn.neural_network, name)().get_params()
+    ours = getattr(trimtab.estimators, name)().get_params()
+    shared = theirs.keys() & ours.keys()
+    assert len(shared) >= 22
+    assert {key: ours[key] for key in shared} == {key: theirs[key] for key in shared}
+
+
 def data(kind):
     if kind == "labels":
         return make_multilabel_classification(200, random_state=0)
