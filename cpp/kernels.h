@@ -389,6 +389,7 @@ struct RowNormKernels {
 };
 struct BatchNormKernels {
     Kernel<BatchNormForward> forward[dtype_count];
+    void (*rstd)(const double* var, double eps, double* rstd, ptrdiff_t n);  // of given variances
     Kernel<BatchNormApply> apply[dtype_count];
     Kernel<BatchNormBackward> backward[dtype_count];
     Kernel<BatchMoments> moments[dtype_count];

@@ -87,8 +87,8 @@ Ref batch_norm(const Arguments<docs::batch_norm>& in) {
     Output y(in["out"], x, {&x, &residual}, {&mean.array(), &var.array(), &gamma.array(), &beta.array()});
     if (x.size() > 0) {
         const Scratch<double> rstd(channels);
-        for (npy_intp c = 0; c < channels; ++c) rstd[c] = 1 / deviation(var.doubles()[c], epsilon);
         const Released released;
+        kernels->batch_norm->rstd(var.doubles(), epsilon, rstd, channels);
         kernels->batch_norm->apply[int(x.dtype())]({.x = x.data(),
                                                     .gamma = gamma.data(),
                                                     .beta = beta.data(),

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "../kernels/pooled.h"
 #include "bind.h"
 
 namespace trimtab {
@@ -29,8 +28,9 @@ Ref fold_batch_norm(const Arguments<docs::fold_batch_norm>& in) {
     const Parameter ones({}, weight, shape, working_type(weight), 1), zeros({}, weight, shape, working_type(weight), 0);
     const Scratch<double> scale(2 * channels);
     double* const no_mean = scale + channels;
+    kernels->batch_norm->rstd(var.doubles(), epsilon, scale, channels);
     for (npy_intp c = 0; c < channels; ++c) {
-        scale[c] = gamma.doubles()[c] / deviation(var.doubles()[c], epsilon);
+        scale[c] *= gamma.doubles()[c];
         no_mean[c] = 0;
         folded_bias.sums()[c] = (bias.doubles()[c] - mean.doubles()[c]) * scale[c] + beta.doubles()[c];
     }

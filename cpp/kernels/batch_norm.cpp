@@ -17,6 +17,7 @@ namespace trimtab {
 
 TRIMTAB_EXPORT(BatchNormKernels, batch_norm) = {
     .forward = TRIMTAB_EACH_DTYPE(batch_norm_forward),
+    .rstd = given_rstd,
     .apply = TRIMTAB_EACH_DTYPE(batch_norm_apply),
     .backward = TRIMTAB_EACH_DTYPE(batch_norm_backward),
     .moments = TRIMTAB_EACH_DTYPE(batch_moments),

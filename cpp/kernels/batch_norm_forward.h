@@ -87,6 +87,15 @@ struct WideForward {
 
 // ---- with given statistics ----
 
+// 1 / sqrt(var + eps), also where the sum exceeds the largest double; infinite where it is 0.
+void given_rstd(const double* var, double eps, double* rstd, ptrdiff_t n) {
+    sweep<double>(n, [=](ptrdiff_t i, auto at) {
+        const Doubles given = at.load(var + i);
+        const Doubles root = given + eps < __builtin_inf() ? broadcast(1.0) : broadcast(0.5), factor = root * root;
+        at.store(rstd + i, root / sqrt(given * factor + eps * factor));
+    });
+}
+
 template <class T>
 void batch_norm_apply(const BatchNormApply& a) {
     using W = Work<T>;

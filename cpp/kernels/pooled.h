@@ -1,5 +1,5 @@
-// Single statistics, without vectors, so that bindings can include them: mean and variance of all values from those of
-// parts with known counts (Chan, Golub and LeVeque 1983), and the deviation of a given variance.
+// Mean and variance of all values from those of parts with known counts (Chan, Golub and LeVeque 1983), without vectors,
+// so that bindings can include it.
 #pragma once
 
 namespace trimtab {
@@ -22,11 +22,5 @@ struct Pooled {
         count = all;
     }
 };
-
-// sqrt(var + eps), also where the sum exceeds the largest double.
-inline double deviation(double var, double eps) {
-    const double sum = var + eps;
-    return __builtin_isinf(sum) ? 2 * __builtin_sqrt(var / 4 + eps / 4) : __builtin_sqrt(sum);
-}
 }  // namespace
 }  // namespace trimtab

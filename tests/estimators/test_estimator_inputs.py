@@ -167,7 +167,7 @@ def test_batch_norm_needs_two_samples():
 
 
 def test_batch_size_beyond_the_samples_is_clipped_with_a_warning():
-    with pytest.warns(UserWarning, match="Got `batch_size` less than 1 or larger than sample size"):
+    with pytest.warns(UserWarning, match=r"larger than sample size\. It is going to be clipped$"):
         classifier(batch_size=100).fit(X, Y)
 
 

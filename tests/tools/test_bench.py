@@ -253,8 +253,16 @@ def few_cases(monkeypatch):
     monkeypatch.setattr("trimtab.bench.installed", lambda quick: [Trimtab(), NumPy()])
 
 
-def test_bench_writes_the_table_the_plot_and_json(few_cases, tmp_path, capsys):
-    pytest.importorskip("matplotlib")
+def test_bench_writes_the_table_the_plot_and_json(few_cases, tmp_path, capsys, monkeypatch):
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    formatters, save = [], figure.savefig
+
+    def savefig(self, path):
+        axis = self.axes[0].xaxis
+        formatters.extend([axis.get_major_formatter(), axis.get_minor_formatter()])
+        save(self, path)
+
+    monkeypatch.setattr(figure, "savefig", savefig)
     measured, drawn = tmp_path / "bench.json", tmp_path / "bench.png"
     files = ["--json", str(measured), "--plot", str(drawn)]
     assert cli.main(["bench", "--ops", "layer", "--threads", "1", *files]) == 0
@@ -266,6 +274,7 @@ def test_bench_writes_the_table_the_plot_and_json(few_cases, tmp_path, capsys):
         of_numpy = {"NumPy"} if result["dtype"] in ("float32", "float64") else set()
         assert set(result["seconds"]) == {"trimtab"} | of_numpy
     assert drawn.read_bytes().startswith(b"\x89PNG")
+    assert [formatter(2.0) for formatter in formatters] == ["2×", "2×"]
     shown, progress = capsys.readouterr()
     assert "layer_norm\n  5x70" in shown
     assert "batch_norm" not in shown

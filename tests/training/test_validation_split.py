@@ -114,6 +114,9 @@ def test_a_class_of_one_sample_cannot_be_stratified():
         ValueError, match="fit: stratify must have two samples of each class, got one of class 2"
     ):
         small_trainer(outputs=3).fit(x, y, validation_split=0.5, stratify=True, progress=False)
+    y[5] = 2
+    chosen = held_out(small_trainer(outputs=3), x, y, validation_split=0.5, stratify=True)
+    assert np.count_nonzero(y[chosen] == 2) == 1
 
 
 def test_a_memory_map_is_split_without_a_copy(tmp_path):
