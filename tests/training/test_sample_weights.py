@@ -192,7 +192,7 @@ def test_wrong_weights_are_refused_and_change_nothing(options, message, rng):
 
 
 def test_an_error_names_at_most_ten_classes(rng):
-    x, y = rng.standard_normal((24, 2)), np.arange(24) % 12
+    x, y = rng.standard_normal((24, 3)), np.arange(24) % 12
     with pytest.raises(ValueError, match=r"0, 1, 2, 3, 4, 5, 6, 7, 8, 9, \.\.\., got 20$"):
         small_trainer(outputs=12).fit(x, y, class_weight={20: 1.0}, progress=False)
 
