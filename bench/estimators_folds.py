@@ -75,6 +75,7 @@ def main() -> None:
             folds = splitter(n_splits=FOLDS, n_repeats=options.repeats, random_state=0)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
+                warnings.filterwarnings("ignore", "Got `batch_size`", UserWarning)  # the smallest set
                 theirs, ours = (
                     cross_val_score(tuned(module, kind, options.epochs), x, y, cv=folds, n_jobs=options.jobs)
                     for module in GRIDS
