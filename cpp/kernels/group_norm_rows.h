@@ -17,21 +17,23 @@ UnitLayout unit_layout(const GroupLayout& l, ptrdiff_t row) { return {row * widt
 // time.
 bool has_long_channels(const GroupLayout& l) { return l.channels == 1 || l.inner >= 128; }
 bool has_short_rows(const GroupLayout& l) { return l.channels == 1 && l.inner < 128; }
+// Do loads of expanded parameters take more time than the overlap of the last two vectors of each channel?
+bool has_medium_channels(const GroupLayout& l) { return l.channels > 1 && l.inner >= 32 && l.inner < 128; }
 
 // gamma or beta.
 template <class W>
 class RowParameter {
 public:
-    RowParameter(const GroupLayout& l, const void* parameter)
-        : l_(l), values_(static_cast<const W*>(parameter)), expanded_(has_long_channels(l) ? 0 : l.groups * width(l)) {
-        if (has_long_channels(l)) return;
+    RowParameter(const GroupLayout& l, const void* parameter, bool expands)
+        : l_(l), values_(static_cast<const W*>(parameter)), expanded_(expands ? l.groups * width(l) : 0) {
+        if (!expands) return;
         parallel_for(l.groups * l.channels, double(l.groups * width(l)), [this](ptrdiff_t begin, ptrdiff_t end) {
             for (ptrdiff_t c = begin; c < end; ++c)
                 sweep<W>(l_.inner,
                          [&](ptrdiff_t i, auto at) { at.store(expanded_ + c * l_.inner + i, broadcast(values_[c])); });
         });
     }
-    const W* begin() const { return values_; }
+    const W* begin() const { return values_; }  // (groups, channels)
     const W* of_group(ptrdiff_t row) const { return values_ + row % l_.groups * l_.channels; }
     W of(ptrdiff_t group, ptrdiff_t channel) const { return values_[group * l_.channels + channel]; }
     const W* expanded(ptrdiff_t group) const { return expanded_ + group * width(l_); }
@@ -60,22 +62,24 @@ TRIMTAB_INLINE void apply_to_row(const GroupLayout& l, ptrdiff_t row, const RowP
     }
 }
 
-// Calls body_of(r) over row first + r for some short rows, with their parameters: too short for a call each.
-template <class Body, int count, class W, class F>
+// Calls body over a short channel that starts at x[start], with its parameters: too short for a call of its own.
+template <int count, class W, class Body>
+TRIMTAB_INLINE void apply_to_short_channel(ptrdiff_t inner, ptrdiff_t start, ptrdiff_t channel,
+                                           const W* const (&parameters)[count], const Body& body) {
+    Vector<W> k[count];
+    for (int j = 0; j < count; ++j) k[j] = broadcast(parameters[j][channel]);
+    const auto to = body.y + start;
+    sweep_overlapping<W, typename Body::Result>(inner, [&](ptrdiff_t i, auto at) { body(k, start + i, to + i, at); });
+}
+
+// Calls body_of(r) over row first + r for some short rows.
+template <int count, class W, class F>
 TRIMTAB_INLINE void apply_to_short_rows(const GroupLayout& l, ptrdiff_t first, ptrdiff_t rows,
-                                        const RowParameter<W>* const (&parameters)[count], F&& body_of) {
-    const ptrdiff_t inner = l.inner, groups = l.groups;
-    const W* from[count];
-    for (int j = 0; j < count; ++j) from[j] = parameters[j]->begin();
-    ptrdiff_t group = first % groups, start = first * inner;
-    for (ptrdiff_t r = 0; r < rows; ++r, start += inner) {
-        Vector<W> k[count];
-        for (int j = 0; j < count; ++j) k[j] = broadcast(from[j][group]);
-        const Body body = body_of(r);
-        const auto to = body.y + start;
-        sweep_overlapping<W, typename Body::Result>(inner,
-                                                    [&](ptrdiff_t i, auto at) { body(k, start + i, to + i, at); });
-        if (++group == groups) group = 0;
+                                        const W* const (&parameters)[count], F&& body_of) {
+    ptrdiff_t group = first % l.groups, start = first * l.inner;
+    for (ptrdiff_t r = 0; r < rows; ++r, start += l.inner) {
+        apply_to_short_channel(l.inner, start, group, parameters, body_of(r));
+        if (++group == l.groups) group = 0;
     }
 }
 
@@ -91,8 +95,8 @@ public:
           l_(a.layout),
           x_(static_cast<const T*>(a.x)),
           y_(static_cast<T*>(a.y)),
-          gamma_(l_, a.gamma),
-          beta_(l_, a.beta) {}
+          gamma_(l_, a.gamma, !has_long_channels(l_) && !by_channel_),
+          beta_(l_, a.beta, !has_long_channels(l_) && !by_channel_) {}
 
     void run() const {
         const double cost = 10 * double(rows(l_)) + 0.15 * values(l_);
@@ -104,24 +108,6 @@ public:
     }
 
 private:
-    TRIMTAB_INLINE void normalize(ptrdiff_t first, ptrdiff_t count) const {
-        RowStatistics<W> statistics;
-        statistics.template measure<true>(x_ + first * width(l_), count, width(l_), a_.eps);
-        const auto body_of = [&](ptrdiff_t r) { return Body{x_, y_, statistics.standardize(r)}; };
-        if (has_short_rows(l_) && !statistics.wide_rows)
-            apply_to_short_rows<Body, 2, W>(l_, first, count, {&gamma_, &beta_}, body_of);
-        else
-            for (ptrdiff_t r = 0; r < count; ++r)
-                if (statistics.is_wide(r))
-                    WideNormal{x_, unit_layout(l_, first + r), statistics.wide[r], gamma_.of_group(first + r),
-                               beta_.of_group(first + r)}
-                        .write(y_, unit_layout(l_, first + r));
-                else
-                    apply_to_row<2, W>(l_, first + r, {&gamma_, &beta_}, body_of(r), exceeds_, rows_per_task_);
-        for (ptrdiff_t r = 0; a_.mean && r < count; ++r)
-            a_.mean[first + r] = statistics.mean[r], a_.rstd[first + r] = statistics.rstd[r];
-    }
-
     // y = x̂ * gamma + beta
     struct Body {
         using Result = T;
@@ -134,12 +120,42 @@ private:
         }
     };
 
+    TRIMTAB_INLINE void normalize(ptrdiff_t first, ptrdiff_t count) const {
+        RowStatistics<W> statistics;
+        statistics.template measure<true>(x_ + first * width(l_), count, width(l_), a_.eps);
+        const auto body_of = [&](ptrdiff_t r) { return Body{x_, y_, statistics.standardize(r)}; };
+        if (has_short_rows(l_) && !statistics.wide_rows)
+            apply_to_short_rows<2, W>(l_, first, count, {gamma_.begin(), beta_.begin()}, body_of);
+        else
+            for (ptrdiff_t r = 0; r < count; ++r)
+                if (statistics.is_wide(r))
+                    WideNormal{x_, unit_layout(l_, first + r), statistics.wide[r], gamma_.of_group(first + r),
+                               beta_.of_group(first + r)}
+                        .write(y_, unit_layout(l_, first + r));
+                else if (by_channel_)
+                    apply_by_channel(first + r, body_of(r));
+                else
+                    apply_to_row<2, W>(l_, first + r, {&gamma_, &beta_}, body_of(r), exceeds_, rows_per_task_);
+        for (ptrdiff_t r = 0; a_.mean && r < count; ++r)
+            a_.mean[first + r] = statistics.mean[r], a_.rstd[first + r] = statistics.rstd[r];
+    }
+
+    TRIMTAB_LOOP void apply_by_channel(ptrdiff_t row, const Body& of_row) const {
+        const Body body = of_row;  // of a reference, each store would make members be loaded again
+        const ptrdiff_t channels = l_.channels, inner = l_.inner;
+        const W* const parameters[] = {gamma_.of_group(row), beta_.of_group(row)};
+        ptrdiff_t start = row * width(l_);
+        for (ptrdiff_t channel = 0; channel < channels; ++channel, start += inner)
+            apply_to_short_channel(inner, start, channel, parameters, body);
+    }
+
     const GroupNormForward& a_;
     const GroupLayout& l_;
     const T* x_;
     T* y_;
-    RowParameter<W> gamma_, beta_;
     const bool exceeds_ = exceeds_caches<T>(x_, y_, rows(l_) * width(l_));
+    const bool by_channel_ = has_medium_channels(l_) && !exceeds_;
+    RowParameter<W> gamma_, beta_;
     const ptrdiff_t rows_per_task_ = rows_per_task(width(l_));
 };
 
@@ -186,7 +202,7 @@ public:
           dy_(static_cast<const T*>(a.dy)),
           x_(static_cast<const T*>(a.x)),
           dx_(static_cast<T*>(a.dx)),
-          gamma_(l_, a.gamma),
+          gamma_(l_, a.gamma, !has_long_channels(l_)),
           channels_(l_.groups * l_.channels),
           samples_per_panel_(
               has_long_channels(l_) ? 1 : ceil_div(l_.samples, max(ceil_div(l_.samples, 16), ceil_div(64, l_.groups)))),
@@ -271,7 +287,7 @@ private:
         const auto body_of = [&](ptrdiff_t r) {
             return Body{dy_, x_, dx_, standardize(r), scale[r], slope[r], offset[r]};
         };
-        if (!wide_rows) return apply_to_short_rows<Body, 1, W>(l_, first, count, {&gamma_}, body_of);
+        if (!wide_rows) return apply_to_short_rows<1, W>(l_, first, count, {gamma_.begin()}, body_of);
         for (ptrdiff_t r = 0; r < count; ++r)
             if (wide_rows >> r & 1)
                 wide_row(first + r, partial_ + (first + r) / l_.groups * 2 * channels_ + (first + r) % l_.groups);
