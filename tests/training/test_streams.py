@@ -64,7 +64,7 @@ def test_an_iterable_that_is_used_up_is_noticed(data):
         def __iter__(self):
             return (batch for batch in self.batches)
 
-    with pytest.raises(ValueError, match="fit: x must yield batches in every epoch, got none in a later one"):
+    with pytest.raises(ValueError, match="fit: x must yield batches in every pass, got none in a later one"):
         small_trainer().fit(Once(), epochs=2, progress=False)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from trimtab import _checks
+from trimtab._batches import Batch, Joined
 from trimtab._inputs import real_array
 from trimtab._typing import Array
 from trimtab.losses import Loss
@@ -16,7 +17,6 @@ from trimtab.metrics import Mean, Means, Score
 from trimtab.nn.arguments import as_samples
 from trimtab.nn.module import Module
 from trimtab.nn.passes import evaluation
-from trimtab.training.batches import Batch
 
 BATCH_SIZE = 256  # of evaluation and prediction
 
@@ -25,18 +25,18 @@ def evaluate(model: Module, loss: Loss, batches: Iterable[Batch]) -> dict[str, f
     """Return the loss and its metrics on all samples of the batches, the model in evaluation."""
     means = Means()
     scores = {name: metric for name, metric in loss.metrics.items() if isinstance(metric, Score)}
-    outputs, targets = [], []
+    outputs, targets = Joined("evaluate: output of the model"), Joined("evaluate: y")
     with evaluation(model):
         for batch in batches:
             output = model.forward(as_samples(model, batch.x))
             values, _ = evaluate_batch("evaluate", loss, output, batch)
             means.add(values)
             if scores:
-                outputs.append(output.copy())  # which may be memory of the model
-                targets.append(np.array(loss.aligned(batch.y, output)))
+                outputs.add(output)
+                targets.add(np.asarray(loss.aligned(batch.y, output)))
     found = means.values()
-    if scores and outputs:
-        all_outputs, all_targets = np.concatenate(outputs), np.concatenate(targets)
+    if scores:
+        all_outputs, all_targets = outputs.whole(), targets.whole()
         found |= {name: score(all_outputs, all_targets) for name, score in scores.items()}
     return {name: found[name] for name in ("loss", *loss.metrics) if name in found}
 

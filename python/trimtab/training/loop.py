@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 import trimtab._core as kernels
+from trimtab._batches import Batch
 from trimtab._typing import Array
 from trimtab.callbacks.dispatch import validating
 from trimtab.metrics import Mean, Means
 from trimtab.nn.arguments import as_samples
 from trimtab.optim import Optimizer
 from trimtab.training.accumulation import GradientMean
-from trimtab.training.batches import Batch, augmented
+from trimtab.training.augmentation import augmented
 from trimtab.training.evaluation import BATCH_SIZE, evaluate, evaluate_batch
 from trimtab.training.history import VALIDATION
 from trimtab.training.modes import Modes

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from trimtab._batches import Batch, Data, batch_slices
+from trimtab._stream import PairStream
 from trimtab.losses import Loss
-from trimtab.training.batches import Batch, Data, batch_slices
 from trimtab.training.position import Position
-from trimtab.training.stream import Stream
 
 Steps = Iterator[Iterator[Batch]]  # the batches of each step of the optimizer
 
@@ -75,7 +75,7 @@ class ArraySource:
 class StreamSource:
     """Batches of an iterable."""
 
-    def __init__(self, stream: Stream, accumulate: int) -> None:
+    def __init__(self, stream: PairStream, accumulate: int) -> None:
         self._stream, self._accumulate = stream, accumulate
         self.steps = -(-stream.length // accumulate)
         self.settings: dict[str, Any] = {"x": "an iterable of batches", "accumulate": accumulate}
