@@ -200,3 +200,24 @@ def test_a_batch_that_the_model_refuses_is_named(rng):
         nn.update_batch_norm(model, Loader([np.ones((5, 2)), np.ones((5, 3))]))
     assert caught.value.__notes__ == ["update_batch_norm: x, batch 1"]
     assert_array_equal(model[0].running_mean, np.zeros(2))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("layer", [0, 1])
+def test_samples_that_are_not_finite_are_refused(value, layer, rng):
+    x = rng.standard_normal((12, 2)).astype(np.float32)
+    model = nn.Sequential(nn.BatchNorm(2), nn.Linear(2, 2, rng=0), nn.BatchNorm(2))
+    nn.update_batch_norm(model, x)
+    before = statistics(model)
+    if layer == 0:
+        x[7, 1] = value
+    else:
+        model[1].weight.value[1, 0] = value
+    with pytest.raises(
+        FloatingPointError,
+        match=r"^update_batch_norm: x must give BatchNorm\(2, axis=1\) a finite mean and variance, "
+        f"got NaN or Inf in batch {1 - layer}",
+    ):
+        nn.update_batch_norm(model, x, batch_size=6)
+    for name, array in before.items():
+        assert_array_equal(statistics(model)[name], array)

@@ -47,6 +47,8 @@ def update_batch_norm(model: Module, x: ArrayLike | Iterable[Any], batch_size: i
     TypeError, ValueError
         If an argument is of the wrong kind or out of range, x yields no batches, or a channel has a single
         value; nothing has been changed then.
+    FloatingPointError
+        If the mean or the variance of a channel is not finite; nothing has been changed then.
 
     Examples
     --------
@@ -134,6 +136,11 @@ class _Update:
                     self._model.forward(as_samples(self._model, batch))
                 means, variances, counts = zip(*parts, strict=True)
                 parts[:] = [kernels.combine_moments(np.stack(means), np.stack(variances), np.array(counts))]
+                if not np.isfinite(parts[0][:2]).all():
+                    raise FloatingPointError(
+                        f"update_batch_norm: x must give {norm!r} a finite mean and variance, "
+                        f"got NaN or Inf in batch {batches}"
+                    )
                 batches += 1
         return *parts[0], batches
 
