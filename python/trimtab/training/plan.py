@@ -26,6 +26,7 @@ from trimtab.training.class_weights import class_factors, weight_by_class
 from trimtab.training.evaluation import require_weighted
 from trimtab.training.history import VALIDATION
 from trimtab.training.parts import require_parts
+from trimtab.training.position import fingerprint
 from trimtab.training.protocol import TrainerState
 from trimtab.training.saving import SavedTraining
 from trimtab.training.source import ArraySource, Source, StreamSource
@@ -157,6 +158,11 @@ def _read(
         return StreamSource(data, request.accumulate), validation
     output = _require_targets(trainer, data, "", request.augment)
     labels = _class_labels(trainer.loss, request, data, output)
+    settings: dict[str, Any] = {
+        "stratify": request.stratify,
+        "sample_weight": fingerprint(data.weight),
+        "class_weight": None,
+    }
     if request.validation_split:
         classes = labels.ids if labels is not None and request.stratify else None
         seed = split_seed if request.splits_at_random else None
@@ -167,10 +173,11 @@ def _read(
         require_weighted("fit", trainer.loss)
         used = labels if data.rows is None else labels._replace(ids=labels.ids[data.rows])
         factors = class_factors(request.class_weight, used)
+        settings["class_weight"] = factors.tolist()
         data = data._replace(weight=weight_by_class(data.weight, factors, labels))
         _require_weight("sample_weight times class_weight", data, "to train on")
     source = ArraySource(data, output.shape[-1], request.batch_size, request.shuffle, request.accumulate)
-    source.settings["stratify"] = request.stratify
+    source.settings |= settings
     return source, validation
 
 
