@@ -20,7 +20,7 @@ from trimtab.callbacks.dispatch import validating
 from trimtab.losses import Loss
 from trimtab.nn.module import Module
 from trimtab.optim import Optimizer
-from trimtab.training.evaluation import BATCH_SIZE, dtype_of, evaluate, require_weighted
+from trimtab.training.evaluation import BATCH_SIZE, dtype_of, evaluate, require_metrics, require_weighted
 from trimtab.training.history import History
 from trimtab.training.interrupts import interrupt_calls
 from trimtab.training.loop import Loop
@@ -274,6 +274,7 @@ class Trainer:
             they do not match the model and the loss.
         """
         batch_size = _checks.whole("evaluate: batch_size", batch_size, 1)
+        require_metrics("evaluate", self.loss)
         data = read_pairs("evaluate", x, y, sample_weight)
         first = data.first if isinstance(data, PairStream) else data
         if first.weight is not None:

@@ -10,6 +10,7 @@ from typing import Any
 from trimtab._typing import Array
 from trimtab.callbacks.base import Callback
 from trimtab.callbacks.protocol import TrainerLike
+from trimtab.training.history import EPOCH
 
 
 class CallbackList:
@@ -23,14 +24,14 @@ class CallbackList:
         self._labeled, self._trainer = labeled(callbacks), trainer
 
     def measure(self, taken: Collection[str]) -> dict[str, float]:
-        """Return the values of `Callback.measure` of all; raise a ValueError if a name occurs twice.
+        """Return the values of `Callback.measure` of all; raise a ValueError if a name is not their own.
 
         `taken` are the names of the metrics.
         """
         values: dict[str, float] = {}
         for label, callback in self._labeled:
             for name, value in callback.measure(self._trainer).items():
-                if name in taken or name in values:
+                if name in taken or name in values or name == EPOCH:
                     raise ValueError(f"fit: {label} must measure what has a name of its own, got {name!r}")
                 values[name] = float(value)
         return values

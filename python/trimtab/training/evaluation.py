@@ -17,6 +17,7 @@ from trimtab.metrics import Mean, Means, Score
 from trimtab.nn.arguments import as_samples
 from trimtab.nn.module import Module
 from trimtab.nn.passes import evaluation
+from trimtab.training.history import EPOCH, VALIDATION
 
 BATCH_SIZE = 256  # of evaluation and prediction
 
@@ -69,6 +70,39 @@ def evaluate_batch(function: str, loss: Loss, output: Array, batch: Batch) -> tu
             f"{function}: gradient of the loss must have shape {output.shape}, got {gradient.shape}"
         )
     return values, gradient.astype(output.dtype, copy=False)
+
+
+def require_metrics(function: str, loss: Loss) -> None:
+    """Raise an error unless the metrics of a loss are functions, with names that nothing else has."""
+    for name, metric in loss.metrics.items():
+        _checks.instance(f"{function}: name of a metric", name, str, "be a str")
+        if name in ("loss", EPOCH) or name.startswith(VALIDATION):
+            raise ValueError(
+                f"{function}: metrics must not be named 'loss' or 'epoch' or begin with 'val_', got {name!r}"
+            )
+        if not callable(metric):
+            raise TypeError(f"{function}: metric {name!r} must be a function, got {_checks.shown(metric)}")
+        if not _takes_two(metric):
+            maker = getattr(metric, "__name__", name)
+            raise TypeError(
+                f"{function}: metric {name!r} must be a function of output and target, "
+                f"got {_checks.shown(metric)}; if it makes one, write {maker}(...)"
+            )
+
+
+def _takes_two(metric: Any) -> bool:
+    """Whether a metric takes two arguments by position, as far as it says which ones it takes."""
+    if isinstance(metric, type):
+        return False
+    try:
+        parameters = signature(metric)
+    except (TypeError, ValueError):  # of a compiled function
+        return True
+    try:
+        parameters.bind(None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def require_weighted(function: str, loss: Loss) -> None:

@@ -23,7 +23,7 @@ from trimtab.nn.arguments import as_samples
 from trimtab.nn.passes import evaluation
 from trimtab.training.augmentation import augmented
 from trimtab.training.class_weights import class_factors, weight_by_class
-from trimtab.training.evaluation import require_weighted
+from trimtab.training.evaluation import require_metrics, require_weighted
 from trimtab.training.history import VALIDATION
 from trimtab.training.parts import require_parts
 from trimtab.training.position import fingerprint
@@ -226,14 +226,8 @@ def _class_labels(loss: Loss, request: Request, data: Data, output: Array) -> Cl
 
 def _metric_names(loss: Loss, has_validation: bool) -> tuple[str, ...]:
     """Return the names of the metrics that each epoch will have."""
+    require_metrics("fit", loss)
     names = ("loss", *loss.metrics)
-    if names.count("loss") > 1 or any(name.startswith(VALIDATION) for name in names):
-        raise ValueError(
-            f"fit: metrics must not be named 'loss' or begin with 'val_', got {', '.join(names[1:])}"
-        )
-    for name, metric in loss.metrics.items():
-        if not callable(metric):
-            raise TypeError(f"fit: metric {name!r} must be a function, got {_checks.shown(metric)}")
     of_training = tuple(name for name in names if not isinstance(loss.metrics.get(name), Score))
     return of_training + tuple(VALIDATION + name for name in names) if has_validation else of_training
 
