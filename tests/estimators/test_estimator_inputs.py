@@ -151,6 +151,42 @@ def test_batches_of_next_to_no_weight_are_left_out():
     np.testing.assert_array_equal(made[0].coefs_[0], made[1].coefs_[0])
 
 
+def regressor(**options):
+    return MLPRegressor(**{"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0, **options})
+
+
+def test_the_loss_of_a_regressor_is_checked():
+    with pytest.raises(ValueError, match=r"The 'loss' parameter of MLPRegressor must be .* Got 'huber'"):
+        regressor(loss="huber").fit(X, Y)
+    net = regressor(loss="poisson", warm_start=True)
+    for fit in net.fit, net.partial_fit:
+        with pytest.raises(ValueError, match=r"^loss='poisson' requires y >= 0, got -0.5$"):
+            fit(X, Y - 0.5)
+    assert not hasattr(net, "network_")
+    net.fit(X, Y)
+    before = net.coefs_[0].copy()
+    for fit in net.set_params(loss="squared_error").fit, net.partial_fit:
+        with pytest.raises(
+            ValueError, match=r"continue with out_activation_='exp', got a loss .* 'identity'"
+        ):
+            fit(X, Y)
+    np.testing.assert_array_equal(net.coefs_[0], before)
+    assert net.predict(X).min() > 0
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_scores_of_early_stopping_are_nan_where_predictions_are_not_finite():
+    net = regressor(loss="poisson", early_stopping=True, max_iter=1)
+
+    class Explodes(Callback):
+        def on_batch_end(self, trainer, batch, logs):
+            trainer.model[-1].bias.value[...] = 1e4
+
+    net.set_params(callbacks=[Explodes()]).fit(X, Y)
+    assert np.isnan(net.validation_scores_).all()
+    assert np.isfinite(net.predict(X)).all()  # of the net before
+
+
 @pytest.mark.parametrize("fit", ["fit", "partial_fit"])
 def test_class_weights_are_of_the_classes(fit):
     classes = {"classes": [0, 1, 2]} if fit == "partial_fit" else {}

@@ -298,6 +298,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     def _continue(self, architecture: dict[str, Any]) -> None:
         """Check that the net is the one asked for, and make it fit for more training."""
+        if self._objective.activation != self.out_activation_:
+            raise ValueError(
+                f"warm_start and partial_fit continue with out_activation_={self.out_activation_!r}, "
+                f"got a loss that goes with {self._objective.activation!r}"
+            )
         for name, asked in architecture.items():
             made = self._made[name]
             if name == "units" and asked != made:
