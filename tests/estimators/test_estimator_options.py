@@ -9,6 +9,7 @@ from scipy.special import expit, log_softmax
 from sklearn.datasets import load_digits
 from trimtab import callbacks, nn
 from trimtab.estimators import MLPClassifier, MLPRegressor
+from trimtab.estimators.objectives import Logistic
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -260,3 +261,12 @@ def test_monte_carlo_dropout_by_the_net():
     fitted.network_.eval(dropout=True).use_rng(0)
     draws = np.stack([fitted.network_(x)[:, 0] for _ in range(20)])
     assert draws.std(axis=0).min() > 0
+
+
+def test_logarithms_of_probabilities_near_1_keep_their_digits():
+    """``log p = -log(1 + exp(-z))``, which is ``-exp(-z)`` for a large z."""
+    outputs = np.array([[40.0], [700.0], [-40.0]])
+    found = Logistic(0.0).log_predictions(np.hstack([outputs, -outputs]))
+    small = np.exp([-40.0, -700.0])
+    np.testing.assert_allclose(found[:2, 0], -small, rtol=1e-15)
+    np.testing.assert_allclose(found[:, 1], [-40.0, -700.0, -small[0]], rtol=1e-15)

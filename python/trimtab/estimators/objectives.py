@@ -83,11 +83,9 @@ class Logistic(Objective):
 
     def of_samples(self, output: Array, target: Array) -> tuple[Array, Array]:
         """Return the losses of the samples (N,), and their gradients (N, K)."""
-        if self.label_smoothing:
-            target = target * (1 - self.label_smoothing) + self.label_smoothing / 2
-        losses = np.maximum(output, 0) - output * target + np.log1p(np.exp(-np.abs(output)))
-        gradient = kernels.sigmoid(output)
-        gradient -= target
+        losses, gradient = kernels.binary_cross_entropy(
+            output, target, label_smoothing=self.label_smoothing, reduction="none"
+        )
         return losses.sum(axis=1), gradient
 
     def predictions(self, output: Array) -> Array:
@@ -96,7 +94,7 @@ class Logistic(Objective):
 
     def log_predictions(self, output: Array) -> Array:
         """Return the logarithms of the probabilities."""
-        logarithms: Array = np.minimum(output, 0) - np.log(1 + np.exp(-np.abs(output)))
+        logarithms: Array = -np.logaddexp(0, -output)
         return logarithms
 
 
