@@ -104,6 +104,36 @@ def test_results_of_augmentations_are_checked(change, error, message, data):
         small_trainer().fit(*data, augment=lambda batch, rng: change(batch), progress=False)
 
 
+@pytest.mark.parametrize("source", ["arrays", "whole", "batches"])
+def test_an_augmentation_in_place_leaves_the_samples_of_the_caller(source, data):
+    x, y = data
+    before = x.copy()
+
+    def shift(batch, rng):
+        batch += 1
+        return batch
+
+    def shifted(batch, rng):
+        return batch + 1
+
+    learner, other = small_trainer(), small_trainer()
+    options = {"epochs": 3, "progress": False, "shuffle": source == "arrays"}
+    for each, augment in ((learner, shift), (other, shifted)):
+        if source == "batches":
+            each.fit([(x[:20], y[:20]), (x[20:], y[20:])], augment=augment, **options)
+        else:
+            each.fit(x, y, augment=augment, batch_size=40, **options)
+    assert_array_equal(x, before)
+    assert learner.history == other.history
+
+    def widen(batch, rng):
+        batch[...] = 0
+        return np.zeros((len(batch), 3), np.float32)
+
+    learner.fit([(wide := np.ones((6, 4), np.float32), y[:6])], augment=widen, progress=False)
+    assert_array_equal(wide, 1)
+
+
 def test_augmentation_sees_each_batch_of_training_only(data):
     x, y = data
     x = np.repeat(np.arange(40, dtype=np.float32)[:, None], 3, axis=1)

@@ -12,8 +12,9 @@ from trimtab._typing import Array
 
 
 def augmented(samples: Array, augment: Callable[..., ArrayLike], rng: np.random.Generator) -> Array:
-    """Return the batch that `augment` makes of a batch, in the same dtype."""
-    changed = real_array("fit: result of augment", augment(samples, rng=rng))
+    """Return the batch that `augment` makes of a batch, in the same dtype; it may change it in place."""
+    own = samples if samples.flags.owndata else samples.copy()  # not memory of the caller
+    changed = real_array("fit: result of augment", augment(own, rng=rng))
     if changed.shape[:1] != samples.shape[:1]:
         raise ValueError(
             f"fit: result of augment must have {len(samples)} samples as the batch, got shape {changed.shape}"
