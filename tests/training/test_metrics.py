@@ -298,6 +298,34 @@ def test_everything_that_takes_two_is_a_metric(metric, data):
     require_metrics("evaluate", learner.loss)
 
 
+def swapped(y_true, y_pred):
+    return float(np.mean((y_pred - y_true) ** 2))
+
+
+class SwappedLoss(losses.Loss):
+    def __call__(self, y_true, y_pred):
+        return swapped(y_true, y_pred), 2 * (y_pred - y_true) / y_pred.size
+
+
+@pytest.mark.parametrize("function", ["fit", "evaluate"])
+def test_functions_that_take_the_target_first_are_refused(function, data):
+    """Those of scikit-learn and Keras do: R2 would be wrong, and the gradient of a loss that of the target."""
+    rule = (
+        "must take the output before the target, got the parameters y_true, y_pred: exchange them by lambda"
+    )
+    learner = trainer(losses.CrossEntropy())
+    for metric in swapped, partial(swapped), lambda labels, logits: 0.5:
+        learner.loss.metrics["mine"] = metric
+        message = rule if metric is swapped else "must take the output before"
+        with pytest.raises(TypeError, match=f"^{function}: metric 'mine' {message}"):
+            getattr(learner, function)(*data)
+    with pytest.raises(TypeError, match=f"^{function}: loss {rule}"):
+        getattr(trainer(SwappedLoss()), function)(data[0], data[0])
+    with pytest.raises(TypeError, match=f"^Score: function {rule}"):
+        metrics.Score(swapped)
+    metrics.Score(lambda output, target: swapped(target, output))
+
+
 @pytest.mark.parametrize("name", ["loss", "epoch", "val_accuracy", "val_"])
 @pytest.mark.parametrize("function", ["fit", "evaluate"])
 def test_names_of_the_trainer_are_refused(name, function, data):

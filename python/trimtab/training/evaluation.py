@@ -13,7 +13,7 @@ from trimtab._batches import Batch, Joined
 from trimtab._inputs import real_array
 from trimtab._typing import Array
 from trimtab.losses import Loss
-from trimtab.metrics import Mean, Means, Score
+from trimtab.metrics import Mean, Means, Score, require_output_first
 from trimtab.nn.arguments import as_samples
 from trimtab.nn.module import Module
 from trimtab.nn.passes import evaluation
@@ -73,7 +73,11 @@ def evaluate_batch(function: str, loss: Loss, output: Array, batch: Batch) -> tu
 
 
 def require_metrics(function: str, loss: Loss) -> None:
-    """Raise an error unless the metrics of a loss are functions, with names that nothing else has."""
+    """Raise an error unless the metrics of a loss are functions, with names that nothing else has.
+
+    The loss itself must take the output first, as they do.
+    """
+    require_output_first(f"{function}: loss", loss)
     for name, metric in loss.metrics.items():
         _checks.instance(f"{function}: name of a metric", name, str, "be a str")
         if name in ("loss", EPOCH) or name.startswith(VALIDATION):
@@ -88,6 +92,7 @@ def require_metrics(function: str, loss: Loss) -> None:
                 f"{function}: metric {name!r} must be a function of output and target, "
                 f"got {_checks.shown(metric)}; if it makes one, write {maker}(...)"
             )
+        require_output_first(f"{function}: metric {name!r}", metric)
 
 
 def _takes_two(metric: Any) -> bool:
