@@ -98,6 +98,9 @@ class Loss:
     has its own mapping, which may be changed or replaced. A metric that is not a mean over samples, such as
     an F1 score, is a `trimtab.metrics.Score`, which is computed of all samples at once.
 
+    ``takes_logits`` says whether the loss applies a softmax or sigmoid itself; `Trainer.fit` then refuses a
+    model that ends with one.
+
     Examples
     --------
     >>> import numpy as np
@@ -109,6 +112,8 @@ class Loss:
     >>> loss = Hinge()
     >>> loss.metrics["accuracy"] = lambda output, target: np.mean(output * target > 0)
     """
+
+    takes_logits = False
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -179,6 +184,8 @@ class CrossEntropy(Loss):
     ignore_index : int, optional
         Samples with this class id are ignored.
     """
+
+    takes_logits = True
 
     def __init__(
         self,
@@ -380,6 +387,8 @@ class BinaryCrossEntropy(_Elementwise):
     pos_weight : float or array_like, optional
         A factor >= 0 of the losses of positive targets: one number, or one for each of the K labels.
     """
+
+    takes_logits = True
 
     def __init__(self, label_smoothing: float = 0.0, pos_weight: ArrayLike | None = None) -> None:
         name = "BinaryCrossEntropy"

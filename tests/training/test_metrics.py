@@ -309,10 +309,8 @@ class SwappedLoss(losses.Loss):
 
 @pytest.mark.parametrize("function", ["fit", "evaluate"])
 def test_functions_that_take_the_target_first_are_refused(function, data):
-    """Those of scikit-learn and Keras do: R2 would be wrong, and the gradient of a loss that of the target."""
-    rule = (
-        "must take the output before the target, got the parameters y_true, y_pred: exchange them by lambda"
-    )
+    """Those of scikit-learn and Keras do: R2 and the gradient of a loss would be wrong."""
+    rule = "must take the output before the target, got the parameters y_true, y_pred: exchange them"
     learner = trainer(losses.CrossEntropy())
     for metric in swapped, partial(swapped), lambda labels, logits: 0.5:
         learner.loss.metrics["mine"] = metric

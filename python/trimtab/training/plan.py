@@ -19,8 +19,10 @@ from trimtab.callbacks import ProgressBar
 from trimtab.callbacks.dispatch import CallbackList
 from trimtab.losses import ClassLabels, Loss
 from trimtab.metrics import Score
+from trimtab.nn.activation import Sigmoid, Softmax
 from trimtab.nn.arguments import as_samples
-from trimtab.nn.passes import evaluation
+from trimtab.nn.module import Module
+from trimtab.nn.passes import evaluation, forward_hook
 from trimtab.training.augmentation import augmented
 from trimtab.training.class_weights import class_factors, weight_by_class
 from trimtab.training.evaluation import require_metrics, require_weighted
@@ -237,10 +239,15 @@ def _require_targets(
 ) -> Array:
     """Return the output of the model for the first sample.
 
-    Raise an error unless the model accepts it, and the loss all targets and their weights.
+    Raise an error unless the model accepts it, and the loss this output, all targets and their weights.
     """
     sample = as_samples(trainer.model, data.x[:1])
-    with evaluation(trainer.model, strict=True):
+    results: list[tuple[Module, Any]] = []
+
+    def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
+        results.append((module, output))
+
+    with evaluation(trainer.model, strict=True), forward_hook(trainer.model, note):
         try:
             output = trainer.model.forward(sample)
         except ValueError:
@@ -248,6 +255,12 @@ def _require_targets(
                 raise
             # The model may expect the shape that augmentation gives
             output = trainer.model.forward(augmented(sample, augment, deepcopy(trainer.rng)))
+    for module, result in results:
+        if trainer.loss.takes_logits and result is output and isinstance(module, Softmax | Sigmoid):
+            raise ValueError(
+                f"fit: model must return logits for {type(trainer.loss).__name__}, which takes the softmax "
+                f"or sigmoid itself, got the output of {module!r}"
+            )
     trainer.loss.check_targets(f"fit: y{of}", data.y, output)
     if data.weight is not None:
         require_weighted("fit", trainer.loss)
