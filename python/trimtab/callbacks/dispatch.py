@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from inspect import signature
 from typing import Any
 
 from trimtab._typing import Array
 from trimtab.callbacks.base import Callback
 from trimtab.callbacks.protocol import TrainerLike
 from trimtab.training.history import EPOCH
+
+HOOKS = {  # and the names of their parameters
+    name: tuple(signature(hook).parameters)[1:]
+    for name, hook in vars(Callback).items()
+    if name.startswith("on_")
+}
 
 
 class CallbackList:
@@ -40,6 +47,8 @@ class CallbackList:
         """Call `Callback.check_fit` of each; raise a ValueError if an object is listed twice."""
         if len({id(callback) for _, callback in self._labeled}) < len(self._labeled):
             raise ValueError(f"fit: callbacks must be different objects, got {[*dict(self._labeled)]}")
+        for _, callback in self._labeled:
+            _require_hooks(callback)
         for _, callback in self._labeled:
             callback.check_fit(self._trainer, metric_names, epochs, batches)
 
@@ -88,6 +97,24 @@ class CallbackList:
             position.pending = hook, arguments, [label for label, _ in called[number:]]
             getattr(callback, hook)(self._trainer, *arguments)
         position.pending = None
+
+
+def _require_hooks(callback: Callback) -> None:
+    """Raise a TypeError unless the hooks of a callback take what they are called with, the trainer first."""
+    for hook, wanted in HOOKS.items():
+        try:
+            parameters = signature(getattr(callback, hook))
+        except (TypeError, ValueError):  # of a compiled function
+            continue
+        names = [*parameters.parameters]
+        try:
+            parameters.bind(*wanted)
+        except TypeError:
+            names = names[:0]
+        if not names or names[0] in wanted[1:]:
+            raise TypeError(
+                f"fit: {type(callback).__name__}.{hook} must take {', '.join(wanted)}, got {parameters}"
+            )
 
 
 @contextmanager
