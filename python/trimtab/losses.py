@@ -20,7 +20,7 @@ of the weights of these classes instead of N. Weights of samples make each mean 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -331,14 +331,24 @@ def _require_distributions(name: str, labels: Array) -> None:
     """Raise a ValueError that quotes the first row that is not a distribution over the classes."""
     if labels.shape[1] == 1:
         raise ValueError(f"{name}: probabilities must be of two classes at least, got shape {labels.shape}")
-    rows = labels.astype(np.float64)
-    # 16-bit floats have three digits. NaN is left to the training, which names the batch
-    wrong = (rows < 0).any(axis=1) | (abs(rows.sum(axis=1) - 1) > 0.01)
-    if wrong.any():
-        sample = int(np.argmax(wrong))
-        raise ValueError(
-            f"{name}: probabilities must be >= 0 and add up to 1, got {labels[sample]} at sample {sample}"
-        )
+    for begin, rows in _blocks(labels):
+        # 16-bit floats have three digits. NaN is left to the training, which names the batch
+        wrong = (rows < 0).any(axis=1) | (abs(rows.sum(axis=1) - 1) > 0.01)
+        if wrong.any():
+            sample = begin + int(np.argmax(wrong))
+            raise ValueError(
+                f"{name}: probabilities must be >= 0 and add up to 1, got {labels[sample]} at sample {sample}"
+            )
+
+
+def _blocks(targets: Array) -> Iterator[tuple[int, Array]]:
+    """Yield the targets in float64 and parts of bounded size, each with the number of its first sample.
+
+    So a memory map is never copied as a whole.
+    """
+    rows = max(1, 2**16 // max(1, targets[:1].size))
+    for begin in range(0, len(targets), rows):
+        yield begin, targets[begin : begin + rows].astype(np.float64)
 
 
 class _Elementwise(Loss):
@@ -421,10 +431,10 @@ class BinaryCrossEntropy(_Elementwise):
     def check_targets(self, name: str, targets: Array, output: Array) -> None:
         """Raise a ValueError that quotes the first target that is not between 0 and 1, or a wrong shape."""
         super().check_targets(name, targets, output)
-        values = np.asarray(targets).astype(np.float64)
-        wrong = (values < 0) | (values > 1)
-        if wrong.any():
-            raise ValueError(f"{name} must be between 0 and 1, got {values[wrong][0]}")
+        for _, values in _blocks(np.asarray(targets)):
+            wrong = (values < 0) | (values > 1)
+            if wrong.any():
+                raise ValueError(f"{name} must be between 0 and 1, got {values[wrong][0]}")
 
 
 class MSE(_Elementwise):

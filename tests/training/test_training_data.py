@@ -1,6 +1,7 @@
 """Samples of every kind, the modes of a model, several threads."""
 
 import threading
+import tracemalloc
 
 import ml_dtypes
 import numpy as np
@@ -64,6 +65,37 @@ def test_a_memory_map_is_read_batch_by_batch(data, tmp_path):
     plain = nn.Sequential(nn.Linear(3, 2, rng=0))
     other = Trainer(plain, losses.CrossEntropy(), SGD(plain, 0.1), rng=0)
     assert history == other.fit(*data, batch_size=8, progress=False)
+
+
+@pytest.mark.parametrize("split", [0.0, 0.5])
+@pytest.mark.parametrize("loss", [losses.MSE(), losses.BinaryCrossEntropy(), losses.CrossEntropy()], ids=repr)
+def test_targets_of_a_memory_map_are_not_copied_as_a_whole(loss, split, tmp_path):
+    rows, columns = 8192, 256
+    y = np.zeros((rows, columns), np.float32)
+    y[:, 3] = 1
+    np.save(tmp_path / "y.npy", y)
+    mapped = np.load(tmp_path / "y.npy", mmap_mode="r")
+    x = np.zeros((rows, 2), np.float32)
+    learner = small_trainer(loss=loss, outputs=columns, inputs=2)
+    learner.fit(x[:64], y[:64], batch_size=32, progress=False)
+    gathered = split * y.nbytes if isinstance(loss, losses.CrossEntropy) else 0  # for balanced weights
+    tracemalloc.start()
+    try:
+        learner.fit(x, mapped, batch_size=32, validation_split=split, progress=False)
+        assert tracemalloc.get_traced_memory()[1] < gathered + y.nbytes / 3
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("place", [0, 999, 3333, 3999])
+def test_a_wrong_target_is_found_wherever_it_is(place):
+    y = np.full((4000, 50), 0.02)
+    y[place, 49] = -1.0
+    x = np.zeros((4000, 3), np.float32)
+    with pytest.raises(ValueError, match=r"^fit: y must be between 0 and 1, got -1.0$"):
+        small_trainer(loss=losses.BinaryCrossEntropy(), outputs=50).fit(x, y)
+    with pytest.raises(ValueError, match=rf"^fit: y: probabilities must [^$]* at sample {place}$"):
+        small_trainer(outputs=50).fit(x, y)
 
 
 def test_tensors_and_lists_are_taken(data):

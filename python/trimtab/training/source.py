@@ -63,7 +63,8 @@ class ArraySource:
 
     def fit_loss(self, loss: Loss) -> None:
         """Let the loss see the targets of all samples."""
-        loss.fit(self._data.targets, self._classes)
+        if type(loss).fit is not Loss.fit:  # so that targets of a memory map are not gathered for nothing
+            loss.fit(self._data.targets, self._classes)
 
     def epoch(self, position: Position, rng: np.random.Generator, *, begins: bool) -> Steps:
         """Return the steps of an epoch that begins, or those after the position."""
