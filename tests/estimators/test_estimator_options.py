@@ -223,6 +223,18 @@ def test_rates_are_logged_and_lowered_by_callbacks(tmp_path):
     assert len(rows) == 5
 
 
+def test_a_rate_that_falls_by_itself_is_not_lowered_by_callbacks():
+    """The formula of "invscaling" would undo what the callback did."""
+    lower = callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=100.0)
+    net = classifier(callbacks=[lower], learning_rate="invscaling", max_iter=3)
+    net.fit(X, Y)  # Adam has a constant rate
+    assert net.history_["learning_rate"] == [0.001, 0.001, 0.0005]
+    with pytest.raises(ValueError, match="numbers as learning rates, got the schedule invscaling"):
+        net.set_params(solver="sgd").fit(X, Y)
+    adaptive = net.set_params(learning_rate="adaptive", solver="sgd").fit(X, Y)
+    assert adaptive.history_["learning_rate"] == [0.001, 0.001, 0.0005]
+
+
 def test_checkpoints_are_refused(tmp_path):
     with pytest.raises(TypeError, match="an estimator is saved by pickle or joblib"):
         classifier(callbacks=[callbacks.Checkpoint(tmp_path / "c.safetensors")]).fit(X, Y)

@@ -287,6 +287,13 @@ def test_targets_that_are_not_finite_are_named(data):
     with pytest.raises(FloatingPointError, match="its targets have NaN or Inf"):
         fit(trainer(model=model, loss=losses.MSE()), data[0], np.full((60, 1), np.nan))
 
+    class OfNames(losses.Loss):
+        def __call__(self, output, target):
+            return np.nan, np.zeros_like(output)
+
+    with pytest.raises(FloatingPointError, match=r"^fit: loss must be finite, got nan .* try a lower"):
+        fit(trainer(loss=OfNames()), data[0], np.full(60, "cat"))
+
 
 @pytest.mark.parametrize(
     ("note", "value"),
