@@ -235,6 +235,25 @@ def test_a_rate_that_falls_by_itself_is_not_lowered_by_callbacks():
     assert adaptive.history_["learning_rate"] == [0.001, 0.001, 0.0005]
 
 
+def test_an_average_leaves_the_weights_that_were_restored_before():
+    """As in a trainer: the first callback that gives the model other weights wins."""
+    stopping = callbacks.EarlyStopping("loss", mode="max", patience=9, restore_best_weights=True)
+    average = callbacks.WeightAverage(0.5)
+    first = {}
+
+    class Keep(callbacks.Callback):
+        def on_epoch_end(self, trainer, epoch, logs):
+            if epoch == 1:
+                first.update(trainer.validated_state())
+
+    fitted = classifier(callbacks=[Keep(), stopping, average], max_iter=3).fit(X, Y)
+    assert stopping.best_epoch == 1
+    for name, array in fitted.network_.state_dict().items():
+        np.testing.assert_array_equal(array, first[name])
+    fitted = classifier(callbacks=[average], max_iter=3).fit(X, Y)
+    np.testing.assert_array_equal(fitted.coefs_[0], average.average["0.weight"].T)
+
+
 def test_checkpoints_are_refused(tmp_path):
     with pytest.raises(TypeError, match="an estimator is saved by pickle or joblib"):
         classifier(callbacks=[callbacks.Checkpoint(tmp_path / "c.safetensors")]).fit(X, Y)

@@ -150,7 +150,11 @@ class Hooks:
         if root is not None:
             root.call_on_fit_task_begin(**self._arguments())
         with self._list.running(self._epochs, self._batches):
-            yield
+            try:
+                yield
+            finally:
+                if self._own:  # so that a callback sees whether one before it has replaced the weights
+                    self.trainer.position.end_training(self.trainer.model)
         if root is not None:
             root.call_on_fit_task_end(**self._arguments())
 
