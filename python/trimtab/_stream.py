@@ -177,6 +177,13 @@ def is_array_like(given: Any) -> bool:
     return hasattr(given, "__array__") or hasattr(given, "__dlpack__")
 
 
+def is_list_of_pairs(given: Any) -> bool:
+    """Whether it is a list of tuples that begin with an array."""
+    if not isinstance(given, list):
+        return False
+    return bool(given) and all(isinstance(item, tuple) and _axes_of_first(item) > 0 for item in given)
+
+
 def _axes_of_first(given: Any) -> int:
     """Return the number of axes of the array that a tuple or list begins with, 0 if it does not."""
     if not isinstance(given, tuple | list) or not given or not is_array_like(given[0]):

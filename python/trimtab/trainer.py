@@ -129,7 +129,7 @@ class Trainer:
             check it, the others when they are needed.
         validation_data : tuple or iterable, optional
             Samples and targets to evaluate after each epoch, ``(x, y)`` or ``(x, y, sample_weight)``, or an
-            iterable, neither tuple nor list, of such batches.
+            iterable of such batches. A list is one if all of its items are tuples, a tuple never.
         validation_split : float
             Share of the samples to hold out as validation data; 0 <= share < 1. They are chosen at random, by
             the generator, and are the same ones in later fits and after a resume. Without `shuffle` they are

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from trimtab import _checks
 from trimtab._batches import Batch, Data, read_data
-from trimtab._stream import PairStream, described, is_array_like, read_pairs
+from trimtab._stream import PairStream, described, is_array_like, is_list_of_pairs, read_pairs
 from trimtab._typing import Array
 from trimtab._weights import ClassWeight
 from trimtab.callbacks import ProgressBar
@@ -197,7 +197,7 @@ def _read_validation(trainer: TrainerState, request: Request) -> Data | PairStre
     given, of = request.validation_data, " of validation_data"
     if given is None:
         return None
-    if not isinstance(given, tuple | list) and not is_array_like(given):
+    if is_list_of_pairs(given) or not (isinstance(given, tuple | list) or is_array_like(given)):
         stream = PairStream("fit", given, of, request.epochs)
         _require_targets(trainer, stream.first, of)
         return stream
