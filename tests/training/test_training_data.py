@@ -68,7 +68,7 @@ def test_a_memory_map_is_read_batch_by_batch(data, tmp_path):
 
 
 @pytest.mark.parametrize("split", [0.0, 0.5])
-@pytest.mark.parametrize("loss", [losses.MSE(), losses.BinaryCrossEntropy(), losses.CrossEntropy()], ids=repr)
+@pytest.mark.parametrize("loss", [losses.MSE(), losses.BinaryCrossEntropy(), losses.CrossEntropy()])
 def test_targets_of_a_memory_map_are_not_copied_as_a_whole(loss, split, tmp_path):
     rows, columns = 8192, 256
     y = np.zeros((rows, columns), np.float32)
