@@ -48,7 +48,7 @@ ROOMS = (
         "what a training did",
         row=3,
         columns=(1, 1),
-        files="training/batches.py training/checkpoint_file.py training/evaluation.py training/history.py"
+        files="training/checkpoint_file.py training/evaluation.py training/history.py"
         " training/modes.py training/position.py",
         folder=PYTHON,
     ),

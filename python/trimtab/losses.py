@@ -20,7 +20,7 @@ of the weights of these classes instead of N. Weights of samples make each mean 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -98,6 +98,9 @@ class Loss:
     has its own mapping, which may be changed or replaced. A metric that is not a mean over samples, such as
     an F1 score, is a `trimtab.metrics.Score`, which is computed of all samples at once.
 
+    ``takes_logits`` says whether the loss applies a softmax or sigmoid itself; `Trainer.fit` then refuses a
+    model that ends with one.
+
     Examples
     --------
     >>> import numpy as np
@@ -109,6 +112,8 @@ class Loss:
     >>> loss = Hinge()
     >>> loss.metrics["accuracy"] = lambda output, target: np.mean(output * target > 0)
     """
+
+    takes_logits = False
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -179,6 +184,8 @@ class CrossEntropy(Loss):
     ignore_index : int, optional
         Samples with this class id are ignored.
     """
+
+    takes_logits = True
 
     def __init__(
         self,
@@ -324,14 +331,24 @@ def _require_distributions(name: str, labels: Array) -> None:
     """Raise a ValueError that quotes the first row that is not a distribution over the classes."""
     if labels.shape[1] == 1:
         raise ValueError(f"{name}: probabilities must be of two classes at least, got shape {labels.shape}")
-    rows = labels.astype(np.float64)
-    # 16-bit floats have three digits. NaN is left to the training, which names the batch
-    wrong = (rows < 0).any(axis=1) | (abs(rows.sum(axis=1) - 1) > 0.01)
-    if wrong.any():
-        sample = int(np.argmax(wrong))
-        raise ValueError(
-            f"{name}: probabilities must be >= 0 and add up to 1, got {labels[sample]} at sample {sample}"
-        )
+    for begin, rows in _blocks(labels):
+        # 16-bit floats have three digits. NaN is left to the training, which names the batch
+        wrong = (rows < 0).any(axis=1) | (abs(rows.sum(axis=1) - 1) > 0.01)
+        if wrong.any():
+            sample = begin + int(np.argmax(wrong))
+            raise ValueError(
+                f"{name}: probabilities must be >= 0 and add up to 1, got {labels[sample]} at sample {sample}"
+            )
+
+
+def _blocks(targets: Array) -> Iterator[tuple[int, Array]]:
+    """Yield the targets in float64 and parts of bounded size, each with the number of its first sample.
+
+    So a memory map is never copied as a whole.
+    """
+    rows = max(1, 2**16 // max(1, targets[:1].size))
+    for begin in range(0, len(targets), rows):
+        yield begin, targets[begin : begin + rows].astype(np.float64)
 
 
 class _Elementwise(Loss):
@@ -381,6 +398,8 @@ class BinaryCrossEntropy(_Elementwise):
         A factor >= 0 of the losses of positive targets: one number, or one for each of the K labels.
     """
 
+    takes_logits = True
+
     def __init__(self, label_smoothing: float = 0.0, pos_weight: ArrayLike | None = None) -> None:
         name = "BinaryCrossEntropy"
         self.label_smoothing = _checks.number(f"{name}: label_smoothing", label_smoothing, 0, 1)
@@ -412,10 +431,10 @@ class BinaryCrossEntropy(_Elementwise):
     def check_targets(self, name: str, targets: Array, output: Array) -> None:
         """Raise a ValueError that quotes the first target that is not between 0 and 1, or a wrong shape."""
         super().check_targets(name, targets, output)
-        values = np.asarray(targets).astype(np.float64)
-        wrong = (values < 0) | (values > 1)
-        if wrong.any():
-            raise ValueError(f"{name} must be between 0 and 1, got {values[wrong][0]}")
+        for _, values in _blocks(np.asarray(targets)):
+            wrong = (values < 0) | (values > 1)
+            if wrong.any():
+                raise ValueError(f"{name} must be between 0 and 1, got {values[wrong][0]}")
 
 
 class MSE(_Elementwise):

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from math import nan
 from typing import Any, TypeAlias
 
@@ -29,6 +30,7 @@ from trimtab import _checks, extras
 from trimtab._inputs import real_array
 from trimtab._typing import Array
 
+TARGET = {"y_true", "true", "target", "targets", "label", "labels"}  # common names of the parameter
 Metric: TypeAlias = Callable[[Array, Any], float | tuple[float, float]]
 
 
@@ -74,6 +76,7 @@ class Score:
     def __init__(self, function: Callable[[Array, Any], float]) -> None:
         if not callable(function):
             raise TypeError(f"Score: function must be a function, got {_checks.shown(function)}")
+        require_output_first("Score: function", function)
         self.function = function
 
     def __call__(self, outputs: Array, targets: Any) -> float:
@@ -83,6 +86,19 @@ class Score:
             return float(value)
         except (TypeError, ValueError) as error:
             raise TypeError(f"Score: function must return a float, got {_checks.shown(value)}") from error
+
+
+def require_output_first(name: str, function: Callable[..., Any]) -> None:
+    """Raise a TypeError if a function takes the target before the output, as in scikit-learn and Keras."""
+    try:
+        parameters = [*signature(function).parameters]
+    except (TypeError, ValueError):  # of a compiled function
+        return
+    if len(parameters) > 1 and parameters[0] in TARGET:
+        raise TypeError(
+            f"{name} must take the output before the target, got the parameters {', '.join(parameters[:2])}: "
+            "exchange them by lambda output, target: function(target, output)"
+        )
 
 
 def accuracy(logits: Array, labels: ArrayLike, *, ignore_index: int | None = None) -> float:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trimtab import _checks
+from trimtab._batches import batch_slices
 from trimtab._inputs import as_generator
+from trimtab._stream import PairStream, located_errors, read_pairs, read_unpaired
 from trimtab._typing import Array, Seed
 from trimtab._weights import ClassWeight
 from trimtab.callbacks import Callback
@@ -18,8 +20,7 @@ from trimtab.callbacks.dispatch import validating
 from trimtab.losses import Loss
 from trimtab.nn.module import Module
 from trimtab.optim import Optimizer
-from trimtab.training.batches import batch_slices, read_data, read_samples
-from trimtab.training.evaluation import BATCH_SIZE, dtype_of, evaluate, require_weighted
+from trimtab.training.evaluation import BATCH_SIZE, dtype_of, evaluate, require_metrics, require_weighted
 from trimtab.training.history import History
 from trimtab.training.interrupts import interrupt_calls
 from trimtab.training.loop import Loop
@@ -128,7 +129,7 @@ class Trainer:
             check it, the others when they are needed.
         validation_data : tuple or iterable, optional
             Samples and targets to evaluate after each epoch, ``(x, y)`` or ``(x, y, sample_weight)``, or an
-            iterable, neither tuple nor list, of such batches.
+            iterable of such batches. A list is one if all of its items are tuples, a tuple never.
         validation_split : float
             Share of the samples to hold out as validation data; 0 <= share < 1. They are chosen at random, by
             the generator, and are the same ones in later fits and after a resume. Without `shuffle` they are
@@ -240,44 +241,73 @@ class Trainer:
 
     def evaluate(
         self,
-        x: ArrayLike,
-        y: ArrayLike,
+        x: ArrayLike | Iterable[Any],
+        y: ArrayLike | None = None,
         batch_size: int = BATCH_SIZE,
         sample_weight: ArrayLike | None = None,
     ) -> dict[str, float]:
         """Return the loss and its metrics on samples x with targets y, with the model in evaluation.
 
-        They are the means over all samples, independent of `batch_size`; that of the loss is weighted by
-        `sample_weight`, (N,) and >= 0, if it is given. A model in training mode evaluates
-        as after `Module.eval`; a model in evaluation keeps the modes of its layers, such as those of
-        ``eval(dropout=True)``. Nothing is saved and no mode is changed, so several threads may evaluate at
-        the same time.
+        A model in training mode evaluates as after `Module.eval`; a model in evaluation keeps the modes of
+        its layers, such as those of ``eval(dropout=True)``. Nothing is saved and no mode is changed, so
+        several threads may evaluate at the same time.
+
+        Parameters
+        ----------
+        x, y : array_like
+            As for `fit`: without y, x is an iterable of batches ``(x, y)`` or ``(x, y, sample_weight)``, and
+            one batch at a time is in memory, with all outputs only if the loss has a `metrics.Score`.
+        batch_size : int
+            At least 1; an iterable has batches of its own.
+        sample_weight : array_like, optional
+            The weight of each sample, (N,), finite and >= 0, in the mean of the loss.
+
+        Returns
+        -------
+        dict of str to float
+            The means over all samples, independent of the size of the batches.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is of the wrong kind or out of range, x yields no batches or none with targets, or
+            they do not match the model and the loss.
         """
         batch_size = _checks.whole("evaluate: batch_size", batch_size, 1)
-        data = read_data("evaluate", x, y, sample_weight)
-        if data.weight is not None:
+        require_metrics("evaluate", self.loss)
+        data = read_pairs("evaluate", x, y, sample_weight)
+        first = data.first if isinstance(data, PairStream) else data
+        if first.weight is not None:
             require_weighted("evaluate", self.loss)
-        return evaluate(self.model, self.loss, data.batches(batch_size))
+        with located_errors(data):
+            return evaluate(self.model, self.loss, data.batches(batch_size))
 
     @overload
     def predict(
-        self, x: ArrayLike, batch_size: int = BATCH_SIZE, samples: Literal[0] = 0, rng: Seed = None
+        self,
+        x: ArrayLike | Iterable[Any],
+        batch_size: int = BATCH_SIZE,
+        samples: Literal[0] = 0,
+        rng: Seed = None,
     ) -> Array: ...
     @overload
     def predict(
-        self, x: ArrayLike, batch_size: int = BATCH_SIZE, samples: int = 0, rng: Seed = None
+        self, x: ArrayLike | Iterable[Any], batch_size: int = BATCH_SIZE, samples: int = 0, rng: Seed = None
     ) -> Array | Prediction: ...
     def predict(
-        self, x: ArrayLike, batch_size: int = BATCH_SIZE, samples: int = 0, rng: Seed = None
+        self, x: ArrayLike | Iterable[Any], batch_size: int = BATCH_SIZE, samples: int = 0, rng: Seed = None
     ) -> Array | Prediction:
         """Return the output of the model, in evaluation as for `evaluate`, for samples x.
 
         Parameters
         ----------
         x : array_like
-            For no samples, the result is the empty output of the model.
+            A memory map is read batch by batch. For no samples, the result is the empty output of the model.
+
+            Or an iterable of batches, as for `fit`: arrays x, or tuples such as ``(x, y)`` whose first item
+            counts. A list of such pairs is an iterable of batches; a list of arrays is an array_like.
         batch_size : int
-            At least 1.
+            At least 1; an iterable has batches of its own.
         samples : int
             0, or the number of passes of Monte-Carlo dropout (Gal and Ghahramani 2016): in each pass dropout
             and other layers that draw do so, everything else evaluates. No mode is changed, and memory does
@@ -295,17 +325,19 @@ class Trainer:
         Raises
         ------
         TypeError, ValueError
-            If an argument is of the wrong kind or out of range, or no layer draws though there are `samples`.
+            If an argument is of the wrong kind or out of range, x yields no batches, or the outputs of some
+            have another shape, or no layer draws though there are `samples`.
         """
         batch_size = _checks.whole("predict: batch_size", batch_size, 1)
         passes = _checks.whole("predict: samples", samples, 0)
         generator = self.rng if rng is None else as_generator("predict: rng", rng)
-        given = read_samples("predict: x", x)
-        if not passes:
-            return predict(self.model, given, batch_size)
-        if not any(module.draws for _, module in self.model.modules()):
+        if passes and not any(module.draws for _, module in self.model.modules()):
             raise ValueError(f"predict: samples must be 0 without a layer that draws, got {passes}")
-        return predict_sampling(self.model, given, batch_size, passes, generator)
+        data = read_unpaired("predict", x)
+        with located_errors(data):
+            if passes:
+                return predict_sampling(self.model, data.batches(batch_size), passes, generator)
+            return predict(self.model, data.batches(batch_size))
 
     def validated_state(self) -> dict[str, Array]:
         """Return the weights that validation uses: a callback may replace those of the model meanwhile."""

@@ -10,6 +10,8 @@ from trimtab.estimators import MLPClassifier, MLPRegressor
 pytestmark = pytest.mark.filterwarnings("ignore")  # the checks fit for a few epochs, which do not converge
 
 
-@parametrize_with_checks([MLPClassifier(), MLPRegressor()])
+@parametrize_with_checks(
+    [MLPClassifier(), MLPRegressor(), MLPRegressor(loss="poisson", learning_rate_init=0.01)]
+)
 def test_estimator_passes_the_checks(estimator, check):
     check(estimator)

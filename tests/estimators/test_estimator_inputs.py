@@ -119,6 +119,74 @@ def test_sample_weights_are_weights(weight, message):
         classifier().fit(X, Y, weight)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "options", "weight", "least"),
+    [
+        ("f4", {}, 1e-320, "1.2e-38"),
+        ("f4", {}, 2e-40, "1.2e-38"),
+        ("f8", {}, 1e-320, "2.2e-308"),
+        ("f8", {"alpha": 1e5}, 1e-305, "5.6e-304"),
+        ("f8", {"l1": 1e5}, 1e-305, "5.6e-304"),
+    ],
+)
+@pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+def test_the_sum_of_sample_weights_is_one_to_divide_by(dtype, options, weight, least, fit):
+    """With float32, alpha over the sum was infinite, or the weights were taken as 0."""
+    net = classifier(**options)
+    classes = {"classes": [0, 1, 2]} if fit == "partial_fit" else {}
+    message = (
+        rf"^The sum of class_weight and sample_weight .* finite and at least {least}, got {40 * weight:g}$"
+    )
+    with pytest.raises(ValueError, match=message):
+        getattr(net, fit)(X.astype(dtype), Y, sample_weight=np.full(40, weight), **classes)
+    assert not hasattr(net, "network_")
+
+
+def test_batches_of_next_to_no_weight_are_left_out():
+    weight = np.where(np.arange(40) < 20, 1e-320, 1.0)
+    made = [
+        classifier(batch_size=20, shuffle=False, max_iter=3).fit(X, Y, sample_weight=each)
+        for each in (weight, np.round(weight))
+    ]
+    np.testing.assert_array_equal(made[0].coefs_[0], made[1].coefs_[0])
+
+
+def regressor(**options):
+    return MLPRegressor(**{"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0, **options})
+
+
+def test_the_loss_of_a_regressor_is_checked():
+    with pytest.raises(ValueError, match=r"The 'loss' parameter of MLPRegressor must be .* Got 'huber'"):
+        regressor(loss="huber").fit(X, Y)
+    net = regressor(loss="poisson", warm_start=True)
+    for fit in net.fit, net.partial_fit:
+        with pytest.raises(ValueError, match=r"^loss='poisson' requires y >= 0, got -0.5$"):
+            fit(X, Y - 0.5)
+    assert not hasattr(net, "network_")
+    net.fit(X, Y)
+    before = net.coefs_[0].copy()
+    for fit in net.set_params(loss="squared_error").fit, net.partial_fit:
+        with pytest.raises(
+            ValueError, match=r"continue with out_activation_='exp', got a loss .* 'identity'"
+        ):
+            fit(X, Y)
+    np.testing.assert_array_equal(net.coefs_[0], before)
+    assert net.predict(X).min() > 0
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_scores_of_early_stopping_are_nan_where_predictions_are_not_finite():
+    net = regressor(loss="poisson", early_stopping=True, max_iter=1)
+
+    class Explodes(Callback):
+        def on_batch_end(self, trainer, batch, logs):
+            trainer.model[-1].bias.value[...] = 1e4
+
+    net.set_params(callbacks=[Explodes()]).fit(X, Y)
+    assert np.isnan(net.validation_scores_).all()
+    assert np.isfinite(net.predict(X)).all()  # of the net before
+
+
 @pytest.mark.parametrize("fit", ["fit", "partial_fit"])
 def test_class_weights_are_of_the_classes(fit):
     classes = {"classes": [0, 1, 2]} if fit == "partial_fit" else {}
@@ -229,8 +297,11 @@ def test_weights_of_classes_and_samples_count_together():
         weight = None if len(fit.class_weight) == 3 else only_first
         with pytest.raises(ValueError, match="class_weight and sample_weight must not be 0 for all samples"):
             fit.fit(X, Y, sample_weight=weight)
-    with pytest.raises(ValueError, match=r"sum of class_weight and sample_weight .* must be finite, got inf"):
+    with pytest.raises(ValueError, match=r"sum of class_weight and sample_weight .* must be finite .* inf$"):
         classifier().fit(X, Y, sample_weight=np.full(len(X), 1e308))
+    many = np.full(len(X), 1e300)  # beyond float32
+    fitted = [classifier(alpha=0).fit(X.astype("f4"), Y, sample_weight=each) for each in (many, many / many)]
+    np.testing.assert_allclose(fitted[0].coefs_[0], fitted[1].coefs_[0], rtol=1e-5)
     part = classifier(class_weight={0: 0.0}).fit(X, Y)  # a part of a stream may have no weight
     before = part.coefs_[0].copy()
     np.testing.assert_array_equal(part.partial_fit(X[Y == 0], Y[Y == 0]).coefs_[0], before)

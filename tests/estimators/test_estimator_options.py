@@ -9,6 +9,7 @@ from scipy.special import expit, log_softmax
 from sklearn.datasets import load_digits
 from trimtab import callbacks, nn
 from trimtab.estimators import MLPClassifier, MLPRegressor
+from trimtab.estimators.objectives import Logistic
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -222,6 +223,37 @@ def test_rates_are_logged_and_lowered_by_callbacks(tmp_path):
     assert len(rows) == 5
 
 
+def test_a_rate_that_falls_by_itself_is_not_lowered_by_callbacks():
+    """The formula of "invscaling" would undo what the callback did."""
+    lower = callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=100.0)
+    net = classifier(callbacks=[lower], learning_rate="invscaling", max_iter=3)
+    net.fit(X, Y)  # Adam has a constant rate
+    assert net.history_["learning_rate"] == [0.001, 0.001, 0.0005]
+    with pytest.raises(ValueError, match="numbers as learning rates, got the schedule invscaling"):
+        net.set_params(solver="sgd").fit(X, Y)
+    adaptive = net.set_params(learning_rate="adaptive", solver="sgd").fit(X, Y)
+    assert adaptive.history_["learning_rate"] == [0.001, 0.001, 0.0005]
+
+
+def test_an_average_leaves_the_weights_that_were_restored_before():
+    """As in a trainer: the first callback that gives the model other weights wins."""
+    stopping = callbacks.EarlyStopping("loss", mode="max", patience=9, restore_best_weights=True)
+    average = callbacks.WeightAverage(0.5)
+    first = {}
+
+    class Keep(callbacks.Callback):
+        def on_epoch_end(self, trainer, epoch, logs):
+            if epoch == 1:
+                first.update(trainer.validated_state())
+
+    fitted = classifier(callbacks=[Keep(), stopping, average], max_iter=3).fit(X, Y)
+    assert stopping.best_epoch == 1
+    for name, array in fitted.network_.state_dict().items():
+        np.testing.assert_array_equal(array, first[name])
+    fitted = classifier(callbacks=[average], max_iter=3).fit(X, Y)
+    np.testing.assert_array_equal(fitted.coefs_[0], average.average["0.weight"].T)
+
+
 def test_checkpoints_are_refused(tmp_path):
     with pytest.raises(TypeError, match="an estimator is saved by pickle or joblib"):
         classifier(callbacks=[callbacks.Checkpoint(tmp_path / "c.safetensors")]).fit(X, Y)
@@ -260,3 +292,12 @@ def test_monte_carlo_dropout_by_the_net():
     fitted.network_.eval(dropout=True).use_rng(0)
     draws = np.stack([fitted.network_(x)[:, 0] for _ in range(20)])
     assert draws.std(axis=0).min() > 0
+
+
+def test_logarithms_of_probabilities_near_1_keep_their_digits():
+    """``log p = -log(1 + exp(-z))``, which is ``-exp(-z)`` for a large z."""
+    outputs = np.array([[40.0], [700.0], [-40.0]])
+    found = Logistic(0.0).log_predictions(np.hstack([outputs, -outputs]))
+    small = np.exp([-40.0, -700.0])
+    np.testing.assert_allclose(found[:2, 0], -small, rtol=1e-15)
+    np.testing.assert_allclose(found[:, 1], [-40.0, -700.0, -small[0]], rtol=1e-15)

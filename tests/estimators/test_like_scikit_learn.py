@@ -43,18 +43,29 @@ def data(kind):
     if kind.startswith("value"):
         x, y = load_diabetes(return_X_y=True)
         y = (y - y.mean()) / y.std()
-        return x, np.stack([y, y**2], axis=1) if kind == "values" else y
+        if kind.endswith("poisson"):
+            y = np.random.default_rng(0).poisson(np.exp(y))
+        return x, np.stack([y, y**2], axis=1) if kind.startswith("values") else y
     x, y = load_digits(return_X_y=True)
     some = y < 2 if kind == "two classes" else slice(500)
     return x[some] / 16, np.array([f"digit {digit}" for digit in y])[some]
 
 
-KINDS = ("classes", "two classes", "labels", "value", "values")
+POISSON = pytest.mark.skipif(
+    "loss" not in sklearn.neural_network.MLPRegressor().get_params(),
+    reason="scikit-learn's regressor takes a loss from 1.7 on",
+)
+KINDS = (
+    *("classes", "two classes", "labels", "value", "values"),
+    *(pytest.param(kind, marks=POISSON) for kind in ("value, poisson", "values, poisson")),
+)
 
 
 def both(kind, **options):
     name = "MLPRegressor" if kind.startswith("value") else "MLPClassifier"
     options = {"hidden_layer_sizes": (20,), "max_iter": 12, "random_state": 3, **options}
+    if kind.endswith("poisson"):
+        options["loss"] = "poisson"
     return [getattr(module, name)(**options) for module in (sklearn.neural_network, trimtab.estimators)]
 
 

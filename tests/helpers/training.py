@@ -15,9 +15,9 @@ def two_classes(rng):
     return x, (x[:, 0] > 0).astype(int)
 
 
-def small_trainer(*callbacks, loss=None, outputs=2, layers=()):
+def small_trainer(*callbacks, loss=None, outputs=2, layers=(), inputs=3):
     """A trainer for samples of 3 features; `layers` come before the last layer."""
-    model = nn.Sequential(nn.Linear(3, 8, rng=0), nn.BatchNorm(8), *layers, nn.Linear(8, outputs, rng=1))
+    model = nn.Sequential(nn.Linear(inputs, 8, rng=0), nn.BatchNorm(8), *layers, nn.Linear(8, outputs, rng=1))
     return Trainer(model, loss or losses.CrossEntropy(), SGD(model, 0.1, momentum=0.9), callbacks, rng=0)
 
 

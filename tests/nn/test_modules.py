@@ -225,3 +225,22 @@ def test_docstring_examples_run(name):
     results = doctest.testmod(importlib.import_module(f"trimtab.{name}"))
     assert results.attempted > 0
     assert results.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (lambda: nn.BatchNorm(3), "running_var"),
+        (lambda: nn.BatchNorm(3, renorm=True), "running_std"),
+        (lambda: nn.InstanceNorm(3, track_running_stats=True), "running_var"),
+    ],
+)
+def test_negative_running_spreads_are_refused(layer, name):
+    model = nn.Sequential(nn.Linear(2, 3, rng=0), layer())
+    before = model.state_dict()
+    wrong = before | {f"1.{name}": np.array([1, -0.5, 2]), "0.bias": np.ones(3)}
+    with pytest.raises(ValueError, match=rf"^load_state_dict: 1.{name} must be >= 0, got -0.5$"):
+        model.load_state_dict(wrong)
+    for key, array in before.items():
+        np.testing.assert_array_equal(model.state_dict()[key], array)
+    model.load_state_dict(wrong | {f"1.{name}": np.zeros(3)})

@@ -105,7 +105,7 @@ def test_equal_averages_go_on_after_the_batches(rng):
 @pytest.mark.parametrize(
     ("x", "options", "message"),
     [
-        (np.ones((1, 2, 1)), {}, r"x must give at least two values per channel of .*, got shape \(1, 2, 1\)"),
+        (np.ones((1, 2, 1)), {}, "x must give BatchNorm.* at least two values per channel, got 1"),
         (np.ones((0, 2)), {}, r"x must hold at least one sample, got shape \(0, 2\)"),
         (np.ones((3, 2)), {"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ([["a"]], {}, "x must be real numbers, got dtype"),
@@ -127,3 +127,97 @@ def test_an_error_in_a_later_layer_restores_the_statistics(rng):
     with pytest.raises(ValueError, match="Linear"):
         nn.update_batch_norm(model, rng.standard_normal((5, 2)))
     assert_array_equal(model[0].running_mean, np.zeros(2))
+
+
+class Loader:
+    """Yields the batches anew each time."""
+
+    def __init__(self, batches):
+        self.batches, self.passes = batches, 0
+
+    def __iter__(self):
+        self.passes += 1
+        yield from self.batches
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_batches_of_an_iterable_give_the_statistics_of_all(paired, images):
+    parts = [images[:7], images[7:9], images[9:]]
+    loader = Loader([(part, np.zeros(len(part))) if paired else part for part in parts])
+    model, whole = deep(momentum=None), deep(momentum=None)
+    nn.update_batch_norm(model, loader)
+    nn.update_batch_norm(whole, images)
+    for name, array in statistics(whole).items():
+        if name.endswith("batches"):
+            assert (statistics(model)[name], array) == (3, 1)
+        else:
+            assert_allclose(statistics(model)[name], array, rtol=1e-11, atol=1e-13)
+    assert loader.passes == 3
+
+
+def test_an_iterator_goes_with_one_batch_norm(images):
+    x = images.reshape(-1, 5)
+    norm, whole = (nn.Sequential(nn.BatchNorm(5, dtype=np.float64)) for _ in range(2))
+    nn.update_batch_norm(norm, iter(np.split(x, 5)))
+    nn.update_batch_norm(whole, x)
+    for name, array in statistics(whole).items():
+        assert_allclose(statistics(norm)[name], array, rtol=1e-12, atol=1e-15)
+    model = deep()
+    before, batches = statistics(model), iter([images])
+    with pytest.raises(
+        ValueError,
+        match=r"^update_batch_norm: x must be iterable once for each of 3 batch norms, got a list_iterator",
+    ):
+        nn.update_batch_norm(model, batches)
+    assert next(batches) is images
+    for name, array in before.items():
+        assert_array_equal(statistics(model)[name], array)
+    frozen = nn.Sequential(nn.BatchNorm(5, frozen=True), nn.BatchNorm(5))
+    nn.update_batch_norm(frozen, iter([x]))
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        ([], "x must yield at least one batch, got none"),
+        ([np.ones((1, 2))], "x must give BatchNorm.* at least two values per channel, got 1"),
+        ([np.ones((4, 2)), "a"], "x must yield arrays x, or tuples .*, got a str as batch 1"),
+        ([np.ones((4, 2)), np.ones((0, 2))], "x of batch 1 must hold at least one sample"),
+    ],
+)
+def test_wrong_iterables_change_nothing(batches, message):
+    model = nn.Sequential(nn.BatchNorm(2), nn.BatchNorm(2))
+    before = statistics(model)
+    with pytest.raises((TypeError, ValueError), match=f"^update_batch_norm: {message}"):
+        nn.update_batch_norm(model, Loader(batches))
+    for name, array in before.items():
+        assert_array_equal(statistics(model)[name], array)
+
+
+def test_a_batch_that_the_model_refuses_is_named(rng):
+    model = nn.Sequential(nn.BatchNorm(2))
+    with pytest.raises(ValueError, match=r"got shape \(5, 3\)") as caught:
+        nn.update_batch_norm(model, Loader([np.ones((5, 2)), np.ones((5, 3))]))
+    assert caught.value.__notes__ == ["update_batch_norm: x, batch 1"]
+    assert_array_equal(model[0].running_mean, np.zeros(2))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("layer", [0, 1])
+def test_samples_that_are_not_finite_are_refused(value, layer, rng):
+    x = rng.standard_normal((12, 2)).astype(np.float32)
+    model = nn.Sequential(nn.BatchNorm(2), nn.Linear(2, 2, rng=0), nn.BatchNorm(2))
+    nn.update_batch_norm(model, x)
+    before = statistics(model)
+    if layer == 0:
+        x[7, 1] = value
+    else:
+        model[1].weight.value[1, 0] = value
+    with pytest.raises(
+        FloatingPointError,
+        match=r"^update_batch_norm: x must give BatchNorm\(2, axis=1\) a finite mean and variance, "
+        f"got NaN or Inf in batch {1 - layer}",
+    ):
+        nn.update_batch_norm(model, x, batch_size=6)
+    for name, array in before.items():
+        assert_array_equal(statistics(model)[name], array)

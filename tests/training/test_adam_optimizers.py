@@ -229,3 +229,19 @@ def test_the_state_of_another_algorithm_is_refused_by_name(saved, other, message
 def test_wrong_options_are_refused(kind, options, error, message):
     with pytest.raises(error, match=f"^{kind}: {message}"):
         KINDS[kind](nn.Parameter(np.ones(2)), **options)
+
+
+@pytest.mark.parametrize("name", ["exp_avg_sq.1", "max_exp_avg_sq.0"])
+def test_negative_squares_are_refused(name):
+    optimizer = Adam([nn.Parameter(np.ones(2)), nn.Parameter(np.ones((2, 3)))], amsgrad=True)
+    optimizer.step()
+    before = optimizer.state_dict()
+    wrong = before[name].copy()
+    wrong.flat[-1] = -1e-12
+    with pytest.raises(ValueError, match=rf"^load_state_dict: {name} must be >= 0, got -1e-12$"):
+        optimizer.load_state_dict(before | {name: wrong, "exp_avg.0": np.full(2, 9.0)})
+    for key, array in before.items():
+        assert_array_equal(optimizer.state_dict()[key], array)
+    other = before | {name: np.full_like(wrong, -0.0), "exp_avg.0": np.full(2, -9.0)}
+    optimizer.load_state_dict(other | {"exp_avg_sq.0": np.full(2, np.nan)})  # as after an overflow
+    assert_array_equal(optimizer.state_dict()["exp_avg.0"], [-9, -9])

@@ -13,6 +13,7 @@ from helpers.training import Script, small_trainer
 from numpy.testing import assert_array_equal
 from trimtab import nn
 from trimtab.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, Monitor, ProgressBar
+from trimtab.callbacks.base import FOREIGN_HOOKS
 from trimtab.losses import CrossEntropy
 from trimtab.optim import SGD
 from trimtab.trainer import Trainer
@@ -308,3 +309,51 @@ def test_a_copy_of_a_progress_bar_has_no_bar_of_its_own(monkeypatch):
     assert [(vars(other)["_bar"], other.description, other.leave) for other in copies] == [
         (None, "kept", False)
     ] * 2
+
+
+# habits of other libraries
+
+
+@pytest.mark.parametrize(
+    ("name", "hook"),
+    [
+        ("on_train_begin", "on_fit_begin"),
+        ("on_train_end", "on_fit_end"),
+        ("on_train_batch_end", "on_batch_end"),
+        ("on_train_epoch_start", "on_epoch_begin"),
+    ],
+)
+def test_hooks_of_other_libraries_are_refused_by_name(name, hook):
+    with pytest.raises(TypeError, match=f"^Mine: {name} is not a hook here: write {hook}$"):
+        type("Mine", (EarlyStopping,), {name: lambda self: None})
+    for right in FOREIGN_HOOKS.values():
+        assert hasattr(Callback, right)
+
+
+@pytest.mark.parametrize(
+    ("name", "hook", "message"),
+    [
+        ("on_epoch_begin", lambda epoch, logs=None: 0, r"trainer, epoch, got \(epoch, logs=None\)"),
+        ("on_epoch_end", lambda epoch, logs: 0, r"trainer, epoch, logs, got \(epoch, logs\)"),
+        ("on_batch_end", lambda batch, logs, more=None: 0, r"trainer, batch, logs, got \(batch, logs, more"),
+        ("on_fit_end", lambda: 0, r"trainer, got \(\)"),
+        ("on_fit_begin", lambda trainer: 0, r"trainer, epochs, batches, got \(trainer\)"),
+    ],
+)
+def test_hooks_without_the_trainer_are_refused_before_training(name, hook, message, rng):
+    callback = Callback()
+    setattr(callback, name, hook)
+    learner = small_trainer(EarlyStopping("loss"), callback)
+    with pytest.raises(TypeError, match=rf"^fit: Callback\.{name} must take {message}"):
+        learner.fit(rng.standard_normal((4, 3)), [0, 1, 0, 1], progress=False)
+    assert learner.optimizer.steps == 0
+
+
+def test_hooks_may_have_other_names_and_more_parameters(rng):
+    seen = []
+    callback = Callback()
+    callback.on_epoch_end = lambda learner, number, values, extra=3: seen.append((number, extra))
+    callback.on_batch_end = lambda *everything: seen.append(len(everything))
+    callback.on_fit_end = type("Compiled", (), {"__call__": print, "__signature__": 3})()
+    small_trainer(callback).fit(rng.standard_normal((4, 3)), [0, 1, 0, 1], progress=False)
+    assert seen == [3, (1, 3)]

@@ -210,6 +210,42 @@ def test_metrics_refuse_other_shapes(logits, labels):
 # Training
 
 
+class OwnHead(nn.Module):
+    def __init__(self):
+        self.linear, self.last = nn.Linear(3, 2, rng=0), nn.Softmax()
+
+    def forward(self, x):
+        return self.last(self.linear(x))
+
+    def backward(self, dy):
+        return self.linear.backward(self.last.backward(dy))
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "layer"),
+    [
+        (lambda: nn.Sequential(nn.Linear(3, 2, rng=0), nn.Softmax()), losses.CrossEntropy(), "Softmax"),
+        (lambda: nn.Sequential(nn.Linear(3, 2, rng=0), nn.Sigmoid()), losses.CrossEntropy(), "Sigmoid"),
+        (lambda: nn.Sequential(nn.Linear(3, 1, rng=0), nn.Sigmoid()), losses.BinaryCrossEntropy(), "Sigmoid"),
+        (OwnHead, losses.CrossEntropy(), "Softmax"),
+    ],
+)
+def test_a_second_softmax_or_sigmoid_is_refused(model, loss, layer, data):
+    """As in PyTorch, and unlike Keras, these losses take logits: training would be slow without a reason."""
+    learner = trainer(model=model(), loss=loss)
+    message = f"^fit: model must return logits for {type(loss).__name__}, .* got the output of {layer}"
+    with pytest.raises(ValueError, match=message):
+        fit(learner, *data)
+    loss.takes_logits = False
+    fit(learner, *data)
+
+
+def test_softmax_and_sigmoid_go_with_other_losses_and_inside_a_model(data):
+    x, y = data
+    fit(trainer(model=nn.Sequential(nn.Linear(3, 1, rng=0), nn.Sigmoid()), loss=losses.MSE()), x, y)
+    fit(trainer(model=nn.Sequential(nn.Linear(3, 4, rng=0), nn.Sigmoid(), nn.Linear(4, 2, rng=0))), x, y)
+
+
 def test_an_augmentation_may_change_the_size_of_images(rng):
     images, labels = rng.random((40, 1, 8, 8), dtype=np.float32), rng.integers(0, 2, 40)
     model = nn.Sequential(nn.Flatten(), nn.Linear(36, 2, rng=0))
@@ -250,6 +286,13 @@ def test_targets_that_are_not_finite_are_named(data):
     model = nn.Linear(3, 1, rng=0)
     with pytest.raises(FloatingPointError, match="its targets have NaN or Inf"):
         fit(trainer(model=model, loss=losses.MSE()), data[0], np.full((60, 1), np.nan))
+
+    class OfNames(losses.Loss):
+        def __call__(self, output, target):
+            return np.nan, np.zeros_like(output)
+
+    with pytest.raises(FloatingPointError, match=r"^fit: loss must be finite, got nan .* try a lower"):
+        fit(trainer(loss=OfNames()), data[0], np.full(60, "cat"))
 
 
 @pytest.mark.parametrize(

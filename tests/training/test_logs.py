@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import os
 import pickle
 import sys
 from math import nan
@@ -147,6 +148,61 @@ def test_another_file_is_refused_before_training(content, message, tmp_path):
     with pytest.raises(ValueError, match=f"^CSVLogger: path {message}"):
         fit(learner(CSVLogger(path, append=True)))
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("append", [True, False])
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_an_interrupted_header_leaves_the_old_file(append, error, monkeypatch, tmp_path):
+    path = tmp_path / "log.csv"
+    fit(learner(CSVLogger(path)), 3)
+    before = path.read_bytes()
+
+    class Writer:
+        def __init__(self, file, **options):
+            self.file = file
+
+        def writerows(self, rows):
+            self.file.write("epoch,lo")
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(csv, "writer", Writer)
+        with pytest.raises(error):
+            fit(learner(CSVLogger(path, append=append)), 2)
+    assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_log_keeps_its_mode_and_its_link(tmp_path):
+    path, link = tmp_path / "log.csv", tmp_path / "latest.csv"
+    path.touch()
+    path.chmod(0o604)
+    link.symlink_to(path)
+    fit(learner(CSVLogger(link)), 2)
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o604
+    assert len(rows(path)) == 3
+
+
+def test_a_pipe_stays_one(tmp_path):
+    path = tmp_path / "log.csv"
+    os.mkfifo(path)
+    pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        fit(learner(CSVLogger(path)), 2)
+        assert os.read(pipe, 1000).count(b"\n") == 3
+    finally:
+        os.close(pipe)
+    assert path.is_fifo()
+
+
+def test_a_folder_that_allows_no_new_file_is_refused_before_training(monkeypatch, tmp_path):
+    path = tmp_path / "log.csv"
+    path.touch()
+    monkeypatch.setattr(os, "access", lambda place, mode: os.path.isfile(place))
+    for callback in CSVLogger(path, append=True), CSVLogger(path):
+        with pytest.raises(ValueError, match=r"^CSVLogger: path must be in a writable folder, got '.*csv'$"):
+            fit(learner(callback))
 
 
 def test_an_empty_file_gets_a_header(tmp_path):

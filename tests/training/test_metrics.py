@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
-from trimtab import losses, nn
+from trimtab import callbacks, losses, metrics, nn
 from trimtab.metrics import Mean, Means
 from trimtab.optim import SGD
 from trimtab.trainer import Trainer
+from trimtab.training.evaluation import require_metrics
 
 SIZES = (60, 32, 7, 1)
 
@@ -261,11 +262,98 @@ def test_metrics_must_be_functions(data):
     assert_array_equal(learner.model[0].weight.value, weight)
 
 
-@pytest.mark.parametrize("name", ["loss", "val_accuracy"])
-def test_names_of_the_trainer_are_refused(name, data):
+class Counts:
+    def __init__(self, number, other=0):
+        self.number = number
+
+    def __call__(self, output, target):
+        return float(self.number)
+
+
+@pytest.mark.parametrize(
+    "factory", [metrics.f1, metrics.roc_auc, metrics.r2, losses.top_k, metrics.Score, Counts, lambda: 0.5]
+)
+@pytest.mark.parametrize("function", ["fit", "evaluate"])
+def test_a_factory_in_place_of_its_metric_is_refused(factory, function, data):
+    learner = trainer(losses.CrossEntropy())
+    learner.loss.metrics["mine"] = factory
+    before = learner.model.state_dict()
+    with pytest.raises(
+        TypeError,
+        match=rf"^{function}: metric 'mine' must be a function of output and target, "
+        rf"got <.*; if it makes one, write {factory.__name__}\(\.\.\.\)$",
+    ):
+        getattr(learner, function)(*data)
+    assert_array_equal(learner.model.state_dict()["0.weight"], before["0.weight"])
+
+
+@pytest.mark.parametrize(
+    "metric", [lambda output, target, k=1: 0.5, lambda *both: 0.5, Counts(0.5), Counts(0.5).__call__]
+)
+def test_everything_that_takes_two_is_a_metric(metric, data):
+    learner = trainer(losses.CrossEntropy())
+    learner.loss.metrics["mine"] = metric
+    assert learner.evaluate(*data)["mine"] == 0.5
+    learner.loss.metrics["max"] = max  # compiled: it does not say what it takes
+    require_metrics("evaluate", learner.loss)
+
+
+def swapped(y_true, y_pred):
+    return float(np.mean((y_pred - y_true) ** 2))
+
+
+class SwappedLoss(losses.Loss):
+    def __call__(self, y_true, y_pred):
+        return swapped(y_true, y_pred), 2 * (y_pred - y_true) / y_pred.size
+
+
+@pytest.mark.parametrize("function", ["fit", "evaluate"])
+def test_functions_that_take_the_target_first_are_refused(function, data):
+    """Those of scikit-learn and Keras do: R2 and the gradient of a loss would be wrong."""
+    rule = "must take the output before the target, got the parameters y_true, y_pred: exchange them"
+    learner = trainer(losses.CrossEntropy())
+    for metric in swapped, partial(swapped), lambda labels, logits: 0.5:
+        learner.loss.metrics["mine"] = metric
+        message = rule if metric is swapped else "must take the output before"
+        with pytest.raises(TypeError, match=f"^{function}: metric 'mine' {message}"):
+            getattr(learner, function)(*data)
+    with pytest.raises(TypeError, match=f"^{function}: loss {rule}"):
+        getattr(trainer(SwappedLoss()), function)(data[0], data[0])
+    with pytest.raises(TypeError, match=f"^Score: function {rule}"):
+        metrics.Score(swapped)
+    metrics.Score(lambda output, target: swapped(target, output))
+
+
+@pytest.mark.parametrize("name", ["loss", "epoch", "val_accuracy", "val_"])
+@pytest.mark.parametrize("function", ["fit", "evaluate"])
+def test_names_of_the_trainer_are_refused(name, function, data):
     learner = trainer(losses.CrossEntropy())
     learner.loss.metrics[name] = losses.top_k(2)
-    with pytest.raises(ValueError, match="fit: metrics must not be named 'loss' or begin with 'val_'"):
+    with pytest.raises(
+        ValueError,
+        match=rf"^{function}: metrics must not be named 'loss' or 'epoch' or begin with 'val_', got '{name}'",
+    ):
+        getattr(learner, function)(*data)
+
+
+def test_names_are_text(data):
+    learner = trainer(losses.CrossEntropy())
+    learner.loss.metrics[3] = losses.top_k(2)
+    with pytest.raises(TypeError, match=r"^fit: name of a metric must be a str, got 3$"):
+        learner.fit(*data, progress=False)
+
+
+@pytest.mark.parametrize("name", ["epoch", "loss", "accuracy", "lr"])
+def test_what_callbacks_measure_has_a_name_of_its_own(name, data):
+    class Measures(callbacks.Callback):
+        def measure(self, trainer):
+            return {name: 1.0}
+
+    learner = trainer(losses.CrossEntropy())
+    learner.callbacks = [callbacks.LearningRateLogger(), Measures()]
+    with pytest.raises(
+        ValueError, match=f"^fit: Measures must measure what has a name of its own, got '{name}'"
+    ):
         learner.fit(*data, progress=False)
 
 

@@ -299,6 +299,61 @@ def test_other_data_are_refused(fit, path):
         )
 
 
+CLASSES = np.arange(50) % 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (
+            {"sample_weight": np.arange(50.0)},
+            {"sample_weight": np.arange(50.0)[::-1]},
+            "sample_weight must be 50 weights with the CRC-32 [0-9a-f]{8} as in .*, got 50 weights with the",
+        ),
+        ({"sample_weight": np.ones(50)}, {}, "sample_weight must be 50 weights .* as in .*, got None"),
+        ({}, {"sample_weight": np.ones(50)}, "sample_weight must be None as in .*, got 50 weights with"),
+        (
+            {"class_weight": {0: 2.0}},
+            {"class_weight": {0: 2.5}},
+            r"class_weight must be \[2.0, 1.0\] as in .*, got \[2.5, 1.0\]",
+        ),
+        ({"class_weight": [1, 2]}, {}, r"class_weight must be \[1.0, 2.0\] as in .*, got None"),
+        ({}, {"class_weight": "balanced"}, r"class_weight must be None as in .*, got \[1.0, 1.0\]"),
+    ],
+)
+def test_other_weights_are_refused(before, after, message, rng, path):
+    x = rng.standard_normal((50, 2)).astype(np.float32)
+    stopped = learner(At("on_batch_end", 3, lambda trainer: trainer.stop()))
+    stopped.fit(x, CLASSES, batch_size=10, progress=False, **before)
+    stopped.save(path)
+    other = learner()
+    state = state_of(other)
+    with pytest.raises(ValueError, match=f"^fit: {message}"):
+        other.fit(x, CLASSES, batch_size=10, progress=False, resume=path, **after)
+    assert state_of(other) == state
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"sample_weight": [0.0, 1.0] * 25}, {"sample_weight": np.array([-0.0, 1.0] * 25, np.float32)}),
+        ({"class_weight": "balanced"}, {"class_weight": {0: 1, 1: 1.0}}),
+    ],
+)
+def test_the_same_weights_in_another_form_are_taken(before, after, rng, path):
+    x = rng.standard_normal((50, 2)).astype(np.float32)
+    whole, stopped, resumed = (
+        learner(),
+        learner(At("on_batch_end", 3, lambda trainer: trainer.stop())),
+        learner(),
+    )
+    whole.fit(x, CLASSES, batch_size=10, progress=False, **before)
+    stopped.fit(x, CLASSES, batch_size=10, progress=False, **before)
+    stopped.save(path)
+    resumed.fit(x, CLASSES, batch_size=10, progress=False, resume=path, **after)
+    assert state_of(resumed) == state_of(whole)
+
+
 # ---- states of callbacks ----
 
 

@@ -64,7 +64,7 @@ def test_an_iterable_that_is_used_up_is_noticed(data):
         def __iter__(self):
             return (batch for batch in self.batches)
 
-    with pytest.raises(ValueError, match="fit: x must yield batches in every epoch, got none in a later one"):
+    with pytest.raises(ValueError, match="fit: x must yield batches in every pass, got none in a later one"):
         small_trainer().fit(Once(), epochs=2, progress=False)
 
 
@@ -108,6 +108,19 @@ def test_batches_may_have_weights_and_any_size(rng):
         assert_allclose(learner.model.state_dict()[name], array, rtol=1e-12)
     assert_allclose(history["val_loss"], [learner.evaluate(x, y, sample_weight=weight)["loss"]], rtol=1e-12)
     assert isinstance(learner.loss, WeightedSquares)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_a_list_of_pairs_is_validation_data_in_batches(count, rng):
+    """Two pairs of arrays of the same shape are not samples and targets."""
+    x, y = rng.standard_normal((24, 3)), rng.standard_normal((24, 1))
+    parts = [(x[begin::count], y[begin::count, 0]) for begin in range(count)]
+    learner, other = linear_trainer(), linear_trainer()
+    found = learner.fit(x, y[:, 0], validation_data=parts, epochs=2, progress=False)
+    expected = other.fit(x, y[:, 0], validation_data=(x, y[:, 0]), epochs=2, progress=False)
+    assert_allclose(found["val_loss"], expected["val_loss"], rtol=1e-12)
+    rows = [[*x], y[:, 0]]
+    assert other.fit(x, y[:, 0], validation_data=rows, progress=False).epochs == 1
 
 
 @pytest.mark.parametrize("number", [2, 5, 7])

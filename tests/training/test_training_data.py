@@ -1,6 +1,7 @@
 """Samples of every kind, the modes of a model, several threads."""
 
 import threading
+import tracemalloc
 
 import ml_dtypes
 import numpy as np
@@ -66,6 +67,37 @@ def test_a_memory_map_is_read_batch_by_batch(data, tmp_path):
     assert history == other.fit(*data, batch_size=8, progress=False)
 
 
+@pytest.mark.parametrize("split", [0.0, 0.5])
+@pytest.mark.parametrize("loss", [losses.MSE(), losses.BinaryCrossEntropy(), losses.CrossEntropy()])
+def test_targets_of_a_memory_map_are_not_copied_as_a_whole(loss, split, tmp_path):
+    rows, columns = 8192, 256
+    y = np.zeros((rows, columns), np.float32)
+    y[:, 3] = 1
+    np.save(tmp_path / "y.npy", y)
+    mapped = np.load(tmp_path / "y.npy", mmap_mode="r")
+    x = np.zeros((rows, 2), np.float32)
+    learner = small_trainer(loss=loss, outputs=columns, inputs=2)
+    learner.fit(x[:64], y[:64], batch_size=32, progress=False)
+    gathered = split * y.nbytes if isinstance(loss, losses.CrossEntropy) else 0  # for balanced weights
+    tracemalloc.start()
+    try:
+        learner.fit(x, mapped, batch_size=32, validation_split=split, progress=False)
+        assert tracemalloc.get_traced_memory()[1] < gathered + y.nbytes / 3
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("place", [0, 999, 3333, 3999])
+def test_a_wrong_target_is_found_wherever_it_is(place):
+    y = np.full((4000, 50), 0.02)
+    y[place, 49] = -1.0
+    x = np.zeros((4000, 3), np.float32)
+    with pytest.raises(ValueError, match=r"^fit: y must be between 0 and 1, got -1.0$"):
+        small_trainer(loss=losses.BinaryCrossEntropy(), outputs=50).fit(x, y)
+    with pytest.raises(ValueError, match=rf"^fit: y: probabilities must [^$]* at sample {place}$"):
+        small_trainer(outputs=50).fit(x, y)
+
+
 def test_tensors_and_lists_are_taken(data):
     torch = pytest.importorskip("torch")
     x, y = data
@@ -102,6 +134,36 @@ def test_augmented_samples_are_converted_to_the_dtype_of_the_model(change, rng):
 def test_results_of_augmentations_are_checked(change, error, message, data):
     with pytest.raises(error, match=f"^fit: result of augment {message}"):
         small_trainer().fit(*data, augment=lambda batch, rng: change(batch), progress=False)
+
+
+@pytest.mark.parametrize("source", ["arrays", "whole", "batches"])
+def test_an_augmentation_in_place_leaves_the_samples_of_the_caller(source, data):
+    x, y = data
+    before = x.copy()
+
+    def shift(batch, rng):
+        batch += 1
+        return batch
+
+    def shifted(batch, rng):
+        return batch + 1
+
+    learner, other = small_trainer(), small_trainer()
+    options = {"epochs": 3, "progress": False, "shuffle": source == "arrays"}
+    for each, augment in ((learner, shift), (other, shifted)):
+        if source == "batches":
+            each.fit([(x[:20], y[:20]), (x[20:], y[20:])], augment=augment, **options)
+        else:
+            each.fit(x, y, augment=augment, batch_size=40, **options)
+    assert_array_equal(x, before)
+    assert learner.history == other.history
+
+    def widen(batch, rng):
+        batch[...] = 0
+        return np.zeros((len(batch), 3), np.float32)
+
+    learner.fit([(wide := np.ones((6, 4), np.float32), y[:6])], augment=widen, progress=False)
+    assert_array_equal(wide, 1)
 
 
 def test_augmentation_sees_each_batch_of_training_only(data):

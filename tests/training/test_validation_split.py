@@ -7,8 +7,8 @@ import pytest
 from helpers.training import small_trainer, state_of
 from numpy.testing import assert_array_equal
 from trimtab import losses
+from trimtab._batches import Data
 from trimtab.callbacks import Callback
-from trimtab.training.batches import Data
 
 
 def numbered(samples, classes=2):

@@ -8,6 +8,25 @@ from contextlib import contextmanager
 from trimtab._typing import Array
 from trimtab.callbacks.protocol import TrainerLike
 
+FOREIGN_HOOKS = {  # names in other libraries
+    "on_train_begin": "on_fit_begin",
+    "on_train_start": "on_fit_begin",
+    "on_fit_start": "on_fit_begin",
+    "on_train_end": "on_fit_end",
+    "on_epoch_start": "on_epoch_begin",
+    "on_train_epoch_start": "on_epoch_begin",
+    "on_train_epoch_end": "on_epoch_end",
+    "on_validation_end": "on_epoch_end",
+    "on_validation_epoch_end": "on_epoch_end",
+    "on_test_end": "on_epoch_end",
+    "on_batch_start": "on_batch_begin",
+    "on_train_batch_begin": "on_batch_begin",
+    "on_train_batch_start": "on_batch_begin",
+    "on_train_batch_end": "on_batch_end",
+    "on_save_checkpoint": "state_dict",
+    "on_load_checkpoint": "on_resume",
+}
+
 
 class Callback:
     """The base class of callbacks; override the hooks of interest.
@@ -21,6 +40,9 @@ class Callback:
     `on_resume`. Then a resumed training equals one that was never interrupted. A state goes to the callback
     with the same `identity`: other callbacks may be added, removed or reordered, and a callback without a
     state starts afresh.
+
+    Hooks with the names of other libraries, such as ``on_train_begin``, would never be called: they are an
+    error when the class is defined. Those without the parameter ``trainer`` are one when training begins.
 
     A fit that would fail does so before it changes anything: `check_fit` of every callback comes before all
     other hooks. Every callback whose `on_fit_begin` has returned gets its `on_fit_end`, whatever other
@@ -44,6 +66,12 @@ class Callback:
     """
 
     name: str | None = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name, hook in FOREIGN_HOOKS.items():
+            if name in vars(cls):
+                raise TypeError(f"{cls.__name__}: {name} is not a hook here: write {hook}")
 
     @property
     def identity(self) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from trimtab import _checks
-from trimtab._inputs import path_text, require_writable
+from trimtab._files import require_replaceable
+from trimtab._inputs import path_text
 from trimtab._typing import Array
 from trimtab.callbacks.base import Callback
 from trimtab.callbacks.monitor import Monitor
@@ -80,7 +81,7 @@ class Checkpoint(Callback):
             raise ValueError(
                 f"Checkpoint: path must have no fields but {fields}, got {self.path!r}: {error}"
             ) from error
-        require_writable("Checkpoint: path", path)
+        require_replaceable("Checkpoint: path", path)
 
     def on_fit_begin(self, trainer: TrainerLike, epochs: int, batches: int) -> None:
         """Forget the best value if its file is gone."""

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from trimtab import _checks
-from trimtab._inputs import path_text, require_writable
+from trimtab._files import replaced, require_replaceable
+from trimtab._inputs import path_text
 from trimtab.callbacks.base import Callback
 from trimtab.callbacks.protocol import TrainerLike
 from trimtab.nn.options import Option
@@ -18,7 +19,8 @@ class CSVLogger(Callback):
     """Writes the metrics of each epoch to a comma-separated file, complete after every epoch.
 
     The columns are ``epoch`` and the metrics, with enough digits to restore the same float64. A resumed
-    training writes its earlier epochs first: the file always has the whole history.
+    training writes its earlier epochs first: the file always has the whole history. It is replaced as a
+    whole, so that a crash at that moment leaves the old file.
 
     Parameters
     ----------
@@ -46,7 +48,7 @@ class CSVLogger(Callback):
 
     def check_fit(self, trainer: TrainerLike, metric_names: Sequence[str], epochs: int, batches: int) -> None:
         """Raise an error unless the file can be written, with these columns if it is continued."""
-        require_writable("CSVLogger: path", self.path)
+        require_replaceable("CSVLogger: path", self.path)
         if rows := self._read_rows():
             columns = ["epoch", *metric_names]
             if rows[0] != columns:
@@ -72,7 +74,7 @@ class CSVLogger(Callback):
         """Append the epoch."""
         self._write_header_once(trainer)
         if epoch > self._written:
-            self._write("a", [[epoch, *(logs[name] for name in self._columns)]])
+            _write(self.path, "a", [[epoch, *(logs[name] for name in self._columns)]])
             self._written = epoch
 
     def _write_header_once(self, trainer: TrainerLike) -> None:
@@ -81,7 +83,8 @@ class CSVLogger(Callback):
         done = [*zip(*(trainer.history.get(name, []) for name in self._columns), strict=True)]
         own = [[str(cell) for cell in (epoch, *row)] for epoch, row in enumerate(done, 1)]
         earlier = self._read_rows() or [["epoch", *self._columns]]
-        self._write("w", [*_without_own(earlier, own), *own])
+        with replaced(self.path) as path:
+            _write(path, "w", [*_without_own(earlier, own), *own])
         self._written = len(done)
 
     def _read_rows(self) -> list[list[str]]:
@@ -96,9 +99,10 @@ class CSVLogger(Callback):
                 f"CSVLogger: path must be a CSV file, got {os.fspath(self.path)!r}: {error}"
             ) from error
 
-    def _write(self, mode: str, rows: Iterable[Sequence[object]]) -> None:
-        with open(self.path, mode, newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+
+def _write(path: Path, mode: str, rows: Iterable[Sequence[object]]) -> None:
+    with open(path, mode, newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _without_own(rows: list[list[str]], own: list[list[str]]) -> list[list[str]]:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from inspect import signature
 from typing import Any
 
 from trimtab._typing import Array
 from trimtab.callbacks.base import Callback
 from trimtab.callbacks.protocol import TrainerLike
+from trimtab.training.history import EPOCH
+
+HOOKS = {  # and the names of their parameters
+    name: tuple(signature(hook).parameters)[1:]
+    for name, hook in vars(Callback).items()
+    if name.startswith("on_")
+}
 
 
 class CallbackList:
@@ -23,14 +31,14 @@ class CallbackList:
         self._labeled, self._trainer = labeled(callbacks), trainer
 
     def measure(self, taken: Collection[str]) -> dict[str, float]:
-        """Return the values of `Callback.measure` of all; raise a ValueError if a name occurs twice.
+        """Return the values of `Callback.measure` of all; raise a ValueError if a name is not their own.
 
         `taken` are the names of the metrics.
         """
         values: dict[str, float] = {}
         for label, callback in self._labeled:
             for name, value in callback.measure(self._trainer).items():
-                if name in taken or name in values:
+                if name in taken or name in values or name == EPOCH:
                     raise ValueError(f"fit: {label} must measure what has a name of its own, got {name!r}")
                 values[name] = float(value)
         return values
@@ -39,6 +47,8 @@ class CallbackList:
         """Call `Callback.check_fit` of each; raise a ValueError if an object is listed twice."""
         if len({id(callback) for _, callback in self._labeled}) < len(self._labeled):
             raise ValueError(f"fit: callbacks must be different objects, got {[*dict(self._labeled)]}")
+        for _, callback in self._labeled:
+            _require_hooks(callback)
         for _, callback in self._labeled:
             callback.check_fit(self._trainer, metric_names, epochs, batches)
 
@@ -87,6 +97,24 @@ class CallbackList:
             position.pending = hook, arguments, [label for label, _ in called[number:]]
             getattr(callback, hook)(self._trainer, *arguments)
         position.pending = None
+
+
+def _require_hooks(callback: Callback) -> None:
+    """Raise a TypeError unless the hooks of a callback take what they are called with, the trainer first."""
+    for hook, wanted in HOOKS.items():
+        try:
+            parameters = signature(getattr(callback, hook))
+        except (TypeError, ValueError):  # of a compiled function
+            continue
+        names = [*parameters.parameters]
+        try:
+            parameters.bind(*wanted)
+        except TypeError:
+            names = names[:0]
+        if not names or names[0] in wanted[1:]:
+            raise TypeError(
+                f"fit: {type(callback).__name__}.{hook} must take {', '.join(wanted)}, got {parameters}"
+            )
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -61,10 +62,12 @@ class TrainerLike(Protocol):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a checkpoint."""
 
-    def evaluate(self, x: ArrayLike, y: ArrayLike, batch_size: int = ...) -> dict[str, float]:
+    def evaluate(
+        self, x: ArrayLike | Iterable[Any], y: ArrayLike | None = None, batch_size: int = ...
+    ) -> dict[str, float]:
         """Return the loss and its metrics."""
         ...
 
-    def predict(self, x: ArrayLike, batch_size: int = ...) -> Array:
+    def predict(self, x: ArrayLike | Iterable[Any], batch_size: int = ...) -> Array:
         """Return the output of the model."""
         ...

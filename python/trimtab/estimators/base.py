@@ -214,7 +214,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         weight = None if sample_weight is None else _read_weight(sample_weight, X)
         weight = self._weigh(y, weight, incremental)
         if weight is not None:
-            _check_total(weight, incremental)
+            self._check_total(weight, incremental, X.dtype)
         data, validation = Data(X, target, weight), None
         self._objective, self.n_outputs_ = self._make_objective()
         architecture = self._architecture([X.shape[1], *hidden, self.n_outputs_])
@@ -231,6 +231,24 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if self.dropout or self.input_dropout:
             self.network_.use_rng(int(rng.randint(2**31)))
         return X, data, validation
+
+    def _least_total(self, dtype: Any) -> float:
+        """Return the least sum of weights, so that it and the penalties, divided by it, are in range."""
+        limits = np.finfo(dtype)
+        return float(max(limits.tiny, max(self.alpha, self.l1) / limits.max))
+
+    def _check_total(self, weight: Array, incremental: bool, dtype: Any) -> None:
+        """Raise an error unless the samples count: one at least, except among a part of all samples."""
+        if not incremental and not weight.any():
+            raise ValueError("class_weight and sample_weight must not be 0 for all samples together")
+        with np.errstate(over="ignore"):
+            total = weight.sum()
+        least = self._least_total(dtype)
+        if not np.isfinite(total) or 0 < total < least:
+            raise ValueError(
+                "The sum of class_weight and sample_weight over all samples must be finite and at least "
+                f"{least:.2g}, got {total:g}"
+            )
 
     def _architecture(self, units: list[int]) -> dict[str, Any]:
         """Return what makes the net, by name."""
@@ -280,6 +298,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     def _continue(self, architecture: dict[str, Any]) -> None:
         """Check that the net is the one asked for, and make it fit for more training."""
+        if self._objective.activation != self.out_activation_:
+            raise ValueError(
+                f"warm_start and partial_fit continue with out_activation_={self.out_activation_!r}, "
+                f"got a loss that goes with {self._objective.activation!r}"
+            )
         for name, asked in architecture.items():
             made = self._made[name]
             if name == "units" and asked != made:
@@ -403,21 +426,9 @@ def restored_on_error(estimator: BaseEstimator) -> Iterator[None]:
         raise
 
 
-def _check_total(weight: Array, incremental: bool) -> None:
-    """Raise an error unless the samples count: one at least, except among a part of all samples."""
-    if not incremental and not weight.any():
-        raise ValueError("class_weight and sample_weight must not be 0 for all samples together")
-    with np.errstate(over="ignore"):
-        total = weight.sum()
-    if not np.isfinite(total):
-        raise ValueError(
-            f"The sum of class_weight and sample_weight over all samples must be finite, got {total}"
-        )
-
-
 def _read_weight(sample_weight: Any, X: Any) -> Array:
-    """Return the weights of the samples; raise scikit-learn's errors for those that are none."""
-    weight: Array = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+    """Return the weights of the samples in float64; raise scikit-learn's errors for those that are none."""
+    weight: Array = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if not weight.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weight

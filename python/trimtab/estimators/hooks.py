@@ -24,12 +24,15 @@ except ImportError:  # before 1.9
 
 
 class Rate:
-    """What callbacks see in place of an optimizer and its only group: rate and number of steps."""
+    """What callbacks see in place of an optimizer and its only group: rate and number of steps.
+
+    `schedule` is the name of the rule that sets the rate after each epoch, whatever callbacks did, or "".
+    """
 
     name = "all"
 
-    def __init__(self, solver: Any) -> None:
-        self._solver = solver
+    def __init__(self, solver: Any, schedule: str) -> None:
+        self._solver, self.lr_text = solver, schedule
 
     @property
     def lr(self) -> float:
@@ -62,9 +65,9 @@ class Rate:
         return self
 
     @property
-    def constant_lr(self) -> float:
-        """The learning rate, which is a number."""
-        return self.lr
+    def constant_lr(self) -> float | None:
+        """The learning rate, or None if it follows a schedule."""
+        return None if self.lr_text else self.lr
 
 
 class Trainer:
@@ -85,7 +88,9 @@ class Trainer:
 
     def __init__(self, estimator: Any, callbacks: Sequence[Callback], rng: Any) -> None:
         self._callbacks = callbacks
-        self.model, self.optimizer = estimator.network_, Rate(estimator._solver)
+        falls = estimator.solver == "sgd" and estimator.learning_rate == "invscaling"
+        self.model = estimator.network_
+        self.optimizer = Rate(estimator._solver, estimator.learning_rate if falls else "")
         self.loss, self.rng = estimator._objective, rng
         self.history = History()
         self.metric_names: tuple[str, ...] = ("loss", "learning_rate")
@@ -145,7 +150,11 @@ class Hooks:
         if root is not None:
             root.call_on_fit_task_begin(**self._arguments())
         with self._list.running(self._epochs, self._batches):
-            yield
+            try:
+                yield
+            finally:
+                if self._own:  # so that a callback sees whether one before it has replaced the weights
+                    self.trainer.position.end_training(self.trainer.model)
         if root is not None:
             root.call_on_fit_task_end(**self._arguments())
 

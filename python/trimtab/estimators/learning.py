@@ -47,6 +47,7 @@ class Epochs:
         self._estimator, self._data, self._validation, self._rng = estimator, data, validation, rng
         self._net, self._solver = estimator.network_, estimator._solver
         self._parameters = self._net.parameters()
+        self._least_total = estimator._least_total(self._parameters[0].value.dtype)
         # with one sample left over, batch norm would have no variance: it joins the batch before it
         least = 2 if estimator.normalization == "batch" else 0
         self._order = np.arange(len(data))
@@ -123,7 +124,7 @@ class Epochs:
         estimator = self._estimator
         x, target, weight = self._data.batch(rows)
         divisor = len(x) if weight is None else float(weight.sum())
-        if divisor == 0:  # no sample counts
+        if divisor < self._least_total:  # no sample counts, or too little to divide the penalties by
             return 0.0
         loss, gradient = estimator._objective(self._net.forward(x), target, weight)
         self._net.backward(gradient)

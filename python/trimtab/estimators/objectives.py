@@ -6,13 +6,17 @@ Losses and gradients are those of scikit-learn's nets, means over the samples of
     logistic   -Σ_k t_k log p_k + (1 - t_k) log(1 - p_k),    gradient  w (p - t) / Σ w
                p = 1 / (1 + exp(-z))
     squared    mean_k (z_k - t_k)² / 2                       gradient  w (z - t) / Σ w
+    poisson    Σ_k t_k log(t_k / μ_k) - t_k + μ_k,           gradient  w (μ - t) / Σ w
+               μ = exp(z)
 
-The gradient of the squared error is that of the sum over the outputs, not of their mean.
+The gradient of the squared error is that of the sum over the outputs, not of their mean. That of Poisson is
+half the deviance.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import xlogy
 
 import trimtab._core as kernels
 from trimtab._typing import Array
@@ -79,11 +83,9 @@ class Logistic(Objective):
 
     def of_samples(self, output: Array, target: Array) -> tuple[Array, Array]:
         """Return the losses of the samples (N,), and their gradients (N, K)."""
-        if self.label_smoothing:
-            target = target * (1 - self.label_smoothing) + self.label_smoothing / 2
-        losses = np.maximum(output, 0) - output * target + np.log1p(np.exp(-np.abs(output)))
-        gradient = kernels.sigmoid(output)
-        gradient -= target
+        losses, gradient = kernels.binary_cross_entropy(
+            output, target, label_smoothing=self.label_smoothing, reduction="none"
+        )
         return losses.sum(axis=1), gradient
 
     def predictions(self, output: Array) -> Array:
@@ -92,7 +94,7 @@ class Logistic(Objective):
 
     def log_predictions(self, output: Array) -> Array:
         """Return the logarithms of the probabilities."""
-        logarithms: Array = np.minimum(output, 0) - np.log(1 + np.exp(-np.abs(output)))
+        logarithms: Array = -np.logaddexp(0, -output)
         return logarithms
 
 
@@ -105,3 +107,20 @@ class Squared(Objective):
         """Return the losses of the samples (N,), and their gradients (N, K)."""
         difference = output - target
         return np.einsum("nk,nk->n", difference, difference) * (0.5 / output.shape[1]), difference
+
+
+class Poisson(Objective):
+    """Half the deviance of Poisson from counts or rates >= 0 (N, K), of which the outputs are logarithms."""
+
+    activation = "exp"
+
+    def of_samples(self, output: Array, target: Array) -> tuple[Array, Array]:
+        """Return the losses of the samples (N,), and their gradients (N, K)."""
+        difference = np.exp(output) - target
+        losses = xlogy(target, target) - target * output + difference
+        return losses.sum(axis=1), difference
+
+    def predictions(self, output: Array) -> Array:
+        """Return the predicted values."""
+        values: Array = np.exp(output)
+        return values

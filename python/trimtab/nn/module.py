@@ -19,6 +19,7 @@ from trimtab.nn.tree import Tree
 __all__ = ["Module", "Parameter"]
 
 # Attributes of other libraries' layers that would have no effect here
+SPREADS = {"running_var", "running_std"}  # buffers that are never negative
 ADVICE = {"requires_grad": FREEZING, "trainable": FREEZING}
 
 
@@ -151,11 +152,14 @@ class Module(Tree):
         Raises
         ------
         ValueError
-            If arrays are missing, extra or misshapen. The message lists all of them; nothing is changed.
+            If arrays are missing, extra or misshapen, the message lists all of them. If a running variance or
+            standard deviation is negative. Nothing is changed.
         TypeError
             If an array is not real; nothing is changed.
         """
-        copy_state(self._state(), state, "the model")
+        own = self._state()
+        spreads = [name for name in own if name.rpartition(".")[2] in SPREADS]
+        copy_state(own, state, "the model", not_negative=spreads)
         for parameter in self.parameters():
             parameter.assignments += 1
 

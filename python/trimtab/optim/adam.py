@@ -36,6 +36,11 @@ class AdamOptions(Options):
         averages = "exp_avg", "exp_avg_sq"
         return (*averages, "max_exp_avg_sq") if self.amsgrad else averages
 
+    @property
+    def squares(self) -> tuple[str, ...]:
+        """The averages of squares, and the largest of them."""
+        return self.buffers[1:]
+
     def make_plan(self, arrays: PlanArrays) -> Plan:
         """Return a plan of `trimtab.adam_update`."""
         return kernels.adam_plan(

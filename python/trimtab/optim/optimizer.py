@@ -234,8 +234,9 @@ class Optimizer:
         Raises
         ------
         ValueError, TypeError
-            As `Module.load_state_dict`; if a number in the state is out of range, or the state is of other
-            groups or buffers. The message names them, and nothing has been changed.
+            As `Module.load_state_dict`; if a number in the state is out of range, an average of squares is
+            negative, or the state is of other groups or buffers. The message names them, and nothing has been
+            changed.
         """
         require_state(state)
         for name in ("steps", "skipped"):
@@ -243,7 +244,9 @@ class Optimizer:
                 whole(f"load_state_dict: {name}", state[name], 0)
         schedules, others = read_rates(self._groups, state)
         arrays, skipped = self._arrays(), {"skipped": np.array(0)}
-        copy_state(arrays | skipped, skipped | others, "the optimizer")
+        kinds = {kind for group in self._groups for kind in group.options.squares}
+        squares = [name for name in arrays if name.rpartition(".")[0] in kinds]
+        copy_state(arrays | skipped, skipped | others, "the optimizer", not_negative=squares)
         self.skipped = int(skipped["skipped"])
         for group in self._groups:
             group.steps = int(arrays["steps"])

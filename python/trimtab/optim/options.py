@@ -95,6 +95,11 @@ class Options(ABC):
     def buffers(self) -> tuple[str, ...]:
         """Names of the arrays that are kept for each parameter, of its shape and at first zero."""
 
+    @property
+    def squares(self) -> tuple[str, ...]:
+        """Names of the buffers that are means of squares, so never negative."""
+        return ()
+
     @abstractmethod
     def make_plan(self, arrays: PlanArrays) -> Plan:
         """Return the plan of the kernel for arrays of one dtype, which are updated in one pass."""

@@ -6,11 +6,10 @@ module                contents
 ``plan``              the plan of a fit, checked before anything is changed
 ``parts``             checks that model, optimizer and callbacks go together
 ``start``             the start of a fit, undone by an error until training has begun
-``batches``           the data: read, paired, cut into batches
-``stream``            batches that an iterable yields
 ``split``             the split into samples to train on and to hold out
 ``class_weights``     weights of classes, as weights of samples
 ``source``            where a fit takes the batches of an epoch from
+``augmentation``      augmented batches
 ``interrupts``        Ctrl-C
 ``modes``             the modes of the layers
 ``loop``              the loop over epochs and batches

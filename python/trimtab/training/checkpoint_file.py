@@ -5,17 +5,15 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trimtab import extras
+from trimtab._files import replaced
 from trimtab._typing import Array
 
 EXTRA = "checkpoint"
@@ -33,8 +31,7 @@ def require_safetensors() -> None:
 def write(path: str | os.PathLike[str], groups: Mapping[str, Mapping[str, Array]], notes: Any) -> None:
     """Write arrays in named groups, and notes for JSON. The file appears whole or not at all.
 
-    An array is stored as ``group/name`` in C order, because safetensors ignores strides. The file has the
-    mode of any other new file; a symbolic link keeps pointing to it.
+    An array is stored as ``group/name`` in C order, because safetensors ignores strides.
 
     Raises
     ------
@@ -48,22 +45,12 @@ def write(path: str | os.PathLike[str], groups: Mapping[str, Mapping[str, Array]
         for name, array in members.items()
     }
     text = json.dumps(notes, default=lambda array: array.tolist())
-    path = Path(os.path.realpath(path))
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.unfinished")
     try:
-        with open(unfinished, "xb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-        safetensors.save_file(arrays, unfinished, metadata={NOTES: text})
-        os.chmod(unfinished, stat.S_IMODE(mode))  # safetensors lets only the owner read
-        with open(unfinished, "rb+") as file:
-            os.fsync(file.fileno())  # the contents must reach the disk before the new name
-        unfinished.replace(path)
+        with replaced(path) as unfinished:
+            safetensors.save_file(arrays, unfinished, metadata={NOTES: text})
     except (OSError, extras.load("safetensors").SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise OSError(getattr(error, "errno", None), f"checkpoint: {reason}", os.fspath(path)) from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Groups, Any]:

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from trimtab import _checks
+from trimtab._batches import Batch, Joined
 from trimtab._inputs import real_array
 from trimtab._typing import Array
 from trimtab.losses import Loss
-from trimtab.metrics import Mean, Means, Score
+from trimtab.metrics import Mean, Means, Score, require_output_first
 from trimtab.nn.arguments import as_samples
 from trimtab.nn.module import Module
 from trimtab.nn.passes import evaluation
-from trimtab.training.batches import Batch
+from trimtab.training.history import EPOCH, VALIDATION
 
 BATCH_SIZE = 256  # of evaluation and prediction
 
@@ -25,18 +26,18 @@ def evaluate(model: Module, loss: Loss, batches: Iterable[Batch]) -> dict[str, f
     """Return the loss and its metrics on all samples of the batches, the model in evaluation."""
     means = Means()
     scores = {name: metric for name, metric in loss.metrics.items() if isinstance(metric, Score)}
-    outputs, targets = [], []
+    outputs, targets = Joined("evaluate: output of the model"), Joined("evaluate: y")
     with evaluation(model):
         for batch in batches:
             output = model.forward(as_samples(model, batch.x))
             values, _ = evaluate_batch("evaluate", loss, output, batch)
             means.add(values)
             if scores:
-                outputs.append(output.copy())  # which may be memory of the model
-                targets.append(np.array(loss.aligned(batch.y, output)))
+                outputs.add(output)
+                targets.add(np.asarray(loss.aligned(batch.y, output)))
     found = means.values()
-    if scores and outputs:
-        all_outputs, all_targets = np.concatenate(outputs), np.concatenate(targets)
+    if scores:
+        all_outputs, all_targets = outputs.whole(), targets.whole()
         found |= {name: score(all_outputs, all_targets) for name, score in scores.items()}
     return {name: found[name] for name in ("loss", *loss.metrics) if name in found}
 
@@ -69,6 +70,44 @@ def evaluate_batch(function: str, loss: Loss, output: Array, batch: Batch) -> tu
             f"{function}: gradient of the loss must have shape {output.shape}, got {gradient.shape}"
         )
     return values, gradient.astype(output.dtype, copy=False)
+
+
+def require_metrics(function: str, loss: Loss) -> None:
+    """Raise an error unless the metrics of a loss are functions, with names that nothing else has.
+
+    The loss itself must take the output first, as they do.
+    """
+    require_output_first(f"{function}: loss", loss)
+    for name, metric in loss.metrics.items():
+        _checks.instance(f"{function}: name of a metric", name, str, "be a str")
+        if name in ("loss", EPOCH) or name.startswith(VALIDATION):
+            raise ValueError(
+                f"{function}: metrics must not be named 'loss' or 'epoch' or begin with 'val_', got {name!r}"
+            )
+        if not callable(metric):
+            raise TypeError(f"{function}: metric {name!r} must be a function, got {_checks.shown(metric)}")
+        if not _takes_two(metric):
+            maker = getattr(metric, "__name__", name)
+            raise TypeError(
+                f"{function}: metric {name!r} must be a function of output and target, "
+                f"got {_checks.shown(metric)}; if it makes one, write {maker}(...)"
+            )
+        require_output_first(f"{function}: metric {name!r}", metric)
+
+
+def _takes_two(metric: Any) -> bool:
+    """Whether a metric takes two arguments by position, as far as it says which ones it takes."""
+    if isinstance(metric, type):
+        return False
+    try:
+        parameters = signature(metric)
+    except (TypeError, ValueError):  # of a compiled function
+        return True
+    try:
+        parameters.bind(None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def require_weighted(function: str, loss: Loss) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from trimtab import extras
 
+EPOCH = "epoch"  # what logs call its number: no metric has this name
 VALIDATION = "val_"
 
 

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 import trimtab._core as kernels
+from trimtab._batches import Batch
+from trimtab._inputs import is_real
 from trimtab._typing import Array
 from trimtab.callbacks.dispatch import validating
 from trimtab.metrics import Mean, Means
 from trimtab.nn.arguments import as_samples
 from trimtab.optim import Optimizer
 from trimtab.training.accumulation import GradientMean
-from trimtab.training.batches import Batch, augmented
+from trimtab.training.augmentation import augmented
 from trimtab.training.evaluation import BATCH_SIZE, evaluate, evaluate_batch
 from trimtab.training.history import VALIDATION
 from trimtab.training.modes import Modes
@@ -191,6 +193,6 @@ def _logs(results: list[dict[str, Mean]]) -> dict[str, float]:
 def _message(fault: str, place: str, batch: Batch) -> str:
     advice = "try a lower learning rate or max_grad_norm"
     for kind, array in (("targets", batch.y), ("samples", batch.x)):
-        if not np.isfinite(array).all():
+        if is_real(array.dtype) and not np.isfinite(array).all():
             advice = f"its {kind} have NaN or Inf"
     return f"fit: {fault} in {place}: {advice}; nan='skip' leaves such batches out"

@@ -11,24 +11,28 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from numpy.typing import ArrayLike
 
 from trimtab import _checks
+from trimtab._batches import Batch, Data, read_data
+from trimtab._stream import PairStream, described, is_array_like, is_list_of_pairs, read_pairs
 from trimtab._typing import Array
 from trimtab._weights import ClassWeight
 from trimtab.callbacks import ProgressBar
 from trimtab.callbacks.dispatch import CallbackList
 from trimtab.losses import ClassLabels, Loss
 from trimtab.metrics import Score
+from trimtab.nn.activation import Sigmoid, Softmax
 from trimtab.nn.arguments import as_samples
-from trimtab.nn.passes import evaluation
-from trimtab.training.batches import Data, augmented, read_data
+from trimtab.nn.module import Module
+from trimtab.nn.passes import evaluation, forward_hook
+from trimtab.training.augmentation import augmented
 from trimtab.training.class_weights import class_factors, weight_by_class
-from trimtab.training.evaluation import require_weighted
+from trimtab.training.evaluation import require_metrics, require_weighted
 from trimtab.training.history import VALIDATION
 from trimtab.training.parts import require_parts
+from trimtab.training.position import fingerprint
 from trimtab.training.protocol import TrainerState
 from trimtab.training.saving import SavedTraining
 from trimtab.training.source import ArraySource, Source, StreamSource
 from trimtab.training.split import hold_out
-from trimtab.training.stream import Stream, described, is_array_like
 
 Augment: TypeAlias = Callable[..., ArrayLike]
 Nan: TypeAlias = Literal["stop", "skip", "ignore"]
@@ -68,7 +72,7 @@ class Request:
             raise ValueError(f"fit: validation_split must be 0 with validation_data, got {split:g}")
         if self.stratify and not split:
             raise ValueError("fit: stratify must be False without validation_split, got True")
-        if self.y is None:
+        if self.y is None and not is_array_like(self.x):
             self._require_stream()
 
     @property
@@ -78,14 +82,11 @@ class Request:
 
     def _require_stream(self) -> None:
         """Raise an error if an option needs all samples, which an iterable of batches does not show."""
-        if is_array_like(self.x):
-            raise TypeError(f"fit: y must be given with an array, got None and x, a {type(self.x).__name__}")
-        for name in ("sample_weight", "class_weight"):
-            if getattr(self, name) is not None:
-                raise ValueError(
-                    f"fit: {name} must be None with an iterable of batches, which yields the weights itself, "
-                    f"got {_checks.shown(getattr(self, name))}"
-                )
+        if self.class_weight is not None:
+            raise ValueError(
+                "fit: class_weight must be None with an iterable of batches, "
+                f"got {_checks.shown(self.class_weight)}"
+            )
         if self.validation_split:
             raise ValueError(
                 f"fit: validation_split must be 0 with an iterable of batches, got {self.validation_split:g}"
@@ -96,7 +97,7 @@ class Plan(NamedTuple):
     """What a fit will do, checked."""
 
     source: Source
-    validation: Data | Stream | None
+    validation: Data | PairStream | None
     epochs: int
     accumulate: int
     augment: Augment | None
@@ -150,16 +151,20 @@ def _split_seed(trainer: TrainerState, request: Request, saved: SavedTraining | 
 
 def _read(
     trainer: TrainerState, request: Request, split_seed: int | None
-) -> tuple[Source, Data | Stream | None]:
+) -> tuple[Source, Data | PairStream | None]:
     """Return the batches to train on and the validation data, if any."""
     validation = _read_validation(trainer, request)
-    if request.y is None:
-        stream = Stream("fit", request.x, passes=request.epochs)
-        _require_targets(trainer, stream.first, " of batch 0", request.augment)
-        return StreamSource(stream, request.accumulate), validation
-    data = read_data("fit", request.x, request.y, request.sample_weight)
+    data = read_pairs("fit", request.x, request.y, request.sample_weight, passes=request.epochs)
+    if isinstance(data, PairStream):
+        _require_targets(trainer, data.first, " of batch 0", request.augment)
+        return StreamSource(data, request.accumulate), validation
     output = _require_targets(trainer, data, "", request.augment)
     labels = _class_labels(trainer.loss, request, data, output)
+    settings: dict[str, Any] = {
+        "stratify": request.stratify,
+        "sample_weight": fingerprint(data.weight),
+        "class_weight": None,
+    }
     if request.validation_split:
         classes = labels.ids if labels is not None and request.stratify else None
         seed = split_seed if request.splits_at_random else None
@@ -170,10 +175,11 @@ def _read(
         require_weighted("fit", trainer.loss)
         used = labels if data.rows is None else labels._replace(ids=labels.ids[data.rows])
         factors = class_factors(request.class_weight, used)
+        settings["class_weight"] = factors.tolist()
         data = data._replace(weight=weight_by_class(data.weight, factors, labels))
         _require_weight("sample_weight times class_weight", data, "to train on")
     source = ArraySource(data, output.shape[-1], request.batch_size, request.shuffle, request.accumulate)
-    source.settings["stratify"] = request.stratify
+    source.settings |= settings
     return source, validation
 
 
@@ -186,13 +192,13 @@ def _require_weight(name: str, data: Data, purpose: str) -> None:
         raise ValueError(f"fit: {name} must not be 0 for all samples {purpose}, got {len(weight)} zeros")
 
 
-def _read_validation(trainer: TrainerState, request: Request) -> Data | Stream | None:
+def _read_validation(trainer: TrainerState, request: Request) -> Data | PairStream | None:
     """Return the validation data that are given."""
     given, of = request.validation_data, " of validation_data"
     if given is None:
         return None
-    if not isinstance(given, tuple | list) and not is_array_like(given):
-        stream = Stream("fit", given, of, request.epochs)
+    if is_list_of_pairs(given) or not (isinstance(given, tuple | list) or is_array_like(given)):
+        stream = PairStream("fit", given, of, request.epochs)
         _require_targets(trainer, stream.first, of)
         return stream
     if is_array_like(given) or len(given) not in (2, 3):
@@ -222,25 +228,26 @@ def _class_labels(loss: Loss, request: Request, data: Data, output: Array) -> Cl
 
 def _metric_names(loss: Loss, has_validation: bool) -> tuple[str, ...]:
     """Return the names of the metrics that each epoch will have."""
+    require_metrics("fit", loss)
     names = ("loss", *loss.metrics)
-    if names.count("loss") > 1 or any(name.startswith(VALIDATION) for name in names):
-        raise ValueError(
-            f"fit: metrics must not be named 'loss' or begin with 'val_', got {', '.join(names[1:])}"
-        )
-    for name, metric in loss.metrics.items():
-        if not callable(metric):
-            raise TypeError(f"fit: metric {name!r} must be a function, got {_checks.shown(metric)}")
     of_training = tuple(name for name in names if not isinstance(loss.metrics.get(name), Score))
     return of_training + tuple(VALIDATION + name for name in names) if has_validation else of_training
 
 
-def _require_targets(trainer: TrainerState, data: Data, of: str, augment: Augment | None = None) -> Array:
+def _require_targets(
+    trainer: TrainerState, data: Data | Batch, of: str, augment: Augment | None = None
+) -> Array:
     """Return the output of the model for the first sample.
 
-    Raise an error unless the model accepts it, and the loss all targets and their weights.
+    Raise an error unless the model accepts it, and the loss this output, all targets and their weights.
     """
     sample = as_samples(trainer.model, data.x[:1])
-    with evaluation(trainer.model, strict=True):
+    results: list[tuple[Module, Any]] = []
+
+    def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
+        results.append((module, output))
+
+    with evaluation(trainer.model, strict=True), forward_hook(trainer.model, note):
         try:
             output = trainer.model.forward(sample)
         except ValueError:
@@ -248,6 +255,12 @@ def _require_targets(trainer: TrainerState, data: Data, of: str, augment: Augmen
                 raise
             # The model may expect the shape that augmentation gives
             output = trainer.model.forward(augmented(sample, augment, deepcopy(trainer.rng)))
+    for module, result in results:
+        if trainer.loss.takes_logits and result is output and isinstance(module, Softmax | Sigmoid):
+            raise ValueError(
+                f"fit: model must return logits for {type(trainer.loss).__name__}, which takes the softmax "
+                f"or sigmoid itself, got the output of {module!r}"
+            )
     trainer.loss.check_targets(f"fit: y{of}", data.y, output)
     if data.weight is not None:
         require_weighted("fit", trainer.loss)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
+from trimtab._batches import Joined
 from trimtab._typing import Array
 from trimtab.nn.arguments import as_samples
 from trimtab.nn.module import Module
 from trimtab.nn.passes import evaluation, sampling
-from trimtab.training.batches import batch_slices
+
+OUTPUT = "predict: output of the model"
 
 
 class Prediction(NamedTuple):
@@ -28,23 +30,29 @@ class Prediction(NamedTuple):
     std: Array
 
 
-def predict(model: Module, samples: Array, batch_size: int) -> Array:
-    """Return the output of the model in evaluation."""
+def predict(model: Module, batches: Iterable[Array]) -> Array:
+    """Return the output of the model in evaluation for the samples of all batches."""
+    outputs = Joined(OUTPUT)
     with evaluation(model):
-        return np.concatenate([model.forward(batch) for batch in _batches(model, samples, batch_size)])
+        for batch in batches:
+            outputs.add(model.forward(as_samples(model, batch)))
+    return outputs.whole()
 
 
 def predict_sampling(
-    model: Module, samples: Array, batch_size: int, passes: int, rng: np.random.Generator
+    model: Module, batches: Iterable[Array], passes: int, rng: np.random.Generator
 ) -> Prediction:
     """Return mean and standard deviation of passes in which the layers that draw do so.
 
     A batch goes through all passes before the next one: memory does not grow with their number.
     """
+    means, spreads = Joined(OUTPUT), Joined(OUTPUT)
     with sampling(model, rng):
-        parts = [_moments(model, batch, passes) for batch in _batches(model, samples, batch_size)]
-    means, spreads = zip(*parts, strict=True)
-    return Prediction(np.concatenate(means), np.concatenate(spreads))
+        for batch in batches:
+            mean, spread = _moments(model, as_samples(model, batch), passes)
+            means.add(mean)
+            spreads.add(spread)
+    return Prediction(means.whole(), spreads.whole())
 
 
 def _moments(model: Module, batch: Array, passes: int) -> Prediction:
@@ -58,9 +66,3 @@ def _moments(model: Module, batch: Array, passes: int) -> Prediction:
         mean += difference / number
         squares += difference * (value - mean)
     return Prediction(mean.astype(output.dtype), np.sqrt(squares / passes).astype(output.dtype))
-
-
-def _batches(model: Module, samples: Array, batch_size: int) -> Iterator[Array]:
-    """Yield the samples in the dtype of the model; one empty batch if there are none."""
-    for batch in batch_slices(len(samples), batch_size) or [slice(0, 0)]:
-        yield as_samples(model, samples[batch])

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from trimtab._batches import Batch, Data, batch_slices
+from trimtab._stream import PairStream
 from trimtab.losses import Loss
-from trimtab.training.batches import Batch, Data, batch_slices
 from trimtab.training.position import Position
-from trimtab.training.stream import Stream
 
 Steps = Iterator[Iterator[Batch]]  # the batches of each step of the optimizer
 
@@ -63,7 +63,8 @@ class ArraySource:
 
     def fit_loss(self, loss: Loss) -> None:
         """Let the loss see the targets of all samples."""
-        loss.fit(self._data.targets, self._classes)
+        if type(loss).fit is not Loss.fit:  # so that targets of a memory map are not gathered for nothing
+            loss.fit(self._data.targets, self._classes)
 
     def epoch(self, position: Position, rng: np.random.Generator, *, begins: bool) -> Steps:
         """Return the steps of an epoch that begins, or those after the position."""
@@ -75,7 +76,7 @@ class ArraySource:
 class StreamSource:
     """Batches of an iterable."""
 
-    def __init__(self, stream: Stream, accumulate: int) -> None:
+    def __init__(self, stream: PairStream, accumulate: int) -> None:
         self._stream, self._accumulate = stream, accumulate
         self.steps = -(-stream.length // accumulate)
         self.settings: dict[str, Any] = {"x": "an iterable of batches", "accumulate": accumulate}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from trimtab._batches import Data
 from trimtab._typing import Array
-from trimtab.training.batches import Data
 
 
 def hold_out(data: Data, share: float, seed: int | None, classes: Array | None) -> tuple[Data, Data]:

@@ -1,8 +1,8 @@
-"""Reads the data of a training, and cuts it into batches."""
+"""Batches of samples, with targets and weights: read as arrays, cut from them, and joined again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -54,6 +54,63 @@ class Data(NamedTuple):
         return map(self.take, batch_slices(self.samples, batch_size))
 
 
+class Samples(NamedTuple):
+    """Samples without targets, as the caller gave them."""
+
+    x: Array
+
+    def batches(self, batch_size: int) -> Iterator[Array]:
+        """Return batches of consecutive samples; one empty batch if there are none."""
+        for chosen in batch_slices(len(self.x), batch_size) or [slice(0, 0)]:
+            yield self.x[chosen]
+
+
+class Joined:
+    """Arrays that are joined along axis 0, each copied when it comes.
+
+    Memory is needed for the result, and for up to a quarter of it more while it grows.
+
+    Parameters
+    ----------
+    name : str
+        What the arrays are: errors begin with it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._array: Array | None = None
+        self._length = 0
+
+    def add(self, part: Array) -> None:
+        """Append a part, of the dtype of those before and, but for axis 0, of their shape."""
+        if part.ndim == 0:
+            raise ValueError(f"{self._name} must have an axis of samples, got shape ()")
+        if self._array is None:
+            self._array = np.empty_like(part, order="C", subok=False)
+        joined = self._array
+        if (part.shape[1:], part.dtype) != (joined.shape[1:], joined.dtype):
+            raise ValueError(
+                f"{self._name} must have one shape and dtype in all batches, "
+                f"got {_form(joined)} and then {_form(part)}"
+            )
+        end = self._length + len(part)
+        if end > len(joined):
+            joined.resize((max(end, len(joined) * 5 // 4), *part.shape[1:]), refcheck=False)
+        joined[self._length : end] = part
+        self._length = end
+
+    def whole(self) -> Array:
+        """Return all parts together."""
+        if self._array is None:
+            raise ValueError(f"{self._name} must be of one batch at least, got none")
+        self._array.resize((self._length, *self._array.shape[1:]), refcheck=False)
+        return self._array
+
+
+def _form(array: Array) -> str:
+    return f"{array.dtype} of shape ({', '.join(['N', *map(str, array.shape[1:])])})"
+
+
 def _gathered(array: Array, rows: Array | slice) -> Array:
     # `take` is faster than brackets, but copies an array whole unless it is contiguous
     if isinstance(rows, slice) or not (array.flags.c_contiguous and array.flags.aligned):
@@ -69,13 +126,19 @@ def read_samples(name: str, x: ArrayLike) -> Array:
     return samples
 
 
+def read_some_samples(name: str, x: ArrayLike) -> Array:
+    """Return `read_samples`; raise a ValueError if there are none."""
+    samples = read_samples(name, x)
+    if len(samples) == 0:
+        raise ValueError(f"{name} must hold at least one sample, got shape {samples.shape}")
+    return samples
+
+
 def read_data(
     function: str, x: ArrayLike, y: ArrayLike, weight: ArrayLike | None = None, *, of: str = ""
 ) -> Data:
     """Return paired samples, targets and weights; `of` ends the names of the arguments in errors."""
-    samples = read_samples(f"{function}: x{of}", x)
-    if len(samples) == 0:
-        raise ValueError(f"{function}: x{of} must hold at least one sample, got shape {samples.shape}")
+    samples = read_some_samples(f"{function}: x{of}", x)
     targets = as_array(f"{function}: y{of}", y)
     if targets.shape[:1] != samples.shape[:1]:
         raise ValueError(
@@ -93,13 +156,3 @@ def batch_slices(samples: int, batch_size: int) -> list[slice]:
     if batch_size > 1 and len(edges) > 2 and edges[-1] - edges[-2] == 1:
         del edges[-2]
     return [slice(begin, end) for begin, end in pairwise(edges)]
-
-
-def augmented(samples: Array, augment: Callable[..., ArrayLike], rng: np.random.Generator) -> Array:
-    """Return the batch that `augment` makes of a batch, in the same dtype."""
-    changed = real_array("fit: result of augment", augment(samples, rng=rng))
-    if changed.shape[:1] != samples.shape[:1]:
-        raise ValueError(
-            f"fit: result of augment must have {len(samples)} samples as the batch, got shape {changed.shape}"
-        )
-    return changed.astype(samples.dtype, copy=False)
