@@ -5,8 +5,11 @@ The tests compare these float64 results with the reference, which is not part of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from math import prod
 from typing import TypeAlias
 
@@ -20,6 +23,14 @@ from trimtab.bench.peers.numpy_batch import BatchStatistics
 Axes: TypeAlias = tuple[int, ...]
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. 2017
+
+
+def error_function() -> Callable[[Array], Array]:
+    """Return SciPy's function, as NumPy has none; without SciPy, one that takes value after value."""
+    if find_spec("scipy"):
+        erf: Callable[[Array], Array] = import_module("scipy.special").erf
+        return erf
+    return lambda x: np.fromiter(map(math.erf, x.flat), x.dtype, x.size).reshape(x.shape)
 
 
 def broadcast(i: Inputs, channels: Array) -> Array:
@@ -331,6 +342,20 @@ class NumPy(BatchStatistics):
 
         return call
 
+    def gelu(self, i: Inputs) -> Call:
+        erf, root_half = error_function(), 0.5**0.5
+        return lambda: i.x * (1 + erf(i.x * root_half)) / 2
+
+    def gelu_backward(self, i: Inputs) -> Call:
+        erf, root_half, height = error_function(), 0.5**0.5, (2 * math.pi) ** -0.5
+
+        def call() -> Array:
+            density = np.exp(np.square(i.x) / -2) * height
+            dx: Array = i.dy * ((1 + erf(i.x * root_half)) / 2 + i.x * density)
+            return dx
+
+        return call
+
     def softmax(self, i: Inputs) -> Call:
         def call() -> Array:
             exponentials = np.exp(i.x - i.x.max(-1, keepdims=True))
@@ -341,6 +366,17 @@ class NumPy(BatchStatistics):
 
     def softmax_backward(self, i: Inputs) -> Call:
         return lambda: i.residual * (i.dy - (i.dy * i.residual).sum(-1, keepdims=True))
+
+    def log_softmax(self, i: Inputs) -> Call:
+        def call() -> Array:
+            shifted = i.x - i.x.max(-1, keepdims=True)
+            y: Array = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+            return y
+
+        return call
+
+    def log_softmax_backward(self, i: Inputs) -> Call:
+        return lambda: i.dy - np.exp(i.log_probabilities) * i.dy.sum(-1, keepdims=True)
 
     def tanh(self, i: Inputs) -> Call:
         return lambda: np.tanh(i.x)
@@ -362,6 +398,20 @@ class NumPy(BatchStatistics):
             dlogits /= rows
             log_p = (1 - i.label_smoothing) * shifted[at_label, i.labels] + other * shifted.sum(axis=1)
             return (np.log(total[:, 0]) - log_p).mean(), dlogits
+
+        return call
+
+    def binary_cross_entropy(self, i: Inputs) -> Call:
+        def call() -> tuple[Array, Array]:
+            loss = np.maximum(i.x, 0) - i.x * i.positives + np.log1p(np.exp(-np.abs(i.x)))
+            return loss.mean(), (1 / (1 + np.exp(-i.x)) - i.positives) / prod(i.shape)
+
+        return call
+
+    def mae(self, i: Inputs) -> Call:
+        def call() -> tuple[Array, Array]:
+            difference = i.x - i.residual
+            return np.abs(difference).mean(), np.sign(difference) / prod(i.shape)
 
         return call
 

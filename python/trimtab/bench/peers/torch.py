@@ -301,10 +301,16 @@ class Torch(Library):
         return partial(run, *rows(i.dy, i.x))
 
     def silu(self, i: Inputs) -> Call:
-        return partial(self.translate(torch.nn.functional.silu), *rows(i.x))
+        return partial(self.translate(functional.silu), *rows(i.x))
 
     def silu_backward(self, i: Inputs) -> Call:
         return partial(self.translate(lambda *a: aten.silu_backward(*a)), *rows(i.dy, i.x))
+
+    def gelu(self, i: Inputs) -> Call:
+        return partial(self.translate(functional.gelu), *rows(i.x))
+
+    def gelu_backward(self, i: Inputs) -> Call:
+        return partial(self.translate(lambda *a: aten.gelu_backward(*a)), *rows(i.dy, i.x))
 
     def softmax(self, i: Inputs) -> Call:
         return partial(self.translate(lambda x: torch.softmax(x, -1)), *rows(i.x))
@@ -312,6 +318,13 @@ class Torch(Library):
     def softmax_backward(self, i: Inputs) -> Call:
         run = self.translate(lambda dy, y: aten._softmax_backward_data(dy, y, -1, y.dtype))
         return partial(run, *rows(i.dy, i.residual))
+
+    def log_softmax(self, i: Inputs) -> Call:
+        return partial(self.translate(lambda x: torch.log_softmax(x, -1)), *rows(i.x))
+
+    def log_softmax_backward(self, i: Inputs) -> Call:
+        run = self.translate(lambda dy, y: aten._log_softmax_backward_data(dy, y, -1, y.dtype))
+        return partial(run, *rows(i.dy, i.log_probabilities))
 
     def sigmoid(self, i: Inputs) -> Call:
         return partial(self.translate(torch.sigmoid), *rows(i.x))
@@ -340,9 +353,17 @@ class Torch(Library):
         labels = torch.from_numpy(i.labels)
         return self.loss(i, lambda x: functional.cross_entropy(x, labels, label_smoothing=i.label_smoothing))
 
+    def binary_cross_entropy(self, i: Inputs) -> Call:
+        target = tensor(i.positives)
+        return self.loss(i, lambda x: functional.binary_cross_entropy_with_logits(x, target))
+
     def mse(self, i: Inputs) -> Call:
         target = tensor(i.residual)
         return self.loss(i, lambda x: functional.mse_loss(x, target))
+
+    def mae(self, i: Inputs) -> Call:
+        target = tensor(i.residual)
+        return self.loss(i, lambda x: functional.l1_loss(x, target))
 
     def huber(self, i: Inputs) -> Call:
         target = tensor(i.residual)
