@@ -201,7 +201,8 @@ CASES = (
     *cases(["batch_norm_forward", "batch_norm_backward", "batch_norm"], COLUMNS + IMAGES, out=True),
     *cases(["group_norm", "group_norm_backward"], IMAGES, groups=32, out=True),
     *cases(["dropout_forward", "dropout_backward"], FLAT, p=0.5, out=True),
-    *cases(["relu", "sigmoid", "tanh"], FLAT, out=True),
+    *cases(["relu", "leaky_relu", "sigmoid", "tanh", "silu", "gelu"], FLAT, out=True),
+    *cases(["softmax", "log_softmax"], last((256, 1000), (4096, 768)), out=True),
 )
 
 
