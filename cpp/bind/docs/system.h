@@ -179,4 +179,16 @@ runs : list of (int, float, int, int)
     For each parallel step: the number of tasks, the estimated time on one thread in ns, and the threads that take part
     after a pause and in a series of calls.
 )");
+
+constexpr auto run_empty_tasks = join(
+    R"(run_empty_tasks(count)
+--
+
+Run tasks that do nothing on all threads: the time is that of waking the threads and handing out the tasks.
+
+Parameters
+----------
+count : int
+    At least 1.
+)");
 }  // namespace trimtab::docs
