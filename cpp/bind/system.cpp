@@ -61,11 +61,18 @@ Ref runs_of(const Arguments<docs::runs_of>& in) {
     }
     return list;
 }
+Ref run_empty_tasks(const Arguments<docs::run_empty_tasks>& in) {
+    const Py_ssize_t count = in["count"].integer("be an int >= 1");
+    if (count < 1) in["count"].value_error("be an int >= 1");
+    constexpr double worth_all_threads = 1e9;
+    parallel_for(count, worth_all_threads, [](std::ptrdiff_t, std::ptrdiff_t) {});
+    return Ref::none();
+}
 }  // namespace
 
 void bind_system(PyObject* module) {
     add_functions(module, {method<set_threads>(), method<get_num_threads>(), method<set_engine>(), method<get_engine>(),
                            method<isa>(), method<trim>(), method<get_memory_cap>(), method<set_cap>(),
-                           method<build_info>(), method<runs_of>()});
+                           method<build_info>(), method<runs_of>(), method<run_empty_tasks>()});
 }
 }  // namespace trimtab

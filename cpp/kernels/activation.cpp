@@ -102,15 +102,6 @@ struct LogisticDistribution {
     }
 };
 template <class W>
-struct NormalDistribution {
-    TRIMTAB_INLINE Distribution<W> operator()(Vector<W> x) const {
-        const Vector<W> near = within<W>(x, Format<W>::tail_end);
-        const NormalTail<W> tail(magnitude<W>(near));
-        constexpr W height = W(0.39894228040143267794);  // 1 / sqrt(2 pi)
-        return {x > 0 ? 1 - tail.probability : tail.probability, near * (tail.density * height)};
-    }
-};
-template <class W>
 struct ApproximateNormal {
     TRIMTAB_INLINE Distribution<W> operator()(Vector<W> x) const {
         constexpr W linear = W(1.59576912160573071176), cubic = W(0.0713548162726002487763);
@@ -145,15 +136,34 @@ template <class T>
 void silu_backward(const ActivationBackward& a) {
     gate_backward<T, LogisticDistribution>(a, 0.7);
 }
+
+// -|x|, or the end of the tail of the normal distribution.
+template <class W>
+TRIMTAB_INLINE Vector<W> in_tail(Vector<W> x) {
+    return max(minus_magnitude<W>(x), broadcast(-Format<W>::tail_end));
+}
 template <class T>
 void gelu_forward(const Activation& a) {
+    using W = Work<T>;
     if (a.approximate) return gate<T, ApproximateNormal>(a, 0.7);
-    gate<T, NormalDistribution>(a, 0.9);
+    // max(x, 0) - |x| P(-|x|)
+    map<T>(a, 0.65, [](Vector<W> x) {
+        const NormalTail<W> tail(in_tail<W>(x));
+        return fma(tail.e, tail.g * tail.t, max(x, broadcast(W(-0.0))));
+    });
 }
 template <class T>
 void gelu_backward(const ActivationBackward& a) {
+    using W = Work<T>;
     if (a.approximate) return gate_backward<T, ApproximateNormal>(a, 0.8);
-    gate_backward<T, NormalDistribution>(a, 1);
+    // The slope at x, and 1 less that at -x, are equal.
+    map_backward<T>(a, [](Vector<W> dy, Vector<W> x) {
+        constexpr W height = W(0.39894228040143267794);  // 1 / sqrt(2 pi)
+        const Vector<W> z = in_tail<W>(x);
+        const NormalTail<W> tail(z);
+        const Vector<W> slope = tail.e * fma(z, broadcast(height * Format<W>::unlift), tail.g * tail.inverse);
+        return dy * (x > 0 ? 1 - slope : slope);
+    }, 0.8);
 }
 }  // namespace
 

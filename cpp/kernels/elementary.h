@@ -14,6 +14,18 @@ TRIMTAB_INLINE Vector<W> horner(const W (&coefficients)[count], Vector<W> x) {
     return sum;
 }
 
+// The coefficients of a polynomial times a factor.
+template <class W, int count>
+struct Polynomial {
+    W coefficients[count];
+};
+template <class W, int count>
+constexpr Polynomial<W, count> scaled(const W (&coefficients)[count], W factor) {
+    Polynomial<W, count> product = {};
+    for (int i = 0; i < count; ++i) product.coefficients[i] = coefficients[i] * factor;
+    return product;
+}
+
 // Constants of float and double.
 template <class W>
 struct Format;
@@ -23,17 +35,18 @@ struct Format<float> {
     static constexpr int32_t sign = INT32_MIN;
     static constexpr int mantissa = 23, bias = 127;
     static constexpr float largest = 0x1.fffffep127f;
-    static constexpr float round = 0x1.8p23f;         // added and subtracted again, rounds to the nearest integer
-    static constexpr float lowest = -104, lift = 64;  // exp(lowest) is 0; above it, 2^(n + lift) is normal
+    static constexpr float round = 0x1.8p23f;  // added and subtracted again, rounds to the nearest integer
+    static constexpr float lowest = -104;      // exp(lowest) is 0; above it, 2^(n + lift) is normal
+    static constexpr int lift = 64;
+    static constexpr float unlift = 0x1p-64f;
     static constexpr float one_over_ln2 = 0x1.715476p0f, ln2 = 0x1.62e430p-1f, ln2_rest = -0x1.05c61p-29f;
     // Minimax polynomial of (exp(r) - 1 - r) / r^2 for |r| <= ln2 / 2. Relative error of exp(r) - 1: 1.3e-8, double
     // 2.6e-19.
     static constexpr float series[] = {0.0013946496f, 0.008366611f, 0.04166628f, 0.16666543f, 0.5f};
-    // Chebyshev series of NormalTail's g, by powers of t. Relative error 1.7e-9, double 5e-18.
-    static constexpr float tail_shift = 4, tail_end = 15;
-    static constexpr float tail_series[] = {-5.0344395e-05f, -2.2927883e-04f, 1.7151755e-04f, 1.6433807e-03f,
-                                            -3.49009e-03f,   -7.5448095e-03f, 6.0397744e-02f, -1.8652132e-01f,
-                                            3.8713735e-01f,  -6.078967e-01f,  7.5528514e-01f};
+    // Minimax polynomial of NormalTail's g, of t - tail_center. Relative error 1.6e-8, double 5e-18.
+    static constexpr float tail_shift = 2.5f, tail_center = 0, tail_end = 15;
+    static constexpr float tail_series[] = {0.0807436f,  0.28357077f, 0.31998584f, 0.14429455f, 0.15332407f,
+                                            0.05727053f, -0.2916159f, 0.16963483f, 1.2433935f,  1.25f};
 };
 template <>
 struct Format<double> {
@@ -42,7 +55,9 @@ struct Format<double> {
     static constexpr int mantissa = 52, bias = 1023;
     static constexpr double largest = 0x1.fffffffffffffp1023;
     static constexpr double round = 0x1.8p52;
-    static constexpr double lowest = -746, lift = 512;
+    static constexpr double lowest = -746;
+    static constexpr int lift = 512;
+    static constexpr double unlift = 0x1p-512;
     static constexpr double one_over_ln2 = 0x1.71547652b82fep0, ln2 = 0x1.62e42fefa39efp-1,
                             ln2_rest = 0x1.abc9e3b39803fp-56;
     static constexpr double series[] = {2.09244725983338e-09,
@@ -56,14 +71,14 @@ struct Format<double> {
                                         0.0416666666666667,
                                         0.16666666666666677,
                                         0.5};
-    static constexpr double tail_shift = 5, tail_end = 39;
+    static constexpr double tail_shift = 5, tail_center = -0.5, tail_end = 39;
     static constexpr double tail_series[] = {
-        -1.629523005393758e-10,  1.7449237580064364e-09, 7.674299428127925e-09,  -9.28503099767642e-09,
-        -6.595301294871025e-08,  4.223167435800696e-08,  4.331439093948562e-07,  -3.36578162397913e-07,
-        -2.7692645730337717e-06, 3.980882321513714e-06,  1.6681211232117703e-05, -4.976280749785098e-05,
-        -5.937572703227387e-05,  0.0005448990633010863,  -0.0007978693986677221, -0.0029933767703130333,
-        0.020795066799905414,    -0.06911863870632468,   0.16502036617038354,    -0.31353315667130405,
-        0.4953056159699764,      -0.6653825028900567,    0.769193049750063};
+        -0.0006834714859615061, -0.003659370348950714, 0.008047086197148667, 0.004868030331709775,
+        -0.0172891866264267,    -0.005535390021452688, 0.028386519246101295, 0.011028993225454814,
+        -0.045371630764585315,  -0.03261138797784034,  0.06832624120671316,  0.1019142297555988,
+        -0.06080074448104844,   -0.2789883204101562,   -0.20425456605893685, 0.38315222660006826,
+        1.3308842751939465,     2.2117964386023896,    2.6403258587261367,   2.5082652533704324,
+        1.9812224638799056,     1.3307650057801135,    0.769193049750063};
 };
 
 template <class W>
@@ -84,36 +99,27 @@ TRIMTAB_INLINE Vector<W> with_sign_of(Vector<W> y, Vector<W> x) {
     return bit_cast<Vector<W>>(bit_cast<Lanes>(x) | (bit_cast<Lanes>(y) & F::sign));
 }
 
-// exp(x) = 2^n (1 + p), |x - n ln2| <= ln2 / 2. power(lift) is 2^(n + lift), which must be normal.
-template <class W>
-class Exponential {
-    using F = Format<W>;
-
-public:
-    TRIMTAB_INLINE explicit Exponential(Vector<W> x) {
-        rounded_ = fma(x, Vector<W>{} + F::one_over_ln2, Vector<W>{} + F::round);
-        const Vector<W> n = rounded_ - F::round;
-        const Vector<W> r = fma(n, Vector<W>{} - F::ln2_rest, fma(n, Vector<W>{} - F::ln2, x));
+// exp(x - excess) = 2^n (1 + p), |x - n ln2| <= ln2 / 2. `excess`: the rounding error of x, which exp would magnify.
+// `power` is 2^(n + lift), which must be normal.
+template <class W, int lift>
+struct Exponential {
+    Vector<W> power, p;
+    TRIMTAB_INLINE explicit Exponential(Vector<W> x, Vector<W> excess = Vector<W>{}) {
+        using F = Format<W>;
+        constexpr W round = F::round + (F::bias + lift);  // leaves the exponent of the power in the last bits
+        const Vector<W> rounded = fma(x, Vector<W>{} + F::one_over_ln2, Vector<W>{} + round), n = rounded - round;
+        const Vector<W> r = fma(n, Vector<W>{} - F::ln2_rest, fma(n, Vector<W>{} - F::ln2, x)) - excess;
         p = fma(r * r, horner<W>(F::series, r), r);
+        power = bit_cast<Vector<W>>(bit_cast<typename F::Lanes>(rounded) << F::mantissa);
     }
-    TRIMTAB_INLINE Vector<W> power(int lift) const {
-        using Lanes = typename F::Lanes;
-        return bit_cast<Vector<W>>((bit_cast<Lanes>(rounded_) + (F::bias + lift)) << F::mantissa);
-    }
-    Vector<W> p;  // exp(r) - 1
-
-private:
-    Vector<W> rounded_;
 };
 
 // exp(x) for x <= 0, within 1 ulp. It underflows gradually.
 template <class W>
 TRIMTAB_INLINE Vector<W> exp_below_1(Vector<W> x) {
     using F = Format<W>;
-    const Exponential<W> e(max(x, Vector<W>{} + F::lowest));
-    const Vector<W> power = e.power(int(F::lift));
-    constexpr W back = is_same<W, float> ? W(0x1p-64) : W(0x1p-512);
-    return fma(power, e.p, power) * back;
+    const Exponential<W, F::lift> e(max(x, Vector<W>{} + F::lowest));
+    return fma(e.power, e.p, e.power) * F::unlift;
 }
 
 // n - q * (d + d_rest), for an approximate quotient q. d_rest: the rounding error of d.
@@ -138,9 +144,9 @@ template <class W>
 TRIMTAB_INLINE Vector<W> tanh(Vector<W> x) {
     constexpr W one_from = is_same<W, float> ? 10 : 20;
     const Vector<W> half = Vector<W>{} + W(0.5), below_0 = minus_magnitude<W>(x);
-    const Exponential<W> e(max(below_0 + below_0, Vector<W>{} - 2 * one_from));
-    const Vector<W> power = e.power(0), below = 1 - power;
-    const Vector<W> m = fma(-power, e.p, below), m_rest = fma(-power, e.p, below - m);
+    const Exponential<W, 0> e(max(below_0 + below_0, Vector<W>{} - 2 * one_from));
+    const Vector<W> below = 1 - e.power;
+    const Vector<W> m = fma(-e.power, e.p, below), m_rest = fma(-e.power, e.p, below - m);
     const Vector<W> d = 2 - m, q = m / d;
     const Vector<W> missing = remainder(m, q, d, ((2 - d) - m) - m_rest) + m_rest;
     return with_sign_of<W>(x, fma(missing, fma(q, half, half), q));
@@ -157,19 +163,23 @@ struct Logistic {
     }
 };
 
-// Of the standard normal distribution, for a >= 0 up to tail_end, where the tail is 0: exp(-a^2 / 2), and the probability
-// of values above a, within 4 ulp. The latter is exp(-a^2 / 2) g(t) / (a + shift), where g is smooth in
-// t = (a - shift) / (a + shift).
+// The probability P(x) of standard normal values below x, for -tail_end <= x <= 0, and of x * P(x), within 5 ulp, in
+// factors: P(x) = e(x) g(t) / (shift - x) with e(x) = exp(-x^2 / 2), where g is smooth in t = x / (shift - x). The
+// derivative is P'(x) = e(x) / sqrt(2 pi).
 template <class W>
 struct NormalTail {
-    Vector<W> density, probability;
-    TRIMTAB_INLINE explicit NormalTail(Vector<W> a) {
-        using F = Format<W>;
-        const Vector<W> square = a * a, rest = fma(a, a, -square);  // exp would magnify the rounding error
-        const Vector<W> e = exp_below_1<W>(W(-0.5) * square);
-        density = fma(e, W(-0.5) * rest, e);
-        const Vector<W> inverse = 1 / (a + F::tail_shift);
-        probability = density * (horner<W>(F::tail_series, (a - F::tail_shift) * inverse) * inverse);
+    using F = Format<W>;
+    Vector<W> e;  // times 2^lift. All other factors of a product are times 2^-lift, so it underflows only at the end.
+    Vector<W> g;  // times 2^-lift
+    Vector<W> inverse, t;
+    TRIMTAB_INLINE explicit NormalTail(Vector<W> x) {
+        const Vector<W> half = x * W(-0.5), exponent = x * half;
+        const Exponential<W, F::lift> power(exponent, fma(-x, half, exponent));
+        e = fma(power.power, power.p, power.power);
+        inverse = 1 / (F::tail_shift - x);
+        t = x * inverse;
+        static constexpr auto series = scaled(F::tail_series, F::unlift);
+        g = horner<W>(series.coefficients, t - F::tail_center);
     }
 };
 

@@ -5,7 +5,7 @@
 //   widen_half, narrow_half           float16 <-> float
 //   fma(a, b, c)                      a * b + c, rounded once
 //   sqrt(v)
-//   max(x, y)                         x where x is NaN; y is a number other than 0
+//   max(x, y)                         x where x is NaN; y is a number other than 0, or -0
 //   mul_even(a, b)                    products of the even 32-bit lanes, in 64 bits
 //   interleave_even, interleave_odd   (a, b): pairs of the even, the odd 64-bit lanes of a and b
 //   bits_from_mask(mask)              bit i is set where byte i of the mask is

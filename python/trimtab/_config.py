@@ -17,6 +17,12 @@ def show_config() -> dict[str, str | int]:
     config : dict
         "trimtab", "numpy", "python", "machine", "isa", "isa_levels", "compiler", "num_threads",
         "threading", "openmp_runtime" and "memory_cap" (bytes).
+
+    Examples
+    --------
+    >>> import trimtab as tt
+    >>> config = tt.show_config()  # doctest: +ELLIPSIS
+    trimtab ...
     """
     config: dict[str, str | int] = {
         "trimtab": __version__,

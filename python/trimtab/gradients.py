@@ -69,8 +69,8 @@ def gradcheck(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> gradcheck(np.sin, lambda dy, x: dy * np.cos(x), np.linspace(-1, 1, 5))
+    >>> import numpy as np, trimtab as tt
+    >>> tt.gradcheck(np.sin, lambda dy, x: dy * np.cos(x), np.linspace(-1, 1, 5))
     True
     """
     tolerance = _checks.number("gradcheck: tolerance", tolerance, 0)

@@ -97,6 +97,13 @@ def whiten_forward(
     References
     ----------
     Huang, L., Yang, D., Lang, B., and Deng, J. (2018). Decorrelated Batch Normalization. CVPR.
+
+    Examples
+    --------
+    >>> import numpy as np, trimtab as tt
+    >>> y = tt.whiten_forward([[1.0, 2.0], [3.0, 1.0], [8.0, 6.0]], eps=0.0).y
+    >>> np.allclose(y.T @ y / 3, np.eye(2))
+    True
     """
     x = float_array("whiten_forward: x", x)
     axis = _channel_axis(axis, x.ndim)
@@ -159,6 +166,14 @@ def whiten_backward(dy: ArrayLike, saved: WhitenSaved) -> Array:
     References
     ----------
     Huang, L., Yang, D., Lang, B., and Deng, J. (2018). Decorrelated Batch Normalization. CVPR.
+
+    Examples
+    --------
+    >>> import numpy as np, trimtab as tt
+    >>> saved = tt.whiten_forward([[1.0, 2.0], [3.0, 1.0], [8.0, 6.0]]).saved
+    >>> dx = tt.whiten_backward(np.eye(3, 2), saved)
+    >>> np.allclose(dx.sum(axis=0), 0)
+    True
     """
     if not isinstance(saved, WhitenSaved):
         raise TypeError(

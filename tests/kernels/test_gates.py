@@ -38,11 +38,11 @@ def test_values_and_gradients_are_within_ulps(gate, dtype, rng):
     forward, backward = GATES[gate]
     work = arithmetic(dtype)
     for low, high in ((-0.01, 0.01), (-3, 3), (-8, -3), (3, 30)):
-        x, dy = rng.uniform(low, high, (2, 5000)).astype(dtype)
+        x, dy = rng.uniform(low, high, (2, 20_000)).astype(dtype)
         p, slope = exact(gate, x)
-        ulps = 6 + np.abs(x.astype(float)) ** 3 if gate.startswith("approx") else 6
+        ulps = {"silu": 6, "gelu": 5, "approximate gelu": 6 + np.abs(x.astype(float)) ** 3}[gate]
         if work == np.float64 and gate == "gelu":
-            ulps = 6 + 2 * np.abs(x) ** 2  # of the argument that erfc gets
+            ulps = 5 + 2 * np.abs(x) ** 2  # of the argument that erfc gets
         expected = np.asarray(x, np.longdouble) * p
         y = forward(x)
         assert y.dtype == dtype

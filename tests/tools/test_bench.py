@@ -1,6 +1,7 @@
 """The benchmark checks the results it times, and reports its measurements."""
 
 import json
+import math
 import re
 from dataclasses import replace
 from math import isnan, prod
@@ -19,6 +20,7 @@ from trimtab.bench.measure import WRONG, Timing, measure
 from trimtab.bench.peers import installed, use_threads
 from trimtab.bench.peers.library import Library
 from trimtab.bench.peers.numpy import NumPy
+from trimtab.bench.peers.numpy_activations import error_function
 from trimtab.bench.peers.trimtab import Trimtab
 from trimtab.bench.random_cases import random_cases
 
@@ -95,6 +97,13 @@ def test_expected_results_are_those_of_the_reference(case, monkeypatch):
             assert_allclose(array, right, rtol=1e-10, atol=1e-12)
 
 
+def test_the_error_function_needs_no_scipy(monkeypatch):
+    monkeypatch.setattr("trimtab.bench.peers.numpy_activations.find_spec", lambda name: None)
+    x = Inputs(Case("gelu", (5, 70))).x
+    assert error_function()(x).dtype == np.float32
+    assert_allclose(error_function()(x), [[math.erf(value) for value in row] for row in x], rtol=1e-7)
+
+
 NOT_TIMED = {
     # the same kernels with or without statistics, mask or argument checks of their own
     *("combine_moments", "dropout", "dropout_apply", "dropout_mask"),
@@ -103,10 +112,6 @@ NOT_TIMED = {
     *("get_memory_cap", "get_num_threads", "get_threading", "gradcheck", "isa"),
     *("set_memory_cap", "set_num_threads", "set_threading"),
     *("show_config", "trim_memory"),
-}
-
-WITHOUT_ROWS = {  # have none yet
-    *("binary_cross_entropy", "mae", "gelu", "gelu_backward", "log_softmax", "log_softmax_backward"),
 }
 
 
@@ -123,17 +128,23 @@ def test_every_kernel_is_timed(monkeypatch):
     for case in SMALL:
         Trimtab().prepare(case, Inputs(case))()
     functions = {name for name in tt.__all__ if callable(getattr(tt, name)) and name.islower()}
-    assert functions - called - WITHOUT_ROWS == NOT_TIMED
+    assert functions - called == NOT_TIMED
 
 
-@pytest.mark.parametrize("op", [case.op for case in CASES if case.out])
-def test_results_go_to_the_array_of_the_caller(op):
-    (case,) = {small(case) for case in CASES if case.out and case.op == op and len(case.shape) == 2} or [
-        replace(small(next(case for case in CASES if case.out and case.op == op)))
-    ]
-    library = Trimtab()
-    call = library.prepare(case, Inputs(case))
-    assert library.as_arrays(call())[0] is library.as_arrays(call())[0]
+@pytest.mark.parametrize(
+    ("case", "library"),
+    [
+        pytest.param(case, library, id=f"{case.op} {case.label} {library.name}")
+        for library in LIBRARIES
+        for case in SMALL
+        if case.out and (library.name == "trimtab" or hasattr(library, f"{case.op}_out"))
+    ],
+)
+def test_results_go_to_the_array_of_the_caller(case, library):
+    for out in (True, False):
+        call = library.prepare(replace(case, out=out), Inputs(case))
+        (first, *_), (second, *_) = (library.as_arrays(call()) for _ in range(2))
+        assert np.shares_memory(first, second) is out
 
 
 def test_values_are_the_same_in_every_dtype():

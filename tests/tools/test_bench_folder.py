@@ -35,6 +35,17 @@ def test_a_case_is_a_group_with_a_benchmark_for_each_library(tmp_path):
     assert all(one["options"]["max_time"] == 0.02 for one in measured)
 
 
+def test_empty_tasks_run_on_each_number_of_threads(tmp_path):
+    file = tmp_path / "bench.json"
+    status, shown = bench("--quick", "--benchmark-json", str(file), chosen="empty_tasks and team")
+    assert status == 0, shown
+    measured = json.loads(file.read_text())["benchmarks"]
+    cpus = len(os.sched_getaffinity(0))
+    for group in ("empty tasks in a series", "empty tasks after a pause"):
+        threads = [one["params"]["threads"] for one in measured if one["group"] == group]
+        assert threads == sorted({2**n for n in range(9) if 2**n <= cpus} | {cpus})
+
+
 def test_options_of_the_user_win(tmp_path):
     file = tmp_path / "bench.json"
     options = "--quick", "--benchmark-max-time=0.03", "--benchmark-json", str(file)

@@ -171,8 +171,8 @@ STUB = ast.parse((PACKAGE / "_core.pyi").read_text())
 FUNCTIONS = {node.name: node for node in STUB.body if isinstance(node, ast.FunctionDef)}
 RESULTS = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef)}
 PRIVATE = {  # called by the Python modules of the package
-    *("as_array", "avg_pool", "avg_pool_backward", "build_info", "runs_of", "convolve", "convolve_weights"),
-    *("max_pool", "max_pool_backward", "transpose"),
+    *("as_array", "avg_pool", "avg_pool_backward", "build_info", "convolve", "convolve_weights"),
+    *("max_pool", "max_pool_backward", "run_empty_tasks", "runs_of", "transpose"),
     *("adam_plan", "adam_step", "plan_grad_norm", "plan_is_valid", "sgd_plan", "sgd_step"),
 }
 COMPILED = sorted(name for name in FUNCTIONS if name in tt.__all__)

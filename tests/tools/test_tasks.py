@@ -91,3 +91,14 @@ def test_an_exception_of_the_call_is_passed_on():
     assert _core.runs_of(lambda: None) == []
     with pytest.raises(TypeError):
         _core.runs_of(3)
+
+
+def test_empty_tasks_run_on_all_threads():
+    for threads in (1, 3):
+        tt.set_num_threads(threads)
+        ((tasks, _, after_pause, in_series),) = _core.runs_of(lambda: _core.run_empty_tasks(50))
+        assert (tasks, after_pause, in_series) == (50, threads, threads)
+    with pytest.raises(ValueError, match=r"^run_empty_tasks: count must be an int >= 1, got 0$"):
+        _core.run_empty_tasks(0)
+    with pytest.raises(TypeError, match=r"^run_empty_tasks: count must be an int >= 1, got 1.5$"):
+        _core.run_empty_tasks(1.5)

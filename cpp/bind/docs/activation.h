@@ -38,6 +38,10 @@ Raises
 References
 ----------
 Nair, V., and Hinton, G. E. (2010). Rectified Linear Units Improve Restricted Boltzmann Machines. ICML.
+)",
+    examples,
+    R"(>>> tt.relu([-1.0, 2.0])
+array([0., 2.])
 )");
 
 constexpr auto relu_backward = join(
@@ -67,6 +71,10 @@ Raises
 ------
 TypeError, ValueError
     As `relu`; also where `y` does not fit `dy`.
+)",
+    examples,
+    R"(>>> tt.relu_backward([5.0, 5.0], y=[0.0, 2.0])
+array([0., 5.])
 )");
 
 constexpr auto leaky_relu = join(
@@ -101,6 +109,10 @@ Raises
 References
 ----------
 Maas, A. L., Hannun, A. Y., and Ng, A. Y. (2013). Rectifier Nonlinearities Improve Neural Network Acoustic Models. ICML.
+)",
+    examples,
+    R"(>>> tt.leaky_relu([-1.0, 2.0], 0.25)
+array([-0.25,  2.  ])
 )");
 
 constexpr auto leaky_relu_backward = join(
@@ -132,6 +144,10 @@ Raises
 ------
 TypeError, ValueError
     As `leaky_relu`; also where `x` does not fit `dy`.
+)",
+    examples,
+    R"(>>> tt.leaky_relu_backward([4.0, 4.0], [-1.0, 2.0], 0.25)
+array([1., 4.])
 )");
 
 constexpr auto sigmoid = join(
@@ -162,6 +178,10 @@ Notes
 The error is below 1.5 units in the last place everywhere (16-bit results: computed so in float32, then rounded), and
 nothing overflows: for large negative `x` the result goes to 0 like exp(x), through the subnormal numbers; for large
 positive `x` it is exactly 1. The bits do not depend on the instruction set.
+)",
+    examples,
+    R"(>>> tt.sigmoid([0.0, 1000.0])
+array([0.5, 1. ])
 )");
 
 constexpr auto sigmoid_backward = join(
@@ -186,6 +206,10 @@ Raises
 ------
 TypeError, ValueError
     As `sigmoid`; also where `y` does not fit `dy`.
+)",
+    examples,
+    R"(>>> tt.sigmoid_backward([4.0, 4.0], y=[0.5, 1.0])
+array([1., 0.])
 )");
 
 constexpr auto tanh = join(
@@ -215,6 +239,10 @@ Notes
 -----
 The error is below 1.5 units in the last place everywhere, near 0 too (16-bit results: computed so in float32, then
 rounded). For large |x| the result is exactly 1 or -1. The bits do not depend on the instruction set.
+)",
+    examples,
+    R"(>>> tt.tanh([0.0, -1000.0])
+array([ 0., -1.])
 )");
 
 constexpr auto tanh_backward = join(
@@ -239,6 +267,10 @@ Raises
 ------
 TypeError, ValueError
     As `tanh`; also where `y` does not fit `dy`.
+)",
+    examples,
+    R"(>>> tt.tanh_backward([4.0, 4.0], y=[0.5, 1.0])
+array([3., 0.])
 )");
 
 constexpr auto silu = join(
@@ -273,6 +305,10 @@ References
 ----------
 Elfwing, S., Uchibe, E., and Doya, K. (2018). Sigmoid-Weighted Linear Units for Neural Network Function Approximation in
 Reinforcement Learning. Neural Networks.
+)",
+    examples,
+    R"(>>> tt.silu([-1000.0, 0.0, 1000.0])
+array([  -0.,    0., 1000.])
 )");
 
 constexpr auto silu_backward = join(
@@ -297,6 +333,10 @@ Raises
 ------
 TypeError, ValueError
     As `silu`; also where `x` does not fit `dy`.
+)",
+    examples,
+    R"(>>> tt.silu_backward([4.0, 4.0], [0.0, 1000.0])
+array([2., 4.])
 )");
 
 constexpr auto gelu = join(
@@ -329,13 +369,17 @@ Raises
     R"(
 Notes
 -----
-The error of the exact form is below 6 units in the last place, for large negative `x`, too, down to the subnormal numbers
+The error of the exact form is below 5 units in the last place, for large negative `x`, too, down to the subnormal numbers
 (16-bit results: computed so in float32, then rounded). gelu(-inf) is -0, the limit. The bits do not depend on the
 instruction set.
 
 References
 ----------
 Hendrycks, D., and Gimpel, K. (2016). Gaussian Error Linear Units. arXiv:1606.08415.
+)",
+    examples,
+    R"(>>> tt.gelu([-1000.0, 0.0, 1000.0])
+array([  -0.,    0., 1000.])
 )");
 
 constexpr auto gelu_backward = join(
@@ -364,5 +408,9 @@ Raises
 ------
 TypeError, ValueError
     As `gelu`; also where `x` does not fit `dy`.
+)",
+    examples,
+    R"(>>> tt.gelu_backward([4.0, 4.0], [0.0, 1000.0])
+array([2., 4.])
 )");
 }  // namespace trimtab::docs

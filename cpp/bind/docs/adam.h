@@ -84,11 +84,9 @@ References
 Kingma, D. P., and Ba, J. (2015). Adam: A Method for Stochastic Optimization. ICLR.
 Loshchilov, I., and Hutter, F. (2019). Decoupled Weight Decay Regularization. ICLR. (AdamW.)
 Reddi, S. J., Kale, S., and Kumar, S. (2018). On the Convergence of Adam and Beyond. ICLR. (AMSGrad.)
-
-Examples
---------
->>> import numpy as np, trimtab as tt
->>> w, g, m, v = np.ones(2), np.array([4.0, -0.25]), np.zeros(2), np.zeros(2)
+)",
+    examples,
+    R"(>>> w, g, m, v = np.ones(2), np.array([4.0, -0.25]), np.zeros(2), np.zeros(2)
 >>> tt.adam_update(w, g, m, v, step=1, lr=0.5)
 >>> w.round(6)
 array([0.5, 1.5])

@@ -52,6 +52,11 @@ References
 ----------
 Ioffe, S., and Szegedy, C. (2015). Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
 Shift. ICML.
+)",
+    examples,
+    R"(>>> tt.batch_norm([[1.0, 2.0], [3.0, 6.0]], mean=[2.0, 4.0], var=[1.0, 4.0], eps=0.0)
+array([[-1., -1.],
+       [ 1.,  1.]])
 )");
 
 constexpr auto batch_norm_forward = join(
@@ -103,6 +108,11 @@ References
 ----------
 Ioffe, S., and Szegedy, C. (2015). Batch Normalization. ICML.
 Hoffer, E., Hubara, I., and Soudry, D. (2017). Train longer, generalize better. NeurIPS. (Ghost batches.)
+)",
+    examples,
+    R"(>>> y, mean, rstd = tt.batch_norm_forward([[1.0, 2.0], [3.0, 6.0]], eps=0.0)
+>>> mean, rstd
+(array([2., 4.]), array([1. , 0.5]))
 )");
 
 constexpr auto batch_norm_backward = join(
@@ -154,5 +164,10 @@ TypeError, ValueError, numpy.exceptions.AxisError
 References
 ----------
 Ioffe, S., and Szegedy, C. (2015). Batch Normalization. ICML.
+)",
+    examples,
+    R"(>>> x, dy = [[1.0], [3.0]], [[1.0], [5.0]]
+>>> tt.batch_norm_backward(dy, x, mean=[2.0], rstd=[1.0]).dgamma
+array([4.])
 )");
 }  // namespace trimtab::docs

@@ -44,9 +44,11 @@ Raises
 See Also
 --------
 combine_moments : the moments of several such parts together.
+)",
+    examples,
+    R"(>>> tt.batch_moments([[1.0], [3.0]]).var
+array([1.])
 
-Examples
---------
 What each of several processes does with its part `x` of the batch, forward and backward; ``gather`` returns the results
 of all of them::
 
@@ -102,6 +104,10 @@ References
 ----------
 Chan, T. F., Golub, G. H., and LeVeque, R. J. (1983). Algorithms for Computing the Sample Variance. The American
 Statistician 37(3).
+)",
+    examples,
+    R"(>>> tt.combine_moments(means=[[1.0], [4.0]], vars=[[0.0], [0.0]], counts=[2, 1]).mean
+array([2.])
 )");
 
 constexpr auto batch_norm_apply = join(
@@ -135,6 +141,11 @@ See Also
 --------
 batch_norm : takes a variance, and can add a residual and apply an activation.
 batch_moments : shows how the parts make a whole.
+)",
+    examples,
+    R"(>>> tt.batch_norm_apply([[1.0], [3.0]], mean=[2.0], rstd=[0.5])
+array([[-0.5],
+       [ 0.5]])
 )");
 
 constexpr auto batch_norm_backward_sums = join(
@@ -165,7 +176,10 @@ TypeError, ValueError, numpy.exceptions.AxisError
     As `batch_norm_backward`.
 
 )",
-    see_batch_moments);
+    see_batch_moments, examples,
+    R"(>>> tt.batch_norm_backward_sums([[1.0], [5.0]], [[1.0], [3.0]], mean=[2.0], rstd=[1.0]).sum_dy
+array([6.])
+)");
 
 constexpr auto batch_norm_backward_apply = join(
     R"(batch_norm_backward_apply(dy, x, mean, rstd, gamma, sum_dy, sum_dy_xhat, count, *, axis=1, out=None)
@@ -199,5 +213,10 @@ TypeError, ValueError, numpy.exceptions.AxisError
     As `batch_norm_backward`; also where `count` is out of range.
 
 )",
-    see_batch_moments);
+    see_batch_moments, examples,
+    R"(>>> dy, x = [[2.0], [0.0], [0.0], [2.0]], [[1.0], [3.0], [1.0], [3.0]]
+>>> sums = tt.batch_norm_backward_sums(dy, x, [2.0], [1.0])
+>>> tt.batch_norm_backward_apply(dy, x, [2.0], [1.0], [1.0], *sums, 4).ravel()
+array([ 1., -1., -1.,  1.])
+)");
 }  // namespace trimtab::docs

@@ -60,6 +60,12 @@ batch_norm : inference, with running_std ** 2 - eps for the variance.
 References
 ----------
 Ioffe, S. (2017). Batch Renormalization: Towards Reducing Minibatch Dependence in Batch-Normalized Models. NeurIPS.
+)",
+    examples,
+    R"(>>> mean, std = np.array([2.0]), np.array([2.0])
+>>> tt.batch_renorm_forward([[1.0], [5.0]], running_mean=mean, running_std=std, eps=0.0).y
+array([[-0.5],
+       [ 1.5]])
 )");
 
 constexpr auto batch_renorm_backward = join(
@@ -95,5 +101,10 @@ TypeError, ValueError, numpy.exceptions.AxisError
 References
 ----------
 Ioffe, S. (2017). Batch Renormalization. NeurIPS.
+)",
+    examples,
+    R"(>>> x, dy = [[1.0], [3.0]], [[1.0], [5.0]]
+>>> tt.batch_renorm_backward(dy, x, mean=[2.0], rstd=[1.0], r=[1.0], d=[0.0]).dgamma
+array([4.])
 )");
 }  // namespace trimtab::docs

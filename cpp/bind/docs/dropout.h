@@ -61,6 +61,10 @@ Srivastava, N., Hinton, G., Krizhevsky, A., Sutskever, I., and Salakhutdinov, R.
 Neural Networks from Overfitting. JMLR 15.
 Tompson, J., Goroshin, R., Jain, A., LeCun, Y., and Bregler, C. (2015). Efficient Object Localization Using Convolutional
 Networks. CVPR. (Spatial dropout.)
+)",
+    examples,
+    R"(>>> tt.dropout(np.ones(8), 0.5, rng=1)
+array([0., 0., 2., 2., 2., 0., 0., 2.])
 )");
 
 constexpr auto dropout_forward = join(
@@ -86,6 +90,11 @@ See Also
 --------
 dropout : formula, errors, source.
 dropout_backward : takes `mask`.
+)",
+    examples,
+    R"(>>> y, mask = tt.dropout_forward(np.ones(8), 0.5, rng=1)
+>>> np.unpackbits(mask, bitorder="little")
+array([0, 0, 1, 1, 1, 0, 0, 1], dtype=uint8)
 )");
 
 constexpr auto dropout_backward = join(
@@ -118,6 +127,10 @@ Raises
 ------
 TypeError, ValueError, numpy.exceptions.AxisError
     As `dropout`; also where `mask` is neither uint8 nor bool, or does not fit.
+)",
+    examples,
+    R"(>>> tt.dropout_backward(np.ones(4), np.array([0b0101], np.uint8), 0.5)
+array([2., 0., 2., 0.])
 )");
 
 constexpr auto dropout_apply = join(
@@ -155,6 +168,10 @@ See Also
 --------
 dropout_mask : draws the decisions alone.
 dropout_backward : the gradient.
+)",
+    examples,
+    R"(>>> tt.dropout_apply(np.ones(4), np.array([0b0101], np.uint8), 0.5)
+array([2., 0., 2., 0.])
 )");
 
 constexpr auto dropout_mask = join(
@@ -179,6 +196,11 @@ Raises
 ------
 TypeError, ValueError
     As `dropout`; also where `shape` is negative or too large.
+)",
+    examples,
+    R"(>>> mask = tt.dropout_mask((4, 3), rng=1)
+>>> tt.dropout_apply(np.ones((4, 3)), mask).shape
+(4, 3)
 )");
 
 constexpr auto drop_path_forward = join(
@@ -206,6 +228,11 @@ dropout : formula, errors.
 References
 ----------
 Huang, G., Sun, Y., Liu, Z., Sedra, D., and Weinberger, K. (2016). Deep Networks with Stochastic Depth. ECCV.
+)",
+    examples,
+    R"(>>> y, mask = tt.drop_path_forward(np.ones((4, 2)), 0.5, rng=1)
+>>> y.shape, mask.shape
+((4, 2), (1,))
 )");
 
 constexpr auto drop_path_backward = join(
@@ -227,6 +254,11 @@ Returns
 See Also
 --------
 dropout_backward : formula, errors.
+)",
+    examples,
+    R"(>>> tt.drop_path_backward(np.ones((2, 2)), np.array([0b10], np.uint8), 0.5)
+array([[0., 0.],
+       [2., 2.]])
 )");
 
 constexpr auto add_dropout_forward = join(
@@ -259,6 +291,12 @@ Returns
 See Also
 --------
 dropout : errors, source.
+)",
+    examples,
+    R"(>>> x, bias, residual = np.ones((2, 3)), np.full(3, 4.0), np.full((2, 3), 0.5)
+>>> tt.add_dropout_forward(x, bias, residual, p=0.0).y
+array([[5.5, 5.5, 5.5],
+       [5.5, 5.5, 5.5]])
 )");
 
 constexpr auto alpha_dropout_forward = join(
@@ -291,6 +329,11 @@ dropout : errors.
 References
 ----------
 Klambauer, G., Unterthiner, T., Mayr, A., and Hochreiter, S. (2017). Self-Normalizing Neural Networks. NeurIPS.
+)",
+    examples,
+    R"(>>> y, mask = tt.alpha_dropout_forward(np.ones((4, 3)), 0.1, rng=1)
+>>> y.shape, mask.shape
+((4, 3), (2,))
 )");
 
 constexpr auto alpha_dropout_backward = join(
@@ -316,6 +359,10 @@ Returns
 See Also
 --------
 dropout_backward : errors.
+)",
+    examples,
+    R"(>>> tt.alpha_dropout_backward(np.ones(4), np.array([0b0101], np.uint8), 0.5) > 0
+array([ True, False,  True, False])
 )");
 
 constexpr auto gaussian_dropout_forward = join(
@@ -343,6 +390,11 @@ Returns
 See Also
 --------
 dropout : errors, source.
+)",
+    examples,
+    R"(>>> y, noise = tt.gaussian_dropout_forward(np.full(3, 2.0), 0.5, rng=1)
+>>> y == 2 * noise
+array([ True,  True,  True])
 )");
 
 constexpr auto gaussian_dropout_backward = join(
@@ -371,5 +423,9 @@ Raises
 ------
 TypeError, ValueError
     A wrong dtype or shape, a read-only `out`.
+)",
+    examples,
+    R"(>>> tt.gaussian_dropout_backward([4.0, 4.0], noise=[0.5, 2.0])
+array([2., 8.])
 )");
 }  // namespace trimtab::docs

@@ -61,5 +61,9 @@ References
 ----------
 Jacob, B., et al. (2018). Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference.
 CVPR. (Section 3.2.)
+)",
+    examples,
+    R"(>>> tt.fold_batch_norm([[2.0]], bias=[1.0], mean=[3.0], var=[4.0], eps=0.0).bias
+array([-1.])
 )");
 }  // namespace trimtab::docs

@@ -58,7 +58,10 @@ instance_norm : one group for each channel.
 layer_norm : one group, and parameters of each value.
 
 )",
-    wu_2018);
+    wu_2018, examples,
+    R"(>>> tt.group_norm([[1.0, 3.0, 5.0, 5.0]], num_groups=2, eps=1e-9).round()
+array([[-1.,  1.,  0.,  0.]])
+)");
 
 constexpr auto group_norm_forward = join(
     R"(group_norm_forward(x, num_groups, gamma=None, beta=None, *, axis=1, eps=1e-5, out=None)
@@ -83,6 +86,10 @@ See Also
 --------
 group_norm : formula, errors, source.
 group_norm_backward : takes `mean` and `rstd`.
+)",
+    examples,
+    R"(>>> tt.group_norm_forward([[1.0, 3.0, 5.0, 5.0]], num_groups=2).mean
+array([[2., 5.]])
 )");
 
 constexpr auto group_norm_backward = join(
@@ -119,7 +126,11 @@ TypeError, ValueError, numpy.exceptions.AxisError
     As `group_norm`; also where `x`, `mean` or `rstd` do not fit `dy`.
 
 )",
-    wu_2018);
+    wu_2018, examples,
+    R"(>>> x, dy = [[1.0, 3.0]], [[1.0, 5.0]]
+>>> tt.group_norm_backward(dy, x, mean=[[2.0]], rstd=[[1.0]], num_groups=1).dgamma
+array([-1.,  5.])
+)");
 
 constexpr auto instance_norm = join(
     R"(instance_norm(x, gamma=None, beta=None, *, axis=1, eps=1e-5, out=None)
@@ -160,6 +171,10 @@ References
 ----------
 Ulyanov, D., Vedaldi, A., and Lempitsky, V. (2016). Instance Normalization: The Missing Ingredient for Fast Stylization.
 arXiv:1607.08022.
+)",
+    examples,
+    R"(>>> tt.instance_norm([[[1.0, 3.0]]], eps=0.0)
+array([[[-1.,  1.]]])
 )");
 
 constexpr auto instance_norm_forward = join(
@@ -185,6 +200,10 @@ See Also
 --------
 instance_norm : formula, errors, source.
 instance_norm_backward : takes `mean` and `rstd`.
+)",
+    examples,
+    R"(>>> tt.instance_norm_forward([[[1.0, 3.0], [5.0, 5.0]]]).mean
+array([[2., 5.]])
 )");
 
 constexpr auto instance_norm_backward = join(
@@ -215,5 +234,10 @@ TypeError, ValueError, numpy.exceptions.AxisError
 References
 ----------
 Ulyanov, D., Vedaldi, A., and Lempitsky, V. (2016). Instance Normalization. arXiv:1607.08022.
+)",
+    examples,
+    R"(>>> x, dy = [[[1.0, 3.0]]], [[[1.0, 5.0]]]
+>>> tt.instance_norm_backward(dy, x, mean=[[2.0]], rstd=[[1.0]]).dgamma
+array([4.])
 )");
 }  // namespace trimtab::docs

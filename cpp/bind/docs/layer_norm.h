@@ -53,7 +53,11 @@ Statistics are accumulated in double about a shift, so data of any mean and magn
 their dtype. The bits do not depend on the number of threads, on alignment or on the instruction set.
 
 )",
-    ba_2016);
+    ba_2016, examples,
+    R"(>>> tt.layer_norm([[1.0, 3.0], [2.0, 6.0]], eps=0.0)
+array([[-1.,  1.],
+       [-1.,  1.]])
+)");
 
 constexpr auto layer_norm_forward = join(
     R"(layer_norm_forward(x, gamma=None, beta=None, *, axis=-1, eps=1e-5, out=None)
@@ -78,6 +82,10 @@ See Also
 --------
 layer_norm : formula, errors, source.
 layer_norm_backward : takes `mean` and `rstd`.
+)",
+    examples,
+    R"(>>> tt.layer_norm_forward([[1.0, 3.0], [2.0, 6.0]], eps=0.0).rstd
+array([1. , 0.5])
 )");
 
 constexpr auto layer_norm_backward = join(
@@ -115,7 +123,11 @@ TypeError, ValueError, numpy.exceptions.AxisError
     As `layer_norm`; also where `x`, `mean` or `rstd` do not fit `dy`.
 
 )",
-    ba_2016);
+    ba_2016, examples,
+    R"(>>> x, dy = [[1.0, 3.0]], [[1.0, 5.0]]
+>>> tt.layer_norm_backward(dy, x, mean=[2.0], rstd=[1.0]).dgamma
+array([-1.,  5.])
+)");
 
 constexpr auto add_layer_norm_forward = join(
     R"(add_layer_norm_forward(x, residual, gamma=None, beta=None, *, axis=-1, eps=1e-5)
@@ -145,5 +157,9 @@ See Also
 layer_norm : formula, errors, source.
 layer_norm_backward : on `summed`; its `dx`, plus the gradient that reaches `summed` on other paths, is the gradient of
     both addends.
+)",
+    examples,
+    R"(>>> tt.add_layer_norm_forward([[1.0, 3.0]], residual=[[1.0, 3.0]]).summed
+array([[2., 6.]])
 )");
 }  // namespace trimtab::docs

@@ -98,6 +98,10 @@ References
 Bridle, J. S. (1990). Probabilistic Interpretation of Feedforward Classification Network Outputs. Neurocomputing.
 Szegedy, C., Vanhoucke, V., Ioffe, S., Shlens, J., and Wojna, Z. (2016). Rethinking the Inception Architecture for
 Computer Vision. CVPR.
+)",
+    examples,
+    R"(>>> tt.softmax_cross_entropy([[1000.0, 0.0]], labels=[1])
+SoftmaxCrossEntropyResult(loss=1000.0, dlogits=array([[ 1., -1.]]))
 )");
 
 constexpr auto mse = join(
@@ -125,6 +129,10 @@ Raises
     type_error_with_target,
     R"(ValueError
     A target or weights of another shape, a weight out of range, an unknown `reduction`.
+)",
+    examples,
+    R"(>>> tt.mse([1.0, 3.0], target=[1.0, 1.0])
+RegressionLossResult(loss=2.0, dpred=array([0., 2.]))
 )");
 
 constexpr auto mae = join(
@@ -152,6 +160,10 @@ Raises
     type_error_with_target,
     R"(ValueError
     A target or weights of another shape, a weight out of range, an unknown `reduction`.
+)",
+    examples,
+    R"(>>> tt.mae([1.0, 3.0], target=[1.0, 1.0])
+RegressionLossResult(loss=1.0, dpred=array([0. , 0.5]))
 )");
 
 constexpr auto binary_cross_entropy = join(
@@ -204,6 +216,10 @@ keep their digits.
 References
 ----------
 Cox, D. R. (1958). The Regression Analysis of Binary Sequences. Journal of the Royal Statistical Society B.
+)",
+    examples,
+    R"(>>> tt.binary_cross_entropy([1000.0, 0.0], labels=[0, 1]).dlogits
+array([ 0.5 , -0.25])
 )");
 
 constexpr auto huber = join(
@@ -242,5 +258,9 @@ Raises
 References
 ----------
 Huber, P. J. (1964). Robust Estimation of a Location Parameter. Annals of Mathematical Statistics.
+)",
+    examples,
+    R"(>>> tt.huber([3.0, 0.5], target=[0.0, 0.0])
+RegressionLossResult(loss=1.3125, dpred=array([0.5 , 0.25]))
 )");
 }  // namespace trimtab::docs

@@ -45,5 +45,10 @@ References
 Srebro, N., and Shraibman, A. (2005). Rank, Trace-Norm and Max-Norm. COLT.
 Srivastava, N., Hinton, G., Krizhevsky, A., Sutskever, I., and Salakhutdinov, R. (2014). Dropout: A Simple Way to Prevent
 Neural Networks from Overfitting. JMLR.
+)",
+    examples,
+    R"(>>> tt.max_norm([[6.0, 8.0], [0.0, 1.0]], 5.0, axis=1)
+array([[3., 4.],
+       [0., 1.]])
 )");
 }  // namespace trimtab::docs

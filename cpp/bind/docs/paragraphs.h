@@ -111,4 +111,12 @@ constexpr char axis_error[] = R"(numpy.exceptions.AxisError
 constexpr char errors_of_images[] = R"(TypeError, ValueError
     An argument of the wrong type, dtype, shape or range.
 )";
+
+// ---- Examples ----
+
+constexpr char examples[] = R"(
+Examples
+--------
+>>> import numpy as np, trimtab as tt
+)";
 }  // namespace trimtab::docs

@@ -109,6 +109,11 @@ Before an update no extra pass is needed for scaling: measure with an infinite `
 References
 ----------
 Pascanu, R., Mikolov, T., and Bengio, Y. (2013). On the difficulty of training recurrent neural networks. ICML.
+)",
+    examples,
+    R"(>>> g = np.array([6.0, 8.0])
+>>> tt.clip_grad_norm(g, 5.0), g
+(10.0, array([3., 4.]))
 )");
 
 constexpr auto penalty = join(
@@ -136,5 +141,9 @@ TypeError
     A dtype that is not one of the four or not that of the first array, a factor that is not a number.
 ValueError
     A factor out of range.
+)",
+    examples,
+    R"(>>> tt.penalty([np.array([3.0, -4.0])], l1=1.0, l2=2.0)
+32.0
 )");
 }  // namespace trimtab::docs

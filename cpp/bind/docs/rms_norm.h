@@ -55,7 +55,10 @@ Squares are accumulated so data of any magnitude are normalized to the precision
 on the number of threads, on alignment or on the instruction set.
 
 )",
-    zhang_2019);
+    zhang_2019, examples,
+    R"(>>> tt.rms_norm([[3.0, -3.0]], eps=0.0)
+array([[ 1., -1.]])
+)");
 
 constexpr auto rms_norm_forward = join(
     R"(rms_norm_forward(x, gamma=None, *, axis=-1, eps=1e-6, out=None)
@@ -80,6 +83,10 @@ See Also
 --------
 rms_norm : formula, errors, source.
 rms_norm_backward : takes `rstd`.
+)",
+    examples,
+    R"(>>> tt.rms_norm_forward([[2.0, -2.0]], eps=0.0).rstd
+array([0.5])
 )");
 
 constexpr auto add_rms_norm_forward = join(
@@ -110,6 +117,10 @@ See Also
 rms_norm : formula, errors, source.
 rms_norm_backward : on `summed`; its `dx`, plus the gradient that reaches `summed` on other paths, is the gradient of
     both addends.
+)",
+    examples,
+    R"(>>> tt.add_rms_norm_forward([[1.0, 3.0]], residual=[[1.0, 3.0]]).summed
+array([[2., 6.]])
 )");
 
 constexpr auto rms_norm_backward = join(
@@ -146,5 +157,8 @@ TypeError, ValueError, numpy.exceptions.AxisError
     As `rms_norm`; also where `x` or `rstd` do not fit `dy`.
 
 )",
-    zhang_2019);
+    zhang_2019, examples,
+    R"(>>> tt.rms_norm_backward([[1.0, 5.0]], [[2.0, -2.0]], rstd=[0.5]).dgamma
+array([ 1., -5.])
+)");
 }  // namespace trimtab::docs

@@ -72,6 +72,12 @@ Nesterov, Y. (1983). A method of solving a convex programming problem with conve
 Loshchilov, I., and Hutter, F. (2019). Decoupled Weight Decay Regularization. ICLR.
 Daubechies, I., Defrise, M., and De Mol, C. (2004). An iterative thresholding algorithm for linear inverse problems with
 a sparsity constraint. (The proximal step.)
+)",
+    examples,
+    R"(>>> w, g = np.ones(2), np.array([1.0, -1.0])
+>>> tt.sgd_update(w, g, lr=0.5)
+>>> w
+array([0.5, 1.5])
 )");
 
 constexpr auto sgd_plan = join(

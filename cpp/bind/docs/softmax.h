@@ -48,6 +48,10 @@ other rows.
 References
 ----------
 Bridle, J. S. (1990). Probabilistic Interpretation of Feedforward Classification Network Outputs. Neurocomputing.
+)",
+    examples,
+    R"(>>> tt.softmax([0.0, 0.0, -1000.0])
+array([0.5, 0.5, 0. ])
 )");
 
 constexpr auto softmax_backward = join(
@@ -76,6 +80,10 @@ Raises
 ------
 TypeError, ValueError, numpy.exceptions.AxisError
     As `softmax`; also where `y` does not fit `dy`.
+)",
+    examples,
+    R"(>>> tt.softmax_backward([1.0, 0.0], y=[0.5, 0.5])
+array([ 0.25, -0.25])
 )");
 
 constexpr auto log_softmax = join(
@@ -110,6 +118,10 @@ other rows.
 References
 ----------
 Bridle, J. S. (1990). Probabilistic Interpretation of Feedforward Classification Network Outputs. Neurocomputing.
+)",
+    examples,
+    R"(>>> tt.log_softmax([0.0, 1000.0])
+array([-1000.,     0.])
 )");
 
 constexpr auto log_softmax_backward = join(
@@ -138,5 +150,9 @@ Raises
 ------
 TypeError, ValueError, numpy.exceptions.AxisError
     As `log_softmax`; also where `y` does not fit `dy`.
+)",
+    examples,
+    R"(>>> tt.log_softmax_backward([0.0, 1.0], y=[0.0, -1000.0])
+array([-1.,  1.])
 )");
 }  // namespace trimtab::docs

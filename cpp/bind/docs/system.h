@@ -24,6 +24,11 @@ TypeError
     `n` is not an int.
 ValueError
     `n` is less than 1.
+)",
+    examples,
+    R"(>>> tt.set_num_threads(1)
+>>> tt.get_num_threads()
+1
 )");
 
 constexpr auto get_num_threads = join(
@@ -39,11 +44,9 @@ n : int
     OMP_NUM_THREADS, the CPUs this thread may run on now and the quota of the control group at import. Never more than a
     limit of OpenMP in effect: one that threadpoolctl has set, or that of the OpenMP runtime whose symbols the process
     sees, where it differs from the initial one of that runtime. Such a limit takes the place of OMP_NUM_THREADS.
-
-Examples
---------
->>> import trimtab as tt
->>> tt.set_num_threads(1)
+)",
+    examples,
+    R"(>>> tt.set_num_threads(1)
 >>> tt.get_num_threads()
 1
 )");
@@ -73,11 +76,9 @@ ValueError
 RuntimeError
     There is no OpenMP runtime, or this process is a child of fork, where a region of OpenMP would hang. Children of
     fork use the team.
-
-Examples
---------
->>> import trimtab as tt
->>> tt.set_threading("team")
+)",
+    examples,
+    R"(>>> tt.set_threading("team")
 >>> tt.get_threading()
 'team'
 )");
@@ -92,6 +93,10 @@ Returns
 -------
 threading : str
     "team" or "openmp".
+)",
+    examples,
+    R"(>>> tt.get_threading() in ("team", "openmp")
+True
 )");
 
 constexpr auto isa = join(
@@ -105,6 +110,10 @@ Returns
 -------
 name : str
     "avx512", "avx2", "neon" or "baseline".
+)",
+    examples,
+    R"(>>> tt.isa() in ("avx512", "avx2", "neon", "baseline")
+True
 )");
 
 constexpr auto trim_memory = join(
@@ -117,6 +126,10 @@ Returns
 -------
 bytes : int
     The number of bytes released.
+)",
+    examples,
+    R"(>>> tt.trim_memory() >= 0
+True
 )");
 
 constexpr auto get_memory_cap = join(
@@ -128,6 +141,10 @@ The maximum number of bytes kept for later large results; see `set_memory_cap`.
 Returns
 -------
 bytes : int
+)",
+    examples,
+    R"(>>> tt.get_memory_cap() >= 0
+True
 )");
 
 constexpr auto set_memory_cap = join(
@@ -152,6 +169,11 @@ TypeError
     `bytes` is not an int.
 ValueError
     `bytes` is negative.
+)",
+    examples,
+    R"(>>> tt.set_memory_cap(2**20)
+>>> tt.get_memory_cap()
+1048576
 )");
 
 constexpr auto build_info = join(
@@ -178,5 +200,17 @@ Returns
 runs : list of (int, float, int, int)
     For each parallel step: the number of tasks, the estimated time on one thread in ns, and the threads that take part
     after a pause and in a series of calls.
+)");
+
+constexpr auto run_empty_tasks = join(
+    R"(run_empty_tasks(count)
+--
+
+Run tasks that do nothing on all threads: the time is that of waking the threads and handing out the tasks.
+
+Parameters
+----------
+count : int
+    At least 1.
 )");
 }  // namespace trimtab::docs

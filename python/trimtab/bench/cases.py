@@ -159,14 +159,17 @@ CASES = (
     *cases(
         [
             op + direction
-            for op in ("relu", "leaky_relu", "sigmoid", "tanh", "silu")
+            for op in ("relu", "leaky_relu", "sigmoid", "tanh", "silu", "gelu")
             for direction in ("", "_backward")
         ],
         FLAT,
     ),
-    *cases(["softmax", "softmax_backward"], last((64, 10), (256, 1000), (4096, 768))),
+    *cases(
+        ["softmax", "softmax_backward", "log_softmax", "log_softmax_backward"],
+        last((64, 10), (256, 1000), (4096, 768)),
+    ),
     *cases(["softmax_cross_entropy"], last((64, 10), (256, 1000), (512, 32000))),
-    *cases(["mse", "huber"], last((64, 10), (1024, 1024))),
+    *cases(["binary_cross_entropy", "mse", "mae", "huber"], last((64, 10), (1024, 1024))),
     # Small planes, odd numbers of channels, few long rows, narrow matrices
     *cases(["batch_norm_forward", "batch_norm_backward", "batch_norm"], TILES),
     *cases(["group_norm", "group_norm_backward"], first((64, 256, 14, 14)), groups=32),
@@ -198,7 +201,8 @@ CASES = (
     *cases(["batch_norm_forward", "batch_norm_backward", "batch_norm"], COLUMNS + IMAGES, out=True),
     *cases(["group_norm", "group_norm_backward"], IMAGES, groups=32, out=True),
     *cases(["dropout_forward", "dropout_backward"], FLAT, p=0.5, out=True),
-    *cases(["relu", "sigmoid", "tanh"], FLAT, out=True),
+    *cases(["relu", "leaky_relu", "sigmoid", "tanh", "silu", "gelu"], FLAT, out=True),
+    *cases(["softmax", "log_softmax"], last((256, 1000), (4096, 768)), out=True),
 )
 
 
@@ -281,6 +285,16 @@ class Inputs:
     def labels(self) -> Array:
         """A class for each row."""
         return np.random.default_rng(0).integers(self.shape[-1], size=self.shape[0])
+
+    @cached_property
+    def positives(self) -> Array:
+        """A label for each value, 1 or 0."""
+        return (np.random.default_rng(0).random(self.shape) < 0.5).astype(self.dtype)
+
+    @cached_property
+    def log_probabilities(self) -> Array:
+        """The result of a logarithmic softmax whose backward is timed: not above 0."""
+        return -np.abs(self.residual)
 
     @cached_property
     def keep(self) -> Array:

@@ -26,6 +26,9 @@ def rms_normalize(eps: float, x: Any, gamma: Any) -> Any:
     return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + eps) * gamma
 
 
+gelu = partial(jax.nn.gelu, approximate=False)
+
+
 def run(function: Callable[..., Any], *arguments: Any) -> Call:
     """Return a call that waits for its result."""
     jitted, given = jax.jit(function), jax.device_put(arguments)
@@ -95,6 +98,43 @@ class Jax(Library):
 
     def tanh(self, i: Inputs) -> Call:
         return run(jnp.tanh, i.x)
+
+    def silu(self, i: Inputs) -> Call:
+        return run(jax.nn.silu, i.x)
+
+    def silu_backward(self, i: Inputs) -> Call:
+        return backward(jax.nn.silu, i, i.x)
+
+    def gelu(self, i: Inputs) -> Call:
+        return run(gelu, i.x)
+
+    def gelu_backward(self, i: Inputs) -> Call:
+        return backward(gelu, i, i.x)
+
+    def softmax(self, i: Inputs) -> Call:
+        return run(jax.nn.softmax, i.x)
+
+    def log_softmax(self, i: Inputs) -> Call:
+        return run(jax.nn.log_softmax, i.x)
+
+    def binary_cross_entropy(self, i: Inputs) -> Call:
+        def loss(x: Any, y: Any) -> Any:
+            return (jnp.maximum(x, 0) - x * y + jnp.log1p(jnp.exp(-jnp.abs(x)))).mean()
+
+        return run(jax.value_and_grad(loss), i.x, i.positives)
+
+    def mse(self, i: Inputs) -> Call:
+        return run(jax.value_and_grad(lambda x, y: jnp.square(x - y).mean()), i.x, i.residual)
+
+    def mae(self, i: Inputs) -> Call:
+        return run(jax.value_and_grad(lambda x, y: jnp.abs(x - y).mean()), i.x, i.residual)
+
+    def huber(self, i: Inputs) -> Call:
+        def loss(x: Any, y: Any) -> Any:
+            size = jnp.abs(x - y)
+            return jnp.where(size <= 1, jnp.square(size) / 2, size - 0.5).mean()
+
+        return run(jax.value_and_grad(loss), i.x, i.residual)
 
     def softmax_cross_entropy(self, i: Inputs) -> Call:
         def loss(x: Any, labels: Any) -> Any:

@@ -17,7 +17,8 @@ Call: TypeAlias = Callable[[], Any]
 class Library:
     """A method for each operation of the library: ``library.op(inputs)`` returns the call that is timed.
 
-    A method computes what a forward pass saves for its backward pass beforehand, so it is not timed.
+    A method computes what a forward pass saves for its backward pass beforehand, so it is not timed. Where
+    the library can write to an array made beforehand, ``library.op_out(inputs)`` returns that call.
     """
 
     name: str
@@ -30,7 +31,8 @@ class Library:
 
     def prepare(self, case: Case, inputs: Inputs) -> Call:
         """Return a call of the operation."""
-        operation: Callable[[Inputs], Call] = getattr(self, case.op)
+        plain: Callable[[Inputs], Call] = getattr(self, case.op)
+        operation: Callable[[Inputs], Call] = getattr(self, f"{case.op}_out", plain) if case.out else plain
         return operation(inputs)
 
     def as_arrays(self, result: Any) -> list[Array]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from math import prod
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from trimtab._typing import Array
 from trimtab.bench.cases import Inputs
 from trimtab.bench.peers.library import Call
+from trimtab.bench.peers.numpy_activations import Activations
 from trimtab.bench.peers.numpy_batch import BatchStatistics
 
 Axes: TypeAlias = tuple[int, ...]
@@ -27,10 +27,10 @@ def broadcast(i: Inputs, channels: Array) -> Array:
     return np.expand_dims(channels, i.others)
 
 
-def standardize(i: Inputs, x: Array, axes: Axes) -> Array:
-    centered = x - x.mean(axis=axes, keepdims=True)
+def standardize(i: Inputs, x: Array, axes: Axes, out: Array | None = None) -> Array:
+    centered: Array = np.subtract(x, x.mean(axis=axes, keepdims=True), out=out)
     var = np.square(centered).mean(axis=axes, keepdims=True)
-    standardized: Array = centered / np.sqrt(var + i.eps)
+    standardized: Array = np.divide(centered, np.sqrt(var + i.eps), out=out)
     return standardized
 
 
@@ -74,7 +74,7 @@ def update(i: Inputs, all_w: list[Array], all_g: list[Array], all_v: list[Array]
         np.subtract(w, s, out=w)
 
 
-class NumPy(BatchStatistics):
+class NumPy(BatchStatistics, Activations):
     """Expressions on whole arrays.
 
     Parameters
@@ -95,8 +95,22 @@ class NumPy(BatchStatistics):
         rng = np.random.default_rng(3)
         return lambda: rng.random(i.shape, np.float32) >= i.p
 
+    def norm_out(self, i: Inputs, axes: Axes) -> Call:
+        """A norm over some axes that writes to one array."""
+        gamma, beta, y = broadcast(i, i.gamma), broadcast(i, i.beta), np.empty_like(i.x)
+
+        def call() -> Array:
+            standardize(i, i.x, axes, out=y)
+            np.multiply(y, gamma, out=y)
+            return np.add(y, beta, out=y)
+
+        return call
+
     def layer_norm(self, i: Inputs) -> Call:
         return lambda: standardize(i, i.x, (-1,)) * i.gamma + i.beta
+
+    def layer_norm_out(self, i: Inputs) -> Call:
+        return self.norm_out(i, (-1,))
 
     def layer_norm_backward(self, i: Inputs) -> Call:
         return partial(norm_backward(i, (-1,)), i.dy)
@@ -110,6 +124,17 @@ class NumPy(BatchStatistics):
 
     def rms_norm(self, i: Inputs) -> Call:
         return lambda: i.x / np.sqrt(np.square(i.x).mean(axis=-1, keepdims=True) + i.eps) * i.gamma
+
+    def rms_norm_out(self, i: Inputs) -> Call:
+        y = np.empty_like(i.x)
+
+        def call() -> Array:
+            np.square(i.x, out=y)
+            rms = np.sqrt(y.mean(axis=-1, keepdims=True) + i.eps)
+            np.divide(i.x, rms, out=y)
+            return np.multiply(y, i.gamma, out=y)
+
+        return call
 
     def rms_norm_backward(self, i: Inputs) -> Call:
         rstd = 1 / np.sqrt(np.square(i.x).mean(axis=-1, keepdims=True) + i.eps)
@@ -134,12 +159,26 @@ class NumPy(BatchStatistics):
         gamma, beta, axes = broadcast(i, i.gamma), broadcast(i, i.beta), i.others
         return lambda: standardize(i, i.x, axes) * gamma + beta
 
+    def batch_norm_forward_out(self, i: Inputs) -> Call:
+        return self.norm_out(i, i.others)
+
     def batch_norm_backward(self, i: Inputs) -> Call:
         return partial(norm_backward(i, i.others), i.dy)
 
     def batch_norm(self, i: Inputs) -> Call:
         gamma, beta, mean, var = (broadcast(i, values) for values in (i.gamma, i.beta, i.mean, i.var))
         return lambda: (i.x - mean) * (gamma / np.sqrt(var + i.eps)) + beta
+
+    def batch_norm_out(self, i: Inputs) -> Call:
+        gamma, beta, mean, var = (broadcast(i, values) for values in (i.gamma, i.beta, i.mean, i.var))
+        y = np.empty_like(i.x)
+
+        def call() -> Array:
+            np.subtract(i.x, mean, out=y)
+            np.multiply(y, gamma / np.sqrt(var + i.eps), out=y)
+            return np.add(y, beta, out=y)
+
+        return call
 
     def batch_norm_residual_relu(self, i: Inputs) -> Call:
         normalized = self.batch_norm_forward(i)
@@ -182,6 +221,10 @@ class NumPy(BatchStatistics):
     def dropout_backward(self, i: Inputs) -> Call:
         scale = 1 / (1 - i.p)
         return lambda: i.dy * i.keep * scale
+
+    def dropout_backward_out(self, i: Inputs) -> Call:
+        scale, dx = 1 / (1 - i.p), np.empty_like(i.dy)
+        return lambda: np.multiply(np.multiply(i.dy, i.keep, out=dx), scale, out=dx)
 
     def add_dropout_forward(self, i: Inputs) -> Call:
         keep, scale = self.keeper(i), 1 / (1 - i.p)
@@ -301,81 +344,3 @@ class NumPy(BatchStatistics):
     def penalty(self, i: Inputs) -> Call:
         all_w = i.each_weight("w")
         return lambda: sum(np.abs(w).sum() + i.weight_decay / 2 * np.vdot(w, w) for w in all_w)
-
-    def relu(self, i: Inputs) -> Call:
-        return lambda: np.maximum(i.x, 0)
-
-    def relu_backward(self, i: Inputs) -> Call:
-        return lambda: i.dy * (i.residual > 0)
-
-    def leaky_relu(self, i: Inputs) -> Call:
-        return lambda: np.where(i.x > 0, i.x, i.x * i.slope)
-
-    def leaky_relu_backward(self, i: Inputs) -> Call:
-        return lambda: np.where(i.x > 0, i.dy, i.dy * i.slope)
-
-    def sigmoid(self, i: Inputs) -> Call:
-        return lambda: 1 / (1 + np.exp(-i.x))
-
-    def sigmoid_backward(self, i: Inputs) -> Call:
-        return lambda: i.dy * i.residual * (1 - i.residual)
-
-    def silu(self, i: Inputs) -> Call:
-        return lambda: i.x / (1 + np.exp(-i.x))
-
-    def silu_backward(self, i: Inputs) -> Call:
-        def call() -> Array:
-            p = 1 / (1 + np.exp(-i.x))
-            dx: Array = i.dy * (p + i.x * p * (1 - p))
-            return dx
-
-        return call
-
-    def softmax(self, i: Inputs) -> Call:
-        def call() -> Array:
-            exponentials = np.exp(i.x - i.x.max(-1, keepdims=True))
-            y: Array = exponentials / exponentials.sum(-1, keepdims=True)
-            return y
-
-        return call
-
-    def softmax_backward(self, i: Inputs) -> Call:
-        return lambda: i.residual * (i.dy - (i.dy * i.residual).sum(-1, keepdims=True))
-
-    def tanh(self, i: Inputs) -> Call:
-        return lambda: np.tanh(i.x)
-
-    def tanh_backward(self, i: Inputs) -> Call:
-        return lambda: i.dy * (1 - np.square(i.residual))
-
-    def softmax_cross_entropy(self, i: Inputs) -> Call:
-        rows, classes = i.shape
-        at_label, other = np.arange(rows), i.label_smoothing / classes
-
-        def call() -> tuple[Array, Array]:
-            shifted = i.x - i.x.max(axis=1, keepdims=True)
-            exp = np.exp(shifted)
-            total = exp.sum(axis=1, keepdims=True)
-            dlogits = exp / total
-            dlogits -= other
-            dlogits[at_label, i.labels] -= 1 - i.label_smoothing
-            dlogits /= rows
-            log_p = (1 - i.label_smoothing) * shifted[at_label, i.labels] + other * shifted.sum(axis=1)
-            return (np.log(total[:, 0]) - log_p).mean(), dlogits
-
-        return call
-
-    def mse(self, i: Inputs) -> Call:
-        def call() -> tuple[Array, Array]:
-            difference = i.x - i.residual
-            return np.square(difference).mean(), difference * (2 / prod(i.shape))
-
-        return call
-
-    def huber(self, i: Inputs) -> Call:
-        def call() -> tuple[Array, Array]:
-            difference = i.x - i.residual
-            clipped = np.clip(difference, -1, 1)
-            return (clipped * (difference - clipped / 2)).mean(), clipped / prod(i.shape)
-
-        return call

@@ -71,6 +71,10 @@ class Torch(Library):
     def set_num_threads(self, threads: int) -> None:
         torch.set_num_threads(threads)
 
+    def into(self, function: Any, *arrays: Array) -> Call:
+        """Return a call that writes to a tensor like the first array."""
+        return partial(self.translate(function), *rows(*arrays), out=tensor(np.empty_like(arrays[0])))
+
     def layer_norm(self, i: Inputs) -> Call:
         x, gamma, beta = rows(i.x, i.gamma, i.beta)
         run = self.translate(functional.layer_norm)
@@ -119,6 +123,21 @@ class Torch(Library):
 
     def batch_norm_forward(self, i: Inputs) -> Call:
         return self.batch_norm(i, training=True)
+
+    def batch_norm_out(self, i: Inputs, training: bool = False) -> Call:
+        (x, y), (gamma, beta) = images(i, i.x, np.empty_like(i.x)), rows(i.gamma, i.beta)
+        mean, var = rows(i.mean.copy(), i.var.copy())
+        saved = [mean.new_empty(i.channels if training else 0) for _ in range(2)]
+        out, run = (y, *saved), self.translate(torch.native_batch_norm)
+
+        def call() -> Any:
+            run(x, gamma, beta, mean, var, training, 0.1, i.eps, out=out)
+            return y.movedim(1, i.axis)
+
+        return call
+
+    def batch_norm_forward_out(self, i: Inputs) -> Call:
+        return self.batch_norm_out(i, training=True)
 
     def batch_norm_backward(self, i: Inputs) -> Call:
         (x, dy), (gamma, beta) = images(i, i.x, i.dy), rows(i.gamma, i.beta)
@@ -200,6 +219,17 @@ class Torch(Library):
     def dropout_backward(self, i: Inputs) -> Call:
         run = self.translate(lambda dy, keep: aten.native_dropout_backward(dy, keep, 1 / (1 - i.p)))
         return partial(run, *rows(i.dy, i.keep))
+
+    def dropout_forward_out(self, i: Inputs) -> Call:
+        def drop(x: Any, keep: Any, out: Any) -> tuple[Any, Any]:
+            keep.bernoulli_(1 - i.p)
+            return torch.mul(x, keep, out=out).mul_(1 / (1 - i.p)), keep
+
+        return self.into(drop, i.x, np.empty(i.shape, bool))
+
+    def dropout_backward_out(self, i: Inputs) -> Call:
+        scale = 1 / (1 - i.p)
+        return self.into(lambda dy, keep, out: torch.mul(dy, keep, out=out).mul_(scale), i.dy, i.keep)
 
     def add_dropout_forward(self, i: Inputs) -> Call:
         run = self.translate(lambda x, bias, residual: functional.dropout(x + bias, i.p) + residual)
@@ -290,37 +320,74 @@ class Torch(Library):
     def relu(self, i: Inputs) -> Call:
         return partial(self.translate(torch.relu), *rows(i.x))
 
+    def relu_out(self, i: Inputs) -> Call:  # torch.relu has no out
+        return self.into(lambda x, out: torch.clamp_min(x, 0, out=out), i.x)
+
     def relu_backward(self, i: Inputs) -> Call:
         return partial(self.translate(lambda *a: aten.threshold_backward(*a, 0)), *rows(i.dy, i.residual))
 
     def leaky_relu(self, i: Inputs) -> Call:
         return partial(self.translate(lambda x: functional.leaky_relu(x, i.slope)), *rows(i.x))
 
+    def leaky_relu_out(self, i: Inputs) -> Call:
+        return self.into(lambda x, out: aten.leaky_relu.out(x, i.slope, out=out), i.x)
+
     def leaky_relu_backward(self, i: Inputs) -> Call:
         run = self.translate(lambda *a: aten.leaky_relu_backward(*a, i.slope, False))
         return partial(run, *rows(i.dy, i.x))
 
     def silu(self, i: Inputs) -> Call:
-        return partial(self.translate(torch.nn.functional.silu), *rows(i.x))
+        return partial(self.translate(functional.silu), *rows(i.x))
+
+    def silu_out(self, i: Inputs) -> Call:
+        return self.into(lambda x, out: aten.silu.out(x, out=out), i.x)
 
     def silu_backward(self, i: Inputs) -> Call:
         return partial(self.translate(lambda *a: aten.silu_backward(*a)), *rows(i.dy, i.x))
 
+    def gelu(self, i: Inputs) -> Call:
+        return partial(self.translate(functional.gelu), *rows(i.x))
+
+    def gelu_out(self, i: Inputs) -> Call:
+        return self.into(lambda x, out: aten.gelu.out(x, out=out), i.x)
+
+    def gelu_backward(self, i: Inputs) -> Call:
+        return partial(self.translate(lambda *a: aten.gelu_backward(*a)), *rows(i.dy, i.x))
+
     def softmax(self, i: Inputs) -> Call:
         return partial(self.translate(lambda x: torch.softmax(x, -1)), *rows(i.x))
+
+    def softmax_out(self, i: Inputs) -> Call:
+        return self.into(lambda x, out: aten._softmax.out(x, -1, False, out=out), i.x)
 
     def softmax_backward(self, i: Inputs) -> Call:
         run = self.translate(lambda dy, y: aten._softmax_backward_data(dy, y, -1, y.dtype))
         return partial(run, *rows(i.dy, i.residual))
 
+    def log_softmax(self, i: Inputs) -> Call:
+        return partial(self.translate(lambda x: torch.log_softmax(x, -1)), *rows(i.x))
+
+    def log_softmax_out(self, i: Inputs) -> Call:
+        return self.into(lambda x, out: aten._log_softmax.out(x, -1, False, out=out), i.x)
+
+    def log_softmax_backward(self, i: Inputs) -> Call:
+        run = self.translate(lambda dy, y: aten._log_softmax_backward_data(dy, y, -1, y.dtype))
+        return partial(run, *rows(i.dy, i.log_probabilities))
+
     def sigmoid(self, i: Inputs) -> Call:
         return partial(self.translate(torch.sigmoid), *rows(i.x))
+
+    def sigmoid_out(self, i: Inputs) -> Call:
+        return self.into(torch.sigmoid, i.x)
 
     def sigmoid_backward(self, i: Inputs) -> Call:
         return partial(self.translate(lambda *a: aten.sigmoid_backward(*a)), *rows(i.dy, i.residual))
 
     def tanh(self, i: Inputs) -> Call:
         return partial(self.translate(torch.tanh), *rows(i.x))
+
+    def tanh_out(self, i: Inputs) -> Call:
+        return self.into(torch.tanh, i.x)
 
     def tanh_backward(self, i: Inputs) -> Call:
         return partial(self.translate(lambda *a: aten.tanh_backward(*a)), *rows(i.dy, i.residual))
@@ -340,9 +407,17 @@ class Torch(Library):
         labels = torch.from_numpy(i.labels)
         return self.loss(i, lambda x: functional.cross_entropy(x, labels, label_smoothing=i.label_smoothing))
 
+    def binary_cross_entropy(self, i: Inputs) -> Call:
+        target = tensor(i.positives)
+        return self.loss(i, lambda x: functional.binary_cross_entropy_with_logits(x, target))
+
     def mse(self, i: Inputs) -> Call:
         target = tensor(i.residual)
         return self.loss(i, lambda x: functional.mse_loss(x, target))
+
+    def mae(self, i: Inputs) -> Call:
+        target = tensor(i.residual)
+        return self.loss(i, lambda x: functional.l1_loss(x, target))
 
     def huber(self, i: Inputs) -> Call:
         target = tensor(i.residual)

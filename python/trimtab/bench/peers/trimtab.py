@@ -232,11 +232,23 @@ class Trimtab(Library):
     def silu_backward(self, i: Inputs) -> Call:
         return partial(tt.silu_backward, i.dy, i.x)
 
+    def gelu(self, i: Inputs) -> Call:
+        return partial(tt.gelu, i.x)
+
+    def gelu_backward(self, i: Inputs) -> Call:
+        return partial(tt.gelu_backward, i.dy, i.x)
+
     def softmax(self, i: Inputs) -> Call:
         return partial(tt.softmax, i.x)
 
     def softmax_backward(self, i: Inputs) -> Call:
         return partial(tt.softmax_backward, i.dy, i.residual)
+
+    def log_softmax(self, i: Inputs) -> Call:
+        return partial(tt.log_softmax, i.x)
+
+    def log_softmax_backward(self, i: Inputs) -> Call:
+        return partial(tt.log_softmax_backward, i.dy, i.log_probabilities)
 
     def sigmoid(self, i: Inputs) -> Call:
         return partial(tt.sigmoid, i.x)
@@ -253,8 +265,14 @@ class Trimtab(Library):
     def softmax_cross_entropy(self, i: Inputs) -> Call:
         return partial(tt.softmax_cross_entropy, i.x, i.labels, label_smoothing=i.label_smoothing)
 
+    def binary_cross_entropy(self, i: Inputs) -> Call:
+        return partial(tt.binary_cross_entropy, i.x, i.positives)
+
     def mse(self, i: Inputs) -> Call:
         return partial(tt.mse, i.x, i.residual)
+
+    def mae(self, i: Inputs) -> Call:
+        return partial(tt.mae, i.x, i.residual)
 
     def huber(self, i: Inputs) -> Call:
         return partial(tt.huber, i.x, i.residual)
