@@ -43,7 +43,8 @@ def times_as_long_in_torch(step: Step) -> float | None:
     torch.set_num_threads(tt.get_num_threads())
     try:
         steps = ours(step), in_torch(step, torch)
-        began, rounds = perf_counter(), []
+        began = perf_counter()
+        rounds: list[list[float]] = []
         while len(rounds) < ROUNDS or (len(rounds) < 10 * ROUNDS and perf_counter() - began < SECONDS):
             rounds.append([_seconds(one) for one in steps])
     finally:
