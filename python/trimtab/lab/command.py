@@ -107,9 +107,11 @@ def run(
         try:
             results = run_all(experiment, setting, number, data, store, jobs)
         except KeyboardInterrupt:
-            print(f"{experiment.name}: finished runs are kept in {store.folder}; the same command goes on")
+            print(f"{experiment.name}: finished runs are kept in {store.folder}; the same command continues")
             raise
         claims = present(experiment, setting, results, out)
-        failed += [claim.claim for claim in claims if claim.exact and claim.holds is False]
+        failed += [
+            f"{experiment.name}: {claim.claim}" for claim in claims if claim.exact and claim.holds is False
+        ]
     if failed:
         raise ClaimsFailed(f"lab: exact claims must hold, got {len(failed)} that do not: {'; '.join(failed)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import isfinite
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -59,44 +59,38 @@ class Runs:
 
 
 class Wanted(NamedTuple):
-    """What a measured number must be: ``low <= number <= high``, or without equality if `strict`."""
+    """What a measured number must be."""
 
     text: str
-    low: float = -inf
-    high: float = inf
-    strict: bool = False
-
-    def __contains__(self, number: object) -> bool:
-        assert isinstance(number, float)
-        return self.low < number < self.high if self.strict else self.low <= number <= self.high
+    holds: Callable[[float], bool]  # False for NaN, as comparisons are
 
 
 def below(limit: float) -> Wanted:
     """Want a number below the limit."""
-    return Wanted(f"< {limit:g}", high=limit, strict=True)
+    return Wanted(f"< {limit:g}", lambda number: number < limit)
 
 
 def above(limit: float) -> Wanted:
     """Want a number above the limit."""
-    return Wanted(f"> {limit:g}", low=limit, strict=True)
+    return Wanted(f"> {limit:g}", lambda number: number > limit)
 
 
 def at_most(limit: float) -> Wanted:
     """Want a number of at most the limit."""
-    return Wanted(f"<= {limit:g}", high=limit)
+    return Wanted(f"<= {limit:g}", lambda number: number <= limit)
 
 
 def at_least(limit: float) -> Wanted:
     """Want a number of at least the limit."""
-    return Wanted(f">= {limit:g}", low=limit)
+    return Wanted(f">= {limit:g}", lambda number: number >= limit)
 
 
 def between(low: float, high: float) -> Wanted:
     """Want a number in a range, its ends included."""
-    return Wanted(f"{low:g} .. {high:g}", low, high)
+    return Wanted(f"{low:g} .. {high:g}", lambda number: low <= number <= high)
 
 
-SHOWN = Wanted("shown")  # nothing is asserted
+SHOWN = Wanted("shown", lambda number: True)  # nothing is asserted
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,7 @@ class Claim:
         What is said to be true, with the number that is measured.
     measured : float
     wanted : Wanted
-        The range of the number if the claim holds; `SHOWN` if nothing is asserted.
+        What the number must be for the claim to hold; `SHOWN` if nothing is asserted.
     spread : float, optional
         Standard deviation over the seeds.
     exact : bool
@@ -133,8 +127,8 @@ class Claim:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the number is in the range; NaN never is. None if nothing is asserted."""
-        return None if self.wanted is SHOWN else float(self.measured) in self.wanted
+        """Whether the number is as wanted; None if nothing is asserted."""
+        return None if self.wanted is SHOWN else bool(self.wanted.holds(self.measured))
 
     def as_json(self) -> dict[str, Any]:
         """Return what stands in the report; numbers that are not finite are None."""
