@@ -16,6 +16,7 @@ from trimtab.terminal import print_table
 
 HOLDS = {True: "yes", False: "NO", None: ""}
 INCHES, DPI = (8.0, 4.8), 100
+COLORS = 128  # of a PNG, which is a third as large as with all colors
 
 
 def present(experiment: Experiment[Any], setting: Any, runs: Runs, folder: Path) -> list[Claim]:
@@ -25,7 +26,8 @@ def present(experiment: Experiment[Any], setting: Any, runs: Runs, folder: Path)
     ]
     print(f"\n{experiment.name}: {experiment.claim} ({experiment.source})")
     print_claims(claims)
-    print(f"{len(runs.seeds)} seeds, {duration(runs.seconds)}", end="")
+    count = len(runs.seeds)
+    print(f"{count} {'seed' if count == 1 else 'seeds'}, {duration(runs.seconds)}", end="")
     ratio = times_as_long_in_torch(experiment.step(setting)) if experiment.step else None
     torch_seconds = None if ratio is None else ratio * runs.seconds
     print("" if torch_seconds is None else f"; the same in PyTorch: {duration(torch_seconds)}")
@@ -81,5 +83,7 @@ def draw(experiment: Experiment[Any], setting: Any, runs: Runs, folder: Path) ->
     with matplotlib.rc_context({"svg.hashsalt": experiment.name, "svg.fonttype": "none"}):
         experiment.draw(setting, runs, figure)
         figure.savefig(path)
+        colors = extras.load("PIL.Image", "lab").open(path).convert("RGB").quantize(COLORS)
+        colors.save(path, optimize=True)
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
     return path

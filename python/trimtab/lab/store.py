@@ -82,7 +82,9 @@ def plain(value: Any) -> Any:
 
 def _without_numpy(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
+        array = np.asarray(value)
+        # A long double is not a number of JSON.
+        return (array.astype(np.float64) if array.dtype.kind == "f" else array).tolist()
     raise TypeError(f"lab: result must have numbers, strings, lists and arrays, got {value!r}")
 
 
