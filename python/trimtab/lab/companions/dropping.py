@@ -75,10 +75,10 @@ def dropout_is_ridge(drop: Any = tt.dropout_apply) -> Measured:
 @companion(
     "Srivastava et al. 2014, figure 11",
     (
-        "mean of 50 nets, last layer dropped: distance from the scaled net over sd / sqrt(50)",
+        "mean of 50 nets, last layer dropped: distance from scaled net over sd / sqrt(50)",
         between(0.9, 1.1),
     ),
-    ("mean of 50 nets, all layers dropped: distance from the scaled net over that of one net", below(0.25)),
+    ("mean of 50 nets, all layers dropped: distance from scaled net over that of one net", below(0.25)),
 )
 def sampled_nets(drop: Any = tt.dropout) -> Measured:
     """Average the outputs of random nets of ReLU, 100-400-400-10, under dropout; compare with no dropout.

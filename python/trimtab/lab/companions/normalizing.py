@@ -10,6 +10,7 @@ import trimtab as tt
 from trimtab._typing import Array
 from trimtab.lab.companions.companion import Measured, companion
 from trimtab.lab.experiment import above, at_most, below
+from trimtab.whitening import whiten_forward
 
 
 def largest(*differences: Array) -> float:
@@ -83,7 +84,9 @@ def noise_of_batch_statistics(moments: Any = tt.batch_moments) -> Measured:
     ("whitening: covariance of the output, difference from the identity", below(1e-9)),
     ("batch norm: covariance of the output, difference from the identity", above(0.1)),
 )
-def covariance_after_whitening(whiten: Any = None) -> Measured:
+def covariance_after_whitening(
+    whiten: Any = whiten_forward, batch_norm: Any = tt.batch_norm_forward
+) -> Measured:
     """Whiten 6 correlated channels of 500 values."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((500, 6)) @ rng.standard_normal((6, 6)) + 3
@@ -91,8 +94,7 @@ def covariance_after_whitening(whiten: Any = None) -> Measured:
     def from_identity(y: Array) -> float:
         return largest(np.cov(y.T, bias=True) - np.eye(6))
 
-    whitened = (whiten or tt.whiten_forward)(x, eps=0.0)[0]
-    return {"measured": [from_identity(whitened), from_identity(tt.batch_norm_forward(x, eps=0.0)[0])]}
+    return {"measured": [from_identity(norm(x, eps=0.0)[0]) for norm in (whiten, batch_norm)]}
 
 
 @companion(
@@ -153,13 +155,13 @@ def limits_of_the_norms(
     ("layer norm: change of a sample's output with the other samples", at_most(0)),
     ("batch norm: change of a sample's output with the other samples", above(0.1)),
 )
-def a_sample_and_its_batch(layer_norm: Any = tt.layer_norm) -> Measured:
+def a_sample_and_its_batch(
+    layer_norm: Any = tt.layer_norm_forward, batch_norm: Any = tt.batch_norm_forward
+) -> Measured:
     """Normalize a sample in two batches."""
     rng = np.random.default_rng(0)
     batch = rng.standard_normal((8, 16))
     other = np.concatenate([batch[:1], 5 + rng.standard_normal((20, 16))])
 
-    def change(norm: Any) -> float:
-        return largest(norm(batch)[0] - norm(other)[0])
-
-    return {"measured": [change(layer_norm), change(lambda x: tt.batch_norm_forward(x)[0])]}
+    changes = [norm(batch)[0][0] - norm(other)[0][0] for norm in (layer_norm, batch_norm)]
+    return {"measured": [*map(largest, changes)]}

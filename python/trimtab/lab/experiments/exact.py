@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from trimtab._typing import Array
 from trimtab.lab.companions import COMPANIONS
 from trimtab.lab.data import Data
@@ -94,7 +96,9 @@ def draw_noise(axes: Any, values: Values) -> None:
 def draw_descent(axes: Any, values: Values) -> None:
     """The error at the best rate, for the input as it is and standardized."""
     for name in ("raw", "standardized"):
-        axes.loglog(values(name, "standardized_input"), label=f"{name} input")
+        errors = values(name, "standardized_input")
+        steps = np.unique(np.geomspace(1, len(errors) - 1, 200).astype(int))
+        axes.loglog(steps, errors[steps], label=f"{name} input")
     axes.set(title="steps at the best learning rate", xlabel="step", ylabel="error")
 
 
