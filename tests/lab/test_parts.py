@@ -1,8 +1,10 @@
 """The parts that experiments share: progress, nets, timing, claims, the registry."""
 
 import io
+import json
 import math
 import sys
+from dataclasses import asdict
 from itertools import islice
 
 import numpy as np
@@ -38,6 +40,7 @@ def test_experiments_are_named_as_their_files_and_have_every_text(name):
     assert 0 < experiment.minutes <= 40
     assert experiment.seeds >= 1 and type(experiment.setting) is type(experiment.quick)
     for setting in (experiment.setting, experiment.quick):
+        json.dumps(asdict(setting), allow_nan=False)
         assert all(plain(cell) == cell for cell in experiment.cells(setting))
 
 
@@ -80,6 +83,12 @@ def test_claims_of_a_mean_have_the_standard_deviation_of_the_seeds():
     assert (claim.measured, claim.holds, claim.exact) == (3.0, True, True)
     assert claim.spread == pytest.approx(math.sqrt(7))
     assert Claim.of_mean("", np.array([1.0])).spread is None
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_claims_of_numbers_that_are_not_finite_are_json(number):
+    found = Claim.of_mean("", np.array([1.0, number]), below(1)).as_json()
+    assert (found["measured"], found["spread over seeds"], found["holds"]) == (None, None, False)
 
 
 def test_values_are_those_of_the_matching_cells():

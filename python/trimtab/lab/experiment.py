@@ -122,7 +122,8 @@ class Claim:
     @classmethod
     def of_mean(cls, claim: str, values: Array, wanted: Wanted = SHOWN, **options: Any) -> Claim:
         """Make a claim about the mean of the values from several seeds, with their standard deviation."""
-        spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        with np.errstate(invalid="ignore"):  # a training may have diverged
+            spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
         return cls(claim, float(np.mean(values)), wanted, spread, **options)
 
     @property
@@ -135,12 +136,17 @@ class Claim:
         return {
             "claim": self.claim,
             "source": self.source,
-            "measured": float(self.measured) if isfinite(self.measured) else None,
+            "measured": _finite(self.measured),
             "wanted": self.wanted.text,
             "holds": self.holds,
             "exact": self.exact,
-            "spread over seeds": self.spread,
+            "spread over seeds": None if self.spread is None else _finite(self.spread),
         }
+
+
+def _finite(number: float) -> float | None:
+    """Return the number, or None, as JSON has neither NaN nor infinity."""
+    return float(number) if isfinite(number) else None
 
 
 # ---- the experiment ----
