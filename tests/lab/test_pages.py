@@ -1,16 +1,23 @@
 """The pages about the lab quote what it computes."""
 
+import importlib.util
+import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from trimtab.lab.companions import COMPANIONS
-from trimtab.lab.registry import ALL, names
+from trimtab.lab.registry import ALL, find, names
+from trimtab.lab.store import plain
 
 ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").exists())
 CORRECTIONS = (ROOT / "docs" / "corrections.md").read_text()
 ROWS = re.findall(r"^\| (.*[^-]) \| (.+) \|$", CORRECTIONS.replace(r"\|", "‖"), re.MULTILINE)
 QUOTED = [(text.replace("‖", "|"), shown) for text, shown in ROWS if text != "statement"]
+
+
+RESULTS = [*(ROOT / "docs" / "lab").glob("*.json")]
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +53,23 @@ def test_pages_run_experiments_that_exist(page):
 def test_the_readme_counts_the_statements():
     [count] = re.findall(r"exact +# (\d+) statements", (ROOT / "README.md").read_text())
     assert int(count) == sum(len(one.statements) for one in COMPANIONS.values())
+
+
+# ---- the results ----
+
+
+def test_the_page_of_results_is_written_from_them():
+    """Run `python docs/write_lab.py` after a change of results, claims or notes."""
+    spec = importlib.util.spec_from_file_location("write_lab", ROOT / "docs" / "write_lab.py")
+    write_lab = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(write_lab)
+    assert write_lab.PAGE.read_text() == write_lab.page()
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_published_results_are_of_the_full_setting(path):
+    experiment, result = find(path.stem), json.loads(path.read_text())
+    assert result["setting"] == plain(asdict(experiment.setting))
+    assert len(result["seeds"]) >= experiment.seeds
+    assert all(claim["holds"] for claim in result["claims"] if claim["exact"])
+    assert path.with_suffix(".png").stat().st_size < 100_000
