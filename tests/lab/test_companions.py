@@ -139,7 +139,11 @@ def test_every_statement_holds(name):
     assert failing(name) == set()
 
 
-@pytest.mark.parametrize(("name", "operations", "expected"), BROKEN, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("name", "operations", "expected"),
+    BROKEN,
+    ids=[f"{number}-{name}" for number, (name, _, _) in enumerate(BROKEN)],
+)
 def test_a_wrong_operation_makes_statements_fail(name, operations, expected):
     with np.errstate(all="ignore"):
         assert failing(name, **operations) >= expected

@@ -17,7 +17,8 @@ ROWS = re.findall(r"^\| (.*[^-]) \| (.+) \|$", CORRECTIONS.replace(r"\|", "‖")
 QUOTED = [(text.replace("‖", "|"), shown) for text, shown in ROWS if text != "statement"]
 
 
-RESULTS = [*(ROOT / "docs" / "lab").glob("*.json")]
+RESULTS = sorted((ROOT / "docs" / "lab").glob("*.json"))
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_the_corrections_name_companions_that_exist():
     } == named
 
 
-@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_run_experiments_that_exist(page):
     called = re.findall(r"trimtab lab (?:run|show) ([a-z]\w*)", page.read_text())
     assert set(called) <= {*names(), ALL}
