@@ -34,11 +34,11 @@ class Room(NamedTuple):
 PYTHON = "python/trimtab"
 ROOMS = (
     Room(
-        "cli.py, demo.py, bench/",
-        "the commands trimtab info, demo, bench",
+        "cli.py, demo.py, bench/, lab/",
+        "the commands trimtab info, demo, bench, lab",
         row=0,
         columns=(1, 3),
-        files="cli.py __main__.py demo.py bench/*",
+        files="cli.py __main__.py demo.py bench/* lab/*",
         folder=PYTHON,
     ),
     Room("estimators/", "nets for scikit-learn", 0, (0, 0), "estimators/*", PYTHON),

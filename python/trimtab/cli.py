@@ -1,4 +1,4 @@
-"""The command line: ``trimtab info``, ``trimtab demo``, ``trimtab bench``."""
+"""The command line: ``trimtab info``, ``trimtab demo``, ``trimtab bench``, ``trimtab lab``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         prog="trimtab", description="Normalization, dropout and weight-decay kernels for NumPy arrays."
     )
     root.add_argument("--version", action="version", version=f"trimtab {trimtab.__version__}")
-    commands = root.add_subparsers(title="commands", required=True, metavar="{info,demo,bench}")
+    commands = root.add_subparsers(title="commands", required=True, metavar="{info,demo,bench,lab}")
 
     info = commands.add_parser("info", help="show the instruction set, threads, caches and build")
     info.add_argument(
@@ -76,7 +76,35 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the measurements")
     bench.add_argument("--plot", type=Path, metavar="FILE", help="draw the measurements")
     bench.set_defaults(prepare=prepare_bench)
+    add_lab(commands.add_parser("lab", help="experiments that show what each technique does"))
     return root
+
+
+def add_lab(lab: argparse.ArgumentParser) -> None:
+    """Add the commands of the lab to its parser; without one it lists the experiments."""
+    lab.set_defaults(prepare=prepare_lab_list)
+    commands = lab.add_subparsers(title="commands", metavar="{run,show}")
+
+    run = commands.add_parser("run", help="run experiments, draw their figures, check their claims")
+    run.add_argument("names", nargs="+", metavar="NAME", help="of experiments, or all")
+    run.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="holds mnist/ and fashion-mnist/ ($TRIMTAB_DATA or data)"
+    )
+    run.add_argument("--quick", action="store_true", help="small settings that still show the effects")
+    run.add_argument("--seeds", type=at_least(1), metavar="K", help="number of seeds")
+    run.add_argument(
+        "--out",
+        type=Path,
+        default=Path("trimtab-lab"),
+        metavar="FOLDER",
+        help="of the results and the finished runs, which are not done again (%(default)s)",
+    )
+    run.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="runs at once (%(default)s)")
+    run.set_defaults(prepare=prepare_lab_run)
+
+    show = commands.add_parser("show", help="show the claim, source and setting of an experiment")
+    show.add_argument("name", metavar="NAME")
+    show.set_defaults(prepare=prepare_lab_show)
 
 
 def caches() -> list[tuple[str, str]]:
@@ -123,6 +151,29 @@ def prepare_bench(options: argparse.Namespace) -> Work:
     files = options.json, options.plot
     return bench.prepare(
         options.ops, options.quick, options.threads, *files, random=options.random, seed=options.seed
+    )
+
+
+def prepare_lab_list(options: argparse.Namespace) -> Work:
+    """Return the function that lists the experiments."""
+    from trimtab.lab import command
+
+    return command.show_list
+
+
+def prepare_lab_show(options: argparse.Namespace) -> Work:
+    """Return the function that shows an experiment."""
+    from trimtab.lab import command
+
+    return command.prepare_show(options.name)
+
+
+def prepare_lab_run(options: argparse.Namespace) -> Work:
+    """Check the options of the experiments; return the function that runs them."""
+    from trimtab.lab import command
+
+    return command.prepare_run(
+        options.names, options.data, options.quick, options.seeds, options.out, options.jobs
     )
 
 

@@ -1,0 +1,1 @@
+"""One file for each experiment, which defines ``EXPERIMENT``; `trimtab.lab.registry` finds it by itself."""
