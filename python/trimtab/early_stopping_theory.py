@@ -10,8 +10,8 @@ degree r > 0 (in the range of the r-th power of the integral operator of K), sto
 
     t*(m) = ⌈m^(1 / ((2r + 2)(1 - θ)))⌉
 
-steps bounds the mean squared error by a multiple of m^(-r / (2r + 2)). The number of steps regularizes the
-solution, as the strength of the penalty does in ridge regression.
+steps bounds the root mean squared error by a multiple of m^(-r / (2r + 2)). The number of steps regularizes
+the solution, as the strength of the penalty does in ridge regression.
 
 A function is represented by its coefficients, ``f_t = Σ_i c_i K(x_i, ·)``. Its values at points z are
 ``kernel(z, x) @ c``. The callback that stops a training is `trimtab.callbacks.EarlyStopping`.
