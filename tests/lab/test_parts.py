@@ -23,6 +23,7 @@ from trimtab.lab.experiment import (
     at_most,
     below,
     between,
+    deviation,
 )
 from trimtab.lab.progress import RunsBar, silent
 from trimtab.lab.store import plain
@@ -53,6 +54,12 @@ def test_listing_loads_no_optional_library(run_python):
     code = "import sys; from trimtab.lab import command; command.show_list(); print(*sys.modules)"
     loaded = run_python(code).splitlines()[-1].split()
     assert not {"matplotlib", "torch", "sklearn", "tqdm", "joblib"} & {*loaded}
+
+
+def test_the_deviation_over_the_seeds_is_0_for_one():
+    values = np.array([[1.0, 5], [2, 5], [6, 5]])
+    np.testing.assert_allclose(deviation(values), [np.sqrt(7), 0])
+    assert deviation(values[:1]).tolist() == [0, 0]
 
 
 # ---- claims ----
@@ -198,6 +205,31 @@ def test_training_returns_the_curves_and_shows_its_epochs(blobs):
     assert [len(values) for values in curves.values()] == [5] * 4
     assert curves["val_accuracy"][-1] > 0.9
     assert curves["loss"][-1] < curves["loss"][0]
+
+
+@pytest.mark.parametrize("batch_size", [10, 100])
+def test_an_epoch_may_have_any_number_of_steps(blobs, batch_size):
+    seen = []
+
+    def count(batch, rng):
+        seen.append(len(batch))
+        return batch
+
+    model = nets.MLP((3, 16, 3)).build(0)
+    curves = nets.train(
+        model,
+        optim.SGD(model, 0.1),
+        blobs,
+        epochs=2,
+        batch_size=batch_size,
+        seed=0,
+        progress=silent,
+        steps=20,
+        augment=count,
+    )
+    assert len(curves["val_loss"]) == 2
+    assert seen.count(min(batch_size, 60)) == 40
+    assert curves["val_accuracy"][-1] > 0.9
 
 
 def test_ctrl_c_ends_a_training_as_an_interrupt(blobs, monkeypatch):

@@ -55,6 +55,12 @@ class Runs:
         return sum(run.seconds for run in self._runs)
 
 
+def deviation(values: Array) -> Array:
+    """Return the standard deviation over the seeds, the first axis; 0 if there is one seed."""
+    spread: Array = np.std(values, axis=0, ddof=len(values) > 1)
+    return spread
+
+
 # ---- claims ----
 
 

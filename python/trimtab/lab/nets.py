@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -89,19 +89,24 @@ def train(
     seed: Seed,
     progress: Progress,
     loss: Loss | None = None,
+    steps: int | None = None,
     **options: Any,
 ) -> dict[str, list[float]]:
     """Train a classifier, and return its curves: loss, accuracy, val_loss and val_accuracy of each epoch.
 
-    The options are those of `Trainer.fit`. Validation is on all of the test data.
+    The options are those of `Trainer.fit`. Validation is on all of the test data. An epoch has a number of
+    steps if it is given, however many samples there are.
     """
     trainer = Trainer(model, loss or CrossEntropy(), optimizer, rng=seed)
     test = data.x_test, data.y_test
     curves: dict[str, list[float]] = {}
+    batches = minibatches(len(data.x_train), min(batch_size, len(data.x_train)), seed)
     for _ in progress(range(epochs)):
+        x, y = data.x_train, data.y_train
+        some = ((x[batch], y[batch]) for batch in islice(batches, steps))
         history = trainer.fit(
-            data.x_train,
-            data.y_train,
+            some if steps else x,
+            None if steps else y,
             validation_data=test,
             batch_size=batch_size,
             progress=False,

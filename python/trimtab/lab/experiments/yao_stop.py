@@ -19,7 +19,7 @@ import numpy as np
 from trimtab._typing import Array
 from trimtab.early_stopping_theory import descend_exactly, stopping_time
 from trimtab.lab.data import Data
-from trimtab.lab.experiment import SHOWN, Claim, Experiment, Runs, at_least, at_most
+from trimtab.lab.experiment import SHOWN, Claim, Experiment, Runs, at_least, at_most, deviation
 from trimtab.lab.progress import Progress
 
 SMOOTHNESS = 1  # r of f
@@ -104,10 +104,10 @@ def draw(setting: Setting, runs: Runs, figure: Any) -> None:
     left.legend(frameon=False, fontsize="small")
     sizes = np.array(setting.sizes)
     for number, theta in enumerate(setting.thetas):
-        errors = np.array([runs.values("error", size=size, theta=theta) for size in sizes])
-        right.errorbar(sizes, errors.mean(axis=1), errors.std(axis=1, ddof=1), color=f"C{number}", capsize=3)
-        right.plot(sizes, errors.mean(axis=1), "o", color=f"C{number}", label=f"theta {theta:g}")
-    bound = errors[0].mean() * (sizes / sizes[0]) ** (-SMOOTHNESS / (2 * SMOOTHNESS + 2))
+        errors = np.stack([runs.values("error", size=size, theta=theta) for size in setting.sizes], 1)
+        right.errorbar(sizes, errors.mean(axis=0), deviation(errors), color=f"C{number}", capsize=3)
+        right.plot(sizes, errors.mean(axis=0), "o", color=f"C{number}", label=f"theta {theta:g}")
+    bound = errors[:, 0].mean() * (sizes / sizes[0]) ** (-SMOOTHNESS / (2 * SMOOTHNESS + 2))
     right.plot(sizes, bound, "k:", label="slope of the bound")
     right.set_xscale("log", base=2)
     right.set(xlabel="samples m", title="at t*, mean and sd over seeds")
@@ -116,7 +116,7 @@ def draw(setting: Setting, runs: Runs, figure: Any) -> None:
 
 EXPERIMENT = Experiment(
     name="yao_stop",
-    claim="Stopped after t*(m) steps, gradient descent errs as little as theory says; later it fits the noise",
+    claim="Stopped after t*(m) steps, descent errs as little as theory says; later it fits the noise",
     source="Yao, Rosasco and Caponnetto 2007",
     passes="The slope of log(error at t*) over log(m) is at most -0.25; for theta 0 the error far past t* is "
     "at least 3 times that at t*.",
