@@ -24,6 +24,7 @@ from trimtab.lab.experiment import (
     below,
     between,
     deviation,
+    in_deviations,
 )
 from trimtab.lab.progress import RunsBar, silent
 from trimtab.lab.store import plain
@@ -60,6 +61,8 @@ def test_the_deviation_over_the_seeds_is_0_for_one():
     values = np.array([[1.0, 5], [2, 5], [6, 5]])
     np.testing.assert_allclose(deviation(values), [np.sqrt(7), 0])
     assert deviation(values[:1]).tolist() == [0, 0]
+    assert in_deviations(values[:, 0]) == pytest.approx(3 / np.sqrt(7))
+    assert math.isnan(in_deviations(values[:1, 0]))
 
 
 # ---- claims ----

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -59,6 +59,11 @@ def deviation(values: Array) -> Array:
     """Return the standard deviation over the seeds, the first axis; 0 if there is one seed."""
     spread: Array = np.std(values, axis=0, ddof=len(values) > 1)
     return spread
+
+
+def in_deviations(values: Array) -> float:
+    """Return the mean over the seeds as a multiple of their standard deviation; NaN for one seed."""
+    return float(np.mean(values) / np.std(values, ddof=1)) if len(values) > 1 else nan
 
 
 # ---- claims ----
