@@ -147,9 +147,10 @@ void gelu_forward(const Activation& a) {
     using W = Work<T>;
     if (a.approximate) return gate<T, ApproximateNormal>(a, 0.7);
     // max(x, 0) - |x| P(-|x|)
-    map<T>(a, 0.65, [](Vector<W> x) {
-        const NormalTail<W> tail(in_tail<W>(x));
-        return fma(tail.e, tail.g * tail.t, max(x, broadcast(W(-0.0))));
+    map<T>(a, 0.6, [](Vector<W> x) {
+        const Vector<W> z = in_tail<W>(x);
+        const NormalTail<W> tail(z);
+        return fma(tail.exponential, z * tail.quotient, max(x, broadcast(W(-0.0))));
     });
 }
 template <class T>
@@ -161,9 +162,9 @@ void gelu_backward(const ActivationBackward& a) {
         constexpr W height = W(0.39894228040143267794);  // 1 / sqrt(2 pi)
         const Vector<W> z = in_tail<W>(x);
         const NormalTail<W> tail(z);
-        const Vector<W> slope = tail.e * fma(z, broadcast(height * Format<W>::unlift), tail.g * tail.inverse);
+        const Vector<W> slope = tail.exponential * fma(z, broadcast(height * Format<W>::unlift), tail.quotient);
         return dy * (x > 0 ? 1 - slope : slope);
-    }, 0.8);
+    }, 0.7);
 }
 }  // namespace
 

@@ -369,7 +369,7 @@ Raises
     R"(
 Notes
 -----
-The error of the exact form is below 5 units in the last place, for large negative `x`, too, down to the subnormal numbers
+The error of the exact form is below 6 units in the last place, for large negative `x`, too, down to the subnormal numbers
 (16-bit results: computed so in float32, then rounded). gelu(-inf) is -0, the limit. The bits do not depend on the
 instruction set.
 
