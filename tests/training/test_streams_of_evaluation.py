@@ -8,6 +8,7 @@ import pytest
 from helpers.training import WeightedSquares, linear_trainer, small_trainer, state_of, two_classes
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import losses, metrics, nn
+from trimtab._batches import Joined
 from trimtab.optim import SGD
 from trimtab.trainer import Trainer
 
@@ -184,6 +185,11 @@ def test_outputs_are_copied():
     found = learner.predict(x)
     assert not np.shares_memory(found, x)
     assert found.flags.owndata
+
+
+def test_nothing_cannot_be_joined():
+    with pytest.raises(ValueError, match=r"^outputs must be of one batch at least, got none$"):
+        Joined("outputs").whole()
 
 
 @pytest.mark.parametrize("size", [3, 8])
