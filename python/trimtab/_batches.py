@@ -83,8 +83,6 @@ class Joined:
 
     def add(self, part: Array) -> None:
         """Append a part, of the dtype of those before and, but for axis 0, of their shape."""
-        if part.ndim == 0:
-            raise ValueError(f"{self._name} must have an axis of samples, got shape ()")
         if self._array is None:
             self._array = np.empty_like(part, order="C", subok=False)
         joined = self._array

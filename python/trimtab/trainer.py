@@ -325,8 +325,8 @@ class Trainer:
         Raises
         ------
         TypeError, ValueError
-            If an argument is of the wrong kind or out of range, x yields no batches, or the outputs of some
-            have another shape, or no layer draws though there are `samples`.
+            If an argument is of the wrong kind or out of range, x yields no batches, the outputs of some have
+            another shape or no entry for each sample, or no layer draws though there are `samples`.
         """
         batch_size = _checks.whole("predict: batch_size", batch_size, 1)
         passes = _checks.whole("predict: samples", samples, 0)

@@ -254,6 +254,21 @@ def test_an_average_leaves_the_weights_that_were_restored_before():
     np.testing.assert_array_equal(fitted.coefs_[0], average.average["0.weight"].T)
 
 
+def test_callbacks_are_told_the_largest_number_of_epochs():
+    seen = []
+
+    class Look(callbacks.Callback):
+        def check_fit(self, trainer, metric_names, epochs, batches):
+            seen.append((epochs, batches))
+
+        def on_fit_begin(self, trainer, epochs, batches):
+            seen.append((epochs, batches))
+
+    net = classifier(callbacks=[Look()], max_iter=3, batch_size=100).fit(X, Y)
+    net.partial_fit(X[:200], Y[:200])
+    assert seen == [(3, 3), (3, 3), (1, 2), (1, 2)]
+
+
 def test_checkpoints_are_refused(tmp_path):
     with pytest.raises(TypeError, match="an estimator is saved by pickle or joblib"):
         classifier(callbacks=[callbacks.Checkpoint(tmp_path / "c.safetensors")]).fit(X, Y)

@@ -187,3 +187,14 @@ def test_printed_course_is_the_same(capsys):
         printed.append(capsys.readouterr().out)
     assert printed[1] == printed[0]
     assert "Learning rate too small. Stopping." in printed[0] or "Setting learning rate to" in printed[0]
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_printed_scores_are_the_same(verbose, capsys):
+    x, y = data("classes")
+    printed = []
+    for estimator in both("classes", verbose=verbose, early_stopping=True):
+        estimator.fit(x, y)
+        printed.append(capsys.readouterr().out)
+    assert printed[1] == printed[0]
+    assert printed[0].count("Validation score: ") == (12 if verbose else 0)

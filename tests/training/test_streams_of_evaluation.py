@@ -8,6 +8,7 @@ import pytest
 from helpers.training import WeightedSquares, linear_trainer, small_trainer, state_of, two_classes
 from numpy.testing import assert_allclose, assert_array_equal
 from trimtab import losses, metrics, nn
+from trimtab._batches import Joined
 from trimtab.optim import SGD
 from trimtab.trainer import Trainer
 
@@ -45,7 +46,12 @@ class Reused:
             yield self.memory
 
 
-KINDS = [list, tuple, iter, Loader, lambda batches: (batch for batch in batches)]
+def lists(batches):
+    """As loaders of other libraries yield them."""
+    return [[*batch] for batch in batches]
+
+
+KINDS = [list, tuple, iter, Loader, lists, lambda batches: iter(lists(batches))]
 
 
 # ---- evaluate ----
@@ -181,6 +187,11 @@ def test_outputs_are_copied():
     assert found.flags.owndata
 
 
+def test_nothing_cannot_be_joined():
+    with pytest.raises(ValueError, match=r"^outputs must be of one batch at least, got none$"):
+        Joined("outputs").whole()
+
+
 @pytest.mark.parametrize("size", [3, 8])
 def test_monte_carlo_passes_take_batches(size, data):
     x = data[0].astype(np.float64)
@@ -211,7 +222,8 @@ class Widens(nn.Module):
             r"float32 of shape \(N, 1\)",
         ),
         (lambda x: x.astype(np.float64), r".* and then float64 of shape \(N, 2\)"),
-        (lambda x: x.sum(), r"an axis of samples, got shape \(\)"),
+        (lambda x: x[1:], r"an entry for each of 8 samples, got shape \(7, 2\) for x of shape \(8, 3\)"),
+        (lambda x: x.sum(), r"an entry for each of 8 samples, got shape \(\) for"),
     ],
 )
 def test_outputs_that_cannot_be_joined_are_refused(change, message, data):
@@ -240,6 +252,24 @@ def test_outputs_that_cannot_be_joined_are_refused(change, message, data):
 def test_wrong_iterables_are_refused_by_predict(x, message):
     with pytest.raises((TypeError, ValueError), match=f"^predict: {message}"):
         small_trainer().predict(x)
+
+
+@pytest.mark.parametrize("samples", [0, 2])
+def test_a_single_sample_is_not_taken_for_many(samples, data):
+    """Neither alone nor as the items of a data set, which are no batches."""
+
+    class Items:
+        def __getitem__(self, number):
+            return data[0][number], data[1][number]
+
+        def __len__(self):
+            return len(data[0])
+
+    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 2, rng=0))
+    learner = Trainer(model, losses.MSE(), SGD(model, 0.1), rng=0)
+    for x in data[0][0], Items():
+        with pytest.raises(ValueError, match=r"^predict: .* each of 3 samples, got shape \(2,\) for x of"):
+            learner.predict(x, samples=samples)
 
 
 # ---- memory ----

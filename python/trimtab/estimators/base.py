@@ -185,8 +185,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         with restored_on_error(self):
             read, data, validation = self._prepare(X, y, sample_weight, rng, incremental, classes)
             task = {"X": read, "y": y, "metadata": {"sample_weight": sample_weight}}
-            epochs = Epochs(self, data, validation, rng, task)
-        epochs.run(incremental)
+            epochs = Epochs(self, data, validation, rng, task, incremental)
+        epochs.run()
         if not all(np.isfinite(parameter.value).all() for parameter in self.network_.parameters()):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and "

@@ -34,6 +34,8 @@ class Epochs:
         Source of the order of the samples.
     task : mapping
         What callbacks of scikit-learn are told of the fit.
+    incremental : bool
+        Whether to train for one epoch, instead of until training converges or reaches `max_iter`.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Epochs:
         validation: Data | None,
         rng: np.random.RandomState,
         task: Mapping[str, Any],
+        incremental: bool,
     ) -> None:
         self._estimator, self._data, self._validation, self._rng = estimator, data, validation, rng
         self._net, self._solver = estimator.network_, estimator._solver
@@ -52,7 +55,9 @@ class Epochs:
         least = 2 if estimator.normalization == "batch" else 0
         self._order = np.arange(len(data))
         self._batches = list(gen_batches(len(data), self._batch_size(), min_batch_size=least))
-        self._hooks = Hooks(estimator, estimator.max_iter, len(self._batches), rng, task)
+        self._incremental = incremental
+        epochs = 1 if incremental else estimator.max_iter
+        self._hooks = Hooks(estimator, epochs, len(self._batches), rng, task)
 
     def _batch_size(self) -> int:
         size, samples = self._estimator.batch_size, len(self._data)
@@ -65,14 +70,14 @@ class Epochs:
             )
         return int(min(size, samples))
 
-    def run(self, incremental: bool) -> None:
-        """Train for one epoch if `incremental`, otherwise until training converges or reaches `max_iter`."""
+    def run(self) -> None:
+        """Train until the end."""
         estimator = self._estimator
         estimator.n_iter_ = 0
         self._net.train()
         try:
             with without_dx(self._net), self._hooks.running():
-                while not self._epoch() and not incremental:
+                while not self._epoch() and not self._incremental:
                     if estimator.n_iter_ == estimator.max_iter:
                         warnings.warn(
                             f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) "

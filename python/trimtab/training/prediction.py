@@ -35,7 +35,9 @@ def predict(model: Module, batches: Iterable[Array]) -> Array:
     outputs = Joined(OUTPUT)
     with evaluation(model):
         for batch in batches:
-            outputs.add(model.forward(as_samples(model, batch)))
+            output = model.forward(as_samples(model, batch))
+            _require_entry_for_each(batch, output)
+            outputs.add(output)
     return outputs.whole()
 
 
@@ -50,9 +52,22 @@ def predict_sampling(
     with sampling(model, rng):
         for batch in batches:
             mean, spread = _moments(model, as_samples(model, batch), passes)
+            _require_entry_for_each(batch, mean)
             means.add(mean)
             spreads.add(spread)
     return Prediction(means.whole(), spreads.whole())
+
+
+def _require_entry_for_each(batch: Array, output: Array) -> None:
+    """Raise a ValueError unless a batch and its output have axes of the same number of samples.
+
+    A single sample without that axis would otherwise be taken for many: a layer accepts it as a vector.
+    """
+    if output.shape[:1] != batch.shape[:1]:
+        raise ValueError(
+            f"{OUTPUT} must have an entry for each of {len(batch)} samples, got shape {output.shape} "
+            f"for x of shape {batch.shape}"
+        )
 
 
 def _moments(model: Module, batch: Array, passes: int) -> Prediction:
