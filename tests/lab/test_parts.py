@@ -4,7 +4,7 @@ import io
 import json
 import math
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from itertools import islice
 
 import numpy as np
@@ -44,6 +44,11 @@ def test_experiments_are_named_as_their_files_and_have_every_text(name):
     for setting in (experiment.setting, experiment.quick):
         json.dumps(asdict(setting), allow_nan=False)
         assert all(plain(cell) == cell for cell in experiment.cells(setting))
+
+
+def test_there_are_three_seeds_unless_an_experiment_says_otherwise():
+    defaults = {field.name: field.default for field in fields(Experiment)}
+    assert (defaults["seeds"], defaults["quick_seeds"], defaults["data"]) == (3, 3, ())
 
 
 def test_all_stands_for_every_experiment_and_none_comes_twice():
@@ -191,7 +196,7 @@ def blobs(rng):
     return Dataset(x[:60], labels[:60], x[60:], labels[60:])
 
 
-def test_training_returns_the_curves_and_shows_its_epochs(blobs):
+def test_training_returns_the_curves_and_shows_nothing_but_its_epochs(blobs, capsys):
     seen = []
 
     def progress(steps):
@@ -204,6 +209,7 @@ def test_training_returns_the_curves_and_shows_its_epochs(blobs):
         model, optim.SGD(model, 0.1), blobs, epochs=5, batch_size=10, seed=0, progress=progress
     )
     assert seen == [0, 1, 2, 3, 4]
+    assert capsys.readouterr() == ("", "")
     assert {*curves} == {"loss", "accuracy", "val_loss", "val_accuracy"}
     assert [len(values) for values in curves.values()] == [5] * 4
     assert curves["val_accuracy"][-1] > 0.9
