@@ -9,7 +9,9 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import trimtab as tt
 from trimtab import nn, optim
+from trimtab.bench.load import Load
 from trimtab.datasets import Dataset
 from trimtab.lab import nets, registry, speed
 from trimtab.lab.experiment import (
@@ -277,14 +279,20 @@ def test_the_net_in_pytorch_computes_the_same(step, rng):
     np.testing.assert_allclose(model.forward(x), net(torch.from_numpy(x)).detach(), rtol=1e-3, atol=1e-4)
 
 
-def test_the_time_in_pytorch_is_a_multiple_of_ours_on_as_many_threads(monkeypatch):
+@pytest.mark.parametrize(("others", "ratio"), [(0.4, 1 + speed.STEPS), (0.6, math.nan)])
+def test_the_time_in_pytorch_is_a_multiple_of_ours_unless_others_take_the_cpus(others, ratio, monkeypatch):
     torch = pytest.importorskip("torch")
     before, clock = torch.get_num_threads(), iter(range(10**6))
-    monkeypatch.setattr(speed, "ours", lambda step: lambda: None)
+    seen = []
+    monkeypatch.setattr(speed, "ours", lambda step: lambda: seen.append(torch.get_num_threads()))
     monkeypatch.setattr(speed, "in_torch", lambda step, torch: lambda: next(clock))  # each step takes longer
     monkeypatch.setattr(speed, "perf_counter", lambda: next(clock))
-    assert speed.times_as_long_in_torch(STEPS[0]) == 1 + speed.STEPS
+    monkeypatch.setattr(speed.Load, "since", lambda start: Load(1.0, 0.9, others))
+    tt.set_num_threads(1)
+    found = speed.times_as_long_in_torch(STEPS[0])
+    assert found == ratio or (math.isnan(found) and math.isnan(ratio))
     assert torch.get_num_threads() == before
+    assert {*seen} == {1}
 
 
 def test_there_is_no_time_in_pytorch_without_it(monkeypatch):
