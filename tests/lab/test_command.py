@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from dataclasses import replace
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -122,6 +123,21 @@ def test_the_table_says_what_holds(lab):
     assert re.search(r"^gain +100 +>= 100, exact +yes$", shown, re.M)
     assert re.search(r"^mean +102 +2 +> 1000 +NO$", shown, re.M)
     assert re.search(r"^not a number +nan +shown$", shown, re.M)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "shown", "seconds"),
+    [(3.0, "the same in PyTorch: 18.0 s", 18.0), (float("nan"), "PyTorch: the machine is busy", None)],
+)
+def test_the_time_in_pytorch_is_reported(ratio, shown, seconds, lab, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("trimtab.lab.report.times_as_long_in_torch", lambda step: asked.append(step) or ratio)
+    clock = count()
+    monkeypatch.setattr("trimtab.lab.runner.perf_counter", lambda: next(clock))  # a run takes a second
+    change = {"step": lambda setting: setting.factor}
+    assert f"3 seeds, 6.0 s; {shown}\n" in lab("run", "calm", "--out", "out", calm=change)[1]
+    assert results(tmp_path / "out")["seconds in PyTorch"] == seconds
+    assert asked == [2.0]
 
 
 def test_the_figure_is_a_png_and_an_svg_with_the_same_bytes_each_time(lab, tmp_path):

@@ -4,12 +4,14 @@ import io
 import json
 import math
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from itertools import islice
 
 import numpy as np
 import pytest
+import trimtab as tt
 from trimtab import nn, optim
+from trimtab.bench.load import Load
 from trimtab.datasets import Dataset
 from trimtab.lab import nets, registry, speed
 from trimtab.lab.experiment import (
@@ -44,6 +46,11 @@ def test_experiments_are_named_as_their_files_and_have_every_text(name):
     for setting in (experiment.setting, experiment.quick):
         json.dumps(asdict(setting), allow_nan=False)
         assert all(plain(cell) == cell for cell in experiment.cells(setting))
+
+
+def test_there_are_three_seeds_unless_an_experiment_says_otherwise():
+    defaults = {field.name: field.default for field in fields(Experiment)}
+    assert (defaults["seeds"], defaults["quick_seeds"], defaults["data"]) == (3, 3, ())
 
 
 def test_all_stands_for_every_experiment_and_none_comes_twice():
@@ -191,7 +198,7 @@ def blobs(rng):
     return Dataset(x[:60], labels[:60], x[60:], labels[60:])
 
 
-def test_training_returns_the_curves_and_shows_its_epochs(blobs):
+def test_training_returns_the_curves_and_shows_nothing_but_its_epochs(blobs, capsys):
     seen = []
 
     def progress(steps):
@@ -204,6 +211,7 @@ def test_training_returns_the_curves_and_shows_its_epochs(blobs):
         model, optim.SGD(model, 0.1), blobs, epochs=5, batch_size=10, seed=0, progress=progress
     )
     assert seen == [0, 1, 2, 3, 4]
+    assert capsys.readouterr() == ("", "")
     assert {*curves} == {"loss", "accuracy", "val_loss", "val_accuracy"}
     assert [len(values) for values in curves.values()] == [5] * 4
     assert curves["val_accuracy"][-1] > 0.9
@@ -271,14 +279,20 @@ def test_the_net_in_pytorch_computes_the_same(step, rng):
     np.testing.assert_allclose(model.forward(x), net(torch.from_numpy(x)).detach(), rtol=1e-3, atol=1e-4)
 
 
-def test_the_time_in_pytorch_is_a_multiple_of_ours_on_as_many_threads(monkeypatch):
+@pytest.mark.parametrize(("others", "ratio"), [(0.4, 1 + speed.STEPS), (0.6, math.nan)])
+def test_the_time_in_pytorch_is_a_multiple_of_ours_unless_others_take_the_cpus(others, ratio, monkeypatch):
     torch = pytest.importorskip("torch")
     before, clock = torch.get_num_threads(), iter(range(10**6))
-    monkeypatch.setattr(speed, "ours", lambda step: lambda: None)
+    seen = []
+    monkeypatch.setattr(speed, "ours", lambda step: lambda: seen.append(torch.get_num_threads()))
     monkeypatch.setattr(speed, "in_torch", lambda step, torch: lambda: next(clock))  # each step takes longer
     monkeypatch.setattr(speed, "perf_counter", lambda: next(clock))
-    assert speed.times_as_long_in_torch(STEPS[0]) == 1 + speed.STEPS
+    monkeypatch.setattr(speed.Load, "since", lambda start: Load(1.0, 0.9, others))
+    tt.set_num_threads(1)
+    found = speed.times_as_long_in_torch(STEPS[0])
+    assert found == ratio or (math.isnan(found) and math.isnan(ratio))
     assert torch.get_num_threads() == before
+    assert {*seen} == {1}
 
 
 def test_there_is_no_time_in_pytorch_without_it(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,17 @@ def present(experiment: Experiment[Any], setting: Any, runs: Runs, folder: Path)
     print(f"\n{experiment.name}: {experiment.claim} ({experiment.source})")
     print_claims(claims)
     count = len(runs.seeds)
-    print(f"{count} {'seed' if count == 1 else 'seeds'}, {duration(runs.seconds)}", end="")
     ratio = times_as_long_in_torch(experiment.step(setting)) if experiment.step else None
-    torch_seconds = None if ratio is None else ratio * runs.seconds
-    print("" if torch_seconds is None else f"; the same in PyTorch: {duration(torch_seconds)}")
+    in_torch = None if ratio is None else ratio * runs.seconds
+    seeds = f"{count} {'seed' if count == 1 else 'seeds'}"
+    print(f"{seeds}, {duration(runs.seconds)}{'' if in_torch is None else text_of_torch(in_torch)}")
     results = {
         "name": experiment.name,
         "claims": [claim.as_json() for claim in claims],
         "setting": plain(asdict(setting)),
         "seeds": runs.seeds,
         "seconds": round(runs.seconds, 3),
-        "seconds in PyTorch": None if torch_seconds is None else round(torch_seconds, 3),
+        "seconds in PyTorch": None if in_torch is None or isnan(in_torch) else round(in_torch, 3),
         "version": tt.__version__,
         "isa": tt.isa(),
         "threads": tt.get_num_threads(),
@@ -61,6 +62,13 @@ def print_claims(claims: list[Claim]) -> None:
         wanted = claim.wanted.text + exact
         rows.append([claim.claim, f"{claim.measured:.4g}", spread, wanted, HOLDS[claim.holds]])
     print_table(["claim", "measured", "sd", "wanted", "holds"], rows)
+
+
+def text_of_torch(seconds: float) -> str:
+    """Say how long PyTorch would take, or that other processes took the CPUs when it was timed."""
+    return (
+        "; PyTorch: the machine is busy" if isnan(seconds) else f"; the same in PyTorch: {duration(seconds)}"
+    )
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.util import find_spec
 from itertools import pairwise
+from math import nan
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -12,12 +13,14 @@ import numpy as np
 
 import trimtab as tt
 from trimtab import extras
+from trimtab.bench.load import Load, Moment
 from trimtab.lab.nets import MLP
 from trimtab.losses import CrossEntropy
 from trimtab.optim import SGD
 
 ROUNDS, STEPS = 5, 3  # at least, and steps in each
 SECONDS = 2.0  # more rounds in this time
+OTHER_CPUS = 0.5  # what other processes may take of them
 LEARNING_RATE = 1e-3
 
 
@@ -33,7 +36,8 @@ class Step(NamedTuple):
 def times_as_long_in_torch(step: Step) -> float | None:
     """Return the time of a step in PyTorch as a multiple of ours; None if PyTorch is not installed.
 
-    The two take turns, on as many threads. The best of each is compared: other processes only take time.
+    The two take turns, on as many threads. The best of each is compared: other processes only take time. NaN
+    if they took so much that the numbers say nothing.
     """
     if find_spec("torch") is None:
         return None
@@ -44,13 +48,13 @@ def times_as_long_in_torch(step: Step) -> float | None:
         our_step, its_step = ours(step), in_torch(step, torch)
         our_times: list[float] = []
         its_times: list[float] = []
-        began = perf_counter()
+        start, began = Moment.now(), perf_counter()
         while len(our_times) < ROUNDS or perf_counter() - began < SECONDS:
             our_times.append(_seconds(our_step))
             its_times.append(_seconds(its_step))
     finally:
         torch.set_num_threads(threads)
-    return min(its_times) / min(our_times)
+    return nan if Load.since(start).others > OTHER_CPUS else min(its_times) / min(our_times)
 
 
 def _seconds(step: Callable[[], None]) -> float:
