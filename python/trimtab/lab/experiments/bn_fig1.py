@@ -141,8 +141,9 @@ def draw(setting: Setting, runs: Runs, figure: Any) -> None:
         curves = runs.values("percentiles", init_sd=setting.init_sd, norm=norm)[0]
         points = np.arange(0, len(curves), max(1, len(curves) // 100))
         panels[norm].plot(setting.every / 1000 * points, curves[points], color="black", lw=0.7)
-        panels[norm].set(title=f"{label}, initial sd {setting.init_sd:g}", ylabel="input of one sigmoid")
-    panels["batch"].set_xlabel("thousand steps; lines: percentiles " + ", ".join(map(str, PERCENTILES)))
+        panels[norm].set_title(f"{label}: percentiles {', '.join(map(str, PERCENTILES))}", fontsize="medium")
+        panels[norm].set_ylabel("input of one sigmoid")
+    panels["batch"].set_xlabel(f"thousand steps, initial sd {setting.init_sd:g}")
 
 
 EXPERIMENT = Experiment(
