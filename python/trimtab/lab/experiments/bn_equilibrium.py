@@ -120,7 +120,7 @@ def draw(setting: Setting, runs: Runs, figure: Any) -> None:
             right.axhline(sqrt(2 * cell["lr"] * cell["decay"]), color=f"C{number}", lw=1, ls="--")
     left.set(xlabel="step", ylabel="norm of the weights of a layer", yscale="log")
     right.set(xlabel="step", ylabel="rotation, radians per step; dashed: sqrt(2 lr decay)", yscale="log")
-    left.legend(frameon=False)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
 
 
 EXPERIMENT = Experiment(
