@@ -238,6 +238,8 @@ def draw(setting: Setting, runs: Runs, figure: Any) -> None:
             axes.errorbar(setting.rates, found.mean(axis=0), deviation(found), capsize=3, label=norm)
         axes.axhline(setting.trained, color="black", lw=0.8, ls=":")
         axes.set(xscale="log", xlabel="learning rate of Adam", title=f"batch {batch}")
+        axes.set_xticks(setting.rates, [f"{rate:g}" for rate in setting.rates])
+        axes.minorticks_off()
     panels[0].set_ylabel("test accuracy, %, mean and sd over seeds")
     panels[0].legend(frameon=False, title="norm")
 
