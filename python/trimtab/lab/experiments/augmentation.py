@@ -21,6 +21,7 @@ from trimtab.lab.experiment import SHOWN, Claim, Experiment, Runs, above, deviat
 from trimtab.lab.nets import train
 from trimtab.lab.progress import Progress
 from trimtab.optim import SGD
+from trimtab.optim.schedules import Polynomial
 
 AUGMENTS = {
     "none": None,
@@ -35,7 +36,10 @@ IMAGES = -1, 1, SIDE, SIDE  # their shape
 
 @dataclass(frozen=True)
 class Setting:
-    """Two convolutions of 5x5 with stride 2, a hidden layer, ReLU; SGD; decay c of c / 2 * ||w||^2."""
+    """Two convolutions of 5x5 with stride 2, a hidden layer, ReLU; decay c of c / 2 * ||w||^2.
+
+    SGD, whose rate falls linearly to 0.
+    """
 
     sets: tuple[str, ...] = ("mnist", "fashion_mnist")
     sizes: tuple[int, ...] = (1_000, 5_000)
@@ -91,7 +95,12 @@ def run(
     model = network(setting, regularized, seed)
     curves = train(
         model,
-        SGD(model, setting.lr, momentum=setting.momentum, weight_decay=regularized * setting.decay),
+        SGD(
+            model,
+            Polynomial(setting.lr, setting.steps),
+            momentum=setting.momentum,
+            weight_decay=regularized * setting.decay,
+        ),
         Dataset(x[chosen].reshape(IMAGES), labels[chosen], x_test.reshape(IMAGES), y_test),
         epochs=setting.evaluations,
         steps=setting.steps // setting.evaluations,

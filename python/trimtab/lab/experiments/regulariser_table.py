@@ -19,6 +19,7 @@ from trimtab.lab.nets import MLP, train
 from trimtab.lab.progress import Progress
 from trimtab.lab.speed import Step
 from trimtab.optim import SGD
+from trimtab.optim.schedules import Polynomial
 
 PUBLISHED = {
     "L2": 1.62,
@@ -64,7 +65,7 @@ def run(setting: Setting, seed: int, data: Data, progress: Progress, regularizer
     model = network(setting, regularizer).build(seed)
     optimizer = SGD(
         model,
-        lambda step: setting.lr * (1 - step / steps),
+        Polynomial(setting.lr, steps),
         momentum=setting.momentum,
         weight_decay=setting.decay if "L2" in regularizer else 0.0,
         max_norm=setting.max_norm if "max-norm" in regularizer else None,
@@ -129,7 +130,7 @@ EXPERIMENT = Experiment(
     "with dropout and max-norm at most 1.35 % are wrong.",
     minutes=40,
     setting=Setting(),
-    quick=Setting(samples=3_000, widths=(784, 256, 256, 10), epochs=15, limit=8.0),
+    quick=Setting(samples=3_000, widths=(784, 256, 256, 10), epochs=10, limit=8.0),
     run=run,
     claims=claims,
     draw=draw,

@@ -19,6 +19,7 @@ from trimtab.lab.data import Data
 from trimtab.lab.experiment import SHOWN, Claim, Experiment, Runs, at_least, at_most, deviation
 from trimtab.lab.nets import minibatches
 from trimtab.lab.progress import Progress
+from trimtab.optim.schedules import Polynomial
 
 NORMS = ("none", "layer", "batch")
 CLASSES, SIDE = 10, 28
@@ -163,14 +164,14 @@ def run(
     parameters = net.parameters
     moments = [{name: np.zeros_like(value) for name, value in parameters.items()} for _ in range(2)]
     chosen, steps = minibatches(len(x), batch, seed), setting.epochs * (len(x) // batch)
+    rate = Polynomial(lr, steps)
     for step in progress(range(steps)):
         few = np.sort(next(chosen))  # longest first
         states = (setting.noise * rng.standard_normal((batch, setting.units))).astype(x.dtype)
         logits = net.forward(x[few], lengths[few], states, training=True)
         gradients = net.backward(tt.softmax_cross_entropy(logits, labels[few])[1])
         tt.clip_grad_norm([*gradients.values()], setting.largest_gradient)
-        rate = lr * (1 - step / steps)
-        tt.adam_update(parameters, gradients, *moments, step=step + 1, lr=rate, decoupled=False)
+        tt.adam_update(parameters, gradients, *moments, step=step + 1, lr=rate(step), decoupled=False)
     x, labels, lengths = sequences(setting, mnist.x_test[: setting.tests], mnist.y_test[: setting.tests], rng)
     late = lengths >= setting.late * x.shape[1]
     states = np.zeros((len(x), setting.units), x.dtype)
