@@ -111,7 +111,7 @@ EXPERIMENT = Experiment(
     passes="Dropout takes away at least 1 point of test error at N = 1,000, and more than 0 at 10,000.",
     minutes=25,
     setting=Setting(),
-    quick=Setting(sizes=(100, 1_000), widths=(784, 256, 256, 10), batch=50, steps=900, evaluations=3),
+    quick=Setting(sizes=(100, 1_000), widths=(784, 256, 256, 10), batch=50, steps=700, evaluations=2),
     run=run,
     claims=claims,
     draw=draw,
