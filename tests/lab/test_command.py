@@ -249,8 +249,12 @@ def test_runs_that_cannot_be_written_leave_nothing(lab, tmp_path, monkeypatch):
     assert [*(tmp_path / "out" / "runs").iterdir()] == []
 
 
-def test_several_jobs_give_the_same_results(lab, tmp_path):
-    pytest.importorskip("joblib")
+def test_several_jobs_give_the_same_results(lab, tmp_path, monkeypatch):
+    """Also in processes that an earlier computation has started elsewhere."""
+    joblib = pytest.importorskip("joblib")
+    monkeypatch.chdir("/")
+    joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(i) for i in range(8))
+    monkeypatch.chdir(tmp_path)
     lab("run", "calm", "--out", "one")
     lab("run", "calm", "--out", "two", "--jobs", "2", calm=logging(tmp_path))
     assert sorted(logged(tmp_path)) == sorted(

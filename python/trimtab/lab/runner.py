@@ -32,6 +32,11 @@ class Task(NamedTuple):
         result = self.run(self.setting, self.seed, self.data, progress, **self.cell)
         return self.store.write(self.key, self.cell, result, perf_counter() - began)
 
+    def anywhere(self) -> Task:
+        """Return the task with absolute paths: processes may have been started in another folder."""
+        data, store = Data(self.data.folder.absolute()), Store(self.store.folder.absolute())
+        return self._replace(data=data, store=store)
+
     def do_on(self, threads: int) -> tuple[str, Run]:
         """Do the run in a process that has a share of the CPUs; return its file and the run."""
         tt.set_num_threads(threads)
@@ -73,4 +78,4 @@ def _do_in_processes(tasks: list[Task], jobs: int) -> Iterator[tuple[str, Run]]:
     joblib = extras.load("joblib", "lab")
     threads = max(1, (os.cpu_count() or 1) // jobs)
     pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-    yield from pool(joblib.delayed(task.do_on)(threads) for task in tasks)
+    yield from pool(joblib.delayed(task.anywhere().do_on)(threads) for task in tasks)
