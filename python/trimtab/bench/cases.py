@@ -213,7 +213,7 @@ class Inputs:
     along `axis`; `others` are the other axes. The options of the operations are attributes, too.
     """
 
-    eps, slope, label_smoothing = 1e-3, 0.05, 0.1  # not the defaults: who leaves one out is noticed
+    eps, slope, label_smoothing = 1e-3, 0.2, 0.1  # not the defaults: who leaves one out is noticed
     # The learning rate is so small that many updates hardly change the weights.
     lr, momentum, weight_decay, max_grad_norm = 1e-3, 0.9, 0.01, 1.0
     beta1, beta2, step = 0.9, 0.999, 10  # of Adam
