@@ -221,10 +221,10 @@ class Trimtab(Library):
         return partial(tt.relu_backward, i.dy, i.residual)
 
     def leaky_relu(self, i: Inputs) -> Call:
-        return partial(tt.leaky_relu, i.x)
+        return partial(tt.leaky_relu, i.x, i.slope)
 
     def leaky_relu_backward(self, i: Inputs) -> Call:
-        return partial(tt.leaky_relu_backward, i.dy, i.x)
+        return partial(tt.leaky_relu_backward, i.dy, i.x, i.slope)
 
     def silu(self, i: Inputs) -> Call:
         return partial(tt.silu, i.x)
