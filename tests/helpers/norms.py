@@ -50,8 +50,11 @@ class Norm(NamedTuple):
         return (np.bincount(numbers, values.ravel()) / np.bincount(numbers))[self.statistic]
 
     def var(self, x):
-        """The variance of each unit, of x's shape."""
-        return self.mean(np.square(reference.wide(x) - self.mean(reference.wide(x))))
+        """The variance of each unit, of x's shape; exactly 0 of equal values."""
+        values = reference.wide(x)
+        first = values.ravel()[np.unique(self.statistic, return_index=True)[1]]
+        shifted = values - first[self.statistic]
+        return self.mean(np.square(shifted - self.mean(shifted)))
 
 
 def norm_over(axes, name, shape, parameter_axes, options):
