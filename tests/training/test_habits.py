@@ -265,6 +265,7 @@ def test_a_rate_out_of_range_is_refused_before_training(data):
 
 @pytest.mark.parametrize("function", ["load", "fit"])
 def test_a_trainer_runs_one_function_at_a_time(function, data, tmp_path):
+    pytest.importorskip("safetensors")
     path = tmp_path / "one.safetensors"
 
     class Again(callbacks.Callback):
@@ -308,6 +309,7 @@ def test_targets_that_are_not_finite_are_named(data):
     ],
 )
 def test_metadata_of_a_checkpoint_are_checked_before_anything_changes(note, value, data, tmp_path):
+    pytest.importorskip("safetensors")
     from trimtab.training import checkpoint_file as checkpoint
 
     path, own = tmp_path / "one.safetensors", trainer()

@@ -168,6 +168,7 @@ LONG = {"epochs", "accumulate", "samples"}  # large numbers are valid but take l
 
 @pytest.mark.parametrize("method", METHODS)
 def test_hostile_arguments_of_trainers_change_nothing(method, tmp_path, monkeypatch):
+    pytest.importorskip("safetensors")
     monkeypatch.chdir(tmp_path)
     parameters = inspect.signature(getattr(tt.Trainer, method)).parameters.values()
     optional = {p.name: p.default for p in parameters if p.default is not p.empty}
