@@ -270,6 +270,7 @@ def test_callbacks_are_told_the_largest_number_of_epochs():
 
 
 def test_checkpoints_are_refused(tmp_path):
+    pytest.importorskip("safetensors")
     with pytest.raises(TypeError, match="an estimator is saved by pickle or joblib"):
         classifier(callbacks=[callbacks.Checkpoint(tmp_path / "c.safetensors")]).fit(X, Y)
 
