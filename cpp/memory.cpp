@@ -55,7 +55,7 @@ Header* with_header(char* allocation, std::size_t offset, std::size_t capacity) 
     return new (allocation + offset - sizeof(Header)) Header{capacity, allocation};
 }
 
-// A multiple of 64 bytes into what malloc() gives, which takes a tenth of the time of aligned_alloc().
+// A multiple of 64 bytes into what malloc() gives, which takes much less time than aligned_alloc().
 Header* allocate_small(std::size_t capacity) {
     char* const memory = static_cast<char*>(std::malloc(sizeof(Header) + alignment + capacity));
     if (!memory) return nullptr;

@@ -305,3 +305,14 @@ def test_results_are_as_json_gives_them_back():
     assert plain(given) == {"a": [0, 1, 2], "b": 0.5, "c": [1, 2], "d": True, "e": math.inf}
     with pytest.raises(TypeError, match=r"lists and arrays, got {1}"):
         plain({"a": {1}})
+
+
+def test_drawn_samples_keep_their_labels_and_depend_on_the_seed():
+    numbers = np.arange(50)
+    data = Dataset(numbers[:, None].astype("f4"), numbers, numbers[:3, None].astype("f4"), numbers[:3])
+    some = nets.drawn(data, 20, seed=1)
+    assert some.x_train[:, 0].tolist() == some.y_train.tolist()
+    assert len({*some.y_train.tolist()}) == 20
+    assert some.y_train.tolist() == nets.drawn(data, 20, seed=1).y_train.tolist()
+    assert some.y_train.tolist() != nets.drawn(data, 20, seed=2).y_train.tolist()
+    assert some.y_test is data.y_test

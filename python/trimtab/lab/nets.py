@@ -79,6 +79,12 @@ def minibatches(samples: int, size: int, seed: Seed) -> Iterator[Array]:
         yield from (order[start : start + size] for start in range(0, samples - size + 1, size))
 
 
+def drawn(data: Dataset, samples: int, seed: Seed) -> Dataset:
+    """Return the data with so many samples to train on, drawn from the seed."""
+    chosen = np.random.default_rng(seed).permutation(len(data.x_train))[:samples]
+    return data._replace(x_train=data.x_train[chosen], y_train=data.y_train[chosen])
+
+
 def train(
     model: nn.Module,
     optimizer: Optimizer,
