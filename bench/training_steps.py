@@ -1,6 +1,7 @@
 """One training step of the same nets in several libraries: a function returns a step that returns the loss.
 
-Nets have batch norm and ReLU; SGD with momentum 0.9 and learning rate 0.01 on one batch.
+Nets have batch norm and ReLU; SGD with momentum 0.9 and learning rate 0.01 on one batch. At the end are the
+steps that the experiments of the lab consist of.
 """
 
 import itertools
@@ -9,6 +10,7 @@ from importlib.util import find_spec
 
 import numpy as np
 from trimtab import losses, nn, optim
+from trimtab.lab import registry, speed
 
 BATCH, CLASSES, RATE, MOMENTUM = 128, 10, 0.01, 0.9
 WIDTHS, CHANNELS = (784, 512, 512), (1, 16, 32)
@@ -155,4 +157,25 @@ def steps(quick):
         for net, libraries in NETS.items()
         for library in libraries
         if find_spec(library.__name__.partition("_")[0]) and not (quick and library.__name__ in COMPILING)
+    ]
+
+
+def lab_trimtab(step):
+    return speed.ours(step)
+
+
+def lab_torch(step):
+    import torch
+
+    return speed.in_torch(step, torch)
+
+
+def lab_steps(quick):
+    """Return (experiment, step, library) for every experiment that says which step it is made of."""
+    chosen = [one for one in map(registry.find, registry.names()) if one.step]
+    libraries = [lab_trimtab, *([lab_torch] if find_spec("torch") else [])]
+    return [
+        (one.name, one.step(one.quick if quick else one.setting), library)
+        for one in chosen
+        for library in libraries
     ]

@@ -57,7 +57,7 @@ def times_as_long_in_torch(step: Step) -> float | None:
     return nan if Load.since(start).others > OTHER_CPUS else min(its_times) / min(our_times)
 
 
-def _seconds(step: Callable[[], None]) -> float:
+def _seconds(step: Callable[[], float]) -> float:
     began = perf_counter()
     for _ in range(STEPS):
         step()
@@ -70,21 +70,23 @@ def _batch(step: Step) -> tuple[Any, Any]:
     return x, rng.integers(step.net.widths[-1], size=step.batch)
 
 
-def ours(step: Step) -> Callable[[], None]:
-    """Return a function that does the step with this library."""
+def ours(step: Step) -> Callable[[], float]:
+    """Return a function that does the step with this library, and returns the loss before it."""
     (x, labels), model, loss = _batch(step), step.net.build(0), CrossEntropy()
     model.wants_dx = False
     optimizer = SGD(model, LEARNING_RATE, momentum=step.momentum, weight_decay=step.weight_decay)
 
-    def train() -> None:
-        model.backward(loss(model.forward(x), labels)[1])
+    def train() -> float:
+        value, dlogits, *_ = loss(model.forward(x), labels)
+        model.backward(dlogits)
         optimizer.step()
+        return float(value)
 
     return train
 
 
-def in_torch(step: Step, torch: Any) -> Callable[[], None]:
-    """Return a function that does the step in PyTorch."""
+def in_torch(step: Step, torch: Any) -> Callable[[], float]:
+    """Return a function that does the step in PyTorch, and returns the loss before it."""
     x, labels = map(torch.from_numpy, _batch(step))
     model = torch_net(step.net, torch.nn)
     loss = torch.nn.CrossEntropyLoss()
@@ -92,10 +94,12 @@ def in_torch(step: Step, torch: Any) -> Callable[[], None]:
         model.parameters(), LEARNING_RATE, momentum=step.momentum, weight_decay=step.weight_decay
     )
 
-    def train() -> None:
+    def train() -> float:
         optimizer.zero_grad()
-        loss(model(x), labels).backward()
+        value = loss(model(x), labels)
+        value.backward()
         optimizer.step()
+        return float(value.detach())
 
     return train
 
