@@ -64,6 +64,7 @@ ROOMS = (
     Room("nn/", "layers, models", 4, (1, 3), "nn/*", PYTHON),
     Room("__init__.py", "the public names", 6, (0, 0), "__init__.py _config.py _threadpoolctl.py", PYTHON),
     Room("_checks.py, _inputs.py", "checks of arguments", 6, (1, 3), "_*.py extras.py terminal.py", PYTHON),
+    Room("distributed/", "ranks, shards", 5, (0, 0), "distributed/*", PYTHON),
     Room("losses.py, augment/, datasets.py", "functions that need no model", 5, (1, 3), "*", PYTHON),
     Room("module.cpp", "registers every function", 7, (0, 1), "module.cpp", compiled="once"),
     Room("bind/", "signature, docstring, checks, output", 8, (0, 1), "bind/*", compiled="once"),

@@ -89,6 +89,7 @@ if TYPE_CHECKING:
         augment,
         callbacks,
         datasets,
+        distributed,
         early_stopping_theory,
         estimators,
         losses,
@@ -105,6 +106,7 @@ _submodules = (
     "augment",
     "callbacks",
     "datasets",
+    "distributed",
     "early_stopping",  # the name of early_stopping_theory up to version 0.1
     "early_stopping_theory",
     "estimators",
@@ -145,6 +147,7 @@ __all__ = [
     "clip_grad_norm",
     "combine_moments",
     "datasets",
+    "distributed",
     "drop_path_backward",
     "drop_path_forward",
     "dropout",

@@ -229,6 +229,7 @@ DEFAULTS = {
         "renorm": False,
         "adjustment": None,
         "frozen": False,
+        "comm": None,
         # the schedule of the paper
         "r_max": nn.Ramp(1, 3, 5_000, 40_000),
         "d_max": nn.Ramp(0, 5, 5_000, 25_000),

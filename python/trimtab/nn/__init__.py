@@ -23,6 +23,7 @@ module                      contents
 ``norm``                    `LayerNorm`, `RMSNorm`, `GroupNorm`, `InstanceNorm`
 ``batch_norm``              `BatchNorm`, with its variants
 ``batch_statistics``        the statistics that a pass of `BatchNorm` uses
+``synchronized_statistics`` those of a batch whose parts are on several ranks
 ``whitening``               `Whitening`
 ``dropout``                 `Dropout`, `DropPath`, `AlphaDropout`, `GaussianDropout`
 ``inspection``              `gradcheck`, `gradient_norms`

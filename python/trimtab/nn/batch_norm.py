@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from trimtab import _checks
 from trimtab._typing import Array
+from trimtab.distributed import part as parts
+from trimtab.distributed.ranks import Ranks, ranks_of
 from trimtab.nn.arguments import as_gradient, require_channels
 from trimtab.nn.batch_statistics import BatchStatistics, CorrectedStatistics, Gradients, RunningStatistics
 from trimtab.nn.dtypes import as_float_dtype
@@ -21,9 +23,11 @@ from trimtab.nn.module import Module
 from trimtab.nn.norm import Norm
 from trimtab.nn.options import Fixed, Option, choice, optional, size
 from trimtab.nn.passes import protect_if_saved
+from trimtab.nn.synchronized_statistics import SynchronizedStatistics
 
 Adjustment: TypeAlias = Callable[[tuple[int, ...], np.random.Generator], tuple[ArrayLike, ArrayLike]]
 Limit: TypeAlias = float | Callable[[int], float]
+Kept: TypeAlias = BatchStatistics | CorrectedStatistics | RunningStatistics | SynchronizedStatistics
 Statistics: TypeAlias = type[BatchStatistics | CorrectedStatistics | RunningStatistics]
 
 
@@ -60,6 +64,10 @@ def _limit(name: str, value: Limit, low: float) -> Limit:
     if callable(value) or (isinstance(value, float | np.floating) and value == np.inf):
         return value
     return _checks.number(name, value, low)
+
+
+def _communicator(name: str, comm: Any) -> Ranks | None:
+    return None if comm is None else ranks_of(name, comm)
 
 
 class BatchNorm(Norm):
@@ -107,6 +115,11 @@ class BatchNorm(Norm):
         ``scale * xhat + bias`` replaces xhat. ``rng`` is the layer's generator.
     frozen : bool
         Whether training, too, uses the running statistics and does not update them. May be set at any time.
+    comm : mpi4py.MPI.Intracomm, optional
+        Synchronized batch norm: in training mean and variance are those of the batches of all ranks together.
+        They may have different numbers of samples, or none. Forward and backward are collective, and the
+        gradients of gamma and beta are those by the samples of this rank. Cannot be combined with virtual
+        batches or `renorm`. May be set at any time; a `Trainer` with ``comm`` does not need it.
     dtype : dtype_like
         Of the parameters and running averages; x may have another.
 
@@ -136,6 +149,7 @@ class BatchNorm(Norm):
     r_max = Option(_limit, 1)
     d_max = Option(_limit, 0)
     frozen = Option(_checks.flag)
+    comm = Option(_communicator)
 
     def __init__(
         self,
@@ -156,6 +170,7 @@ class BatchNorm(Norm):
         d_max: Limit = Ramp(0, 5, 5_000, 25_000),
         adjustment: Adjustment | None = None,
         frozen: bool = False,
+        comm: Any = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
         channels = size("BatchNorm: channels", channels)
@@ -163,7 +178,7 @@ class BatchNorm(Norm):
         self.axis, self.eps, self.momentum, self.unbiased = axis, eps, momentum, unbiased
         self.activation, self.virtual_batch_size, self.strided = activation, virtual_batch_size, strided
         self.renorm, self.r_max, self.d_max = renorm, r_max, d_max
-        self.adjustment, self.frozen = adjustment, frozen
+        self.adjustment, self.frozen, self.comm = adjustment, frozen, comm
         self._require_combination()
         if not (adjustment is None or callable(adjustment)):
             raise TypeError(
@@ -190,8 +205,14 @@ class BatchNorm(Norm):
         if by_batch and self.adjustment is not None:
             adjustment = self._draw_adjustment(self.adjustment)
             gamma, beta = _adjusted(gamma, beta, *adjustment)
-        y, kept = self._statistics(by_batch).forward(self, x, residual, gamma, beta)
-        if by_batch:
+        part = (parts.current() or self.comm) if by_batch else None
+        kept: Kept
+        if part is None:
+            y, kept = self._statistics(by_batch).forward(self, x, residual, gamma, beta)
+        else:
+            self.require_synchronizable()
+            y, kept = SynchronizedStatistics.forward(self, part, x, residual, gamma, beta)
+        if by_batch and (part is None or part.updates):
             batches = self.batches
             batches += 1  # in place, without setting the attribute
         self.saved = kept, adjustment
@@ -207,6 +228,22 @@ class BatchNorm(Norm):
             raise ValueError(
                 "BatchNorm: renorm must be False with virtual_batch_size or activation, got True"
             )
+        if self.comm is not None:
+            self.require_synchronizable()
+
+    def require_synchronizable(self) -> None:
+        """Raise a ValueError if the statistics cannot be taken over several parts of a batch."""
+        if self.virtual_batch_size is not None:
+            raise ValueError(
+                f"BatchNorm: virtual_batch_size must be None with comm, got {self.virtual_batch_size}"
+            )
+        if self.renorm:
+            raise ValueError("BatchNorm: renorm must be False with comm, got True")
+
+    @property
+    def weight_of_batch(self) -> float:
+        """Weight of the next batch in the running averages."""
+        return 1 / (int(self.batches) + 1) if self.momentum is None else float(self.momentum)
 
     def _statistics(self, by_batch: bool) -> Statistics:
         if not by_batch:

@@ -52,7 +52,7 @@ class BatchStatistics(NamedTuple):
             beta,
             running_mean=norm.running_mean,
             running_var=norm.running_var,
-            momentum=_weight_of_batch(norm),
+            momentum=norm.weight_of_batch,
             unbiased=norm.unbiased,
             axis=norm.axis,
             eps=norm.eps,
@@ -111,7 +111,7 @@ class CorrectedStatistics(NamedTuple):
             running_std=norm.running_std,
             r_max=_at(norm.r_max, batch),
             d_max=_at(norm.d_max, batch),
-            momentum=_weight_of_batch(norm),
+            momentum=norm.weight_of_batch,
             axis=norm.axis,
             eps=norm.eps,
         )
@@ -168,11 +168,6 @@ class RunningStatistics(NamedTuple):
             residual=self.has_residual,
             training=False,
         )
-
-
-def _weight_of_batch(norm: BatchNorm) -> float:
-    """Weight of this batch in the running averages."""
-    return 1 / (int(norm.batches) + 1) if norm.momentum is None else float(norm.momentum)
 
 
 def _at(limit: Limit, batch: int) -> float:
