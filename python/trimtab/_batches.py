@@ -49,9 +49,9 @@ class Data(NamedTuple):
         weight = None if self.weight is None else _gathered(self.weight, rows)
         return Batch(_gathered(self.x, rows), _gathered(self.y, rows), weight)
 
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Return batches of consecutive samples."""
-        return map(self.take, batch_slices(self.samples, batch_size))
+    def batches(self, batch_size: int, rank: int = 0, ranks: int = 1) -> Iterator[Batch]:
+        """Return batches of consecutive samples: those of a rank that takes turns with others."""
+        return map(self.take, batch_slices(self.samples, batch_size)[rank::ranks])
 
 
 class Samples(NamedTuple):
@@ -59,9 +59,9 @@ class Samples(NamedTuple):
 
     x: Array
 
-    def batches(self, batch_size: int) -> Iterator[Array]:
-        """Return batches of consecutive samples; one empty batch if there are none."""
-        for chosen in batch_slices(len(self.x), batch_size) or [slice(0, 0)]:
+    def batches(self, batch_size: int, rank: int = 0, ranks: int = 1) -> Iterator[Array]:
+        """Return batches of consecutive samples, as `Data` does; one empty batch if there are none."""
+        for chosen in (batch_slices(len(self.x), batch_size) or [slice(0, 0)])[rank::ranks]:
             yield self.x[chosen]
 
 

@@ -66,8 +66,8 @@ class Stream(Generic[Item]):
         self._ahead: Iterator[Any] | None = chain(head, iterator)
         self.length = _length(given)
 
-    def batches(self, batch_size: int = 0) -> Iterator[Item]:
-        """Return the batches of a pass, whatever the batch size."""
+    def batches(self, batch_size: int = 0, rank: int = 0, ranks: int = 1) -> Iterator[Item]:
+        """Return the batches of a pass, whatever the batch size: each rank has an iterable of its own."""
         stream, self._ahead = self._ahead or self._iterator(), None
         number = -1
         for number, given in enumerate(stream):

@@ -17,16 +17,19 @@ from trimtab._typing import Array, Seed
 from trimtab._weights import ClassWeight
 from trimtab.callbacks import Callback
 from trimtab.callbacks.dispatch import validating
+from trimtab.distributed.agreement import require_equal
+from trimtab.distributed.ranks import Alone, ranks_of
 from trimtab.losses import Loss
 from trimtab.nn.module import Module
 from trimtab.optim import Optimizer
+from trimtab.training.agreement import facts_of, require_shareable
 from trimtab.training.evaluation import BATCH_SIZE, dtype_of, evaluate, require_metrics, require_weighted
 from trimtab.training.history import History
 from trimtab.training.interrupts import interrupt_calls
 from trimtab.training.loop import Loop
 from trimtab.training.modes import mode_of_training, without_dx
 from trimtab.training.parts import require_callbacks, untrained_parameters
-from trimtab.training.plan import Augment, Nan, Request, plan_fit
+from trimtab.training.plan import Augment, Nan, Plan, Request, plan_fit
 from trimtab.training.position import Position
 from trimtab.training.prediction import Prediction, predict, predict_sampling
 from trimtab.training.saving import SavedTraining, save
@@ -49,6 +52,16 @@ class Trainer:
         Their hooks are called in this order.
     rng : int, numpy.random.Generator, numpy.random.RandomState or None
         The only source of randomness: the order of samples, augmentation, and every layer that draws.
+    comm : mpi4py.MPI.Intracomm, optional
+        The processes that train together, such as ``MPI.COMM_WORLD``: each makes the same trainer and calls
+        the same methods with the same arguments, of which iterables alone may be others. Every rank computes
+        its part of each batch; batch norms take their statistics over all ranks; `evaluate` and `predict` are
+        shared, too. The result is that of one process, up to rounding. The first rank writes files and shows
+        the progress. Needs the extra ``mpi``; `docs/distributed.md` has the details.
+    shards : int, optional
+        Cut every batch into so many parts, whatever the number of ranks, of which it is a multiple. Each part
+        is computed with the same shapes and draws of its own, and sums are taken in a fixed order: the result
+        has the same bits on any number of ranks. Without `comm` one process computes all shards.
 
     Attributes
     ----------
@@ -81,6 +94,8 @@ class Trainer:
         optimizer: Optimizer,
         callbacks: Sequence[Callback] = (),
         rng: Seed = None,
+        comm: Any = None,
+        shards: int | None = None,
     ) -> None:
         self.model = _checks.instance("Trainer: model", model, Module, "be a Module")
         self.loss = _checks.instance("Trainer: loss", loss, Loss, "be a Loss")
@@ -89,7 +104,13 @@ class Trainer:
         require_callbacks("Trainer", callbacks)
         self.optimizer = optimizer
         self.callbacks = list(callbacks)
-        self.rng = as_generator("Trainer: rng", rng)
+        self.ranks = Alone() if comm is None else ranks_of("Trainer: comm", comm)
+        self.shards = None if shards is None else _checks.whole("Trainer: shards", shards, 1)
+        if self.shards is not None and self.shards % self.ranks.size:
+            raise ValueError(
+                f"Trainer: shards must be a multiple of the number of ranks, {self.ranks.size}, got {shards}"
+            )
+        self.rng = as_generator("Trainer: rng", self.ranks.same_seed() if rng is None else rng)
         self.history = History()
         self.metric_names: tuple[str, ...] = ()
         self.position = Position()
@@ -212,7 +233,13 @@ class Trainer:
             accumulate=accumulate,
             stratify=stratify,
         )
-        plan = plan_fit(self, request)
+        with self.ranks.ending_together():
+            return self._fit(request)
+
+    def _fit(self, request: Request) -> History:
+        plan = self.ranks.together(lambda: self._plan(request))
+        if self.ranks.size > 1:
+            require_equal(self.ranks, "fit", facts_of(self, request, plan))
         with (
             exclusive(self, "fit"),
             started(self, plan) as start,
@@ -229,6 +256,11 @@ class Trainer:
             finally:
                 self.position.end_training(self.model)
         return self.history
+
+    def _plan(self, request: Request) -> Plan:
+        plan = plan_fit(self, request)
+        require_shareable(self, plan)
+        return plan
 
     def stop(self) -> None:
         """End the running `fit` after the current batch."""
@@ -279,8 +311,9 @@ class Trainer:
         first = data.first if isinstance(data, PairStream) else data
         if first.weight is not None:
             require_weighted("evaluate", self.loss)
-        with located_errors(data):
-            return evaluate(self.model, self.loss, data.batches(batch_size))
+        ranks = self.ranks
+        with located_errors(data), ranks.ending_together():
+            return evaluate(self.model, self.loss, data.batches(batch_size, ranks.rank, ranks.size), ranks)
 
     @overload
     def predict(
@@ -334,10 +367,11 @@ class Trainer:
         if passes and not any(module.draws for _, module in self.model.modules()):
             raise ValueError(f"predict: samples must be 0 without a layer that draws, got {passes}")
         data = read_unpaired("predict", x)
-        with located_errors(data):
+        ranks = self.ranks
+        with located_errors(data), ranks.ending_together():
             if passes:
                 return predict_sampling(self.model, data.batches(batch_size), passes, generator)
-            return predict(self.model, data.batches(batch_size))
+            return predict(self.model, data.batches(batch_size, ranks.rank, ranks.size), ranks)
 
     def validated_state(self) -> dict[str, Array]:
         """Return the weights that validation uses: a callback may replace those of the model meanwhile."""
@@ -366,7 +400,8 @@ class Trainer:
         MissingExtra
             If safetensors is not installed.
         """
-        save(self, path)
+        if self.ranks.rank == 0:
+            save(self, path)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Restore model, optimizer, generator, history and position from a file written by `save`.
@@ -387,6 +422,7 @@ class Trainer:
         MissingExtra
             If safetensors is not installed.
         """
+        self.ranks.wait()  # the first rank may be writing it
         with exclusive(self, "load"):
             SavedTraining("load", path, self).load_into(self)
 

@@ -1,6 +1,7 @@
 """What the tests run on ranks: functions of the communicator and a folder that all ranks share."""
 
 import numpy as np
+import trainings
 from trimtab import distributed, nn
 
 PROGRAMS = {}
@@ -90,3 +91,50 @@ def conversion(comm, folder):
     same = distributed.convert_sync_batchnorm(model, comm) is model
     y = model.forward(np.full((2, 2), comm.rank, np.float32))
     return {"same": same, "y": y, "mean": model.layers[0].running_mean.copy()}
+
+
+# ---- training ----
+
+
+@program
+def training(comm, folder):
+    """Every variant, each batch shared by the ranks."""
+    return {variant: trainings.result(variant, comm=comm) for variant in trainings.VARIANTS}
+
+
+SHARDS = {1: (1, 4, 6, 8), 2: (4, 6, 8), 3: (6,), 4: (4, 8)}
+SHARDED = ("augmented", "accumulated", "adam")
+DTYPES = ("float64", "float32", "bfloat16")
+
+
+@program
+def sharded_training(comm, folder):
+    """Variants with each number of shards that fits the ranks, and each dtype."""
+    import ml_dtypes  # noqa: F401  # registers bfloat16
+
+    found = {}
+    for shards in SHARDS[comm.size]:
+        for variant, dtype in [(name, "float64") for name in SHARDED] + [
+            ("augmented", name) for name in DTYPES
+        ]:
+            made = trainings.result(variant, comm=comm, shards=shards, dtype=np.dtype(dtype))
+            made["arrays"] = {name: array.tobytes() for name, array in made["arrays"].items()}
+            made["predicted"] = made["predicted"].tobytes()
+            found[shards, variant, dtype] = made
+    return found
+
+
+@program
+def stream(comm, folder):
+    """A training on batches of which each rank reads a part, and the output for samples of each."""
+    x, y = trainings.data()
+    rows = np.arange(40).reshape(4, 10)
+    parts = [np.array_split(of_batch, comm.size)[comm.rank] for of_batch in rows]
+    batches = [(x[part], y[part]) for part in parts]
+    made = trainings.trainer(comm=comm, draws=False)
+    made.fit(batches, validation_data=batches, epochs=2, progress=False)
+    return {
+        "arrays": trainings.arrays_of(made),
+        "history": dict(made.history),
+        "predicted": made.predict(batches),
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import ClassVar
 
 from trimtab._typing import Array
 from trimtab.callbacks.protocol import TrainerLike
@@ -52,6 +53,9 @@ class Callback:
     ----------
     name : str or None
         Set it to tell two callbacks of the same kind and options apart in a checkpoint.
+    writes : bool
+        True in a class that only writes files or to the screen: where several ranks train together, the first
+        one alone calls its hooks. They call all hooks of the others, which must do the same on each rank.
 
     Examples
     --------
@@ -66,6 +70,7 @@ class Callback:
     """
 
     name: str | None = None
+    writes: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

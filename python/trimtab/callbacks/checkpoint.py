@@ -51,6 +51,8 @@ class Checkpoint(Callback):
         Before training, if safetensors is not installed.
     """
 
+    writes = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],

@@ -38,6 +38,8 @@ class CSVLogger(Callback):
         Before training, if the file cannot be written, or `append` finds other columns in it.
     """
 
+    writes = True
+
     append = Option(_checks.flag)
 
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:

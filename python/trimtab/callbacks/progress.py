@@ -26,6 +26,8 @@ class ProgressBar(Callback):
         Whether the bar stays on the screen after training. If not, no lines are printed, either.
     """
 
+    writes = True
+
     def __init__(self, description: str = "", leave: bool = True) -> None:
         self.description, self.leave = description, leave
         self._bar: Any = None

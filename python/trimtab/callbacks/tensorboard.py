@@ -37,6 +37,8 @@ class TensorBoard(Callback):
         Before training, if tensorboardX is not installed.
     """
 
+    writes = True
+
     every_batches = Option(optional, _checks.whole, 1)
 
     def __init__(self, folder: str | os.PathLike[str], every_batches: int | None = None) -> None:

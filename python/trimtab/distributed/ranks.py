@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+import secrets
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -58,6 +60,14 @@ class Alone:
         """Return the values of all ranks, which may be any objects."""
         return [value]
 
+    def same_seed(self) -> int | None:
+        """Return a seed that is drawn once for all ranks; None where there is one."""
+        return None
+
+    def in_turn(self, values: Iterable[Value]) -> Iterable[Value]:
+        """Return the values of all ranks: the first one of each, then the second one of each, and so on."""
+        return values
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any rank."""
         return flag
@@ -65,13 +75,13 @@ class Alone:
     def add(self, array: Array) -> None:
         """Replace a contiguous array by its sum over the ranks."""
 
-    def exchange(self, arrays: Sequence[Array]) -> list[Array]:
-        """Send the array of each place to the rank of that number; return what each rank has sent here."""
+    def exchange(self, arrays: Sequence[Array], lengths: Sequence[int]) -> list[Array]:
+        """Send a vector to each rank; return those of these lengths that the ranks have sent here."""
         return list(arrays)
 
-    def join(self, slices: Array, lengths: Sequence[int]) -> Array:
-        """Return the slices of all ranks, of these lengths, as one array."""
-        return slices
+    def join(self, vector: Array, lengths: Sequence[int]) -> Array:
+        """Return the vectors of all ranks, of these lengths, end to end."""
+        return vector
 
     def wait(self) -> None:
         """Return when all ranks have come here."""
@@ -120,6 +130,16 @@ class Ranks(Alone):
         values: list[Value] = self.comm.allgather(value)
         return values
 
+    def same_seed(self) -> int:
+        """Return a seed that is drawn once for all ranks."""
+        return int(self.share(secrets.randbits(128))[0])
+
+    def in_turn(self, values: Iterable[Value]) -> Iterable[Value]:
+        """Return the values of all ranks: the first one of each, then the second one of each, and so on."""
+        of_ranks = self.share([*values])
+        turns = max(map(len, of_ranks))
+        return [of_rank[turn] for turn in range(turns) for of_rank in of_ranks if turn < len(of_rank)]
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any rank."""
         return bool(self.gather(np.array(flag)).any())
@@ -128,19 +148,16 @@ class Ranks(Alone):
         """Replace a contiguous array by its sum over the ranks."""
         self.comm.Allreduce(extras.load("mpi4py.MPI", EXTRA).IN_PLACE, array)
 
-    def exchange(self, arrays: Sequence[Array]) -> list[Array]:
-        """Send the array of each place to the rank of that number; return what each rank has sent here."""
-        sent = np.array([array.size for array in arrays])
-        received: Array = np.empty_like(sent)
-        self.comm.Alltoall(sent, received)
-        whole: Array = np.empty(received.sum(), arrays[0].dtype)
-        self.comm.Alltoallv([np.concatenate(arrays), sent], [whole, received])
-        return np.split(whole, np.cumsum(received)[:-1])
+    def exchange(self, arrays: Sequence[Array], lengths: Sequence[int]) -> list[Array]:
+        """Send a vector to each rank; return those of these lengths that the ranks have sent here."""
+        whole: Array = np.empty(sum(lengths), arrays[0].dtype)
+        self.comm.Alltoallv([np.concatenate(arrays), list(map(len, arrays))], [whole, list(lengths)])
+        return np.split(whole, np.cumsum(lengths)[:-1])
 
-    def join(self, slices: Array, lengths: Sequence[int]) -> Array:
-        """Return the slices of all ranks, of these lengths, as one array."""
-        whole: Array = np.empty(sum(lengths), slices.dtype)
-        self.comm.Allgatherv(np.ascontiguousarray(slices), [whole, lengths])
+    def join(self, vector: Array, lengths: Sequence[int]) -> Array:
+        """Return the vectors of all ranks, of these lengths, end to end."""
+        whole: Array = np.empty(sum(lengths), vector.dtype)
+        self.comm.Allgatherv(np.ascontiguousarray(vector), [whole, list(lengths)])
         return whole
 
     def wait(self) -> None:
@@ -213,9 +230,11 @@ def _leave_to_first_rank(error: BaseException) -> None:
 
 def _portable(error: Exception | None) -> Exception | None:
     """Return an error that can be sent to another process, with the same text."""
-    if error is None or type(error).__module__ == "builtins":
-        return error
-    return RuntimeError(f"{type(error).__name__}: {error}")
+    try:
+        copy: Exception | None = pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return copy
 
 
 _known: dict[int, Ranks] = {}

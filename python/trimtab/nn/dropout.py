@@ -15,6 +15,7 @@ import numpy as np
 import trimtab._core as kernels
 from trimtab import _checks
 from trimtab._typing import Array
+from trimtab.distributed import part as parts
 from trimtab.nn.arguments import as_gradient, as_input
 from trimtab.nn.dtypes import compute_dtype
 from trimtab.nn.module import Module
@@ -52,15 +53,30 @@ class Noise(Module):
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x."""
         x = as_input(self, x)
-        y, drawn = self.drop(x) if self.training else (self._expected(x), None)
-        self.saved = x.shape, drawn
+        if not self.training:
+            self.saved = x.shape, None, None
+            return self._expected(x)
+        part = parts.current()
+        rows = None if part is None else part.rows
+        if rows is None:
+            y, drawn = self.drop(x)
+        else:  # as for the whole batch, so that it does not matter how it is cut
+            whole, drawn = self.drop(rows.widened(x))
+            y = rows.narrowed(whole, x)
+        self.saved = x.shape, drawn, rows
         return y
 
     def backward(self, dy: Array) -> Array:
         """Return dx, with the mask or noise of the last forward."""
-        shape, drawn = self.saved
+        shape: tuple[int, ...]
+        rows: parts.Rows | None
+        shape, drawn, rows = self.saved
         dy = as_gradient(self, dy, shape)
-        return self._expected(dy) if drawn is None else self.drop_backward(dy, drawn)
+        if drawn is None:
+            return self._expected(dy)
+        if rows is None:
+            return self.drop_backward(dy, drawn)
+        return rows.narrowed(self.drop_backward(rows.widened(dy), drawn), dy)
 
     def _expected(self, x: Array) -> Array:
         if self.mean == 1:

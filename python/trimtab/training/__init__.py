@@ -12,7 +12,11 @@ module                contents
 ``augmentation``      augmented batches
 ``interrupts``        Ctrl-C
 ``modes``             the modes of the layers
+``agreement``         what several ranks or shards need
 ``loop``              the loop over epochs and batches
+``gradients``         the gradients of a batch
+``shared_gradients``  those of a batch that several ranks share
+``sharded_gradients`` those of a batch in a fixed number of shards
 ``accumulation``      the mean of the gradients of several batches
 ``evaluation``        the loss and the metrics of a model
 ``prediction``        the output of a model for samples

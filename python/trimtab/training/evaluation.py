@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from inspect import Parameter, signature
 from typing import Any
 
@@ -12,6 +12,7 @@ from trimtab import _checks
 from trimtab._batches import Batch, Joined
 from trimtab._inputs import real_array
 from trimtab._typing import Array
+from trimtab.distributed.ranks import Alone
 from trimtab.losses import Loss
 from trimtab.metrics import Mean, Means, Score, require_output_first
 from trimtab.nn.arguments import as_samples
@@ -22,24 +23,38 @@ from trimtab.training.history import EPOCH, VALIDATION
 BATCH_SIZE = 256  # of evaluation and prediction
 
 
-def evaluate(model: Module, loss: Loss, batches: Iterable[Batch]) -> dict[str, float]:
-    """Return the loss and its metrics on all samples of the batches, the model in evaluation."""
+def evaluate(model: Module, loss: Loss, batches: Iterable[Batch], ranks: Alone) -> dict[str, float]:
+    """Return the loss and its metrics on all samples of the batches of all ranks, the model in evaluation."""
     means = Means()
     scores = {name: metric for name, metric in loss.metrics.items() if isinstance(metric, Score)}
     outputs, targets = Joined("evaluate: output of the model"), Joined("evaluate: y")
-    with evaluation(model):
-        for batch in batches:
-            output = model.forward(as_samples(model, batch.x))
-            values, _ = evaluate_batch("evaluate", loss, output, batch)
-            means.add(values)
-            if scores:
-                outputs.add(output)
-                targets.add(np.asarray(loss.aligned(batch.y, output)))
+    for values, output, target in ranks.in_turn(_evaluated(model, loss, batches, keep=bool(scores))):
+        means.add(values)
+        if scores:
+            outputs.add(output)
+            targets.add(target)
     found = means.values()
     if scores:
         all_outputs, all_targets = outputs.whole(), targets.whole()
         found |= {name: score(all_outputs, all_targets) for name, score in scores.items()}
     return {name: found[name] for name in ("loss", *loss.metrics) if name in found}
+
+
+def _evaluated(model: Module, loss: Loss, batches: Iterable[Batch], *, keep: bool) -> Iterator[Any]:
+    """Yield the metrics of each batch, with output and targets if they are to be kept."""
+    with evaluation(model):
+        for batch in batches:
+            output = model.forward(as_samples(model, batch.x))
+            values, _ = evaluate_batch("evaluate", loss, output, batch)
+            yield values, *((output, np.asarray(loss.aligned(batch.y, output))) if keep else (None, None))
+
+
+def evaluate_part(function: str, loss: Loss, output: Array, batch: Batch) -> tuple[dict[str, Mean], Array]:
+    """Return `evaluate_batch` of a part of a batch, which may have no samples."""
+    if len(batch.x):
+        return evaluate_batch(function, loss, output, batch)
+    names = ["loss", *(name for name, metric in loss.metrics.items() if not isinstance(metric, Score))]
+    return dict.fromkeys(names, Mean(0.0, 0.0)), np.zeros_like(output)
 
 
 def evaluate_batch(function: str, loss: Loss, output: Array, batch: Batch) -> tuple[dict[str, Mean], Array]:

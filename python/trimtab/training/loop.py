@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import isfinite, nan
-from typing import Any
+from math import nan
 
-import numpy as np
-
-import trimtab._core as kernels
-from trimtab._batches import Batch
-from trimtab._inputs import is_real
-from trimtab._typing import Array
+from trimtab._batches import Data
 from trimtab.callbacks.dispatch import validating
 from trimtab.metrics import Mean, Means
-from trimtab.nn.arguments import as_samples
-from trimtab.optim import Optimizer
 from trimtab.training.accumulation import GradientMean
-from trimtab.training.augmentation import augmented
-from trimtab.training.evaluation import BATCH_SIZE, evaluate, evaluate_batch
+from trimtab.training.evaluation import BATCH_SIZE, evaluate
+from trimtab.training.gradients import Gradients
 from trimtab.training.history import VALIDATION
 from trimtab.training.modes import Modes
 from trimtab.training.plan import Plan
 from trimtab.training.protocol import TrainerState
+from trimtab.training.sharded_gradients import ShardedGradients
+from trimtab.training.shared_gradients import SharedGradients
 from trimtab.training.source import Steps
 from trimtab.training.undo import BatchUndo, undone_on_error
 
@@ -34,16 +28,23 @@ class Loop:
         self._trainer, self._plan, self._modes = trainer, plan, modes
         self._position, self._callbacks = trainer.position, plan.callbacks
         self._buffers = [*trainer.model.buffers().values()]
+        self._gradients = _gradients_of(trainer, plan)
         self._mean = GradientMean(trainer.optimizer.parameters) if plan.accumulate > 1 else None
 
     def run(self) -> None:
         """Finish the hook that the training was saved in, if any, and train."""
         batch_has_begun = self._finish_pending_hook() == "on_batch_begin"
         for epoch in range(self._trainer.history.epochs + 1, self._plan.epochs + 1):
-            if self._trainer.stopping or not self._train_batches(epoch, batch_has_begun):
+            if self._stops() or not self._train_batches(epoch, batch_has_begun):
                 break
             batch_has_begun = False
             self._end_epoch(epoch)
+
+    def _stops(self) -> bool:
+        """Whether training ends here: on all ranks, if it was stopped on one of them."""
+        trainer = self._trainer
+        trainer.stopping = trainer.ranks.any(trainer.stopping)
+        return trainer.stopping
 
     def _finish_pending_hook(self) -> str:
         """Call the hook that the training was saved in, for the callbacks that had not seen it; return it."""
@@ -61,7 +62,7 @@ class Loop:
         """
         for batches in self._begin_epoch(epoch):
             number = self._position.batch
-            if self._trainer.stopping:
+            if self._stops():
                 return False
             if not batch_has_begun:
                 self._callbacks.notify("on_batch_begin", number)
@@ -80,6 +81,7 @@ class Loop:
         steps = self._plan.source.epoch(position, rng, begins=begins)
         if begins:
             self._callbacks.notify("on_epoch_begin", epoch)
+        self._gradients.begin_epoch()
         return steps
 
     def _end_epoch(self, epoch: int) -> None:
@@ -88,7 +90,8 @@ class Loop:
         logs = self._position.means.values()
         if self._plan.validation is not None:
             with validating(trainer.callbacks, trainer):
-                validation = evaluate(trainer.model, trainer.loss, self._plan.validation.batches(BATCH_SIZE))
+                batches = self._plan.validation.batches(BATCH_SIZE, trainer.ranks.rank, trainer.ranks.size)
+                validation = evaluate(trainer.model, trainer.loss, batches, trainer.ranks)
             logs |= {VALIDATION + name: value for name, value in validation.items()}
         logs |= self._callbacks.measure(logs)
         self._position.end_epoch()
@@ -97,7 +100,7 @@ class Loop:
         self._callbacks.notify("on_epoch_end", epoch, logs)
         self._callbacks.notify("on_checkpoint", epoch, logs)
 
-    def _train_step(self, batches: Iterable[Batch], place: str) -> dict[str, float]:
+    def _train_step(self, batches: Iterable[Data], place: str) -> dict[str, float]:
         """Make one step with the gradients of all batches; return the metrics. Errors name the `place`."""
         trainer, position = self._trainer, self._position
         with undone_on_error(self._buffers, trainer.rng, position) as undo:
@@ -112,40 +115,26 @@ class Loop:
             position.batch += 1
         return _logs(results)
 
-    def _differentiate(self, batches: Iterable[Batch], place: str) -> tuple[list[dict[str, Mean]], str]:
+    def _differentiate(self, batches: Iterable[Data], place: str) -> tuple[list[dict[str, Mean]], str]:
         """Set the gradients to those of the mean over the batches, up to one that has a fault.
 
         Return the metrics of each batch, and the fault or "".
         """
-        trainer, mean = self._trainer, self._mean
+        mean = self._mean
         results: list[dict[str, Mean]] = []
         fault = ""
         if mean is not None:
             mean.clear()
-        for batch in map(self._prepared, batches):
-            output = trainer.model.forward(batch.x)
-            values, gradient = evaluate_batch("fit", trainer.loss, output, batch)
+        for batch in batches:
+            values, fault = self._gradients.of(batch, place)
             results.append(values)
-            fault = self._fault_of_loss(values["loss"])
-            if not fault:
-                trainer.model.backward(gradient)
-                fault = self._fault_of_gradients()
             if fault:
-                if self._plan.nan == "stop" and not trainer.optimizer.skip_nonfinite:
-                    raise FloatingPointError(_message(fault, place, batch))
                 break
             if mean is not None:
                 mean.add(values["loss"].weight)
         if mean is not None and not fault:
             mean.write()
         return results, fault
-
-    def _prepared(self, batch: Batch) -> Batch:
-        """Return a batch with samples in the dtype of the model, augmented."""
-        samples, augment = as_samples(self._trainer.model, batch.x), self._plan.augment
-        if augment is not None:
-            samples = augmented(samples, augment, self._trainer.rng)
-        return batch._replace(x=samples)
 
     def _update(self, fault: str, undo: BatchUndo) -> bool:
         """Step the optimizer unless the batch has a fault; return whether the weights have been updated."""
@@ -159,25 +148,12 @@ class Loop:
         optimizer.step()
         return optimizer.skipped == skipped
 
-    def _fault_of_loss(self, loss: float) -> str:
-        if self._plan.nan == "ignore" or isfinite(loss):
-            return ""
-        return f"loss must be finite, got {float(loss)}"
 
-    def _fault_of_gradients(self) -> str:
-        optimizer = self._trainer.optimizer
-        if self._plan.nan == "ignore" or optimizer.skip_nonfinite or have_finite_gradients(optimizer):
-            return ""
-        return "gradients must be finite, got NaN or Inf"
-
-
-def have_finite_gradients(optimizer: Optimizer) -> bool:
-    """Whether no gradient of the optimizer's parameters has a NaN or Inf."""
-    by_dtype: dict[Any, list[Array]] = {}
-    for parameter in optimizer.parameters:
-        by_dtype.setdefault(parameter.grad.dtype, []).append(parameter.grad)
-    # With an infinite bound, the norm is computed and nothing is clipped
-    return all(isfinite(kernels.clip_grad_norm(gradients, np.inf)) for gradients in by_dtype.values())
+def _gradients_of(trainer: TrainerState, plan: Plan) -> Gradients:
+    """Return what differentiates the batches of a fit."""
+    if trainer.shards is not None:
+        return ShardedGradients(trainer, plan)
+    return Gradients(trainer, plan) if trainer.ranks.size == 1 else SharedGradients(trainer, plan)
 
 
 def _logs(results: list[dict[str, Mean]]) -> dict[str, float]:
@@ -188,11 +164,3 @@ def _logs(results: list[dict[str, Mean]]) -> dict[str, float]:
     for values in results:
         means.add(values)
     return means.values()
-
-
-def _message(fault: str, place: str, batch: Batch) -> str:
-    advice = "try a lower learning rate or max_grad_norm"
-    for kind, array in (("targets", batch.y), ("samples", batch.x)):
-        if is_real(array.dtype) and not np.isfinite(array).all():
-            advice = f"its {kind} have NaN or Inf"
-    return f"fit: {fault} in {place}: {advice}; nan='skip' leaves such batches out"

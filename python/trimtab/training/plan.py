@@ -119,8 +119,10 @@ def plan_fit(trainer: TrainerState, request: Request) -> Plan:
     saved = None if request.resume is None else SavedTraining("fit", request.resume, trainer)
     split_seed = _split_seed(trainer, request, saved)
     source, validation = _read(trainer, request, split_seed)
+    source.settings["shards"] = trainer.shards
     progress = [ProgressBar()] if request.progress else []
-    callbacks = CallbackList([*trainer.callbacks, *progress], trainer)
+    called = [item for item in (*trainer.callbacks, *progress) if trainer.ranks.rank == 0 or not item.writes]
+    callbacks = CallbackList(called, trainer)
     metric_names = _metric_names(trainer.loss, validation is not None)
     metric_names += tuple(callbacks.measure(metric_names))
     callbacks.check_fit(metric_names, request.epochs, source.steps)
@@ -157,7 +159,7 @@ def _read(
     data = read_pairs("fit", request.x, request.y, request.sample_weight, passes=request.epochs)
     if isinstance(data, PairStream):
         _require_targets(trainer, data.first, " of batch 0", request.augment)
-        return StreamSource(data, request.accumulate), validation
+        return StreamSource(data, request.accumulate, trainer.ranks), validation
     output = _require_targets(trainer, data, "", request.augment)
     labels = _class_labels(trainer.loss, request, data, output)
     settings: dict[str, Any] = {

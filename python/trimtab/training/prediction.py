@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from trimtab._batches import Joined
 from trimtab._typing import Array
+from trimtab.distributed.ranks import Alone
 from trimtab.nn.arguments import as_samples
 from trimtab.nn.module import Module
 from trimtab.nn.passes import evaluation, sampling
@@ -30,15 +31,20 @@ class Prediction(NamedTuple):
     std: Array
 
 
-def predict(model: Module, batches: Iterable[Array]) -> Array:
-    """Return the output of the model in evaluation for the samples of all batches."""
+def predict(model: Module, batches: Iterable[Array], ranks: Alone) -> Array:
+    """Return the output of the model in evaluation for the samples of all batches of all ranks."""
     outputs = Joined(OUTPUT)
+    for output in ranks.in_turn(_outputs(model, batches)):
+        outputs.add(output)
+    return outputs.whole()
+
+
+def _outputs(model: Module, batches: Iterable[Array]) -> Iterator[Array]:
     with evaluation(model):
         for batch in batches:
             output = model.forward(as_samples(model, batch))
             _require_entry_for_each(batch, output)
-            outputs.add(output)
-    return outputs.whole()
+            yield output
 
 
 def predict_sampling(

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from trimtab.callbacks.base import Callback
 from trimtab.callbacks.protocol import TrainerLike
+from trimtab.distributed.ranks import Alone
 from trimtab.nn.parameter import Parameter
 from trimtab.optim import Optimizer
 
@@ -26,3 +27,5 @@ class TrainerState(TrainerLike, Protocol):
     callbacks: list[Callback]
     stopping: bool
     untrained: tuple[Optimizer, list[Parameter]]
+    ranks: Alone
+    shards: int | None

@@ -10,10 +10,11 @@ import numpy as np
 
 from trimtab._batches import Batch, Data, batch_slices
 from trimtab._stream import PairStream
+from trimtab.distributed.ranks import Alone
 from trimtab.losses import Loss
 from trimtab.training.position import Position
 
-Steps = Iterator[Iterator[Batch]]  # the batches of each step of the optimizer
+Steps = Iterator[Iterator[Data]]  # the batches of each step of the optimizer, gathered when they are taken
 
 
 class Source(Protocol):
@@ -25,9 +26,12 @@ class Source(Protocol):
         Number of steps in an epoch, 0 if it is not known.
     settings : dict
         What the batches depend on, besides the generator.
+    is_own_part : bool
+        Whether batches are the parts that this rank alone has, and not those of all ranks.
     """
 
     steps: int
+    is_own_part: bool
     settings: dict[str, Any]
 
     def fit_loss(self, loss: Loss) -> None:
@@ -47,6 +51,8 @@ class ArraySource:
 
     `classes` is the length of the last axis of the model's output.
     """
+
+    is_own_part = False
 
     def __init__(self, data: Data, classes: int, batch_size: int, shuffle: bool, accumulate: int) -> None:
         slices = batch_slices(data.samples, batch_size)
@@ -70,14 +76,19 @@ class ArraySource:
         """Return the steps of an epoch that begins, or those after the position."""
         data = self._data
         order = position.order(data.samples, rng, first=begins) if self._shuffle else np.arange(data.samples)
-        return ((data.take(order[chosen]) for chosen in group) for group in self._groups[position.batch :])
+        rows = order if data.rows is None else data.rows[order]
+        return (
+            (data._replace(rows=rows[chosen]) for chosen in group) for group in self._groups[position.batch :]
+        )
 
 
 class StreamSource:
-    """Batches of an iterable."""
+    """Batches of an iterable; each rank has its own, with as many batches."""
 
-    def __init__(self, stream: PairStream, accumulate: int) -> None:
-        self._stream, self._accumulate = stream, accumulate
+    is_own_part = True
+
+    def __init__(self, stream: PairStream, accumulate: int, ranks: Alone) -> None:
+        self._stream, self._accumulate, self._ranks = stream, accumulate, ranks
         self.steps = -(-stream.length // accumulate)
         self.settings: dict[str, Any] = {"x": "an iterable of batches", "accumulate": accumulate}
 
@@ -86,7 +97,7 @@ class StreamSource:
 
     def epoch(self, position: Position, rng: np.random.Generator, *, begins: bool) -> Steps:
         """Return the steps of an epoch that begins, or those after the position."""
-        batches = self._stream.batches()
+        batches = self._in_step(self._stream.batches())
         for _ in islice(batches, position.batch * self._accumulate):
             pass  # trained on before
         for first in batches:
@@ -94,3 +105,17 @@ class StreamSource:
             yield chain([first], others)
             for _ in others:
                 pass  # of a step that was given up
+
+    def _in_step(self, batches: Iterator[Batch]) -> Iterator[Data]:
+        """Yield the batches while all ranks have one."""
+        while True:
+            batch = next(batches, None)
+            has_ended = self._ranks.gather(np.array(batch is None))
+            if has_ended.all():
+                return
+            if batch is None or has_ended.any():
+                raise ValueError(
+                    "fit: x must yield as many batches on all ranks, "
+                    f"got fewer on rank {np.argmax(has_ended)}"
+                )
+            yield Data(*batch)

@@ -1,0 +1,77 @@
+"""Training on several ranks is that of one process, up to rounding."""
+
+import numpy as np
+import pytest
+import trainings
+from programs import CUTS, SHARDS
+from trainings import VARIANTS
+
+
+def require_close(found, expected, tolerance=1e-11):
+    np.testing.assert_allclose(found["curve"], expected["curve"], rtol=tolerance)
+    assert found["history"].keys() == expected["history"].keys()
+    for name, values in expected["history"].items():
+        np.testing.assert_allclose(found["history"][name], values, rtol=tolerance)
+    for name, array in expected["arrays"].items():
+        np.testing.assert_allclose(found["arrays"][name], array, rtol=tolerance, atol=tolerance, err_msg=name)
+    assert found["rng"] == expected["rng"]
+    assert found["evaluated"] == pytest.approx(expected["evaluated"], rel=tolerance)
+    np.testing.assert_allclose(
+        found["predicted"], expected["predicted"], rtol=max(tolerance, 1e-9) if tolerance else 0
+    )
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("ranks", CUTS)
+def test_ranks_train_as_one_process_does(on_ranks, ranks, variant):
+    """Curve, history, weights, running statistics, buffers, generator; with dropout and augmentation, too."""
+    expected = trainings.result(variant)
+    first, *others = [of_rank[variant] for of_rank in on_ranks(ranks, "training")]
+    # Adam divides gradients by their own size, and so enlarges the rounding error of those that are almost 0
+    require_close(first, expected, tolerance=1e-6 if variant == "adam" else 1e-11)
+    for other in others:
+        require_close(other, first, tolerance=0)
+
+
+def test_a_shard_is_a_part_of_the_batch():
+    """Without draws, shards change nothing but the rounding."""
+    expected, found = trainings.result("in order"), trainings.result("in order", shards=6)
+    expected["rng"] = found["rng"]
+    require_close(found, expected)
+
+
+def cases():
+    return [(ranks, shards) for ranks in SHARDS for shards in SHARDS[ranks] if ranks > 1]
+
+
+@pytest.mark.parametrize(("ranks", "shards"), cases())
+def test_shards_give_the_same_bits_on_any_number_of_ranks(on_ranks, ranks, shards):
+    """A whole training with batch norm, dropout, augmentation and decay, in every dtype."""
+    alone = on_ranks(1, "sharded_training")[0]
+    for of_rank in on_ranks(ranks, "sharded_training"):
+        found = {key: value for key, value in of_rank.items() if key[0] == shards}
+        assert len(found) >= 5
+        for key, value in found.items():
+            np.testing.assert_array_equal(value.pop("curve"), alone[key]["curve"])
+            assert value == {name: alone[key][name] for name in value}
+
+
+def test_the_number_of_shards_and_the_seed_decide_the_draws(on_ranks):
+    of_shards = on_ranks(1, "sharded_training")[0]
+    curves = [of_shards[shards, "augmented", "float64"]["curve"] for shards in SHARDS[1]]
+    assert len({curve.tobytes() for curve in curves}) == len(curves)
+    assert not np.array_equal(trainings.result("draws", shards=4, rng=8)["curve"], curves[1])
+
+
+@pytest.mark.parametrize("ranks", CUTS)
+def test_each_rank_may_read_its_part_of_the_batches(on_ranks, ranks):
+    x, y = trainings.data()
+    batches = [(x[part : part + 10], y[part : part + 10]) for part in range(0, 40, 10)]
+    made = trainings.trainer(draws=False)
+    made.fit(batches, validation_data=batches, epochs=2, progress=False)
+    for found in on_ranks(ranks, "stream"):
+        for name, values in made.history.items():
+            np.testing.assert_allclose(found["history"][name], values, rtol=1e-11)
+        for name, array in trainings.arrays_of(made).items():
+            np.testing.assert_allclose(found["arrays"][name], array, rtol=1e-11, atol=1e-11)
+        assert len(found["predicted"]) == 40
