@@ -237,6 +237,7 @@ class Trainer:
             return self._fit(request)
 
     def _fit(self, request: Request) -> History:
+        self.ranks.wait()  # the first rank may be writing a checkpoint
         plan = self.ranks.together(lambda: self._plan(request))
         if self.ranks.size > 1:
             require_equal(self.ranks, "fit", facts_of(self, request, plan))
@@ -422,7 +423,7 @@ class Trainer:
         MissingExtra
             If safetensors is not installed.
         """
-        self.ranks.wait()  # the first rank may be writing it
+        self.ranks.wait()  # the first rank may be writing the file
         with exclusive(self, "load"):
             SavedTraining("load", path, self).load_into(self)
 

@@ -1,8 +1,11 @@
 """What the tests run on ranks: functions of the communicator and a folder that all ranks share."""
 
+import contextlib
+import io
+
 import numpy as np
 import trainings
-from trimtab import distributed, nn
+from trimtab import Trainer, callbacks, distributed, losses, nn, optim
 
 PROGRAMS = {}
 
@@ -138,3 +141,184 @@ def stream(comm, folder):
         "history": dict(made.history),
         "predicted": made.predict(batches),
     }
+
+
+# ---- what must be the same on all ranks ----
+
+
+DIFFERENCES = {  # what the last rank does otherwise: model, options of the trainer, arguments of fit
+    "seed": lambda last: ({"rng": 7 + last}, {}),
+    "dtype": lambda last: ({"dtype": np.float32 if last else np.float64}, {}),
+    "batch size": lambda last: ({}, {"batch_size": 16 + last}),
+    "epochs": lambda last: ({}, {"epochs": 2 + last}),
+    "targets": lambda last: ({}, {"y": np.roll(trainings.data()[1], last)}),
+    "samples": lambda last: ({}, {"x": trainings.data()[0].astype("f4" if last else "f8")}),
+    "length": lambda last: ({}, {"y": trainings.data()[1][last:]}),
+    "augmentation": lambda last: ({}, {"augment": trainings.jitter if last else None}),
+    "accumulation": lambda last: ({}, {"accumulate": 1 + last}),
+    "weights": lambda last: ({}, {"sample_weight": np.arange(trainings.SAMPLES) + last}),
+    "callback": lambda last: ({"called": [callbacks.StopOnNaN()] * last}, {}),
+    "shards": lambda last: ({"shards": 12 * (1 + last)}, {"batch_size": 24}),
+    "optimizer": lambda last: ({"optimizer": optim.Adam if last else optim.SGD}, {}),
+}
+
+
+@program
+def differences(comm, folder):
+    """The error of each difference, and whether the training has changed the weights."""
+    found = {}
+    for name, difference in DIFFERENCES.items():
+        of_trainer, of_fit = difference(int(0 < comm.rank == comm.size - 1))
+        made = trainings.trainer(*of_trainer.pop("called", ()), comm=comm, **of_trainer)
+        x, y = trainings.data()
+        before = trainings.arrays_of(made)
+        try:
+            made.fit(**{"x": x, "y": y, **trainings.ARGUMENTS, **of_fit})
+            found[name] = ""
+        except ValueError as error:
+            found[name] = "\n".join([str(error), *getattr(error, "__notes__", [])])
+            after = trainings.arrays_of(made)
+            assert all(np.array_equal(before[key], after[key]) for key in before)
+    return found
+
+
+@program
+def weights_differ(comm, folder):
+    made = trainings.trainer(comm=comm)
+    made.model.layers[0].weight.value[0, 0] += comm.rank
+    try:
+        made.fit(*trainings.data(), **trainings.ARGUMENTS)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+@program
+def refusals(comm, folder):
+    """The errors of what cannot be cut into as many parts as there are ranks."""
+
+    def error_of(function):
+        try:
+            function()
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    x, y = trainings.data()
+    parts = {"comm": comm, "shards": 12}
+    small = {**trainings.ARGUMENTS, "batch_size": comm.size - 1 or 1}
+
+    def trainer_of(*layers, **options):
+        model = nn.Sequential(*layers, nn.Linear(6, 3, rng=0))
+        return Trainer(model, losses.CrossEntropy(), optim.SGD(model, 0.1), rng=0, **options)
+
+    def fit(made, **arguments):
+        made.fit(x.astype(np.float32), y, **{**trainings.ARGUMENTS, **arguments})
+
+    def adjust(shape, rng):
+        return np.ones(shape), np.zeros(shape)
+
+    return {
+        "shards": error_of(lambda: trainings.trainer(comm=comm, shards=comm.size + 1)),
+        "ranks": error_of(lambda: trainings.trainer(comm=comm).fit(x, y, **small)),
+        "batch": error_of(lambda: trainings.trainer(**parts).fit(x, y, **{**small, "batch_size": 11})),
+        "ghost": error_of(lambda: fit(trainer_of(nn.BatchNorm(6, virtual_batch_size=4), **parts))),
+        "renorm": error_of(lambda: fit(trainer_of(nn.BatchNorm(6, renorm=True), **parts))),
+        "whitening": error_of(lambda: fit(trainer_of(nn.Whitening(6), **parts))),
+        "adjustment": error_of(lambda: fit(trainer_of(nn.BatchNorm(6, adjustment=adjust), **parts))),
+        "frozen": error_of(lambda: fit(trainer_of(nn.BatchNorm(6, renorm=True, frozen=True), **parts))),
+        "evaluating": error_of(lambda: fit(trainer_of(nn.Whitening(6).eval(), **parts))),
+    }
+
+
+@program
+def streams_of_different_length(comm, folder):
+    x, y = trainings.data()
+    made = trainings.trainer(comm=comm)
+    batches = [(x[:10], y[:10])] * (3 if comm.rank else 2)
+    try:
+        made.fit(batches, progress=False)
+    except ValueError as error:
+        return str(error), made.optimizer.steps
+    return "", made.optimizer.steps
+
+
+@program
+def no_seed(comm, folder):
+    """Trainers without a seed have the same generator on all ranks, and another one in each trainer."""
+    return [trainings.trainer(comm=comm, rng=None).rng.integers(2**63) for _ in range(2)]
+
+
+# ---- files, callbacks, resuming ----
+
+
+class Calls(callbacks.Callback):
+    """Names the hooks that are called."""
+
+    def __init__(self, writes):
+        self.writes, self.names = writes, []
+
+    def on_fit_begin(self, trainer, epochs, batches):
+        self.names.append("begin")
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        self.names.append(epoch)
+
+
+@program
+def files(comm, folder):
+    """What each rank writes into a folder of its own: files of the first rank alone appear."""
+    own = folder / f"files{comm.rank}"
+    own.mkdir()
+    called = [
+        Calls(False),
+        Calls(True),
+        callbacks.CSVLogger(own / "log.csv"),
+        callbacks.Checkpoint(own / "c"),
+    ]
+    made = trainings.trainer(*called, comm=comm)
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        made.fit(*trainings.data(), **{**trainings.ARGUMENTS, "progress": True})
+    made.save(own / "saved")
+    names = sorted(path.name for path in own.iterdir())
+    return {"files": names, "calls": [item.names for item in called[:2]], "shown": shown.getvalue()}
+
+
+class Stop(callbacks.Callback):
+    """Ends training on one rank after a number of batches."""
+
+    def __init__(self, rank, batches):
+        self.rank, self.batches = rank, batches
+
+    def on_batch_end(self, trainer, batch, logs):
+        self.batches -= 1
+        if self.batches == 0 and trainer.ranks.rank == self.rank:
+            trainer.stop()
+
+
+@program
+def stopping(comm, folder):
+    """A training that one rank stops, in the middle of an epoch and at its end."""
+    found = []
+    for batches in (2, 3):
+        made = trainings.trainer(Stop(comm.size - 1, batches), comm=comm)
+        made.fit(*trainings.data(), **trainings.ARGUMENTS)
+        found.append((made.optimizer.steps, made.history.epochs))
+    return found
+
+
+@program
+def saving(comm, folder):
+    """Checkpoints in the middle of the second epoch, with and without shards, and at the end."""
+    arguments = {**trainings.ARGUMENTS, "augment": trainings.jitter}
+    for shards in (None, 12):
+        middle = folder / f"middle{shards}"
+        made = trainings.trainer(Stop(0, 5), comm=comm, shards=shards)
+        made.fit(*trainings.data(), **arguments)
+        made.callbacks.clear()
+        made.save(middle)
+        made.fit(*trainings.data(), **arguments, resume=middle)
+        made.save(folder / f"end{shards}")
+    comm.Barrier()
+    return {name: (folder / name).read_bytes() for name in ("middleNone", "endNone", "middle12", "end12")}

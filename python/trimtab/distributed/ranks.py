@@ -20,6 +20,7 @@ from trimtab.distributed.part import Rows
 
 EXTRA = "mpi"
 GRACE = 1.0  # seconds that a rank which fails waits for the others to fail, too
+FORWARDING = 0.2  # seconds in which the launcher fetches what was printed, before it ends the processes
 Value = TypeVar("Value")
 
 
@@ -40,8 +41,9 @@ def world() -> Any:
     except extras.MissingExtra:
         raise
     except (ImportError, RuntimeError) as error:  # of mpi4py without an MPI
+        reason = str(error).partition("\n")[0]
         raise extras.MissingExtra(
-            f'mpi4py finds no MPI: pip install "trimtab[{EXTRA}]" brings MPICH, clusters have one ({error})'
+            f'mpi4py finds no MPI: pip install "trimtab[{EXTRA}]", or load that of your cluster ({reason})'
         ) from error
 
 
@@ -208,9 +210,9 @@ class Ranks(Alone):
         )  # the first rank speaks for those that fail
         while not everyone.Test():
             if time.monotonic() > deadline:
-                print(f"trimtab: {self} ends all:", file=sys.stderr)
-                traceback.print_exception(error, file=sys.stderr)
-                sys.stderr.flush()
+                text = "".join(traceback.format_exception(error))
+                print(f"trimtab: {self} ends all: {error!r}\n{text}", end="", file=sys.stderr, flush=True)
+                time.sleep(FORWARDING)
                 self.comm.Abort(1)
             time.sleep(0.001)
         if self.rank:

@@ -50,14 +50,14 @@ def require_shareable(trainer: TrainerState, plan: Plan) -> None:
 
 def facts_of(trainer: TrainerState, request: Request, plan: Plan) -> dict[str, str]:
     """Return what must be the same on all ranks, by the name of an argument or array."""
-    options = {name: getattr(request, name) for name in ("epochs", "nan", "validation_split", "progress")}
+    options = {name: getattr(request, name) for name in ("epochs", "nan", "validation_split")}
     options |= plan.source.settings
     facts = {name: str(value) for name, value in options.items()}
     facts["augment"] = _kind_of(request.augment)
     facts["x"] = _form_of(request.x)
     facts["y"] = "none" if request.y is None else described(np.asarray(request.y))
     facts["metrics"] = ", ".join(plan.metric_names)
-    facts["callbacks"] = ", ".join(label for label, _ in labeled(trainer.callbacks))
+    facts["callbacks"] = str([label for label, item in labeled(trainer.callbacks) if not item.writes])
     facts["loss"] = _kind_of(trainer.loss) + _plain_options(trainer.loss)
     facts["rng"] = described_state(trainer.rng.bit_generator.state)
     facts["optimizer"] = repr(trainer.optimizer)
