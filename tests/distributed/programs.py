@@ -1,12 +1,15 @@
 """What the tests run on ranks: functions of the communicator and a folder that all ranks share."""
 
 import contextlib
+import importlib.util
 import io
+from pathlib import Path
 
 import numpy as np
 import trainings
 from trimtab import Trainer, callbacks, distributed, losses, nn, optim
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PROGRAMS = {}
 
 
@@ -322,3 +325,18 @@ def saving(comm, folder):
         made.save(folder / f"end{shards}")
     comm.Barrier()
     return {name: (folder / name).read_bytes() for name in ("middleNone", "endNone", "middle12", "end12")}
+
+
+@program
+def example(comm, folder):
+    """The accuracy, the output and the checkpoint of the example."""
+    spec = importlib.util.spec_from_file_location("mnist_mpi", EXAMPLES / "mnist_mpi.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.CHECKPOINT = folder / "example"
+    if module.SHARDS % comm.size:
+        return None
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        accuracy = module.main(trainings.pictures(), epochs=8, hidden=32)
+    return accuracy, shown.getvalue(), module.CHECKPOINT.read_bytes()

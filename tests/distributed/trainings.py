@@ -1,7 +1,7 @@
 """Trainings that the tests repeat in one process and on several ranks."""
 
 import numpy as np
-from trimtab import Trainer, callbacks, losses, metrics, nn, optim
+from trimtab import Trainer, callbacks, datasets, losses, metrics, nn, optim
 
 SAMPLES, FEATURES, CLASSES = 45, 6, 3  # batches of 16, 16 and 13 samples: parts are uneven
 ARGUMENTS = {"epochs": 2, "batch_size": 16, "validation_split": 0.2, "progress": False}
@@ -68,6 +68,15 @@ class Curve(callbacks.Callback):
         self.logs.append([*logs.values()])
 
 
+def pictures(samples=600):
+    """Noisy pictures of 28 x 28 pixels in 7 x 7 squares, of ten kinds."""
+    rng = np.random.default_rng(2)
+    kinds = rng.random((10, 7, 7)).repeat(4, axis=1).repeat(4, axis=2)
+    y = rng.integers(0, 10, samples)
+    x = (kinds[y] + 0.3 * rng.standard_normal((samples, 28, 28))).astype(np.float32)
+    return datasets.Dataset(x[100:], y[100:], x[:100], y[:100])
+
+
 VARIANTS = {  # options of the trainer, arguments of fit
     "plain": ({"draws": False}, {}),
     "draws": ({}, {}),
@@ -78,7 +87,6 @@ VARIANTS = {  # options of the trainer, arguments of fit
     "in order": ({"draws": False}, {"shuffle": False}),
     "tiny batches": ({"draws": False}, {"batch_size": 4}),  # the last of 36 samples
 }
-STREAM = {"plain": ({"draws": False}, {})}
 
 
 def trained(variant, **options):

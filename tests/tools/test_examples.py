@@ -112,6 +112,11 @@ def test_sklearn_mnist_runs(pictures):
     assert load("sklearn_mnist").main(pictures, epochs=10, hidden=(64,)) > 0.8
 
 
+def test_mnist_mpi_runs(pictures):
+    pytest.importorskip("mpi4py")
+    assert load("mnist_mpi").main(pictures, epochs=10, hidden=64) > 0.8
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_fits_on_a_screen_and_has_a_test(path):
     assert len(path.read_text().splitlines()) <= SCREEN
