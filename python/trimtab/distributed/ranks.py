@@ -7,7 +7,7 @@ import secrets
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -77,13 +77,13 @@ class Alone:
     def add(self, array: Array) -> None:
         """Replace a contiguous array by its sum over the ranks."""
 
-    def exchange(self, arrays: Sequence[Array], lengths: Sequence[int]) -> list[Array]:
-        """Send a vector to each rank; return those of these lengths that the ranks have sent here."""
-        return list(arrays)
+    def exchange(self, sent: Array, lengths: list[int], received: Array, lengths_there: list[int]) -> None:
+        """Send the slices of a vector to the ranks, and receive one from each, of these lengths."""
+        received[...] = sent
 
-    def join(self, vector: Array, lengths: Sequence[int]) -> Array:
-        """Return the vectors of all ranks, of these lengths, end to end."""
-        return vector
+    def join(self, own: Array, whole: Array, lengths: list[int]) -> None:
+        """Write the vectors of all ranks, of these lengths, into one, end to end."""
+        whole[...] = own
 
     def wait(self) -> None:
         """Return when all ranks have come here."""
@@ -150,17 +150,13 @@ class Ranks(Alone):
         """Replace a contiguous array by its sum over the ranks."""
         self.comm.Allreduce(extras.load("mpi4py.MPI", EXTRA).IN_PLACE, array)
 
-    def exchange(self, arrays: Sequence[Array], lengths: Sequence[int]) -> list[Array]:
-        """Send a vector to each rank; return those of these lengths that the ranks have sent here."""
-        whole: Array = np.empty(sum(lengths), arrays[0].dtype)
-        self.comm.Alltoallv([np.concatenate(arrays), list(map(len, arrays))], [whole, list(lengths)])
-        return np.split(whole, np.cumsum(lengths)[:-1])
+    def exchange(self, sent: Array, lengths: list[int], received: Array, lengths_there: list[int]) -> None:
+        """Send the slices of a vector to the ranks, and receive one from each, of these lengths."""
+        self.comm.Alltoallv([sent, lengths], [received, lengths_there])
 
-    def join(self, vector: Array, lengths: Sequence[int]) -> Array:
-        """Return the vectors of all ranks, of these lengths, end to end."""
-        whole: Array = np.empty(sum(lengths), vector.dtype)
-        self.comm.Allgatherv(np.ascontiguousarray(vector), [whole, list(lengths)])
-        return whole
+    def join(self, own: Array, whole: Array, lengths: list[int]) -> None:
+        """Write the vectors of all ranks, of these lengths, into one, end to end."""
+        self.comm.Allgatherv(own, [whole, lengths])
 
     def wait(self) -> None:
         """Return when all ranks have come here."""

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from trimtab._typing import Array
 from trimtab.distributed.ranks import Alone
@@ -49,28 +50,52 @@ def _nodes_of(rank: int, ranks: int, shards: int) -> list[Node]:
     return [*merged(leaves, shards, lambda left, right: None)]
 
 
-def sum_of_shards(arrays: Iterable[Array], ranks: Alone, shards: int) -> Array:
-    """Return the sum of the vectors of all shards on every rank; those of this rank are overwritten.
+class ShardSum:
+    """The sum of vectors of one length over all shards.
 
     Each rank adds up what it has, then a slice of the vector for all ranks, and gets the other slices: twice
-    the vector goes in and out of a rank, as in an allreduce.
+    the vector goes in and out of a rank, as in an allreduce. The memory is kept from one sum to the next.
     """
-    numbers = shards_of(ranks.rank, ranks.size, shards)
-    own = merged({(0, n): array for n, array in zip(numbers, arrays, strict=True)}, shards, _add_to_left)
-    if ranks.size == 1:
-        (total,) = own.values()
-        return total
-    length = len(next(iter(own.values())))
-    edges = [rank * length // ranks.size for rank in range(ranks.size + 1)]
-    widths = [end - begin for begin, end in pairwise(edges)]
-    sent = [np.concatenate([array[slice(*ends)] for array in own.values()]) for ends in pairwise(edges)]
-    places = [_nodes_of(rank, ranks.size, shards) for rank in range(ranks.size)]
-    received = ranks.exchange(sent, [len(nodes) * widths[ranks.rank] for nodes in places])
-    nodes: dict[Node, Array] = {}
-    for there, sums in zip(places, received, strict=True):
-        nodes |= zip(there, sums.reshape(len(there), -1), strict=True)
-    (total,) = merged(nodes, shards, _add_to_left).values()
-    return ranks.join(total, widths)
+
+    def __init__(self, ranks: Alone, shards: int, length: int, dtype: DTypeLike) -> None:
+        self._ranks, self._shards = ranks, shards
+        self._edges = [rank * length // ranks.size for rank in range(ranks.size + 1)]
+        self._widths = [end - begin for begin, end in pairwise(self._edges)]
+        self._nodes = [_nodes_of(rank, ranks.size, shards) for rank in range(ranks.size)]
+        own, everywhere = len(self._nodes[ranks.rank]), sum(map(len, self._nodes))
+        self._sent: Array = np.empty(own * length if own > 1 else 0, dtype)
+        self._received: Array = np.empty(everywhere * self._widths[ranks.rank], dtype)
+        self._total: Array = np.empty(length if ranks.size > 1 else 0, dtype)
+
+    def of(self, vectors: Iterable[Array]) -> Array:
+        """Return the sum of those of the shards of this rank, which are overwritten, and of all others.
+
+        It is valid until the next one is computed.
+        """
+        ranks, shards = self._ranks, self._shards
+        leaves = zip(shards_of(ranks.rank, ranks.size, shards), vectors, strict=True)
+        own = [*merged({(0, number): vector for number, vector in leaves}, shards, _add_to_left).values()]
+        if ranks.size == 1:
+            return own[0]
+        width = self._widths[ranks.rank]
+        ranks.exchange(
+            self._by_rank(own),
+            [len(own) * width for width in self._widths],
+            self._received,
+            [len(nodes) * width for nodes in self._nodes],
+        )
+        nodes = [node for of_rank in self._nodes for node in of_rank]
+        slices = self._received.reshape(len(nodes), width)
+        (total,) = merged(dict(zip(nodes, slices, strict=True)), shards, _add_to_left).values()
+        ranks.join(total, self._total, self._widths)
+        return self._total
+
+    def _by_rank(self, own: list[Array]) -> Array:
+        """Return what is sent to the ranks, one after the other: their slices of each vector."""
+        if len(own) == 1:
+            return own[0]
+        np.concatenate([v[slice(*ends)] for ends in pairwise(self._edges) for v in own], out=self._sent)
+        return self._sent
 
 
 def _add_to_left(left: Array, right: Array) -> Array:

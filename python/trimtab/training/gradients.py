@@ -40,6 +40,7 @@ class Gradients:
 
     def __init__(self, trainer: TrainerState, plan: Plan) -> None:
         self._trainer, self._plan = trainer, plan
+        self._dtypes: dict[np.dtype[Any], np.dtype[Any]] = {}
 
     def begin_epoch(self) -> None:
         """Prepare for the batches of an epoch, after callbacks have seen its beginning."""
@@ -51,7 +52,10 @@ class Gradients:
 
     def _prepared(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """Return a batch with samples in the dtype of the model, augmented."""
-        samples, augment = as_samples(self._trainer.model, batch.x), self._plan.augment
+        given = batch.x
+        if given.dtype not in self._dtypes:  # looking at all layers takes as long as a small one
+            self._dtypes[given.dtype] = as_samples(self._trainer.model, given[:0]).dtype
+        samples, augment = given.astype(self._dtypes[given.dtype], copy=False), self._plan.augment
         if augment is not None:
             samples = augmented(samples, augment, rng)
         return batch._replace(x=samples)

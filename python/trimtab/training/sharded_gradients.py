@@ -12,7 +12,7 @@ from trimtab._batches import Batch, Data
 from trimtab._typing import Array
 from trimtab.distributed.part import computing
 from trimtab.distributed.shards import Shard, run
-from trimtab.distributed.tree import shards_of, sum_of_shards
+from trimtab.distributed.tree import ShardSum, shards_of
 from trimtab.nn.dtypes import compute_dtype
 from trimtab.nn.module import Module
 from trimtab.nn.parameter import Parameter
@@ -56,6 +56,16 @@ class ShardedGradients(Gradients):
         self._shards = trainer.shards or 1
         self._numbers = shards_of(trainer.ranks.rank, trainer.ranks.size, self._shards)
         self._replicas: list[Replica] = []
+        self._members = by_dtype(trainer.optimizer.parameters)
+        self._sums = [
+            ShardSum(
+                trainer.ranks,
+                self._shards,
+                sum(item.grad.size for item in members),
+                compute_dtype(members[0].grad),
+            )
+            for members in self._members
+        ]
 
     def begin_epoch(self) -> None:
         """Copy the model, with what callbacks have changed in it."""
@@ -91,9 +101,9 @@ class ShardedGradients(Gradients):
     def _add_gradients(self) -> None:
         """Write the sums over all shards into the gradients of the model."""
         vectors = zip(*(replica.gradients for replica in self._replicas), strict=True)
-        for members, of_shards in zip(by_dtype(self._trainer.optimizer.parameters), vectors, strict=True):
-            wide = [vector.astype(compute_dtype(vector), copy=False) for vector in of_shards]
-            total = sum_of_shards(wide, self._trainer.ranks, self._shards)
+        for members, shard_sum, of_shards in zip(self._members, self._sums, vectors, strict=True):
+            wide = (vector.astype(compute_dtype(vector), copy=False) for vector in of_shards)
+            total = shard_sum.of(wide)
             for item, place in zip(members, split_like(total, members), strict=True):
                 item.grad[...] = place
 
