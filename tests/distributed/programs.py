@@ -109,7 +109,7 @@ def training(comm, folder):
 
 
 SHARDS = {1: (1, 4, 6, 8), 2: (4, 6, 8), 3: (6,), 4: (4, 8)}
-SHARDED = ("augmented", "accumulated", "adam")
+SHARDED = ("augmented", "accumulated", "adam", "skipped", "skipped by the optimizer")
 DTYPES = ("float64", "float32", "bfloat16")
 
 
@@ -156,6 +156,11 @@ DIFFERENCES = {  # what the last rank does otherwise: model, options of the trai
     "epochs": lambda last: ({}, {"epochs": 2 + last}),
     "targets": lambda last: ({}, {"y": np.roll(trainings.data()[1], last)}),
     "samples": lambda last: ({}, {"x": trainings.data()[0].astype("f4" if last else "f8")}),
+    "first sample": lambda last: ({}, {"x": trainings.data()[0] + last}),
+    "validation": lambda last: (
+        {},
+        {"validation_data": (trainings.data()[0], (trainings.data()[1] + last) % 3), "validation_split": 0},
+    ),
     "length": lambda last: ({}, {"y": trainings.data()[1][last:]}),
     "augmentation": lambda last: ({}, {"augment": trainings.jitter if last else None}),
     "accumulation": lambda last: ({}, {"accumulate": 1 + last}),

@@ -15,6 +15,7 @@ def require_close(found, expected, tolerance=1e-11):
     for name, array in expected["arrays"].items():
         np.testing.assert_allclose(found["arrays"][name], array, rtol=tolerance, atol=tolerance, err_msg=name)
     assert found["rng"] == expected["rng"]
+    assert found["skipped"] == expected["skipped"]
     assert found["evaluated"] == pytest.approx(expected["evaluated"], rel=tolerance)
     np.testing.assert_allclose(
         found["predicted"], expected["predicted"], rtol=max(tolerance, 1e-9) if tolerance else 0
@@ -38,6 +39,11 @@ def test_a_shard_is_a_part_of_the_batch():
     expected, found = trainings.result("in order"), trainings.result("in order", shards=6)
     expected["rng"] = found["rng"]
     require_close(found, expected)
+
+
+def test_a_sample_of_nan_is_skipped_by_all():
+    for variant in ("skipped", "skipped by the optimizer"):
+        assert trainings.result(variant)["skipped"] == 2  # in two epochs
 
 
 def cases():

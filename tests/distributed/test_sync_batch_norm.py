@@ -1,6 +1,7 @@
 """Batch norm over the parts of a batch on several ranks."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -93,6 +94,7 @@ def test_evaluation_and_frozen_layers_do_not_wait_for_others():
         assert synchronized.batches == 0
 
 
-def test_copies_use_the_same_ranks():
+def test_copies_and_pickles_use_the_same_ranks():
     layer = nn.BatchNorm(2, comm=distributed.world())
     assert copy.deepcopy(layer).comm is layer.comm
+    assert pickle.loads(pickle.dumps(layer)).comm is layer.comm

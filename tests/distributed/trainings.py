@@ -18,6 +18,17 @@ def jitter(batch, rng):
     return batch + 0.1 * rng.standard_normal(batch.shape)
 
 
+def with_nan():
+    """The samples, one of which is NaN: a batch of every epoch is skipped."""
+    x, _ = data()
+    x[40] = np.nan
+    return x
+
+
+def skipping(parameters, **options):
+    return optim.SGD(parameters, skip_nonfinite=True, momentum=0.9, **options)
+
+
 class Folded(nn.Module):
     """A layer inside which the axis of samples has two rows for each sample."""
 
@@ -85,6 +96,8 @@ VARIANTS = {  # options of the trainer, arguments of fit
     "weighted": ({}, {"sample_weight": np.arange(SAMPLES) % 3, "class_weight": "balanced"}),
     "adam": ({"optimizer": optim.AdamW}, {}),
     "in order": ({"draws": False}, {"shuffle": False}),
+    "skipped": ({}, {"x": with_nan(), "nan": "skip", "augment": jitter}),
+    "skipped by the optimizer": ({"optimizer": skipping, "draws": False}, {"x": with_nan()}),
     "tiny batches": ({"draws": False}, {"batch_size": 4}),  # the last of 36 samples
 }
 
@@ -94,7 +107,8 @@ def trained(variant, **options):
     of_trainer, of_fit = VARIANTS[variant]
     curve = Curve()
     made = trainer(curve, **of_trainer, **options)
-    made.fit(*data(), **{**ARGUMENTS, **of_fit})
+    x, y = data()
+    made.fit(**{"x": x, "y": y, **ARGUMENTS, **of_fit})
     return made, np.array(curve.logs)
 
 
@@ -105,6 +119,7 @@ def result(variant, **options):
         "arrays": arrays_of(made),
         "curve": curve,
         "history": dict(made.history),
+        "skipped": made.skipped,
         "rng": made.rng.bit_generator.state,
         "evaluated": made.evaluate(x, y, batch_size=7),
         "predicted": made.predict(x, batch_size=7),

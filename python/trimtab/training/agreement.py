@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from trimtab import _checks
+from trimtab._batches import Data
 from trimtab._typing import Array
 from trimtab.callbacks.dispatch import labeled
 from trimtab.distributed.shards import require_greenlet
@@ -56,6 +57,7 @@ def facts_of(trainer: TrainerState, request: Request, plan: Plan) -> dict[str, s
     facts["augment"] = _kind_of(request.augment)
     facts["x"] = _form_of(request.x)
     facts["y"] = "none" if request.y is None else described(np.asarray(request.y))
+    facts["validation_data"] = described(plan.validation.y) if isinstance(plan.validation, Data) else "none"
     facts["metrics"] = ", ".join(plan.metric_names)
     facts["callbacks"] = str([label for label, item in labeled(trainer.callbacks) if not item.writes])
     facts["loss"] = _kind_of(trainer.loss) + _plain_options(trainer.loss)
@@ -84,7 +86,7 @@ def described_state(state: Any) -> str:
 
 def _form_of(x: Any) -> str:
     if hasattr(x, "dtype") and hasattr(x, "shape"):
-        return f"{x.dtype} with samples of shape {tuple(x.shape[1:])}"
+        return f"{x.dtype} of shape {tuple(x.shape)} that begins with {described(np.asarray(x[:1]))}"
     return type(x).__name__
 
 
