@@ -345,3 +345,20 @@ def example(comm, folder):
     with contextlib.redirect_stdout(shown):
         accuracy = module.main(trainings.pictures(), epochs=8, hidden=32)
     return accuracy, shown.getvalue(), module.CHECKPOINT.read_bytes()
+
+
+@program
+def npy_batches(comm, folder):
+    """The batches of files that the first rank writes, and a training on them."""
+    place = folder / "npy"
+    x, y = trainings.data()
+    if comm.rank == 0:
+        place.mkdir()
+        for number, rows in enumerate(np.split(np.arange(45), [7, 8, 30])):
+            np.save(place / f"x{number}.npy", x[rows])
+            np.save(place / f"y{number}.npy", y[rows])
+    comm.Barrier()
+    made = trainings.trainer(comm=comm, draws=False)
+    batches = distributed.NpyBatches(place, 11, comm)
+    made.fit(batches, epochs=2, progress=False)
+    return {"batches": list(batches), "length": len(batches), "arrays": trainings.arrays_of(made)}

@@ -8,6 +8,8 @@ module                contents
 ``shards``            several parts in one process, which meet as processes do
 ``tree``              sums over shards in one fixed order, whatever process has them
 ``agreement``         what must be the same on all ranks
+``buckets``           sums of many arrays over the ranks
+``npy_batches``       `NpyBatches`: batches from a folder of files, a part for each rank
 ``conversion``        `convert_sync_batchnorm`: a model whose batch norms see all ranks
 ====================  ===========================================================
 
@@ -16,6 +18,7 @@ MPI and mpi4py are in the extra ``mpi`` and are imported when they are used.
 """
 
 from trimtab.distributed.conversion import convert_sync_batchnorm
+from trimtab.distributed.npy_batches import NpyBatches
 from trimtab.distributed.ranks import world
 
-__all__ = ["convert_sync_batchnorm", "world"]
+__all__ = ["NpyBatches", "convert_sync_batchnorm", "world"]

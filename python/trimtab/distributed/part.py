@@ -12,6 +12,11 @@ import numpy as np
 from trimtab._typing import Array
 
 
+def part_edges(samples: int, number: int, parts: int) -> tuple[int, int]:
+    """Return where a part of so many samples begins and ends; parts differ by one sample at most."""
+    return number * samples // parts, (number + 1) * samples // parts
+
+
 class Rows(NamedTuple):
     """The samples of a part, from `begin` to `end` of `total` in the batch."""
 

@@ -201,9 +201,8 @@ class Ranks(Alone):
     def _end(self, error: BaseException) -> None:
         """Return if all ranks come here; else end all processes."""
         everyone = self._ending.Ibarrier()
-        deadline = time.monotonic() + GRACE * (
-            1 + min(self.rank, 1)
-        )  # the first rank speaks for those that fail
+        # If several fail, but not all, the first one shows its error
+        deadline = time.monotonic() + (GRACE if self.rank == 0 else 2 * GRACE)
         while not everyone.Test():
             if time.monotonic() > deadline:
                 text = "".join(traceback.format_exception(error))

@@ -10,7 +10,7 @@ import numpy as np
 
 from trimtab._batches import Batch, Data
 from trimtab._typing import Array
-from trimtab.distributed.part import computing
+from trimtab.distributed.part import computing, part_edges
 from trimtab.distributed.shards import Shard, run
 from trimtab.distributed.tree import ShardSum, shards_of
 from trimtab.nn.dtypes import compute_dtype
@@ -18,7 +18,7 @@ from trimtab.nn.module import Module
 from trimtab.nn.parameter import Parameter
 from trimtab.training.gradients import Gradients, Outcome, by_dtype
 from trimtab.training.protocol import TrainerState
-from trimtab.training.shared_gradients import draw_key, part_edges, random_bits
+from trimtab.training.shared_gradients import draw_key, random_bits
 
 if TYPE_CHECKING:
     from trimtab.training.plan import Plan

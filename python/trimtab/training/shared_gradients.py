@@ -8,7 +8,7 @@ import numpy as np
 
 from trimtab._batches import Batch, Data
 from trimtab.distributed.buckets import Buckets
-from trimtab.distributed.part import Part, Rows, computing
+from trimtab.distributed.part import Part, Rows, computing, part_edges
 from trimtab.training.gradients import EVERYTHING, Gradients, Outcome
 from trimtab.training.protocol import TrainerState
 
@@ -64,11 +64,6 @@ class SharedGradients(Gradients):
         if self._plan.augment is None:
             return self._trainer.rng
         return np.random.Generator(random_bits(draw_key(self._trainer.rng), self._trainer.ranks.rank))
-
-
-def part_edges(samples: int, number: int, parts: int) -> tuple[int, int]:
-    """Return where a part of so many samples begins and ends; parts differ by one sample at most."""
-    return number * samples // parts, (number + 1) * samples // parts
 
 
 def draw_key(rng: np.random.Generator) -> int:
