@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -19,6 +20,7 @@ from trimtab.callbacks import Callback
 from trimtab.callbacks.dispatch import validating
 from trimtab.distributed.agreement import require_equal
 from trimtab.distributed.ranks import Alone, ranks_of
+from trimtab.distributed.shards import one_thread_of_blas
 from trimtab.losses import Loss
 from trimtab.nn.module import Module
 from trimtab.optim import Optimizer
@@ -233,8 +235,18 @@ class Trainer:
             accumulate=accumulate,
             stratify=stratify,
         )
-        with self.ranks.ending_together():
+        with self._together():
             return self._fit(request)
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Let an error on one rank end all, and give matrix products the same bits in all trainings."""
+        with self.ranks.ending_together():
+            if self.shards is None:
+                yield
+            else:
+                with one_thread_of_blas():
+                    yield
 
     def _fit(self, request: Request) -> History:
         self.ranks.wait()  # the first rank may be writing a checkpoint
@@ -313,7 +325,7 @@ class Trainer:
         if first.weight is not None:
             require_weighted("evaluate", self.loss)
         ranks = self.ranks
-        with located_errors(data), ranks.ending_together():
+        with located_errors(data), self._together():
             return evaluate(self.model, self.loss, data.batches(batch_size, ranks.rank, ranks.size), ranks)
 
     @overload
@@ -369,7 +381,7 @@ class Trainer:
             raise ValueError(f"predict: samples must be 0 without a layer that draws, got {passes}")
         data = read_unpaired("predict", x)
         ranks = self.ranks
-        with located_errors(data), ranks.ending_together():
+        with located_errors(data), self._together():
             if passes:
                 return predict_sampling(self.model, data.batches(batch_size), passes, generator)
             return predict(self.model, data.batches(batch_size, ranks.rank, ranks.size), ranks)

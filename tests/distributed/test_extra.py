@@ -35,10 +35,11 @@ def test_without_an_mpi_the_error_says_what_to_install(monkeypatch, kind):
         distributed.world()
 
 
-def test_shards_without_greenlet_are_an_error_before_the_first_step(monkeypatch):
-    monkeypatch.setitem(sys.modules, "greenlet", None)
+@pytest.mark.parametrize("module", ["greenlet", "threadpoolctl"])
+def test_shards_without_a_part_of_it_are_an_error_before_the_first_step(monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
     made = trainings.trainer(shards=4)
-    with pytest.raises(extras.MissingExtra, match=f"^greenlet is not installed: {INSTALL}$"):
+    with pytest.raises(extras.MissingExtra, match=f"^{module} is not installed: {INSTALL}$"):
         made.fit(*trainings.data(), **trainings.ARGUMENTS)
     assert made.optimizer.steps == 0
 
@@ -46,7 +47,7 @@ def test_shards_without_greenlet_are_an_error_before_the_first_step(monkeypatch)
 def test_nothing_of_it_is_imported_without_need(run_python):
     code = (
         "import sys; from trimtab import Trainer, distributed, nn; nn.BatchNorm(2);"
-        "print(*({'mpi4py', 'greenlet'} & {*sys.modules}))"
+        "print(*({'mpi4py', 'greenlet', 'threadpoolctl'} & {*sys.modules}))"
     )
     assert run_python(code) == ""
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import trainings
 from programs import CUTS, SHARDS
+from threadpoolctl import threadpool_limits
 from trainings import VARIANTS
+from trimtab import Trainer, losses, nn, optim
 
 
 def require_close(found, expected, tolerance=1e-11):
@@ -67,6 +69,21 @@ def test_the_number_of_shards_and_the_seed_decide_the_draws(on_ranks):
     curves = [of_shards[shards, "augmented", "float64"]["curve"] for shards in SHARDS[1]]
     assert len({curve.tobytes() for curve in curves}) == len(curves)
     assert not np.array_equal(trainings.result("draws", shards=4, rng=8)["curve"], curves[1])
+
+
+def test_shards_have_the_same_bits_whatever_the_threads_of_blas():
+    """Products of this size have other bits on two threads than on one."""
+    rng = np.random.default_rng(3)
+    x, y = rng.standard_normal((256, 784), dtype=np.float32), rng.integers(0, 10, 256)
+    results = []
+    for threads in (1, 2):
+        net = nn.Sequential(nn.Linear(784, 512, rng=0), nn.ReLU(), nn.Linear(512, 10, rng=1))
+        made = Trainer(net, losses.CrossEntropy(), optim.SGD(net, 0.1), rng=0, shards=2)
+        with threadpool_limits(threads, "blas"):
+            made.fit(x, y, batch_size=128, epochs=2, progress=False)
+            values = made.evaluate(x, y), made.predict(x).tobytes()
+        results.append((values, {name: array.tobytes() for name, array in net.state_dict().items()}))
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize("ranks", CUTS)
