@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import trainings
 from trimtab import Trainer, callbacks, distributed, losses, nn, optim
+from trimtab.distributed.buckets import Buckets
+from trimtab.distributed.ranks import ranks_of
+from trimtab.distributed.tree import ShardSum, shards_of
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PROGRAMS = {}
@@ -362,3 +365,47 @@ def npy_batches(comm, folder):
     batches = distributed.NpyBatches(place, 11, comm)
     made.fit(batches, epochs=2, progress=False)
     return {"batches": list(batches), "length": len(batches), "arrays": trainings.arrays_of(made)}
+
+
+# ---- sums ----
+
+
+def summands(rank):
+    """Arrays of a rank: small ones, large ones, of several dtypes; sums of whole numbers are exact."""
+    rng = np.random.default_rng(rank)
+    forms = [
+        ((5,), "f4"),
+        ((150, 200), "f4"),
+        ((3, 2), "f8"),
+        ((9000,), "f8"),
+        ((7,), "f2"),
+        ((40_000,), "f2"),
+    ]
+    return [rng.integers(-9, 9, shape).astype(dtype) for shape, dtype in forms]
+
+
+@program
+def sums(comm, folder):
+    arrays = summands(comm.rank)
+    Buckets(ranks_of("comm", comm), arrays).add()
+    return arrays
+
+
+LENGTHS = (0, 1, 5, 1000)
+
+
+def vectors(shards, length):
+    return np.random.default_rng(shards).standard_normal((shards, length)).astype(np.float32)
+
+
+@program
+def shard_sums(comm, folder):
+    """Sums of random vectors over each number of shards, twice with the same memory."""
+    ranks, found = ranks_of("comm", comm), {}
+    for shards in range(comm.size, 25, comm.size):
+        for length in LENGTHS:
+            shard_sum = ShardSum(ranks, shards, length, np.float32)
+            for _ in range(2):
+                own = vectors(shards, length)[shards_of(comm.rank, comm.size, shards)]
+                found[shards, length] = shard_sum.of(list(own)).copy()
+    return found

@@ -64,7 +64,7 @@ FAULTS = {  # the message that is shown once
 def test_a_fault_ends_all_ranks_with_one_message(on_own_ranks, tmp_path, fault):
     begin = time.monotonic()
     done = on_own_ranks(3, SCRIPT, fault, tmp_path / "last")
-    assert time.monotonic() - begin < 20
+    assert time.monotonic() - begin < 60  # of a busy machine; a second or two of an idle one
     assert done.returncode != 0
     assert "steps" not in done.stdout
     if FAULTS[fault]:

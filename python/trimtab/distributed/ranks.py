@@ -201,7 +201,7 @@ class Ranks(Alone):
     def _end(self, error: BaseException) -> None:
         """Return if all ranks come here; else end all processes."""
         everyone = self._ending.Ibarrier()
-        # If several fail, but not all, the first one shows its error
+        # If several fail but not all, the first one shows its error
         deadline = time.monotonic() + (GRACE if self.rank == 0 else 2 * GRACE)
         while not everyone.Test():
             if time.monotonic() > deadline:
