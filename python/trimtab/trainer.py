@@ -20,7 +20,7 @@ from trimtab.callbacks import Callback
 from trimtab.callbacks.dispatch import validating
 from trimtab.distributed.agreement import require_equal
 from trimtab.distributed.ranks import Alone, ranks_of
-from trimtab.distributed.shards import one_thread_of_blas
+from trimtab.distributed.threads import limited_threads
 from trimtab.losses import Loss
 from trimtab.nn.module import Module
 from trimtab.optim import Optimizer
@@ -240,13 +240,13 @@ class Trainer:
 
     @contextmanager
     def _together(self) -> Iterator[None]:
-        """Let an error on one rank end all, and give matrix products the same bits in all trainings."""
-        with self.ranks.ending_together():
-            if self.shards is None:
-                yield
-            else:
-                with one_thread_of_blas():
-                    yield
+        """Let an error on one rank end all, and share the CPUs; with one thread of BLAS for equal bits."""
+        if self.ranks.size == 1 and self.shards is None:
+            yield
+            return
+        of_blas = None if self.shards is None else 1
+        with self.ranks.ending_together(), limited_threads(self.ranks, of_blas=of_blas):
+            yield
 
     def _fit(self, request: Request) -> History:
         self.ranks.wait()  # the first rank may be writing a checkpoint

@@ -13,8 +13,6 @@ import pytest
 HERE = Path(__file__).parent
 RUNNER = HERE / "run_program.py"
 SETTINGS = {
-    "TRIMTAB_NUM_THREADS": "1",  # the ranks share the CPUs of one machine
-    "OPENBLAS_NUM_THREADS": "1",
     # Open MPI runs neither as root nor with more ranks than CPUs unless it is told to; MPICH does
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",

@@ -3,10 +3,13 @@
 import contextlib
 import importlib.util
 import io
+import os
 from pathlib import Path
 
 import numpy as np
 import trainings
+import trimtab as tt
+from threadpoolctl import threadpool_info
 from trimtab import Trainer, callbacks, distributed, losses, nn, optim
 from trimtab.distributed.buckets import Buckets
 from trimtab.distributed.ranks import ranks_of
@@ -409,3 +412,26 @@ def shard_sums(comm, folder):
                 own = vectors(shards, length)[shards_of(comm.rank, comm.size, shards)]
                 found[shards, length] = shard_sum.of(list(own)).copy()
     return found
+
+
+class Threads(callbacks.Callback):
+    """Notes the limits of threads of the kernels and of BLAS."""
+
+    def on_epoch_begin(self, trainer, epoch):
+        self.seen = limits_of_threads()
+
+
+def limits_of_threads():
+    blas = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+    return tt.get_num_threads(), blas
+
+
+@program
+def threads(comm, folder):
+    """The CPUs of a process, and the limits before, in and after a training, and in one with shards."""
+    before, found = limits_of_threads(), []
+    for shards in (None, 12):
+        watch = Threads()
+        trainings.trainer(watch, comm=comm, shards=shards).fit(*trainings.data(), **trainings.ARGUMENTS)
+        found.append(watch.seen)
+    return {"cpus": len(os.sched_getaffinity(0)), "in": found, "before": before, "after": limits_of_threads()}

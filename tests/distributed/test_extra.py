@@ -5,6 +5,8 @@ import sys
 import numpy as np
 import pytest
 import trainings
+import trimtab as tt
+from programs import CUTS, Threads
 from trimtab import distributed, extras
 
 INSTALL = r'pip install "trimtab\[mpi\]"'
@@ -50,6 +52,22 @@ def test_nothing_of_it_is_imported_without_need(run_python):
         "print(*({'mpi4py', 'greenlet', 'threadpoolctl'} & {*sys.modules}))"
     )
     assert run_python(code) == ""
+
+
+@pytest.mark.parametrize("ranks", CUTS)
+def test_ranks_share_the_cpus(on_ranks, ranks):
+    """Where `mpirun` has not given them different ones; with shards, BLAS has one thread in any case."""
+    for found in on_ranks(ranks, "threads"):
+        own = max(1, found["cpus"] // ranks)
+        assert found["in"] == [(own, {own}), (own, {1})]
+        assert found["before"] == found["after"]
+
+
+def test_a_limit_of_threads_is_not_raised():
+    watch = Threads()
+    tt.set_num_threads(1)
+    trainings.trainer(watch, shards=2).fit(*trainings.data(), **trainings.ARGUMENTS)
+    assert watch.seen == (1, {1})
 
 
 def test_one_rank_trains_with_the_bits_of_a_trainer_without_comm():

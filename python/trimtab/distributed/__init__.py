@@ -7,6 +7,7 @@ module                contents
 ``part``              the part of a batch that the current pass computes
 ``shards``            several parts in one process, which meet as processes do
 ``tree``              sums over shards in one fixed order, whatever process has them
+``threads``           the share of a process in the CPUs
 ``agreement``         what must be the same on all ranks
 ``buckets``           sums of many arrays over the ranks
 ``npy_batches``       `NpyBatches`: batches from a folder of files, a part for each rank

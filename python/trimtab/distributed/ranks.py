@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import secrets
 import sys
@@ -9,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -53,6 +55,11 @@ class Alone:
     rank, size = 0, 1
     updates = True
     rows: Rows | None = None
+
+    @cached_property
+    def cpus(self) -> int:
+        """Number of CPUs for this process."""
+        return len(os.sched_getaffinity(0))
 
     def gather(self, array: Array) -> Array:
         """Return the arrays of all ranks, stacked."""
@@ -110,6 +117,15 @@ class Ranks(Alone):
         self.comm = comm
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self._ending: Any = None
+
+    @cached_property
+    def cpus(self) -> int:
+        """Number of CPUs for this process, shared with the ranks that may run on the same ones."""
+        machine = self.comm.Split_type(extras.load("mpi4py.MPI", EXTRA).COMM_TYPE_SHARED)
+        own = os.sched_getaffinity(0)
+        sharing = sum(bool(own & of_rank) for of_rank in machine.allgather(own))
+        machine.Free()
+        return max(1, len(own) // sharing)
 
     def __deepcopy__(self, memo: Any) -> Ranks:
         return self

@@ -7,8 +7,7 @@ that layers need not know of each other; a switch takes less than a microsecond.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from typing import TypeVar
 
@@ -49,16 +48,3 @@ def run(tasks: Sequence[Callable[[], Result]], ranks: Alone) -> list[Result]:
         whole = whole.reshape(-1, *own.shape[1:])
         found = [worker.switch(whole) for worker in workers]
     return found
-
-
-@contextmanager
-def one_thread_of_blas() -> Iterator[None]:
-    """Let BLAS use one thread: with another number of them, matrix products have other bits."""
-    with extras.load("threadpoolctl", EXTRA).threadpool_limits(1, "blas"):
-        yield
-
-
-def require_extra() -> None:
-    """Raise `MissingExtra` unless what shards need is installed."""
-    for module in ("greenlet", "threadpoolctl"):
-        extras.load(module, EXTRA)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from trimtab import _checks
+from trimtab import _checks, extras
 from trimtab._batches import Data
 from trimtab._typing import Array
 from trimtab.callbacks.dispatch import labeled
-from trimtab.distributed.shards import require_extra
+from trimtab.distributed.ranks import EXTRA
 from trimtab.nn.batch_norm import BatchNorm
 from trimtab.training.plan import Plan, Request
 from trimtab.training.protocol import TrainerState
@@ -22,7 +22,7 @@ def require_shareable(trainer: TrainerState, plan: Plan) -> None:
     """Raise an error unless every batch and every layer can be cut into parts."""
     parts, kind = (trainer.ranks.size, "ranks") if trainer.shards is None else (trainer.shards, "shards")
     if trainer.shards is not None:
-        require_extra()
+        extras.load("greenlet", EXTRA)
     if parts == 1:
         return
     batch_size = plan.source.settings.get("batch_size", parts)
