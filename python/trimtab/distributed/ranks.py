@@ -225,6 +225,7 @@ class Ranks(Alone):
                 print(f"trimtab: {self} ends all: {error!r}\n{text}", end="", file=sys.stderr, flush=True)
                 time.sleep(FORWARDING)
                 self.comm.Abort(1)
+                os._exit(1)  # an MPI may return from it, and end the processes a little later
             time.sleep(0.001)
         if self.rank:
             _leave_to_first_rank(error)
