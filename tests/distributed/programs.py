@@ -374,7 +374,10 @@ def npy_batches(comm, folder):
 
 
 def summands(rank):
-    """Arrays of a rank: small ones, large ones, of several dtypes; sums of whole numbers are exact."""
+    """Arrays of a rank: small ones, large ones, of several dtypes; sums of whole numbers are exact.
+
+    Those of 16 bits begin with 2048, 1, 1 and so on: 2048 + 1 is 2048 in 16 bits.
+    """
     rng = np.random.default_rng(rank)
     forms = [
         ((5,), "f4"),
@@ -384,7 +387,10 @@ def summands(rank):
         ((7,), "f2"),
         ((40_000,), "f2"),
     ]
-    return [rng.integers(-9, 9, shape).astype(dtype) for shape, dtype in forms]
+    arrays = [rng.integers(-9, 9, shape).astype(dtype) for shape, dtype in forms]
+    for array in arrays[-2:]:
+        array[0] = 1 if rank else 2048
+    return arrays
 
 
 @program

@@ -16,12 +16,17 @@ def test_linear_is_the_affine_map(rng):
     assert layer(x).dtype == np.float32
 
 
-@pytest.mark.parametrize("blas_uses_threads", [-1, 10**9])
+@pytest.mark.parametrize(
+    ("blas_uses_threads", "blas_is_faster"),
+    [(-1, 10**9), (10**9, 10**9), (-1, -1)],
+    ids=["kernel", "BLAS", "large"],
+)
 @pytest.mark.parametrize("shape", [(7, 5), (2, 3, 5), (0, 5)])
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
-def test_both_products_are_accurate(blas_uses_threads, shape, dtype, rng, monkeypatch):
-    """BLAS and, for small arrays, a kernel of the library."""
+def test_both_products_are_accurate(blas_uses_threads, blas_is_faster, shape, dtype, rng, monkeypatch):
+    """A kernel of the library, and BLAS, which writes large gradients in place."""
     monkeypatch.setattr(linear, "BLAS_USES_THREADS", blas_uses_threads)
+    monkeypatch.setattr(linear, "BLAS_IS_FASTER", blas_is_faster)
     layer = nn.Linear(5, 4, rng=0, dtype=dtype)
     x, dy = rng.standard_normal(shape).astype(dtype), rng.standard_normal((*shape[:-1], 4)).astype(dtype)
     weight = layer.weight.value.astype("f8")

@@ -41,6 +41,14 @@ def _product(a: Array, b: Array, bias: Array | None = None) -> Array:
     return product if product.dtype == a.dtype else product.astype(a.dtype)
 
 
+def _write_outer_product(dy: Array, x: Array, out: Array) -> None:
+    """Write dy.T @ x, which is computed in float32 for 16-bit arrays."""
+    if dy.size * x.shape[1] > BLAS_IS_FASTER and dy.dtype == x.dtype == out.dtype and dy.itemsize > 2:
+        np.matmul(dy.T, x, out=out)  # a copy of a large weight takes as long as a part of the product
+    else:
+        out[...] = _outer_product(dy, x)
+
+
 def _outer_product(dy: Array, x: Array) -> Array:
     """Return dy.T @ x; for 16-bit arrays in float32."""
     if dy.itemsize > 2:
@@ -109,7 +117,7 @@ class Linear(Module):
         x = self.saved
         dy = as_gradient(self, dy, (*x.shape[:-1], self.outputs), x.dtype)
         rows, inputs = dy.reshape(-1, self.outputs), x.reshape(-1, self.inputs)
-        self.weight.grad[...] = _outer_product(rows, inputs)
+        _write_outer_product(rows, inputs, self.weight.grad)
         if self.bias is not None:
             sum_into(self.bias.grad, rows, 0)
         return _product(rows, self.weight.value).reshape(x.shape) if self.wants_dx else None
