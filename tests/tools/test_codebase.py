@@ -18,7 +18,7 @@ CPP = ROOT / "cpp"
 PACKAGE = ROOT / "python" / "trimtab"
 
 # Compiled for each instruction set without being an operation: no binding and no test has its name.
-SHARED_KERNELS = {"convert"}
+SHARED_KERNELS = {"convert", "transpose"}
 # Bindings without a kernel, and the files that test them.
 PLAIN_BINDINGS = {
     "adam": "test_adam.py",
