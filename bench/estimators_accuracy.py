@@ -48,7 +48,7 @@ FASTEST = {
 }
 MOST_ACCURATE = {
     "scikit-learn": [
-        *grid({"solver": "adam"}, learning_rate_init=(5e-4, 1e-3), alpha=(1e-4, 0.1)),
+        *grid({"solver": "adam"}, learning_rate_init=(1e-3,), alpha=(1e-4, 0.1)),
         *grid(
             {"solver": "sgd", "learning_rate": "adaptive", "n_iter_no_change": 2},
             learning_rate_init=(0.1, 0.3),
@@ -56,7 +56,7 @@ MOST_ACCURATE = {
     ],
     "trimtab": [
         one | {"input_dropout": one["dropout"] / 4, "callbacks": [WeightAverage(0.999)]}
-        for one in grid(REGULARIZED, learning_rate_init=(1e-3, 2e-3, 4e-3), dropout=(0.3, 0.5))
+        for one in grid(REGULARIZED, learning_rate_init=(1e-3, 3e-3), dropout=(0.3, 0.5))
     ],
 }
 
