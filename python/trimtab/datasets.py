@@ -16,6 +16,8 @@ from trimtab import extras
 from trimtab._inputs import path_text
 from trimtab._typing import Array
 
+__all__ = ["Dataset", "load_digits", "load_fashion_mnist", "load_mnist", "read_idx"]
+
 FOLDER_VARIABLE = "TRIMTAB_DATA"
 UNSIGNED_BYTES = 8  # the type code of IDX
 IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"

@@ -30,6 +30,8 @@ from trimtab._checks import number, whole
 from trimtab._inputs import real_array
 from trimtab._typing import Array
 
+__all__ = ["descend", "descend_exactly", "step_sizes", "stopping_time"]
+
 STEPS_AT_ONCE = 256  # steps whose factors are in memory at once
 
 

@@ -86,7 +86,9 @@ class ClassLabels(NamedTuple):
 
 
 class Loss:
-    """A function ``loss(output, target, sample_weight=None) -> (loss, gradient, weight)``: see `LossResult`.
+    """A function of outputs and targets that a training minimizes.
+
+    ``loss(output, target, sample_weight=None)`` returns ``(loss, gradient, weight)``: see `LossResult`.
 
     The mean over several batches is ``sum(weight * loss) / sum(weight)``. ``sample_weight`` has a factor >= 0
     for each sample; the mean of the losses l is then ``sum(sample_weight * l) / sum(sample_weight)``. A loss

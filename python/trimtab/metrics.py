@@ -30,6 +30,19 @@ from trimtab import _checks, extras
 from trimtab._inputs import real_array
 from trimtab._typing import Array
 
+__all__ = [
+    "Mean",
+    "Metric",
+    "Score",
+    "accuracy",
+    "binary_accuracy",
+    "f1",
+    "mean_absolute_error",
+    "r2",
+    "roc_auc",
+    "top_k",
+]
+
 TARGET = {"y_true", "true", "target", "targets", "label", "labels"}  # common names of the parameter
 Metric: TypeAlias = Callable[[Array, Any], float | tuple[float, float]]
 
