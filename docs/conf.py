@@ -36,8 +36,7 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
-# The pages are small, and two threads are enough for them; matplotlib writes its fonts into the build folder.
-os.environ.setdefault("MPLCONFIGDIR", str(HERE / "_build" / "matplotlib"))
+os.environ["MATPLOTLIBRC"] = str(HERE / "_static" / "matplotlibrc")
 
 # ---- reference ----
 
