@@ -2,8 +2,8 @@
 
     python docs/draw_benchmarks.py
 
-The rows of the file are measurements that `trimtab bench` has printed: our time, and how many times as long the
-other libraries take.
+The rows of the file are measurements that `trimtab bench` has printed: our time, and how many times as long
+the other libraries take.
 """
 
 import csv
@@ -43,7 +43,14 @@ def table(measured: list[Row]) -> str:
     for row in measured:
         operation, shape, time, *others = row.values()
         first = "" if operation == last else operation
-        lines.append([first, shape, time, *(f"{one}×" if one else "" for one in others)])
+        lines.append(
+            [
+                first,
+                shape,
+                time.replace(" ", "\N{NO-BREAK SPACE}"),
+                *(f"{one}×" if one else "" for one in others),
+            ]
+        )
         last = operation
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -58,9 +65,7 @@ def draw(measured: list[Row]) -> None:
     import matplotlib
     from matplotlib.figure import Figure
 
-    matplotlib.rcParams.update(
-        {"svg.fonttype": "none", "svg.hashsalt": "trimtab", "font.family": "sans-serif"}
-    )
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "trimtab"})
     operations = list(dict.fromkeys(row["operation"] for row in measured))
     figure = Figure(figsize=(8, 0.27 * len(operations) + 1.1), layout="constrained")
     axes = figure.subplots()
