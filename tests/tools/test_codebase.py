@@ -243,7 +243,7 @@ def test_all_is_sorted_complete_and_true():
     assert tt.__all__ == sorted(set(tt.__all__))
     assert all(hasattr(tt, name) for name in tt.__all__)
     assert set(FUNCTIONS) - set(tt.__all__) == PRIVATE
-    assert set(tt.__all__) <= set(dir(tt))
+    assert set(dir(tt)) == {*tt.__all__, "__version__"}
 
 
 def test_import_is_light(run_python):
