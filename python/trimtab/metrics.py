@@ -57,6 +57,13 @@ class Mean(float):
     ----------
     weight : float
         The divisor of the mean: the number of samples that counted, or the sum of their weights.
+
+    Examples
+    --------
+    >>> from trimtab import metrics
+    >>> mean = metrics.Mean(0.75, weight=4)
+    >>> mean, mean.weight
+    (0.75, 4)
     """
 
     weight: float

@@ -1,15 +1,17 @@
 """The site: what its reference lists, and how it shows the formulas of docstrings."""
 
 import importlib
+import importlib.util
 import inspect
 import re
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import trimtab as tt
-from trimtab import metrics
+from trimtab import metrics, optim
 
 ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").exists())
 REFERENCE = ROOT / "docs" / "api"
@@ -54,6 +56,26 @@ def test_the_reference_describes_every_public_name_and_no_other(name):
     module = importlib.import_module(name)
     described = {full for full in DESCRIBED if full.rpartition(".")[0] == name}
     assert described == public_names(module)
+
+
+def test_the_reference_describes_the_conventions():
+    functions = {
+        f"trimtab.optim.conventions.{name}"
+        for name, member in vars(optim.conventions).items()
+        if inspect.isfunction(member) and member.__module__ == optim.conventions.__name__ and name[0] != "_"
+    }
+    assert {full for full in DESCRIBED if "conventions" in full} == functions
+
+
+@pytest.mark.parametrize("full", sorted(DESCRIBED))
+def test_every_function_of_the_reference_has_an_example(full):
+    """They run in test_examples.py and test_docstrings.py."""
+    module, _, name = full.rpartition(".")
+    if module == "trimtab.estimators":
+        pytest.importorskip("sklearn")
+    member = getattr(importlib.import_module(module), name)
+    if inspect.isroutine(member):
+        assert ">>> " in member.__doc__
 
 
 def test_the_index_of_the_reference_lists_what_it_describes():
@@ -112,3 +134,60 @@ def test_few_docstrings_have_formulas_that_are_not_typeset():
             plain.add(name)
     allowed = {"alpha_dropout_forward", "gelu", "gelu_backward", "whiten_backward", "whiten_forward"}
     assert plain <= allowed | {"early_stopping_theory", *tt._submodules}
+
+
+# ---- pages ----
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_benchmarks_has_the_table_of_the_measurements():
+    """Run `python docs/draw_benchmarks.py` after a change of docs/benchmarks.csv."""
+    drawing = load(ROOT / "docs" / "draw_benchmarks.py")
+    measured = drawing.rows()
+    text = drawing.PAGE.read_text()
+    assert drawing.page(text, measured) == text
+    assert text.count("\n| ") >= len(measured) > 40
+    for operation in {row["operation"] for row in measured}:
+        assert f">{operation}<" in drawing.PICTURE.read_text()
+
+
+def test_the_mean_of_ratios_is_geometric():
+    drawing = load(ROOT / "docs" / "draw_benchmarks.py")
+    measured = [
+        {"operation": "a", "NumPy": "2.0"},
+        {"operation": "a", "NumPy": "8.0"},
+        {"operation": "a", "NumPy": ""},
+        {"operation": "b", "NumPy": "3.0"},
+    ]
+    assert drawing.ratios(measured, "a", "NumPy") == [2.0, 8.0]
+    assert drawing.mean([2.0, 8.0]) == pytest.approx(4)
+
+
+def test_the_citation_has_the_version_of_the_package():
+    [version] = re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert version == tt.__version__
+
+
+def test_pages_install_extras_that_exist():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    named = {name for page in pages for name in re.findall(r"pip install \"\.\[(\w+)\]\"", page.read_text())}
+    assert {"demo", "docs"} <= named <= set(declared)
+
+
+def test_every_page_is_in_the_navigation():
+    """The build of the site says so, too, but it is not part of the tests."""
+    pages = {
+        str(page.relative_to(ROOT / "docs").with_suffix(""))
+        for page in (ROOT / "docs").glob("**/*.md")
+        if "_build" not in page.parts and (page.parent.name != "lab" or page.name == "README.md")
+    }
+    navigation = (ROOT / "docs" / "index.md").read_text()
+    listed = set(re.findall(r"^(?:.+ <)?([\w/-]+)>?$", navigation, re.MULTILINE))
+    assert pages - {"index"} <= listed
