@@ -23,6 +23,7 @@ extensions = [
     "numpydoc",
     "sphinx_copybutton",
     "formulas",
+    "module_tables",
     "short_names",
 ]
 exclude_patterns = ["_build", "extensions", "lab/[!R]*.md", "lab/runs"]

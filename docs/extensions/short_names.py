@@ -1,6 +1,7 @@
 """Links from the short names of docstrings: `Dropout` is `trimtab.nn.Dropout`.
 
-A name that is not in the reference, such as that of a parameter, remains code without a link.
+Only classes are found so: a function may have the name of a parameter, such as `max_norm`, and is linked by
+its full name or from its own module. Other names remain code without a link.
 """
 
 from typing import Any
@@ -12,13 +13,11 @@ from sphinx.environment import BuildEnvironment
 
 
 def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, contents: Element) -> Element | None:
-    """Return the link to the object with the shortest full name that ends with the name, if there is any."""
-    if node["reftype"] != "obj" or "." in node["reftarget"]:
-        return None
+    """Return the link to the class with the shortest full name that ends with the name, if there is any."""
     python = env.get_domain("py")
-    name = node["reftarget"]
-    found = [one for one in python.objects if one.endswith(f".{name}")]
-    if not found or len(name) < 3:
+    ending = f".{node['reftarget']}"
+    found = [name for name, one in python.objects.items() if one.objtype == "class" and name.endswith(ending)]
+    if node["reftype"] != "obj" or not found:
         return None
     node["reftarget"] = min(found, key=lambda one: (one.count("."), len(one)))
     return python.resolve_xref(env, node["refdoc"], app.builder, "obj", node["reftarget"], node, contents)
