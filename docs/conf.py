@@ -26,7 +26,9 @@ extensions = [
     "module_tables",
     "short_names",
 ]
-exclude_patterns = ["_build", "extensions", "lab/[!R]*.md", "lab/runs"]
+# The notes on experiments are parts of the page of the lab.
+notes = [f"lab/{page.name}" for page in (HERE / "lab").glob("[a-z]*.md") if page.stem != "settings"]
+exclude_patterns = ["_build", "extensions", "lab/runs", *notes]
 
 # ---- pages ----
 
