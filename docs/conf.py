@@ -37,7 +37,7 @@ myst_heading_anchors = 3
 # Every cell runs when the site is built, and an error in one ends the build.
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 120
+nb_execution_timeout = 600  # of a cell, on a busy machine
 nb_merge_streams = True
 os.environ["MATPLOTLIBRC"] = str(HERE / "_static" / "matplotlibrc")
 
