@@ -122,8 +122,4 @@ AnyArray transposed(const AnyArray& x, const std::vector<int>& axes) {
     return AnyArray(Ref::checked(PyArray_Transpose(x.get(), &permutation)));
 }
 
-Array reordered(const Array& x, const std::vector<int>& axes) {
-    const AnyArray view = transposed(x, axes);
-    return Array(Ref::checked(PyArray_NewCopy(view.get(), NPY_CORDER)), x.dtype());
-}
 }  // namespace trimtab

@@ -63,7 +63,5 @@ Array empty_like(const Array& x, const Shape& shape);
 inline Array empty_like(const Array& x) { return empty_like(x, x.shape()); }
 Array empty_doubles(const Shape& shape);
 
-// x with its axes in another order, contiguous.
-Array reordered(const Array& x, const std::vector<int>& axes);
 AnyArray transposed(const AnyArray& x, const std::vector<int>& axes);  // a view
 }  // namespace trimtab

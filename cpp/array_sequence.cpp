@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "copy.h"
 #include "memory_order.h"
 #include "overlap.h"
 
@@ -167,13 +168,13 @@ void unify_order(std::initializer_list<ArraySequence*> lists) {
 void ArraySequence::gather() const {
     if (!any_copy_) return;
     for (const Member& member : members_)
-        if (member.copy && PyArray_CopyInto(member.copy.get(), member.array.get()) < 0) throw Raised();
+        if (member.copy) copy_values(member.copy.get(), member.array.get());
 }
 
 void ArraySequence::scatter() const {
     if (!any_copy_) return;
     for (const Member& member : members_)
-        if (member.copy && PyArray_CopyInto(member.array.get(), member.copy.get()) < 0) throw Raised();
+        if (member.copy) copy_values(member.array.get(), member.copy.get());
 }
 
 bool ArraySequence::is_valid() const {

@@ -1,8 +1,8 @@
 // The seam between the bindings (compiled once) and the kernels (compiled once per instruction set): storage types,
 // plain structs of pointers and extents, and the table of kernels. Nothing here has code.
 //
-// Parameters (gamma, beta) and constants of a channel have the working type of the storage type: double for double,
-// else float, unless a struct says double. Saved statistics and sums for the gradients of parameters are double.
+// Parameters (gamma, beta) and constants of a channel have the working type, double for double, else float, unless a
+// struct says double. Saved statistics and sums for the gradients of parameters are double.
 //
 // Glossary of kernels/:
 //
@@ -83,8 +83,7 @@ struct ChannelLayout {
     ptrdiff_t blocks, outer, channels, inner;
     ptrdiff_t other_values = 0;  // values of the same array that other calls visit
 };
-// Batch renormalization (Ioffe 2017): r * x̂ + d takes the place of x̂, with r and d from given statistics, within
-// limits.
+// Batch renormalization (Ioffe 2017): r * x̂ + d takes the place of x̂; r and d come from given statistics, clipped.
 struct BatchRenorm {
     const double *mean, *std;  // (channels,)
     double r_max, d_max;
@@ -115,8 +114,7 @@ struct BatchNormBackward {
     ChannelLayout layout;
     bool training;  // false: the statistics are constants
 };
-// The parts of batch norm, between which statistics can be shared with other processes. One value of each statistic,
-// sum and constant for each unit.
+// The parts of batch norm, between which statistics can be shared with other processes; each value is that of a unit.
 struct BatchMoments {
     const void* x;
     double *mean, *var;
@@ -207,6 +205,18 @@ struct MaxNorm {
     void* y;
     ptrdiff_t rows, width;
     double limit;
+};
+
+// Copies matrices (rows, columns), one for each index of the outer axes: columns are neighbors in `from`, rows in `to`.
+struct CopyAxis {
+    ptrdiff_t extent, from_stride, to_stride;  // all strides in bytes
+};
+struct Transpose {
+    const char* from;
+    char* to;
+    ptrdiff_t rows, columns, row_stride, column_stride;  // of rows in `from`, of columns in `to`
+    const CopyAxis* outer;
+    int outer_axes;
 };
 
 // Which elements to keep, from the random stream of a seed: those whose random byte exceeds `byte` and, with ties,
@@ -415,6 +425,9 @@ struct ParameterUpdateKernels {
     Kernel<SumOver> norm[dtype_count];          // in two factors, the second of which is a power of two
     Kernel<Scale> scale[dtype_count];
 };
+struct TransposeKernels {
+    Kernel<Transpose> copy2, copy4, copy8;  // elements of so many bytes
+};
 struct MaxNormKernels {
     Kernel<MaxNorm> project[dtype_count];
 };
@@ -451,6 +464,7 @@ struct AvgPoolKernels {
 // clang-format off
 #define TRIMTAB_FAMILIES(each, level)          \
     each(ConvertKernels, convert, level)       \
+    each(TransposeKernels, transpose, level)   \
     each(RowNormKernels, layer_norm, level)    \
     each(RowNormKernels, rms_norm, level)      \
     each(BatchNormKernels, batch_norm, level)  \

@@ -1,6 +1,6 @@
 // From shape and axis to the extents of kernels. The only place that knows about dimensions.
 #pragma once
-#include "array.h"
+#include "copy.h"
 
 namespace trimtab {
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "copy.h"
 #include "overlap.h"
 
 namespace trimtab {
@@ -43,7 +44,7 @@ Output::Output(const Argument& out, const Array& x, std::initializer_list<const 
 Ref Output::finish() {
     if (work_.get() != target_.get()) {
         const AnyArray view = axes_.empty() ? target_.share() : transposed(target_, axes_);
-        if (PyArray_CopyInto(view.get(), work_.get()) < 0) throw Raised();
+        copy_values(view.get(), work_.get());
     }
     return returned_ ? std::move(returned_) : target_.release();
 }

@@ -1,5 +1,6 @@
 #include "read.h"
 
+#include "copy.h"
 #include "dlpack.h"
 #include "guard.h"
 #include "overlap.h"
@@ -58,14 +59,9 @@ bool is_grave() {
 
 // A base-class array with native bytes, aligned and contiguous.
 AnyArray contiguous(AnyArray array) {
-    if (PyArray_CheckExact(array.get()) && behaved(array.get())) return array;
-    PyArray_Descr* const descr = array.descr();
-    PyArray_Descr* const native =
-        PyArray_ISNOTSWAPPED(array.get()) ? descr : PyArray_DescrNewByteorder(descr, NPY_NATIVE);
-    if (native == descr) Py_INCREF(descr);
-    if (!native) throw Raised();
-    constexpr int flags = NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSUREARRAY;
-    return AnyArray(Ref::checked(PyArray_FromArray(array.get(), native, flags)));
+    if (!behaved(array.get())) return contiguous_copy(array);
+    if (PyArray_CheckExact(array.get())) return array;
+    return AnyArray(Ref::checked(PyArray_View(array.get(), nullptr, &PyArray_Type)));
 }
 
 // The argument in an error message: its dtype, or its repr where the dtype says less.

@@ -33,7 +33,7 @@ template <class T>
 TRIMTAB_INLINE HalfBits narrow16(Floats v) {
     if constexpr (is_same<T, half>) return narrow_half(v);
     const Bits bits = bit_cast<Bits>(v), rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    return __builtin_convertvector((bits & 0x7fffffff) > 0x7f800000 ? bits >> 16 | 0x40 : rounded, HalfBits);
+    return __builtin_convertvector(v == v ? rounded : bits >> 16 | 0x40, HalfBits);
 }
 
 template <class W, class T>
@@ -45,9 +45,7 @@ TRIMTAB_INLINE Vector<W> load(const T* p) {
     } else if constexpr (is_same<T, float>) {
         return widen_float(load_unaligned<HalfFloats>(p));
     } else {
-        HalfBits bits = {};
-        __builtin_memcpy(&bits, p, sizeof(T) * lanes<double>);
-        return widen_float(lower_half(widen16<T>(bits)));
+        return widen_float(lower_half(widen16<T>(resize<HalfBits>(load_unaligned<QuarterBits>(p)))));
     }
 }
 template <class W, class T>
@@ -61,10 +59,8 @@ TRIMTAB_INLINE void store(T* p, Vector<W> v) {
         const HalfFloats floats = narrow_double(v);
         __builtin_memcpy(p, &floats, sizeof floats);
     } else {
-        Floats floats = {};
-        store<double>(reinterpret_cast<float*>(&floats), v);
-        const HalfBits bits = narrow16<T>(floats);
-        __builtin_memcpy(p, &bits, sizeof(T) * lanes<double>);
+        const QuarterBits bits = resize<QuarterBits>(narrow16<T>(resize<Floats>(narrow_double(v))));
+        __builtin_memcpy(p, &bits, sizeof bits);
     }
 }
 

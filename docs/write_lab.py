@@ -1,14 +1,16 @@
-"""Write docs/lab/README.md: what the experiments have found, from the results beside it.
+"""Write docs/lab/README.md: what the experiments have found, from the results beside it; and settings.md.
 
     trimtab lab run all --data data --out docs/lab
     python docs/write_lab.py
 
 What NAME.json says is in the table of the experiment NAME. The text of NAME.md, if there is one, follows:
-what the numbers mean beside those that were published, and why a claim does not hold.
+what the numbers mean beside those that were published, and why a claim does not hold. settings.md has what
+`trimtab lab show` prints, of all experiments.
 """
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,15 @@ from trimtab.lab.report import HOLDS, duration
 
 FOLDER = Path(__file__).resolve().parent / "lab"
 PAGE = FOLDER / "README.md"
+SETTINGS = FOLDER / "settings.md"
 
 INTRODUCTION = """# What the experiments have found
 
 Each experiment trains or computes, draws a figure and compares numbers with claims. `trimtab lab show NAME`
-has its source and setting, `python/trimtab/lab/experiments/` its code, a page each. A claim that fails
-is published as such. Exact claims are those that mathematics leaves no choice about. `sd` is the standard
-deviation over the seeds. Times are those of all runs, one after the other, and how long the same steps would
-have taken in PyTorch on that machine.
+has its source and setting, [settings.md](settings.md) those of all; the code is a page each in
+`python/trimtab/lab/experiments/`. A claim that fails is published as such. Exact claims are those that
+mathematics leaves no choice about. `sd` is the standard deviation over the seeds. Times are those of all
+runs, one after the other, and how long the same steps would have taken in PyTorch on that machine.
 
 ```sh
 trimtab lab run all --data data --out docs/lab && python docs/write_lab.py
@@ -88,5 +91,24 @@ def page() -> str:
     return "\n".join([INTRODUCTION, *overview(found), "", *sections])
 
 
+def settings() -> str:
+    """Return the page of what each experiment is, and of its settings in full and with --quick."""
+    lines = ["# The settings of the experiments", ""]
+    for experiment in map(find, names()):
+        full, quick = asdict(experiment.setting), asdict(experiment.quick)
+        lines += [
+            f"## {experiment.name}",
+            "",
+            f"{experiment.claim} ({experiment.source}). {experiment.minutes:g} min.",
+            "",
+        ]
+        lines += [f"A pass: {experiment.passes}", "", *([experiment.notes, ""] if experiment.notes else [])]
+        lines += [row("setting", "full", "--quick"), row("---", "---", "---")]
+        lines += [row(name, str(value), str(quick[name])) for name, value in full.items()]
+        lines += [row("seeds", str(experiment.seeds), str(experiment.quick_seeds)), ""]
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     PAGE.write_text(page())
+    SETTINGS.write_text(settings())

@@ -153,8 +153,9 @@ constexpr int64_t no_label = -1;  // 0 .. K - 1 are labels
 // A copy, which no other thread can change after the check. Ignored labels become `no_label`.
 Scratch<int64_t> checked_labels(const Argument& argument, const ClassIds& ids, npy_intp classes,
                                 const Ignored& ignored) {
-    Scratch<int64_t> labels(ids.size());
-    for (npy_intp i = 0; i < ids.size(); ++i) {
+    const npy_intp count = ids.size();
+    Scratch<int64_t> labels(count);
+    for (npy_intp i = 0; i < count; ++i) {
         const bool is_ignored = ignored.is(ids, i);
         labels[i] = is_ignored ? no_label : ids.bits(i);
         if (!is_ignored && (labels[i] < 0 || labels[i] >= classes))
@@ -324,17 +325,17 @@ Ref mae(const Arguments<docs::mae>& in) {
 }
 
 void require_between_0_and_1(const Argument& argument, const Parameter& labels, const Array& logits) {
-    const auto find = [&](const auto* values) {
-        for (npy_intp i = 0; i < logits.size(); ++i)
-            if (values[i] < 0 || values[i] > 1) {
-                const Ref value = Ref::checked(PyFloat_FromDouble(double(values[i])));
-                argument.fail(PyExc_ValueError, "be between 0 and 1", repr(value.get()));
-            }
+    const auto check = [&, count = logits.size()](const auto* values) {
+        const auto is_outside = [](auto value) { return value < 0 || value > 1; };  // NaN is not
+        const auto outside = std::find_if(values, values + count, is_outside);
+        if (outside == values + count) return;
+        const Ref value = Ref::checked(PyFloat_FromDouble(double(*outside)));
+        argument.fail(PyExc_ValueError, "be between 0 and 1", repr(value.get()));
     };
     if (working_type(logits) == DType::float64)
-        find(labels.doubles());
+        check(labels.doubles());
     else
-        find(static_cast<const float*>(labels.data()));
+        check(static_cast<const float*>(labels.data()));
 }
 
 Ref binary_cross_entropy(const Arguments<docs::binary_cross_entropy>& in) {

@@ -2,7 +2,6 @@
 // with other processes.
 #pragma once
 #include "channel_apply.h"
-#include "specialize.h"
 
 namespace trimtab {
 namespace {
@@ -17,9 +16,9 @@ enum BackwardConstant {
     backward_constants
 };
 
-template <class T, bool relu>
+template <class T>
 struct UnitGradientSums;
-template <class T, bool relu>
+template <class T>
 struct BackwardBody;
 template <class T>
 struct WideBackward;
@@ -61,12 +60,10 @@ void batch_norm_backward(const BatchNormBackward& a) {
         at.store(sums + units + unit, gx);
     };
     const WideBackward<T> wide{a, out_of_range, sums};
-    specialize<2>([&](auto relu) {
-        const UnitGradientSums<T, relu.value> statistic{{dy, y}, x, a.mean, a.rstd};
-        const BackwardBody<T, relu.value> body{{dy, y}, x, dx, dresidual, a.training};
-        sum_then_apply<W, backward_constants>(l, statistic, 0.5 * double(size(l)), finish,
-                                              RunBody<W, backward_constants>(body, exceeds), wide, dx);
-    }, a.y != nullptr);
+    const UnitGradientSums<T> statistic{{dy, y}, x, a.mean, a.rstd};
+    const BackwardBody<T> body{{dy, y}, x, dx, dresidual, a.training};
+    sum_then_apply<W, backward_constants>(l, statistic, 0.5 * double(size(l)), finish,
+                                          RunBody<W, backward_constants>(body, exceeds), wide, dx);
     for_each_unit(l, [&](auto at, ptrdiff_t unit, ptrdiff_t c) {
         at.store(a.dbeta + c, at.load(a.dbeta + c) + at.load(sums + unit));
         at.store(a.dgamma + c, at.load(a.dgamma + c) + at.load(sums + units + unit));
@@ -102,7 +99,7 @@ struct WideBackward {
 
 template <class T>
 void batch_norm_backward_sums(const BatchNormBackwardSums& a) {
-    const UnitGradientSums<T, false> statistic{
+    const UnitGradientSums<T> statistic{
         {static_cast<const T*>(a.dy), nullptr}, static_cast<const T*>(a.x), a.mean, a.rstd};
     sum_units(statistic, a.layout, 0.25 * double(size(a.layout)), a.sum_dy, a.sum_dy_xhat);
     const Work<T> one = 1;
@@ -138,7 +135,7 @@ void batch_norm_backward_apply(const BatchNormBackwardApply& a) {
         at.store(out_of_range + unit, in_range ? Doubles{} : broadcast(1.0));
     });
     const WideUnits<WideBackwardApply<T>> wide(l, {a, out_of_range});
-    const BackwardBody<T, false> body{
+    const BackwardBody<T> body{
         {static_cast<const T*>(a.dy), nullptr}, static_cast<const T*>(a.x), static_cast<T*>(a.dx), nullptr, true};
     const bool exceeds = exceeds_caches<T>(a.x, a.dx, array_size(l));
     apply_to_units<backward_constants>(l, constants, 0.25 * double(size(l)),
@@ -180,23 +177,23 @@ TRIMTAB_INLINE void store_backward_constants(At at, Doubles mean, Doubles rstd, 
     at.store(constants.of(backward_offset), offset + slope * ((at.load(constants.of(backward_high)) - mean) * rstd));
 }
 
-// g: dy, or 0 where the ReLU returned 0.
-template <class T, bool relu>
+// g: dy, or 0 where the ReLU returned 0. y: null if there was none.
+template <class T>
 struct MaskedDy {
     const T *dy, *y;
     template <class At>
     TRIMTAB_INLINE auto operator()(ptrdiff_t i, At at) const {
-        const auto g = at.input(dy + i);
-        if constexpr (relu) return at.input(y + i) > 0 ? g : decltype(g){};
+        auto g = at.input(dy + i);
+        if (y) g = at.input(y + i) > 0 ? g : decltype(g){};
         return g;
     }
 };
 
-template <class T, bool relu>
+template <class T>
 struct BackwardBody {
     using Result = T;
     using W = Work<T>;
-    MaskedDy<T, relu> masked_dy;
+    MaskedDy<T> masked_dy;
     const T* x;
     T *y, *dresidual;  // y: dx
     bool training;
@@ -225,10 +222,10 @@ TRIMTAB_INLINE void store_standard_constants(At at, Doubles mean, Doubles rstd, 
 }
 
 // A statistic of channel_sums.h: sum(g) and sum(g * x̂).
-template <class T, bool relu>
+template <class T>
 struct UnitGradientSums {
     using W = Work<T>;
-    MaskedDy<T, relu> masked_dy;
+    MaskedDy<T> masked_dy;
     const T* x;
     const double *mean, *rstd;
     bool in_range(const UnitSums&) const { return true; }

@@ -3,7 +3,6 @@
 #pragma once
 #include "channel_apply.h"
 #include "channel_moments.h"
-#include "specialize.h"
 
 namespace trimtab {
 namespace {
@@ -16,7 +15,7 @@ template <class T>
 struct WideForward;
 template <class T>
 struct WideApply;
-template <class T, bool relu>
+template <class T>
 struct ForwardBody;
 
 // ---- with statistics of the units ----
@@ -36,10 +35,9 @@ void batch_norm_forward(const BatchNormForward& a) {
         store_forward_constants(at, mean, rstd, gamma + c, beta + c, constants);
         if (a.renorm) renorm(at, *a.renorm, unit, c, mean, sqrt(var + a.eps), gamma + c, constants);
     };
-    with_forward_body<T>(a, [&](const auto& body) {
-        sum_then_apply<double, forward_constants>(a.layout, statistic, 0.3 * double(size(a.layout)), finish, body,
-                                                  WideForward<T>{a}, static_cast<T*>(a.y));
-    });
+    const ForwardBody<T> body(a);
+    sum_then_apply<double, forward_constants>(a.layout, statistic, 0.3 * double(size(a.layout)), finish,
+                                              run_body(body, a.layout), WideForward<T>{a}, body.y);
 }
 
 TRIMTAB_INLINE Doubles clip(Doubles v, double low, double high) {
@@ -108,11 +106,10 @@ void batch_norm_apply(const BatchNormApply& a) {
                                 constants.from(unit));
     });
     const WideUnits<WideApply<T>> wide(a.layout, {a, constants});
-    with_forward_body<T>(a, [&](const auto& body) {
-        apply_to_units<forward_constants>(a.layout, constants, 0.15 * double(size(a.layout)),
-                                          body.with_prefetch(prefetch_distance(a.layout)));
-    });
-    wide.copy_to(static_cast<T*>(a.y));
+    const ForwardBody<T> body(a);
+    apply_to_units<forward_constants>(a.layout, constants, 0.15 * double(size(a.layout)),
+                                      run_body(body, a.layout).with_prefetch(prefetch_distance(a.layout)));
+    wide.copy_to(body.y);
 }
 
 // Units whose results double does not hold.
@@ -152,31 +149,35 @@ TRIMTAB_INLINE void store_forward_constants(At at, Doubles mean, Doubles rstd, c
     at.store(constants.of(forward_beta), at.load(beta));
 }
 
-template <class T, class Arguments, class F>
-TRIMTAB_INLINE void with_forward_body(const Arguments& a, F&& f) {
-    const auto x = static_cast<const T*>(a.x), residual = static_cast<const T*>(a.residual);
-    const auto y = static_cast<T*>(a.y);
-    const bool exceeds = exceeds_caches<T>(x, y, array_size(a.layout));
-    specialize<2>([&](auto with_relu) {
-        const ForwardBody<T, with_relu.value> body{x, residual, y};
-        f(RunBody<double, forward_constants>(body, exceeds));
-    }, a.relu);
-}
-
 // Rare options are branches in the loop: predicted well, they cost less than a loop for each combination of options.
-template <class T, bool relu>
+template <class T>
 struct ForwardBody {
     using Result = T;
     const T *x, *added;
     T* y;
+    bool relu, plain;  // plain: nothing is added, and no ReLU
+    template <class Arguments>
+    explicit ForwardBody(const Arguments& a)
+        : x(static_cast<const T*>(a.x)),
+          added(static_cast<const T*>(a.residual)),
+          y(static_cast<T*>(a.y)),
+          relu(a.relu),
+          plain(!added && !relu) {}
     template <class At>
     TRIMTAB_INLINE void operator()(const Doubles* k, ptrdiff_t j, T* to, At at) const {
         Doubles v = fma(at.input(x + j) - k[forward_mean], k[forward_scale], k[forward_beta]);
-        if (added) v += at.input(added + j);
-        if constexpr (relu) v = v < 0 ? Doubles{} : v;
+        if (!plain) {
+            if (added) v += at.input(added + j);
+            if (relu) v = v < 0 ? Doubles{} : v;
+        }
         at.output(to, v);
     }
 };
+
+template <class T>
+RunBody<double, forward_constants> run_body(const ForwardBody<T>& body, const ChannelLayout& l) {
+    return {body, exceeds_caches<T>(body.x, body.y, array_size(l))};
+}
 
 // ---- the statistics alone ----
 

@@ -37,6 +37,19 @@ constexpr Polynomial<W, count> scaled(const W (&coefficients)[count], W factor) 
     return product;
 }
 
+// The largest lane of a vector of numbers.
+template <class W, int distance = lanes<W> / 2>
+TRIMTAB_INLINE W largest_lane(Vector<W> v) {
+    if constexpr (distance == 0)
+        return v[0];
+    else {
+        const Vector<W> rotated = [&]<int... lane>(std::integer_sequence<int, lane...>) TRIMTAB_INLINE_LAMBDA {
+            return __builtin_shufflevector(v, v, ((lane + distance) % lanes<W>)...);
+        }(std::make_integer_sequence<int, lanes<W>>{});
+        return largest_lane<W, distance / 2>(rotated > v ? rotated : v);
+    }
+}
+
 // Constants of float and double.
 template <class W>
 struct Format;
@@ -193,20 +206,25 @@ struct NormalTail {
     }
 };
 
-// The natural logarithm of a positive normal number, within 1 ulp: x = 2^n (1 + f), sqrt(1/2) <= 1 + f < sqrt(2).
-TRIMTAB_INLINE Doubles log(Doubles x) {
+// log(2^n (1 + f)) for sqrt(1/2) <= 1 + f < sqrt(2), with s = f / (f + 2):
+// log(1 + f) = f - s (f - R), R = log((1 + s) / (1 - s)) / s - 2
+TRIMTAB_INLINE Doubles log_of(Doubles n, Doubles f, Doubles s) {
     using F = Format<double>;
     constexpr double series[] = {0.14811936070983317, 0.15313030195915803, 0.18183576430198528, 0.22222199005406681,
                                  0.285714287300112,   0.3999999999951718,  0.666666666666671};
+    const Doubles square = s * s;
+    const Doubles rest = fma(-s, f - square * horner<double>(series, square), n * F::ln2_rest);
+    return fma(n, Doubles{} + F::ln2, f + rest);
+}
+
+// The natural logarithm of a positive normal number, within 1 ulp.
+TRIMTAB_INLINE Doubles log(Doubles x) {
+    using F = Format<double>;
     constexpr int64_t root_half = 0x3fe6a09e667f3bcd;
     const Longs scaled = bit_cast<Longs>(x) - root_half;
     const Doubles n = bit_cast<Doubles>((scaled >> 52) + bit_cast<int64_t>(F::round)) - F::round;
     const Doubles f = bit_cast<Doubles>((scaled & 0xfffffffffffff) + root_half) - 1;
-    const Doubles s = f / (f + 2), square = s * s;
-    // log(1 + f) = f - s (f - R), R = log((1 + s) / (1 - s)) / s - 2
-    const Doubles rest = fma(-s, f - square * horner<double>(series, square), n * F::ln2_rest);
-    const Doubles value = fma(n, Doubles{} + F::ln2, f + rest);
-    return x < __builtin_inf() ? value : x;
+    return x < __builtin_inf() ? log_of(n, f, f / (f + 2)) : x;
 }
 }  // namespace
 }  // namespace trimtab

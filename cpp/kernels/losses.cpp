@@ -157,9 +157,7 @@ private:
             at.store(z + i, v);
             maxima = v > maxima ? v : maxima;
         });
-        W maximum = maxima[0];
-        for (int i = 1; i < lanes<W>; ++i) maximum = maxima[i] > maximum ? maxima[i] : maximum;
-        return maximum;
+        return largest_lane<W>(maxima);
     }
 
     template <class Targets>
@@ -257,11 +255,18 @@ struct AbsoluteLoss {
     }
 };
 
-// log(1 + e) for 0 <= e <= 1, within 2 ulp.
-TRIMTAB_INLINE Doubles log_of_1_plus(Doubles e) {
-    const Doubles sum = e + 1;
-    return log(sum) + (e - (sum - 1)) / sum;
-}
+// log(1 + e) and 1 / (1 + e) for 0 <= e <= 1, within 3 ulp, with a single division.
+struct OnePlus {
+    Doubles log, reciprocal;
+    TRIMTAB_INLINE explicit OnePlus(Doubles e) {
+        constexpr double root_of_2_minus_1 = 0.41421356237309503;
+        const auto doubled = e > root_of_2_minus_1;  // 1 + e = 2^n (1 + f)
+        const Doubles n = doubled ? broadcast(1.0) : Doubles{}, f = doubled ? 0.5 * e - 0.5 : e;
+        const Doubles sum = e + 1, divisor = f + 2, quotient = 1 / (sum * divisor);
+        log = log_of(n, f, f * (quotient * sum));
+        reciprocal = quotient * divisor;
+    }
+};
 
 // With p = sigmoid(x), y = rest * t + smoothed:
 //   loss = -pos_weight * y * log(p) - (1 - y) * log(1 - p),   gradient = (1 - y) * p - pos_weight * y * (1 - p)
@@ -279,8 +284,9 @@ struct BinaryLoss {
     TRIMTAB_INLINE LossAndGradient operator()(Doubles x, Doubles t, ptrdiff_t i, auto at) const {
         const Doubles one = broadcast(1.0), y = fma(t, broadcast(rest), broadcast(smoothed)), negative = one - y;
         const Doubles positive = pos_weight ? at.load(pos_weight + i) * y : y;
-        const Doubles e = exp_below_1<double>(minus_magnitude<double>(x)), near = log_of_1_plus(e);
-        const Doubles large = one / (e + one), little = e * large;
+        const Doubles e = exp_below_1<double>(minus_magnitude<double>(x));
+        const OnePlus one_plus_e(e);
+        const Doubles near = one_plus_e.log, large = one_plus_e.reciprocal, little = e * large;
         const Doubles p = x < 0 ? little : large, rest_of_p = x < 0 ? large : little;
         const Doubles up_to = (x < 0 ? -x : Doubles{}) + near, down_from = (x > 0 ? x : Doubles{}) + near;
         // A product with 0 is 0, even where the logarithm is infinite.

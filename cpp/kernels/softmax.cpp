@@ -16,9 +16,7 @@ TRIMTAB_INLINE W largest(const T* x, ptrdiff_t width) {
         const Vector<W> v = at.keep(at.load(x + i), maxima);
         maxima = v > maxima ? v : maxima;
     });
-    W maximum = maxima[0];
-    for (int i = 1; i < lanes<W>; ++i) maximum = maxima[i] > maximum ? maxima[i] : maximum;
-    return maximum;
+    return largest_lane<W>(maxima);
 }
 
 // Writes exp(x - maximum) to e, unless it is null; returns the sum.

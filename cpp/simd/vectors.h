@@ -15,6 +15,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "../kernels.h"
 
@@ -64,7 +65,9 @@ using Bytes = Vector<uint8_t>;
 using Words = Vector<uint64_t>;
 using Longs = Vector<int64_t>;
 using HalfBits = VectorOf<uint16_t, lanes<float>>::type;
-using HalfFloats = VectorOf<float, lanes<double>>::type;  // as many floats as Doubles has lanes
+// As many as Doubles has lanes:
+using HalfFloats = VectorOf<float, lanes<double>>::type;
+using QuarterBits = VectorOf<uint16_t, lanes<double>>::type;
 
 template <class To, class From>
 TRIMTAB_INLINE To bit_cast(const From& from) {
@@ -79,6 +82,16 @@ TRIMTAB_INLINE V load_unaligned(const void* p) {
     V v;
     __builtin_memcpy(&v, p, sizeof v);
     return v;
+}
+
+// The first lanes of a vector, or all of them and further ones that are undefined. They stay in registers: by way of
+// memory, a load would wait for a shorter store.
+template <class To, class From>
+TRIMTAB_INLINE To resize(From v) {
+    constexpr int to = sizeof(To) / sizeof(v[0]), from = sizeof(From) / sizeof(v[0]);
+    return [&]<int... lane>(std::integer_sequence<int, lane...>) TRIMTAB_INLINE_LAMBDA {
+        return __builtin_shufflevector(v, v, (lane < from ? lane : -1)...);
+    }(std::make_integer_sequence<int, to>{});
 }
 
 // ---- loops unrolled by the compiler ----

@@ -228,4 +228,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_submodules, *_members])
+    return sorted([*__all__, "__version__"])

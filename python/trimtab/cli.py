@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import trimtab
 from trimtab._checks import whole
@@ -32,12 +32,27 @@ def at_least(low: int) -> Callable[[str], int]:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; each sets the function that prepares its work."""
     root = argparse.ArgumentParser(
-        prog="trimtab", description="Normalization, dropout and weight-decay kernels for NumPy arrays."
+        prog="trimtab",
+        description="Normalization, dropout and weight-decay kernels for NumPy arrays.",
+        **examples(
+            "trimtab info                         what was found on this machine",
+            "trimtab demo                         three nets on real digits, and a picture",
+            "trimtab bench --quick --ops dropout  times beside NumPy and others",
+            "trimtab lab run exact                48 statements whose numbers are known",
+        ),
     )
     root.add_argument("--version", action="version", version=f"trimtab {trimtab.__version__}")
     commands = root.add_subparsers(title="commands", required=True, metavar="{info,demo,bench,lab}")
 
-    info = commands.add_parser("info", help="show the instruction set, threads, caches and build")
+    info = commands.add_parser(
+        "info",
+        help="show the instruction set, threads, caches and build",
+        **examples(
+            "trimtab info",
+            "trimtab info --tasks layer_norm 4096x768",
+            "trimtab info --tasks batch_norm 32x64x56x56 --dtype float16 --threads 4",
+        ),
+    )
     info.add_argument(
         "--tasks",
         nargs=2,
@@ -49,7 +64,11 @@ def parser() -> argparse.ArgumentParser:
     info.add_argument("--threads", type=at_least(1), help="with --tasks: the largest number of threads")
     info.set_defaults(prepare=prepare_info)
 
-    demo = commands.add_parser("demo", help="train on real digits with and without normalization")
+    demo = commands.add_parser(
+        "demo",
+        help="train on real digits with and without normalization",
+        **examples("trimtab demo", "trimtab demo --epochs 30 --seed 7 --out curves.svg"),
+    )
     demo.add_argument(
         "--out", type=Path, default=Path("trimtab-demo.png"), help="plot to write (%(default)s)"
     )
@@ -58,7 +77,13 @@ def parser() -> argparse.ArgumentParser:
     demo.set_defaults(prepare=prepare_demo)
 
     bench = commands.add_parser(
-        "bench", help="time the kernels beside NumPy and every other library that is installed"
+        "bench",
+        help="time the kernels beside NumPy and every other library that is installed",
+        **examples(
+            "trimtab bench --quick",
+            "trimtab bench --ops layer_norm dropout --threads 1",
+            "trimtab bench --json times.json --plot times.svg",
+        ),
     )
     bench.add_argument("--quick", action="store_true", help="small shapes, few rounds, nothing compiled")
     bench.add_argument(
@@ -76,8 +101,26 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the measurements")
     bench.add_argument("--plot", type=Path, metavar="FILE", help="draw the measurements")
     bench.set_defaults(prepare=prepare_bench)
-    add_lab(commands.add_parser("lab", help="experiments that show what each technique does"))
+    lab = commands.add_parser(
+        "lab",
+        help="experiments that show what each technique does",
+        **examples(
+            "trimtab lab                                        the experiments and their claims",
+            "trimtab lab show wd_is_lr                          source and setting of one",
+            "trimtab lab run exact                              needs no data, takes seconds",
+            "trimtab lab run wd_is_lr --data data --quick       a figure, a table, JSON",
+        ),
+    )
+    add_lab(lab)
     return root
+
+
+def examples(*lines: str) -> dict[str, Any]:
+    """Return the arguments of a parser that shows examples below its options."""
+    return {
+        "epilog": "\n  ".join(["examples:", *lines]),
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
 
 
 def add_lab(lab: argparse.ArgumentParser) -> None:

@@ -16,6 +16,8 @@ from trimtab import extras
 from trimtab._inputs import path_text
 from trimtab._typing import Array
 
+__all__ = ["Dataset", "load_digits", "load_fashion_mnist", "load_mnist", "read_idx"]
+
 FOLDER_VARIABLE = "TRIMTAB_DATA"
 UNSIGNED_BYTES = 8  # the type code of IDX
 IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
@@ -74,6 +76,13 @@ def load_digits() -> Dataset:
     ------
     MissingExtra
         If scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> from trimtab import datasets
+    >>> digits = datasets.load_digits()
+    >>> digits.x_train.shape, digits.x_test.shape, digits.y_test.dtype
+    ((1437, 64), (360, 64), dtype('int64'))
     """
     digits = extras.load("sklearn.datasets").load_digits()
     pixels = (digits.data / 16).astype(np.float32)
@@ -106,6 +115,13 @@ def load_mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
         If the folder or a file is missing; the message says where to download it.
     ValueError
         If a file is truncated or altered, according to its SHA-256; the message names the file.
+
+    Examples
+    --------
+    >>> from trimtab import datasets
+    >>> mnist = datasets.load_mnist("data/mnist")  # doctest: +SKIP
+    >>> mnist.x_train.shape  # doctest: +SKIP
+    (60000, 28, 28)
     """
     return _load_idx("load_mnist", folder, MNIST)
 
@@ -124,6 +140,11 @@ def load_fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
     Returns
     -------
     Dataset
+
+    Examples
+    --------
+    >>> from trimtab import datasets
+    >>> clothes = datasets.load_fashion_mnist("data/fashion-mnist")  # doctest: +SKIP
     """
     return _load_idx("load_fashion_mnist", folder, FASHION_MNIST)
 
@@ -147,6 +168,16 @@ def read_idx(path: str | os.PathLike[str], digest: str | None = None) -> Array:
     ------
     ValueError
         If the file is damaged or has another digest; the message names it.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from trimtab import datasets
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "labels-idx1-ubyte"
+    >>> path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
+    11
+    >>> datasets.read_idx(path)
+    array([7, 2, 1], dtype=uint8)
     """
     path = Path(path_text("read_idx: path", path))
     try:

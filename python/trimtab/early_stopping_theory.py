@@ -30,6 +30,8 @@ from trimtab._checks import number, whole
 from trimtab._inputs import real_array
 from trimtab._typing import Array
 
+__all__ = ["descend", "descend_exactly", "step_sizes", "stopping_time"]
+
 STEPS_AT_ONCE = 256  # steps whose factors are in memory at once
 
 
@@ -78,6 +80,11 @@ def step_sizes(steps: int, theta: float = 0.0, kappa_squared: float = 1.0) -> Ar
     -------
     numpy.ndarray
         float64 (steps,).
+
+    Examples
+    --------
+    >>> step_sizes(3, theta=0.5).round(3)
+    array([1.   , 0.707, 0.577])
     """
     theta = number("step_sizes: theta", theta, 0, below=1)
     steps = whole("step_sizes: steps", steps, 0)
@@ -115,6 +122,13 @@ def descend(
     ------
     ValueError
         If shapes do not match or a number is out of range.
+
+    Examples
+    --------
+    >>> points = np.array([0.0, 0.5, 1.0])
+    >>> gram = np.exp(-((points[:, None] - points) ** 2))
+    >>> descend(gram, [0.0, 1.0, 0.0], times=[1, 100]).shape
+    (2, 3)
     """
     gram, y, listed = _arguments("descend", gram, y, times, kappa_squared)
     sizes = step_sizes(listed[-1], theta, kappa_squared) / len(y)
@@ -150,6 +164,12 @@ def descend_exactly(
     -------
     numpy.ndarray
         As `descend`, up to rounding.
+
+    Examples
+    --------
+    >>> gram = np.array([[1.0, 0.5], [0.5, 1.0]])
+    >>> bool(np.allclose(descend_exactly(gram, [1.0, 2.0], 50), descend(gram, [1.0, 2.0], 50)))
+    True
     """
     gram, y, listed = _arguments("descend_exactly", gram, y, times, kappa_squared)
     sizes = step_sizes(listed[-1], theta, kappa_squared)

@@ -86,7 +86,9 @@ class ClassLabels(NamedTuple):
 
 
 class Loss:
-    """A function ``loss(output, target, sample_weight=None) -> (loss, gradient, weight)``: see `LossResult`.
+    """A function of outputs and targets that a training minimizes.
+
+    ``loss(output, target, sample_weight=None)`` returns ``(loss, gradient, weight)``: see `LossResult`.
 
     The mean over several batches is ``sum(weight * loss) / sum(weight)``. ``sample_weight`` has a factor >= 0
     for each sample; the mean of the losses l is then ``sum(sample_weight * l) / sum(sample_weight)``. A loss
@@ -183,6 +185,14 @@ class CrossEntropy(Loss):
         `balanced_class_weight` of the labels that the loss is fitted to.
     ignore_index : int, optional
         Samples with this class id are ignored.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import losses
+    >>> loss, gradient, weight = losses.CrossEntropy()(np.zeros((2, 4)), [0, 3])
+    >>> round(loss, 4), gradient[0].tolist(), weight
+    (1.3863, [-0.375, 0.125, 0.125, 0.125], 2.0)
     """
 
     takes_logits = True
@@ -438,7 +448,15 @@ class BinaryCrossEntropy(_Elementwise):
 
 
 class MSE(_Elementwise):
-    """Mean squared error, `trimtab.mse`. Targets have the output's shape and any real dtype."""
+    """Mean squared error, `trimtab.mse`. Targets have the output's shape and any real dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import losses
+    >>> losses.MSE()(np.array([[1.0, 2.0]]), [[1.0, 4.0]])
+    LossResult(loss=2.0, gradient=array([[ 0., -2.]]), weight=2.0)
+    """
 
     def _kernel(self, pred: Array, target: Array, *, sample_weight: Array | None) -> tuple[float, Array]:
         return kernels.mse(pred, target, sample_weight=sample_weight)

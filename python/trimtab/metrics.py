@@ -30,6 +30,19 @@ from trimtab import _checks, extras
 from trimtab._inputs import real_array
 from trimtab._typing import Array
 
+__all__ = [
+    "Mean",
+    "Metric",
+    "Score",
+    "accuracy",
+    "binary_accuracy",
+    "f1",
+    "mean_absolute_error",
+    "r2",
+    "roc_auc",
+    "top_k",
+]
+
 TARGET = {"y_true", "true", "target", "targets", "label", "labels"}  # common names of the parameter
 Metric: TypeAlias = Callable[[Array, Any], float | tuple[float, float]]
 
@@ -44,6 +57,13 @@ class Mean(float):
     ----------
     weight : float
         The divisor of the mean: the number of samples that counted, or the sum of their weights.
+
+    Examples
+    --------
+    >>> from trimtab import metrics
+    >>> mean = metrics.Mean(0.75, weight=4)
+    >>> mean, mean.weight
+    (0.75, 4)
     """
 
     weight: float

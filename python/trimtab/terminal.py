@@ -2,8 +2,15 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from math import inf
+from shutil import get_terminal_size
+from textwrap import wrap
 from typing import TextIO
+
+GAP = "  "  # between the columns of a table
+NARROWEST = 12  # columns of text, where a terminal is too narrow for a table
 
 
 def can_style(stream: TextIO) -> bool:
@@ -35,19 +42,40 @@ def print_status(text: str, stays: bool = False) -> None:
         print(start + text, end=end, file=sys.stderr, flush=True)
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a header, a rule and rows; the first column is aligned to the left, the others to the right."""
+def available_columns(stream: TextIO) -> float:
+    """Return the width of the terminal; a file or pipe takes lines of any length."""
+    return get_terminal_size().columns if stream.isatty() else inf
+
+
+def fitting(widths: Sequence[int], available: float) -> list[int]:
+    """Return widths of columns that fit, by making the widest narrower, down to `NARROWEST`."""
+    fitted = [*widths]
+    while sum(fitted) + len(GAP) * (len(fitted) - 1) > available and max(fitted) > NARROWEST:
+        fitted[fitted.index(max(fitted))] -= 1
+    return fitted
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
+    """Print a header, a rule and rows; the first `left` columns are aligned left, the others right.
+
+    On a terminal that is narrower than the table, the widest cells take several lines.
+    """
     stream = sys.stdout
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    natural = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    widths = fitting(natural, available_columns(stream))
 
-    def line(cells: Sequence[str]) -> str:
-        first, *others = zip(cells, widths, strict=True)
-        aligned = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
-        return "  ".join(aligned).rstrip()
+    def lines(cells: Sequence[str]) -> Iterator[str]:
+        wrapped = [wrap(cell, width) or [""] for cell, width in zip(cells, widths, strict=True)]
+        for parts in zip_longest(*wrapped, fillvalue=""):
+            aligned = [
+                part.ljust(width) if number < left else part.rjust(width)
+                for number, (part, width) in enumerate(zip(parts, widths, strict=True))
+            ]
+            yield GAP.join(aligned).rstrip()
 
-    title = line(header)
+    title = "\n".join(lines(header))
     rule = "─" if can_encode("─", stream) else "-"
     print(f"\033[1m{title}\033[0m" if can_style(stream) else title)
-    print(rule * (sum(widths) + 2 * (len(widths) - 1)))
+    print(rule * (sum(widths) + len(GAP) * (len(widths) - 1)))
     for row in rows:
-        print(line(row))
+        print("\n".join(lines(row)))

@@ -15,6 +15,25 @@ void convert(DType dtype, const Data& data) {
     print("convert", dtype, data.name, text({n}), {&narrow, &single, &wide, &ones});
 }
 
+void transpose(DType dtype, const Data& data) {
+    const auto& table = *kernels->transpose;
+    const ptrdiff_t bytes = dtype_bytes[int(dtype)];
+    const Kernel<Transpose> copy = bytes == 2 ? table.copy2 : bytes == 4 ? table.copy4 : table.copy8;
+    for (const auto& [rows, columns] : {std::pair<ptrdiff_t, ptrdiff_t>{48, 64}, {13, 1030}}) {
+        Array x(dtype, 3 * rows * columns, data), y(dtype, 3 * rows * columns);
+        const CopyAxis matrices{3, rows * columns * bytes, rows * columns * bytes};
+        copy({.from = static_cast<const char*>(x.data()),
+              .to = static_cast<char*>(y.data()),
+              .rows = rows,
+              .columns = columns,
+              .row_stride = columns * bytes,
+              .column_stride = rows * bytes,
+              .outer = &matrices,
+              .outer_axes = 1});
+        print("transpose", dtype, data.name, text({rows, columns}), {&y});
+    }
+}
+
 void row_norm(const char* name, const RowNormKernels& table, bool centered, DType dtype, const Data& data) {
     for (const auto& [rows, width] : {std::pair<ptrdiff_t, ptrdiff_t>{67, 5}, {9, 64}, {70, 333}, {3, 9001}}) {
         Array x(dtype, rows * width, data), dy(dtype, rows * width, ordinary), residual(dtype, rows * width, data);
@@ -463,8 +482,8 @@ int main() {
     choose_isa();
     configure_memory();
     configure_threads();
-    for (const auto family : {convert, layer_norm, rms_norm, batch_norm, group_norm, dropout, parameter_update,
-                              max_norm, activation, softmax, losses, convolution, max_pool, avg_pool})
+    for (const auto family : {convert, transpose, layer_norm, rms_norm, batch_norm, group_norm, dropout,
+                              parameter_update, max_norm, activation, softmax, losses, convolution, max_pool, avg_pool})
         for (const DType dtype : dtypes)
             for (const Data& data : all_data)
                 if (holds(dtype, data)) family(dtype, data);

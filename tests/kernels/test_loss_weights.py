@@ -25,6 +25,7 @@ WEIGHTS = {
     "integers": np.array([1, 0, 0, 2, 7]),
     "column": np.array([[1.5], [0], [1], [2], [3]], np.float32),
 }
+SINGLE = {"MSE": 4.0, "MAE": 2.0, "Huber": 1.5}  # of an output of 3 for a target of 1
 TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-13}
 
 
@@ -394,3 +395,12 @@ def test_binary_accuracy_counts_the_right_signs():
     with pytest.raises(ValueError, match=r"binary_accuracy: labels must have shape \(2, 2\), got \(2,\)"):
         losses.binary_accuracy(logits, [0, 1])
     assert losses.BinaryCrossEntropy().metrics["accuracy"] is losses.binary_accuracy
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_an_output_without_axes_is_one_sample(name):
+    loss = getattr(losses, name)()
+    assert loss(np.array(3.0), 1)[::2] == (SINGLE[name], 1)
+    assert loss(np.array(3.0), 1, sample_weight=[2.0])[::2] == (SINGLE[name], 2)
+    with pytest.raises(ValueError, match="sample_weight"):
+        loss(np.array(3.0), 1, sample_weight=[2.0, 2.0])

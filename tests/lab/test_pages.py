@@ -65,6 +65,7 @@ def test_the_page_of_results_is_written_from_them():
     write_lab = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(write_lab)
     assert write_lab.PAGE.read_text() == write_lab.page()
+    assert write_lab.SETTINGS.read_text() == write_lab.settings()
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").exists())
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+PAGES = [*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/**/*.md"))]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_glossary_is_that_of_the_kernels():
     )
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_pages_name_files_that_exist(page):
     """`cpp/kernels.h` is a file of the repository; `cpp/kernels/<family>.cpp` stands for several."""
     named = re.findall(r"`((?:\.ci|bench|cpp|docs|examples|python|tests)/[\w./-]*)`", page.read_text())

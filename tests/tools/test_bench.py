@@ -59,6 +59,25 @@ def test_every_case_is_in_ours_and_in_numpy(library):
     assert not [case.op for case in CASES if not hasattr(library, case.op)]
 
 
+@pytest.mark.parametrize(
+    ("case", "error", "passes"),
+    [
+        (Case("mse", (5, 70)), 9e-3, True),  # its first result is a sum
+        (Case("mse", (5, 70)), 1.1e-2, False),
+        (LAYER_NORM, 9e-3, False),
+    ],
+)
+def test_sums_have_a_tolerance_of_their_own(case, error, passes):
+    first, *others = expect(case)[0]
+    wrong = (1 + error) * first, *others
+    library = named("wrong", case.op, lambda inputs: wrong)
+    if passes:
+        check(library, case, library.prepare(case, Inputs(case)), expect(case))
+    else:
+        with pytest.raises(ValueError, match="of float64, got"):
+            check(library, case, library.prepare(case, Inputs(case)), expect(case))
+
+
 def specification(shape, kept):
     """The reference as `tt`: dropout keeps all or nothing, and the update sums over weights, too."""
     mask = np.packbits(np.full(shape, kept), bitorder="little")

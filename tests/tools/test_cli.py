@@ -273,6 +273,62 @@ def test_a_table_is_plain_in_a_plain_terminal(capsys):
     assert rows == ["a         1.5", "longer     20"]
 
 
+class Terminal(io.StringIO):
+    """A terminal that is `columns` wide."""
+
+    encoding = "utf-8"
+
+    def __init__(self, columns, monkeypatch):
+        super().__init__()
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setattr("sys.stdout", self)
+
+    def isatty(self):
+        return True
+
+
+CLAIM = "batch norm trains faster, and from weights that are far too small"
+
+
+@pytest.mark.parametrize("columns", [40, 60, 200])
+def test_a_table_fits_the_terminal(columns, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = Terminal(columns, monkeypatch)
+    terminal.print_table(["name", "claim", "minutes"], [["a", CLAIM, "1.5"], ["longer", "x", "20"]], left=2)
+    header, rule, *rows = stream.getvalue().splitlines()
+    assert max(map(len, (header, rule, *rows))) <= columns
+    assert rule == "─" * len(header)
+    assert rows[0].startswith("a       batch norm") and rows[0].endswith("1.5")
+    text = " ".join(row[8:-7].strip() if row in (rows[0], rows[-1]) else row[8:] for row in rows)
+    assert text == f"{CLAIM} x"
+    assert (len(rows) > 2) is (columns < 100)
+
+
+def test_a_table_in_a_pipe_has_a_line_for_each_row(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    terminal.print_table(["name", "claim"], [["a", CLAIM]])
+    assert CLAIM in capsys.readouterr().out
+
+
+def test_a_terminal_may_be_too_narrow_for_a_table(monkeypatch):
+    stream = Terminal(5, monkeypatch)
+    terminal.print_table(["name", "claim"], [["a", CLAIM]])
+    assert max(map(len, stream.getvalue().splitlines())) <= 2 * terminal.NARROWEST + len(terminal.GAP) + 8
+
+
+@pytest.mark.parametrize("command", ["", "info", "demo", "bench", "lab"])
+def test_examples_of_the_help_are_command_lines_that_exist(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        cli.main([*([command] if command else []), "--help"])
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 100
+    lines = re.findall(r"^  trimtab (.+?)(?:  .*)?$", shown.partition("examples:\n")[2], re.MULTILINE)
+    assert lines
+    for line in lines:
+        cli.parser().parse_args(line.split())
+
+
 def test_extras_do_not_slow_the_import(run_python):
     code = "import sys, trimtab; print([m for m in ('tqdm', 'matplotlib', 'sklearn') if m in sys.modules])"
     assert run_python(code) == "[]"

@@ -9,7 +9,7 @@ from trimtab import _core, cli
 def rows_of(capsys, *arguments):
     """The steps that the command shows: number, tasks, time, threads after a pause and in a series."""
     assert cli.main(["info", "--tasks", *arguments]) == 0
-    title, _, header, *rows = capsys.readouterr().out.splitlines()
+    title, _, header, _, *rows = capsys.readouterr().out.splitlines()
     assert header.split()[:2] == ["step", "tasks"]
     return title, [row.replace(",", "").split() for row in rows[:-2]]
 

@@ -40,6 +40,18 @@ def test_each_convention_has_the_value_of_its_formula(rng):
         conventions.lambda_over_n(0.1, samples=0)
 
 
+@pytest.mark.parametrize(
+    "convention",
+    [
+        lambda: conventions.lambda_over_n(samples=9),
+        lambda: conventions.lambda_over_2n(samples=9),
+        conventions.keras,
+    ],
+)
+def test_strengths_are_0_unless_given(convention):
+    assert convention() == {"weight_decay": 0, "l1": 0}
+
+
 def test_the_page_on_decay_lists_every_convention():
     page = (Path(__file__).parents[2] / "docs" / "weight-decay.md").read_text()
     own = (value for value in vars(conventions).values() if isfunction(value))

@@ -50,6 +50,14 @@ class Rotation(Warp):
         The largest angle either way, from 0 to 180.
     axis : {None, 1, -1}
         The channel axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import augment
+    >>> images = np.arange(16.0).reshape(1, 4, 4)
+    >>> augment.Rotation(10)(images, rng=0).shape
+    (1, 4, 4)
     """
 
     def __init__(self, degrees: float = 22.5, *, axis: int | None = None) -> None:
@@ -72,6 +80,14 @@ class Shear(Warp):
         The largest angle either way, from 0 to 89.
     axis : {None, 1, -1}
         The channel axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import augment
+    >>> images = np.arange(16.0).reshape(1, 4, 4)
+    >>> augment.Shear(5)(images, rng=0).shape
+    (1, 4, 4)
     """
 
     def __init__(self, degrees: float = 8.6, *, axis: int | None = None) -> None:
@@ -93,6 +109,14 @@ class Zoom(Warp):
         From 0 to 0.99.
     axis : {None, 1, -1}
         The channel axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import augment
+    >>> images = np.arange(16.0).reshape(1, 4, 4)
+    >>> augment.Zoom(0.1)(images, rng=0).shape
+    (1, 4, 4)
     """
 
     def __init__(self, amount: float = 0.15, *, axis: int | None = None) -> None:

@@ -85,6 +85,12 @@ def light(axis: int | None = None) -> Compose:
     Returns
     -------
     Compose
+
+    Examples
+    --------
+    >>> from trimtab import augment
+    >>> [type(one).__name__ for one in augment.light(axis=-1).transforms]
+    ['Flip', 'Shift']
     """
     return Compose(Flip(axis=axis), Shift(0.1, axis=axis))
 
@@ -103,6 +109,12 @@ def heavy(axis: int | None = None) -> Compose:
     Returns
     -------
     Compose
+
+    Examples
+    --------
+    >>> from trimtab import augment
+    >>> [type(one).__name__ for one in augment.heavy(axis=-1).transforms]
+    ['Flip', 'Shift', 'Warps', 'Brightness', 'Contrast']
     """
     return Compose(
         *light(axis).transforms,

@@ -22,6 +22,14 @@ class Flip(Spatial):
         Whether the flip is upside down instead.
     axis : {None, 1, -1}
         The channel axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import augment
+    >>> images = np.arange(16.0).reshape(1, 4, 4)
+    >>> augment.Flip(p=1.0)(images)[0, 0]
+    array([3., 2., 1., 0.])
     """
 
     def __init__(self, p: float = 0.5, *, vertical: bool = False, axis: int | None = None) -> None:
@@ -50,6 +58,17 @@ class Shift(Spatial):
         The largest shift either way, as a fraction of height and width; from 0 to 1.
     axis : {None, 1, -1}
         The channel axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import augment
+    >>> images = np.arange(16.0).reshape(1, 4, 4)
+    >>> augment.Shift(0.25)(images, rng=1)[0]
+    array([[ 0.,  0.,  1.,  2.],
+           [ 4.,  4.,  5.,  6.],
+           [ 8.,  8.,  9., 10.],
+           [12., 12., 13., 14.]])
     """
 
     def __init__(self, fraction: float = 0.1, *, axis: int | None = None) -> None:
@@ -76,6 +95,16 @@ class Crop(Spatial):
         Size of the window; by default that of the image.
     axis : {None, 1, -1}
         The channel axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import augment
+    >>> images = np.zeros((2, 8, 8))
+    >>> augment.Crop(padding=1)(images, rng=0).shape
+    (2, 8, 8)
+    >>> augment.Crop(padding=0, size=(6, 6))(images, rng=0).shape
+    (2, 6, 6)
     """
 
     def __init__(

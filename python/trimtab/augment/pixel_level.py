@@ -26,6 +26,15 @@ class Brightness(PixelLevel):
         types from the smallest to the largest finite value of the image.
     axis : {None, 1, -1}
         The channel axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import augment
+    >>> images = np.full((2, 4, 4), 0.5)
+    >>> brighter = augment.Brightness(0.25)(images, rng=0)
+    >>> bool(abs(brighter - 0.5).max() <= 0.25)
+    True
     """
 
     def __init__(self, amount: float = 0.25, *, limits: Limits = None, axis: int | None = None) -> None:
@@ -54,6 +63,14 @@ class Contrast(PixelLevel):
         The range that the result is clipped to; by default as for `Brightness`.
     axis : {None, 1, -1}
         The channel axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import augment
+    >>> images = np.random.default_rng(0).random((2, 4, 4))
+    >>> bool(augment.Contrast(0.5, 0.9)(images, rng=0).std() < images.std())
+    True
     """
 
     def __init__(
@@ -83,6 +100,14 @@ class Blur(PixelLevel):
         The largest standard deviation in pixels, from 0 to 100; all Gaussians are cut off at ``3 * sigma``.
     axis : {None, 1, -1}
         The channel axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import augment
+    >>> images = np.random.default_rng(0).random((2, 8, 8))
+    >>> bool(augment.Blur(1.0)(images, rng=0).std() < images.std())
+    True
     """
 
     def __init__(self, sigma: float = 1.0, *, axis: int | None = None) -> None:
@@ -119,6 +144,14 @@ class CutOut(PixelLevel):
         The value; in integer images rounded, and clipped to the range of the dtype.
     axis : {None, 1, -1}
         The channel axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import augment
+    >>> images = np.ones((1, 6, 6))
+    >>> int((augment.CutOut(2)(images, rng=0) == 0).sum())
+    4
     """
 
     def __init__(self, size: int, *, fill: float = 0.0, axis: int | None = None) -> None:

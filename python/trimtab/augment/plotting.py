@@ -39,6 +39,13 @@ def plot(
     ------
     MissingExtra
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import augment
+    >>> images = np.random.default_rng(0).random((8, 16, 16))
+    >>> figure = augment.plot(augment.light(), images, rng=0)
     """
     columns = whole("plot: columns", columns, 1)
     generator = as_generator("plot: rng", rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from math import gcd
@@ -10,6 +11,7 @@ import trimtab as tt
 from trimtab import _core
 from trimtab.bench.cases import CASES, Case, Inputs, Shape, Weights
 from trimtab.bench.peers.trimtab import Trimtab
+from trimtab.terminal import can_encode, print_table
 
 
 def read_shape(text: str) -> Shape:
@@ -63,10 +65,10 @@ def show(case: Case, threads: int) -> None:
         tt.set_num_threads(before)
     print(f"{case.op} {case.label}, at most {threads} thread{'s' * (threads > 1)}\n")
     header = ("step", "tasks", "time on one thread", "threads after a pause", "in a series of calls")
+    micro = "µ" if can_encode("µ", sys.stdout) else "u"
     rows = [
-        (str(step), f"{tasks:,}", f"{cost / 1000:,.1f} µs", str(after_pause), str(in_series))
+        (str(step), f"{tasks:,}", f"{cost / 1000:,.1f} {micro}s", str(after_pause), str(in_series))
         for step, (tasks, cost, after_pause, in_series) in enumerate(runs, 1)
     ]
-    for row in (header, *rows):
-        print("  ".join(text.rjust(len(name)) for text, name in zip(row, header, strict=True)))
+    print_table(header, rows, left=0)
     print("\nThe times are estimates, by which calls decide how many threads they are worth.")

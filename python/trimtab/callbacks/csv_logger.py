@@ -36,6 +36,20 @@ class CSVLogger(Callback):
         If `path` is not a path.
     ValueError
         Before training, if the file cannot be written, or `append` finds other columns in it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pathlib, tempfile
+    >>> from trimtab import Trainer, callbacks, losses, nn, optim
+    >>> x = np.random.default_rng(0).standard_normal((64, 2), dtype=np.float32)
+    >>> model = nn.Linear(2, 2, rng=0)
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "log.csv"
+    >>> log = callbacks.CSVLogger(path)
+    >>> trainer = Trainer(model, losses.CrossEntropy(), optim.SGD(model, lr=0.1), [log], rng=0)
+    >>> history = trainer.fit(x, (x[:, 0] > 0).astype(int), epochs=5, progress=False)
+    >>> path.read_text().splitlines()[0]
+    'epoch,loss,accuracy'
     """
 
     writes = True

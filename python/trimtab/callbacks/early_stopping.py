@@ -58,6 +58,18 @@ class EarlyStopping(Callback):
     ------
     ValueError
         If an option is out of range; before training, if there is no such metric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import Trainer, callbacks, losses, nn, optim
+    >>> x = np.random.default_rng(0).standard_normal((64, 2), dtype=np.float32)
+    >>> model = nn.Linear(2, 2, rng=0)
+    >>> callback = callbacks.EarlyStopping("val_loss", patience=3, restore_best_weights=True)
+    >>> trainer = Trainer(model, losses.CrossEntropy(), optim.SGD(model, lr=0.1), [callback], rng=0)
+    >>> history = trainer.fit(x, (x[:, 0] > 0).astype(int), validation_split=0.25, epochs=50, progress=False)
+    >>> history.epochs <= 50 and callback.best == min(history["val_loss"])
+    True
     """
 
     patience = Option(_checks.number, 0)

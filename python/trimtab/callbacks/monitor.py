@@ -38,6 +38,13 @@ class Monitor:
     ----------
     best : float
         The best value so far; at first the worst possible, an infinity.
+
+    Examples
+    --------
+    >>> from trimtab.callbacks import Monitor
+    >>> monitor = Monitor("mine", "val_loss", "auto")
+    >>> [monitor.improves(value) for value in (1.0, 2.0)]
+    [True, False]
     """
 
     def __init__(

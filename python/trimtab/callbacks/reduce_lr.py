@@ -59,6 +59,18 @@ class ReduceLROnPlateau(Callback):
     TypeError, ValueError
         If an option is of the wrong kind or out of range; before training, if there is no such metric or a
         group follows a schedule.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import Trainer, callbacks, losses, nn, optim
+    >>> x = np.random.default_rng(0).standard_normal((64, 2), dtype=np.float32)
+    >>> model = nn.Linear(2, 2, rng=0)
+    >>> callback = callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=10.0)
+    >>> trainer = Trainer(model, losses.CrossEntropy(), optim.SGD(model, lr=0.1), [callback], rng=0)
+    >>> history = trainer.fit(x, (x[:, 0] > 0).astype(int), epochs=5, progress=False)
+    >>> trainer.optimizer.lr
+    0.00625
     """
 
     factor = Option(_checks.number, above=0, below=1)

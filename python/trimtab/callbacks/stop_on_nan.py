@@ -31,6 +31,12 @@ class StopOnNaN(Callback):
         Number of such batches in a row so far.
     stopped_epoch : int
         The epoch in which this callback ended training; 0 if there is none.
+
+    Examples
+    --------
+    >>> from trimtab import callbacks
+    >>> callbacks.StopOnNaN(patience=3).patience
+    3
     """
 
     patience = Option(_checks.whole, 1)

@@ -124,7 +124,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Number of epochs, and of samples visited.
     n_features_in_, n_layers_, n_outputs_ : int
         Layers include that of the features. Two classes have one output.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (features,)
         Only if the features have names.
     out_activation_ : str
         "softmax", or "logistic" for two classes and for labels.

@@ -30,9 +30,8 @@ class ClaimsFailed(ValueError):
 def show_list() -> None:
     """Print the name, the claim and the minutes of every experiment."""
     experiments = [registry.find(name) for name in registry.names()]
-    width = max(len(one.claim) for one in experiments)
-    rows = [[one.name, one.claim.ljust(width), f"{one.minutes:g}"] for one in experiments]
-    print_table(["experiment", "claim", "minutes"], rows)
+    rows = [[one.name, one.claim, f"{one.minutes:g}"] for one in experiments]
+    print_table(["experiment", "claim", "minutes"], rows, left=2)
 
 
 def prepare_show(name: str) -> Callable[[], None]:

@@ -12,7 +12,16 @@ from trimtab.nn.passes import protect_if_saved
 
 
 class ReLU(Module):
-    """Rectifier, ``y = max(x, 0)`` (Nair and Hinton 2010); its gradient is 0 where y is 0. NaN stays NaN."""
+    """Rectifier, ``y = max(x, 0)`` (Nair and Hinton 2010); its gradient is 0 where y is 0. NaN stays NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> x = np.array([[-1.0, 0.0, 2.0]])
+    >>> nn.ReLU()(x)
+    array([[0., 0., 2.]])
+    """
 
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x."""
@@ -33,6 +42,14 @@ class LeakyReLU(Module):
     ----------
     negative_slope : float
         Finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> x = np.array([[-1.0, 0.0, 2.0]])
+    >>> nn.LeakyReLU(0.1)(x)
+    array([[-0.1,  0. ,  2. ]])
     """
 
     negative_slope = Option(_checks.number)
@@ -55,7 +72,16 @@ class LeakyReLU(Module):
 
 
 class Sigmoid(Module):
-    """Logistic function, ``y = 1 / (1 + exp(-x))``."""
+    """Logistic function, ``y = 1 / (1 + exp(-x))``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> x = np.array([[-1.0, 0.0, 2.0]])
+    >>> nn.Sigmoid()(x).round(4)
+    array([[0.2689, 0.5   , 0.8808]])
+    """
 
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x."""
@@ -70,7 +96,16 @@ class Sigmoid(Module):
 
 
 class Tanh(Module):
-    """Hyperbolic tangent."""
+    """Hyperbolic tangent.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> x = np.array([[-1.0, 0.0, 2.0]])
+    >>> nn.Tanh()(x).round(4)
+    array([[-0.7616,  0.    ,  0.964 ]])
+    """
 
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x."""
@@ -85,7 +120,16 @@ class Tanh(Module):
 
 
 class SiLU(Module):
-    """Sigmoid linear unit, ``y = x / (1 + exp(-x))`` (Elfwing, Uchibe and Doya 2018), also called swish."""
+    """Sigmoid linear unit, ``y = x / (1 + exp(-x))`` (Elfwing, Uchibe and Doya 2018), also called swish.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> x = np.array([[-1.0, 0.0, 2.0]])
+    >>> nn.SiLU()(x).round(4)
+    array([[-0.2689,  0.    ,  1.7616]])
+    """
 
     def forward(self, x: Array) -> Array:
         """Return y of the shape and dtype of x."""
@@ -105,6 +149,14 @@ class GELU(Module):
     ----------
     approximate : bool
         Whether P is approximated by a logistic function, in the form that others write with tanh.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> x = np.array([[-1.0, 0.0, 2.0]])
+    >>> nn.GELU()(x).round(4)
+    array([[-0.1587,  0.    ,  1.9545]])
     """
 
     approximate = Option(_checks.flag)
@@ -133,6 +185,14 @@ class Softmax(Module):
     ----------
     axis : int
         The axis that the sum goes over.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> x = np.array([[-1.0, 0.0, 2.0]])
+    >>> nn.Softmax()(x).round(4)
+    array([[0.042 , 0.1142, 0.8438]])
     """
 
     axis = Option(_checks.whole)

@@ -41,6 +41,13 @@ class Ramp:
     ------
     TypeError, ValueError
         If one of the four is not a finite number, or `stop` is not above `start`.
+
+    Examples
+    --------
+    >>> from trimtab import nn
+    >>> limit = nn.Ramp(begin=1.0, end=3.0, start=100, stop=200)
+    >>> [limit(batches) for batches in (0, 150, 500)]
+    [1.0, 2.0, 3.0]
     """
 
     begin: float
@@ -132,6 +139,21 @@ class BatchNorm(Norm):
     -----
     In training each channel needs at least two values. ``running_mean`` starts at 0 and ``running_var`` or
     ``running_std`` at 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> layer = nn.BatchNorm(2, eps=0.0)
+    >>> x = np.array([[1.0, 10.0], [3.0, 30.0]])
+    >>> layer(x)
+    array([[-1., -1.],
+           [ 1.,  1.]])
+    >>> layer.running_mean
+    array([0.2, 2. ], dtype=float32)
+    >>> layer.eval()(x).round(2)
+    array([[0.76, 1.75],
+           [2.67, 6.12]])
     """
 
     running_var: Array

@@ -46,6 +46,14 @@ class Conv2d(Module):
         Source of the initial weight.
     dtype : dtype_like
         float32, float64, float16 or bfloat16.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> layer = nn.Conv2d(3, 8, 3, padding="same", rng=0)
+    >>> layer(np.ones((2, 3, 6, 6), np.float32)).shape
+    (2, 8, 6, 6)
     """
 
     def __init__(

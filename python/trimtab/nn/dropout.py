@@ -102,6 +102,17 @@ class Dropout(Noise):
     shared_axes : int or sequence of int
         Axes along which elements share one decision: (2, 3) drops whole channels of (N, C, H, W) (Tompson et
         al. 2015).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> layer = nn.Dropout(0.5).use_rng(0)
+    >>> x = np.ones((1, 8), np.float32)
+    >>> layer(x)
+    array([[0., 2., 0., 2., 0., 2., 0., 2.]], dtype=float32)
+    >>> layer.eval()(x)
+    array([[1., 1., 1., 1., 1., 1., 1., 1.]], dtype=float32)
     """
 
     def __init__(
@@ -133,6 +144,16 @@ class DropPath(Noise):
     ----------
     p : float
         Probability of dropping, from 0 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> nn.DropPath(0.5).use_rng(0)(np.ones((4, 2), np.float32))
+    array([[0., 0.],
+           [2., 2.],
+           [0., 0.],
+           [2., 2.]], dtype=float32)
     """
 
     def drop(self, x: Array) -> tuple[Array, Any]:
@@ -153,6 +174,14 @@ class AlphaDropout(Noise):
     ----------
     p : float
         Probability of dropping, ``0 <= p < 1``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> y = nn.AlphaDropout(0.2).use_rng(0)(np.random.default_rng(0).standard_normal(100_000))
+    >>> bool(abs(y.mean()) < 0.02 and abs(y.std() - 1) < 0.02)
+    True
     """
 
     p = Option(_checks.number, 0, below=1)
@@ -173,6 +202,14 @@ class GaussianDropout(Noise):
     ----------
     p : float
         ``0 <= p < 1``; the noise has the mean and variance of the factors of dropout.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> y = nn.GaussianDropout(0.2).use_rng(0)(np.ones(100_000))
+    >>> bool(abs(y.mean() - 1) < 0.01 and abs(y.var() - 0.25) < 0.01)
+    True
     """
 
     p = Option(_checks.number, 0, below=1)

@@ -50,6 +50,14 @@ def fold(model: Module) -> Module:
     another number of channels, or is of a class of your own. The outputs of a linear layer are along
     ``axis=1`` only in rows (N, C): with a norm of this axis the merged layer is for rows, and arrays of more
     axes go through both layers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> model = nn.Sequential(nn.Linear(4, 3, rng=0), nn.BatchNorm(3), nn.ReLU()).eval()
+    >>> nn.fold(model)
+    Sequential(Linear(4, 3), ReLU())
     """
     model.parameters()  # raises if one has two places
     copy = deepcopy(model).eval()

@@ -83,6 +83,14 @@ def gradcheck(model: Module, x: ArrayLike, *, tolerance: float = 1e-6, step: flo
         If a parameter is not float64.
     ValueError
         If a module or parameter stands in two places.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> model = nn.Sequential(nn.Linear(4, 3, rng=0, dtype=np.float64), nn.Tanh())
+    >>> nn.gradcheck(model, np.random.default_rng(0).standard_normal((5, 4)))
+    True
     """
     parameters = model.parameters()
     for parameter in parameters:

@@ -80,6 +80,14 @@ class Linear(Module):
         Source of the initial weight.
     dtype : dtype_like
         float32, float64, float16 or bfloat16.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> layer = nn.Linear(4, 2, rng=0)
+    >>> layer(np.ones((3, 4), np.float32)).shape
+    (3, 2)
     """
 
     def __init__(

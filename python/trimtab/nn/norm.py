@@ -99,6 +99,14 @@ class LayerNorm(Norm):
         Whether each of them is, gamma and beta; with ``affine=False`` neither is.
     dtype : dtype_like
         Of the parameters; x may have another.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> nn.LayerNorm(2, eps=0.0)(np.array([[1.0, 3.0], [10.0, 30.0]]))
+    array([[-1.,  1.],
+           [-1.,  1.]])
     """
 
     shape = Fixed(sizes)
@@ -157,6 +165,13 @@ class RMSNorm(Module):
         Whether gamma is learned.
     dtype : dtype_like
         Of gamma; x may have another.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> nn.RMSNorm(2, eps=0.0)(np.array([[1.0, 7.0]]))
+    array([[0.2, 1.4]])
     """
 
     shape = Fixed(sizes)
@@ -220,6 +235,13 @@ class GroupNorm(Norm):
         Whether each of them is, gamma and beta; with ``affine=False`` neither is.
     dtype : dtype_like
         Of the parameters; x may have another.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> nn.GroupNorm(2, 4, eps=0.0)(np.array([[1.0, 3.0, 10.0, 30.0]]))
+    array([[-1.,  1., -1.,  1.]])
     """
 
     axis = Option(_checks.whole)
@@ -283,6 +305,13 @@ class InstanceNorm(GroupNorm):
         ``var * m / (m - 1)``. Training then needs two values in each channel of a sample.
     momentum : float
         Weight of the new batch in the running averages, from 0 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> nn.InstanceNorm(1, eps=0.0)(np.array([[[1.0, 3.0]], [[10.0, 30.0]]])).tolist()
+    [[[-1.0, 1.0]], [[-1.0, 1.0]]]
     """
 
     momentum = Option(_checks.number, 0, 1)

@@ -64,6 +64,16 @@ class Parameter:
     ------
     TypeError
         If the dtype is not floating.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> parameter = nn.Parameter(np.ones(3))
+    >>> parameter.grad = [0.1, 0.2, 0.3]
+    >>> parameter.value -= parameter.grad
+    >>> parameter.value
+    array([0.9, 0.8, 0.7])
     """
 
     value = _Copied()

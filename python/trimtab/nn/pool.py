@@ -41,6 +41,14 @@ class MaxPool2d(_Pool2d):
         Rows and columns on each side that windows may cover; they are never the largest value.
     axis : {1, -1}
         The channel axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> nn.MaxPool2d(2)(np.arange(16.0).reshape(1, 1, 4, 4))
+    array([[[[ 5.,  7.],
+             [13., 15.]]]])
     """
 
     def forward(self, x: Array) -> Array:
@@ -68,6 +76,14 @@ class AvgPool2d(_Pool2d):
     ----------
     kernel_size, stride, padding, axis
         As for `MaxPool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> nn.AvgPool2d(2)(np.arange(16.0).reshape(1, 1, 4, 4))
+    array([[[[ 2.5,  4.5],
+             [10.5, 12.5]]]])
     """
 
     def forward(self, x: Array) -> Array:
@@ -89,7 +105,15 @@ class AvgPool2d(_Pool2d):
 
 
 class Flatten(Module):
-    """Reshapes each sample to a row: (N, ...) becomes (N, features)."""
+    """Reshapes each sample to a row: (N, ...) becomes (N, features).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> nn.Flatten()(np.ones((2, 3, 4, 4))).shape
+    (2, 48)
+    """
 
     def forward(self, x: Array) -> Array:
         """Return x of shape (N, features)."""

@@ -12,7 +12,7 @@ from trimtab.nn.tree import Members
 
 
 class Sequential(Module):
-    """Layers applied in sequence: ``y = layer_n(... layer_1(x))``.
+    """Layers applied in sequence: ``y = layer_n(...layer_1(x))``.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Sequential(Module):
 
 
 class Residual(Sequential):
-    """Layers with a shortcut (He et al. 2016): ``y = shortcut(x) + layer_n(... layer_1(x))``.
+    """Layers with a shortcut (He et al. 2016): ``y = shortcut(x) + layer_n(...layer_1(x))``.
 
     Parameters
     ----------

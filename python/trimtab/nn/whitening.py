@@ -39,6 +39,15 @@ class Whitening(Module):
     Notes
     -----
     ``running_mean`` starts at 0 and ``running_matrix`` at the identity.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from trimtab import nn
+    >>> x = np.random.default_rng(0).standard_normal((100, 2)) @ np.array([[2.0, 1.0], [0.0, 1.0]])
+    >>> y = nn.Whitening(2, dtype=np.float64)(x)
+    >>> bool(np.abs(np.cov(y.T, bias=True) - np.eye(2)).max() < 1e-4)
+    True
     """
 
     buffer_names = ("running_mean", "running_matrix")

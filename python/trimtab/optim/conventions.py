@@ -28,14 +28,28 @@ class Strengths(TypedDict):
 
 
 def lambda_over_n(l2: float = 0.0, l1: float = 0.0, *, samples: float) -> Strengths:
-    """``l2 / n * sum(w**2) + l1 / n * sum(|w|)``, added to the mean loss."""
+    """``l2 / n * sum(w**2) + l1 / n * sum(|w|)``, added to the mean loss.
+
+    Examples
+    --------
+    >>> from trimtab.optim import conventions
+    >>> conventions.lambda_over_n(l2=0.5, samples=1000)
+    {'weight_decay': 0.001, 'l1': 0.0}
+    """
     l2, l1 = _penalties("lambda_over_n", l2=l2, l1=l1)
     samples = number("lambda_over_n: samples", samples, above=0)
     return {"weight_decay": 2 * l2 / samples, "l1": l1 / samples}
 
 
 def lambda_over_2n(l2: float = 0.0, l1: float = 0.0, *, samples: float) -> Strengths:
-    """``l2 / 2n * sum(w**2) + l1 / n * sum(|w|)``, added to the mean loss: the usual form in textbooks."""
+    """``l2 / 2n * sum(w**2) + l1 / n * sum(|w|)``, added to the mean loss: the usual form in textbooks.
+
+    Examples
+    --------
+    >>> from trimtab.optim import conventions
+    >>> conventions.lambda_over_2n(l2=0.5, samples=1000)
+    {'weight_decay': 0.0005, 'l1': 0.0}
+    """
     l2, l1 = _penalties("lambda_over_2n", l2=l2, l1=l1)
     samples = number("lambda_over_2n: samples", samples, above=0)
     return {"weight_decay": l2 / samples, "l1": l1 / samples}
@@ -46,6 +60,12 @@ def keras(l2: float = 0.0, l1: float = 0.0) -> Strengths:
 
     Valid with the corresponding losses: ``CategoricalCrossentropy`` is our `CrossEntropy`,
     ``MeanSquaredError`` our `MSE`, and ``Huber`` a mean over the outputs like ours.
+
+    Examples
+    --------
+    >>> from trimtab.optim import conventions
+    >>> conventions.keras(l2=1e-4)
+    {'weight_decay': 0.0002, 'l1': 0.0}
     """
     l2, l1 = _penalties("keras", l2=l2, l1=l1)
     return {"weight_decay": 2 * l2, "l1": l1}
@@ -67,6 +87,12 @@ def scikit_learn_mlp(alpha: float, *, batch_size: int) -> Strengths:
     batch_size : int
         That of ``solver="sgd"`` and ``"adam"``, by default ``min(200, n)``; n for ``"lbfgs"``. In
         scikit-learn a smaller last batch has a larger penalty; here every batch has the same.
+
+    Examples
+    --------
+    >>> from trimtab.optim import conventions
+    >>> conventions.scikit_learn_mlp(1e-4, batch_size=200)
+    {'weight_decay': 5e-07, 'l1': 0.0}
     """
     (alpha,) = _penalties("scikit_learn_mlp", alpha=alpha)
     return {"weight_decay": alpha / number("scikit_learn_mlp: batch_size", batch_size, above=0), "l1": 0.0}
@@ -84,6 +110,12 @@ def scikit_learn_mlp_regressor(alpha: float, *, batch_size: int, outputs: int = 
     batch_size : int
         As for `scikit_learn_mlp`.
     outputs : int
+
+    Examples
+    --------
+    >>> from trimtab.optim import conventions
+    >>> conventions.scikit_learn_mlp_regressor(1e-4, batch_size=200)
+    {'weight_decay': 1e-06, 'l1': 0.0}
     """
     name = "scikit_learn_mlp_regressor"
     (alpha,) = _penalties(name, alpha=alpha)
@@ -104,6 +136,12 @@ def scikit_learn_linear(alpha: float, *, l1_ratio: float = 0.0) -> Strengths:
     alpha : float
     l1_ratio : float
         From 0 to 1: 0 for ``penalty="l2"``, 1 for ``"l1"``; 0.15 is their default for ``"elasticnet"``.
+
+    Examples
+    --------
+    >>> from trimtab.optim import conventions
+    >>> conventions.scikit_learn_linear(1e-4, l1_ratio=0.5)
+    {'weight_decay': 5e-05, 'l1': 5e-05}
     """
     (alpha,) = _penalties("scikit_learn_linear", alpha=alpha)
     ratio = number("scikit_learn_linear: l1_ratio", l1_ratio, 0, 1)
@@ -115,6 +153,12 @@ def scikit_learn_elastic_net(alpha: float, *, l1_ratio: float = 0.5, outputs: in
 
     ``ElasticNet``, ``Lasso`` (``l1_ratio=1``) and ``SGDRegressor``. Valid with `losses.MSE`, which is twice
     that error, and a mean over the outputs instead of the sum of ``ElasticNet``.
+
+    Examples
+    --------
+    >>> from trimtab.optim import conventions
+    >>> conventions.scikit_learn_elastic_net(0.1, l1_ratio=0.5)
+    {'weight_decay': 0.1, 'l1': 0.1}
     """
     name = "scikit_learn_elastic_net"
     (alpha,) = _penalties(name, alpha=alpha)
@@ -128,6 +172,12 @@ def scikit_learn_ridge(alpha: float, *, samples: float, outputs: int = 1) -> Str
 
     Valid with `losses.MSE`, a mean over both. A ``Ridge`` with an alpha for each target is a separate
     regression for each.
+
+    Examples
+    --------
+    >>> from trimtab.optim import conventions
+    >>> conventions.scikit_learn_ridge(1.0, samples=500)
+    {'weight_decay': 0.004, 'l1': 0.0}
     """
     (alpha,) = _penalties("scikit_learn_ridge", alpha=alpha)
     samples = number("scikit_learn_ridge: samples", samples, above=0)
@@ -154,6 +204,12 @@ def scikit_learn_logistic(
         Whether two classes have two logits here, as in `losses.CrossEntropy`. Their difference is the logit
         of ``LogisticRegression``, and their weights have half the sum of squares: `weight_decay` is doubled.
         False for three or more classes.
+
+    Examples
+    --------
+    >>> from trimtab.optim import conventions
+    >>> conventions.scikit_learn_logistic(1.0, samples=500)
+    {'weight_decay': 0.002, 'l1': 0.0}
     """
     name = "scikit_learn_logistic"
     inverse = inf if inverse == inf else number(f"{name}: inverse", inverse, above=0)

@@ -37,6 +37,14 @@ class Group:
     ------
     TypeError, ValueError
         If `lr` is set to what is neither a number >= 0 nor a function.
+
+    Examples
+    --------
+    >>> from trimtab import nn, optim
+    >>> sgd = optim.SGD({"body": {"parameters": nn.Linear(4, 3, rng=0), "lr": 0.01}}, lr=0.1)
+    >>> group = sgd.groups["body"]
+    >>> group.name, group.lr, len(group.parameters)
+    ('body', 0.01, 2)
     """
 
     name: str

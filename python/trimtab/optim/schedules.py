@@ -84,7 +84,14 @@ class _CheckedSchedule(ABC):
 
 @dataclass(frozen=True)
 class Constant(_CheckedSchedule):
-    """The constant learning rate `lr` >= 0."""
+    """The constant learning rate `lr` >= 0.
+
+    Examples
+    --------
+    >>> from trimtab import optim
+    >>> optim.Constant(0.1)(1000)
+    0.1
+    """
 
     lr: float
 
@@ -100,6 +107,13 @@ class Step(_CheckedSchedule):
     """``lr * factor ** (step // every_steps)``: times `factor` > 0 after every `every_steps` >= 1 updates.
 
     `every` is an older name of `every_steps`.
+
+    Examples
+    --------
+    >>> from trimtab import optim
+    >>> schedule = optim.Step(0.1, every_steps=100, factor=0.5)
+    >>> [schedule(step) for step in (0, 99, 100)]
+    [0.1, 0.1, 0.05]
     """
 
     lr: float
@@ -125,7 +139,15 @@ class Step(_CheckedSchedule):
 
 @dataclass(frozen=True)
 class Exponential(_CheckedSchedule):
-    """``lr * factor ** (step / every_steps)``: smoothly times `factor` > 0 in `every_steps` >= 1 updates."""
+    """``lr * factor ** (step / every_steps)``: smoothly times `factor` > 0 in `every_steps` >= 1 updates.
+
+    Examples
+    --------
+    >>> from trimtab import optim
+    >>> schedule = optim.Exponential(0.1, every_steps=100, factor=0.5)
+    >>> [round(schedule(step), 4) for step in (0, 50, 100)]
+    [0.1, 0.0707, 0.05]
+    """
 
     lr: float
     every_steps: int
@@ -148,6 +170,13 @@ class Polynomial(_CheckedSchedule):
     """``end + (lr - end) * (1 - step / steps) ** power`` over `steps` >= 1 updates, then `end`.
 
     The `power` > 0 is 1 for a straight line.
+
+    Examples
+    --------
+    >>> from trimtab import optim
+    >>> schedule = optim.Polynomial(0.1, steps=100, power=2.0)
+    >>> [round(schedule(step), 4) for step in (0, 50, 100)]
+    [0.1, 0.025, 0.0]
     """
 
     lr: float
@@ -170,7 +199,15 @@ class Polynomial(_CheckedSchedule):
 
 @dataclass(frozen=True)
 class Cosine(_CheckedSchedule):
-    """Half a cosine from `lr` to `end` over `steps` >= 1 updates, then `end` (Loshchilov and Hutter 2017)."""
+    """Half a cosine from `lr` to `end` over `steps` >= 1 updates, then `end` (Loshchilov and Hutter 2017).
+
+    Examples
+    --------
+    >>> from trimtab import optim
+    >>> schedule = optim.Cosine(0.1, steps=100)
+    >>> [round(schedule(step), 4) for step in (0, 50, 100)]
+    [0.1, 0.05, 0.0]
+    """
 
     lr: float
     steps: int
@@ -192,6 +229,13 @@ class Warmup(_CheckedSchedule):
     """Linear growth over `steps` >= 0 updates to the start of another schedule (Goyal et al. 2017).
 
     Update `steps` is step 0 of the other `schedule`, which is followed from then on.
+
+    Examples
+    --------
+    >>> from trimtab import optim
+    >>> schedule = optim.Warmup(10, optim.Constant(0.1))
+    >>> [round(schedule(step), 4) for step in (0, 4, 9, 100)]
+    [0.0091, 0.0455, 0.0909, 0.1]
     """
 
     steps: int
@@ -223,6 +267,13 @@ class OneCycle(_CheckedSchedule):
 
     It rises during the share `rise` of the `steps` >= 1 updates, 0 < rise < 1. After `steps` updates it stays
     constant.
+
+    Examples
+    --------
+    >>> from trimtab import optim
+    >>> schedule = optim.OneCycle(0.1, steps=100)
+    >>> [round(schedule(step), 4) for step in (0, 30, 99)]
+    [0.004, 0.1, 0.0001]
     """
 
     lr: float

@@ -14,7 +14,15 @@ VALIDATION = "val_"
 
 
 class History(dict[str, list[float]]):
-    """Metrics by name, one value for each complete epoch."""
+    """Metrics by name, one value for each complete epoch.
+
+    Examples
+    --------
+    >>> from trimtab import History
+    >>> history = History({"loss": [1.0, 0.5], "val_loss": [1.1, 0.8]})
+    >>> history.epochs, min(history["val_loss"])
+    (2, 0.8)
+    """
 
     @classmethod
     def from_notes(cls, notes: Mapping[str, Any]) -> History:
