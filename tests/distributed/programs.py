@@ -441,3 +441,34 @@ def threads(comm, folder):
         trainings.trainer(watch, comm=comm, shards=shards).fit(*trainings.data(), **trainings.ARGUMENTS)
         found.append(watch.seen)
     return {"cpus": len(os.sched_getaffinity(0)), "in": found, "before": before, "after": limits_of_threads()}
+
+
+@program
+def augmented_stream(comm, folder):
+    """The first draw of the augmentation of each part, and the generator after a training."""
+    draws = []
+
+    def noted(batch, rng):
+        draws.append(rng.random())
+        return batch + 0.1 * rng.standard_normal(batch.shape)
+
+    x, y = trainings.data()
+    own = np.array_split(np.arange(10), comm.size)[comm.rank]
+    made = trainings.trainer(comm=comm, draws=False)
+    made.fit([(x[own], y[own])] * 3, augment=noted, progress=False)
+    return {"draws": draws, "rng": made.rng.bit_generator.state}
+
+
+@program
+def nan_of_one_rank(comm, folder):
+    """The error on each rank after a NaN in the last sample of the first batch, with and without shards."""
+    x, y = trainings.data()
+    x[15] = np.nan
+    messages = []
+    for shards in (None, 12):
+        try:
+            made = trainings.trainer(comm=comm, draws=False, shards=shards)
+            made.fit(x, y, batch_size=16, shuffle=False, progress=False)
+        except FloatingPointError as error:
+            messages.append(str(error))
+    return messages

@@ -98,3 +98,21 @@ def test_each_rank_may_read_its_part_of_the_batches(on_ranks, ranks):
         for name, array in trainings.arrays_of(made).items():
             np.testing.assert_allclose(found["arrays"][name], array, rtol=1e-11, atol=1e-11)
         assert len(found["predicted"]) == 40
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_ranks_augment_parts_of_their_own_with_draws_of_their_own(on_ranks, ranks):
+    """Parts of different sizes take different numbers of draws; the trainers' generators stay the same."""
+    results = on_ranks(ranks, "augmented_stream")
+    draws = [draw for result in results for draw in result["draws"]]
+    assert len(set(draws)) == 3 * ranks
+    assert all(result["rng"] == results[0]["rng"] for result in results)
+
+
+@pytest.mark.parametrize("ranks", CUTS)
+def test_the_cause_of_a_nan_is_named_on_all_ranks(on_ranks, ranks):
+    expected = (
+        "fit: loss must be finite, got nan in epoch 1, batch 0: its samples have NaN or Inf; "
+        "nan='skip' leaves such batches out"
+    )
+    assert on_ranks(ranks, "nan_of_one_rank") == [[expected] * 2] * ranks

@@ -37,6 +37,11 @@ def world() -> Any:
     ------
     MissingExtra
         If mpi4py is not installed, or finds no MPI; the message says what to install.
+
+    Examples
+    --------
+    >>> from trimtab import distributed
+    >>> comm = distributed.world()  # doctest: +SKIP
     """
     try:
         return extras.load("mpi4py.MPI", EXTRA).COMM_WORLD
