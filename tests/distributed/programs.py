@@ -444,6 +444,16 @@ def threads(comm, folder):
 
 
 @program
+def sharded_stream(comm, folder):
+    """The weights after a training on batches of which each rank reads a part, cut into shards."""
+    x, y = trainings.data()
+    own = np.array_split(np.arange(24), comm.size)[comm.rank]
+    made = trainings.trainer(comm=comm, shards=12)
+    made.fit([(x[own], y[own])] * 3, augment=trainings.jitter, progress=False)
+    return {name: array.tobytes() for name, array in trainings.arrays_of(made).items()}
+
+
+@program
 def augmented_stream(comm, folder):
     """The first draw of the augmentation of each part, and the generator after a training."""
     draws = []

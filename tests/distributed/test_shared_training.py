@@ -101,6 +101,11 @@ def test_each_rank_may_read_its_part_of_the_batches(on_ranks, ranks):
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_shards_of_parts_that_ranks_read_give_the_same_bits(on_ranks, ranks):
+    assert on_ranks(ranks, "sharded_stream") == on_ranks(1, "sharded_stream") * ranks
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
 def test_ranks_augment_parts_of_their_own_with_draws_of_their_own(on_ranks, ranks):
     """Parts of different sizes take different numbers of draws; the trainers' generators stay the same."""
     results = on_ranks(ranks, "augmented_stream")
