@@ -45,7 +45,7 @@ def convert_sync_batchnorm(model: Model, comm: Any) -> Model:
     >>> distributed.convert_sync_batchnorm(model, distributed.world())  # doctest: +SKIP
     """
     ranks = None if comm is None else ranks_of("convert_sync_batchnorm: comm", comm)
-    norms = [module for _, module in model.modules() if hasattr(type(module), "comm")]
+    norms = [module for _, module in model.modules() if hasattr(module, "require_synchronizable")]
     if ranks is not None:
         for norm in norms:
             norm.require_synchronizable()
