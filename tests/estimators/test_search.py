@@ -24,7 +24,7 @@ SEARCHES = {
 @pytest.fixture(scope="module")
 def dask_workers():
     """A scheduler and two worker processes of Dask on this machine."""
-    dask = pytest.importorskip("distributed")
+    dask = pytest.importorskip("dask.distributed")
     with (
         dask.LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as cluster,
         dask.Client(cluster) as client,
