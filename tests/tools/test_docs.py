@@ -20,6 +20,7 @@ ITEM, DESCRIPTION = r"   (\w+)$", r"\.\. auto(?:function|class|data):: (\S+)"
 
 sys.path.insert(0, str(ROOT / "docs" / "extensions"))
 import formulas  # noqa: E402
+import module_tables  # noqa: E402
 
 
 def listed(page, pattern):
@@ -123,6 +124,26 @@ def test_what_is_no_formula_is_shown_as_it_is_written():
     formulas.process(None, "", "", None, None, lines)
     assert lines[:6] == ["With X:", "", ".. code-block:: none", "", "    W = V L^(-1/2) V'", ""]
     assert [text for text in lines[6:] if text] == [r"Bounds \|w\|.", "Parameters", "----------", "    a = b"]
+
+
+def test_tables_of_files_are_left_out():
+    lines = [
+        "Layers.",
+        "",
+        "====  ====",
+        "module  contents",
+        "====  ====",
+        "``a``  `A`",
+        "====  ====",
+        "",
+        "More.",
+    ]
+    shown = [*lines]
+    module_tables.process(None, "module", "", None, None, shown)
+    assert [text for text in shown if text] == ["Layers.", "More."]
+    other = [text.replace("module", "name") for text in lines]
+    module_tables.process(None, "module", "", None, None, other)
+    assert len(other) == len(lines)
 
 
 def test_few_docstrings_have_formulas_that_are_not_typeset():
