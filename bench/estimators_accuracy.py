@@ -56,7 +56,9 @@ MOST_ACCURATE = {
     ],
     "trimtab": [
         one | {"input_dropout": one["dropout"] / 4, "callbacks": [WeightAverage(0.999)]}
-        for one in grid(REGULARIZED, learning_rate_init=(1e-3, 3e-3), dropout=(0.3, 0.5))
+        for one in grid(
+            REGULARIZED, learning_rate_init=(2e-3,), dropout=(0.4, 0.5), label_smoothing=(0.0, 0.1)
+        )
     ],
 }
 
@@ -116,7 +118,9 @@ QUESTIONS = {
 }
 
 
-def compare(question: Question, data: Data, hidden: tuple[int, ...], epochs: int, seeds: int) -> None:
+def compare(
+    question: Question, libraries: list[str], data: Data, hidden: tuple[int, ...], epochs: int, seeds: int
+) -> None:
     """Print a row for each setting of the grids, and for the best of each library."""
     x, y, *test = data
 
@@ -129,8 +133,8 @@ def compare(question: Question, data: Data, hidden: tuple[int, ...], epochs: int
     print(f"on {VALIDATION} digits of the training set:")
     tuned = x[:-VALIDATION], y[:-VALIDATION], x[-VALIDATION:], y[-VALIDATION:]
     chosen: dict[str, Settings] = {}
-    for library, settings_of in question.grids.items():
-        courses = []
+    for library in libraries:
+        settings_of, courses = question.grids[library], []
         for settings in settings_of:
             courses.append(course(library, settings, tuned, seed=0))
             print(
@@ -158,6 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with the four files of MNIST")
     parser.add_argument("--only", choices=QUESTIONS)
+    parser.add_argument("--library", choices=LIBRARIES)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--hidden", type=int, nargs="+")
     parser.add_argument("--seeds", type=int, default=3)
@@ -166,10 +171,11 @@ def main() -> None:
     mnist = load_mnist(options.data)
     x, x_test = (x.reshape(len(x), -1).astype(np.float32) for x in (mnist.x_train, mnist.x_test))
     data = x, mnist.y_train, x_test, mnist.y_test
+    libraries = [options.library] if options.library else [*LIBRARIES]
     for name, question in QUESTIONS.items():
         if options.only in (None, name):
             hidden = tuple(options.hidden or question.hidden)
-            compare(question, data, hidden, options.epochs or question.epochs, options.seeds)
+            compare(question, libraries, data, hidden, options.epochs or question.epochs, options.seeds)
 
 
 if __name__ == "__main__":
