@@ -55,10 +55,11 @@ MOST_ACCURATE = {
         ),
     ],
     "trimtab": [
-        one | {"input_dropout": one["dropout"] / 4, "callbacks": [WeightAverage(0.999)]}
-        for one in grid(
-            REGULARIZED, learning_rate_init=(2e-3,), dropout=(0.4, 0.5), label_smoothing=(0.0, 0.1)
-        )
+        one | {"callbacks": [WeightAverage(0.9995)]}
+        for one in [
+            *grid(REGULARIZED, learning_rate_init=(2e-3,), dropout=(0.4, 0.5), input_dropout=(0.1, 0.2)),
+            REGULARIZED | {"learning_rate_init": 1e-3, "dropout": 0.5, "input_dropout": 0.2, "max_norm": 3.0},
+        ]
     ],
 }
 
@@ -113,7 +114,7 @@ QUESTIONS = {
         all_epochs,
         lambda course: course.accuracy,
         (512, 512),
-        epochs=30,
+        epochs=60,
     ),
 }
 
