@@ -6,6 +6,7 @@ A new minor version adds a folder; files that exist are never written again.
 """
 
 import json
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,9 @@ def main() -> None:
     """Write the training, its weights alone, and masks and noise."""
     FOLDER.mkdir()
     trainer, x, labels = training()
-    saving = callbacks.Checkpoint(FOLDER / "training.safetensors")
-    trainer.callbacks = [*trainer.callbacks, saving]
-    trainer.fit(x, labels, epochs=EPOCHS_SAVED, batch_size=8, progress=False)
+    trainer.callbacks = [*trainer.callbacks, callbacks.Checkpoint("training.safetensors")]
+    with chdir(FOLDER):  # the file has the path as it was given
+        trainer.fit(x, labels, epochs=EPOCHS_SAVED, batch_size=8, progress=False)
     saved, *_ = training()  # without the averages that the callback puts in at the end
     saved.load(FOLDER / "training.safetensors")
     np.savez_compressed(FOLDER / "weights.npz", **saved.model.state_dict())
